@@ -1,0 +1,1 @@
+//! The CPU backend: scalar truth for every op, and its SIMD128 twins.

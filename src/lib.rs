@@ -1,0 +1,21 @@
+//! wasm-chord: language models in the browser.
+//!
+//! Data flows one way: URL → range → pages → header and layers → kernels → logits → token → text.
+//! Imports point one way too: `web → session → model, pager, gguf, tokenizer, sample → cpu | gpu →
+//! op, quant → error`.
+
+pub mod cpu;
+pub mod error;
+pub mod gguf;
+pub mod model;
+pub mod op;
+pub mod pager;
+pub mod quant;
+pub mod sample;
+pub mod session;
+pub mod template;
+pub mod tokenizer;
+#[cfg(target_family = "wasm")]
+mod web;
+
+pub use error::{ChordError, ErrorCode, Result};

@@ -1,0 +1,1 @@
+//! Model architectures: configuration from metadata, and the program of ops for each.

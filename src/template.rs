@@ -1,0 +1,1 @@
+//! Chat templates: Jinja of the model file to prompt text.

@@ -1,0 +1,1 @@
+//! The wasm-bindgen surface: the only file that knows JavaScript.
