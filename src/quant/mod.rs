@@ -1,5 +1,15 @@
 //! Block formats of GGUF tensors: sizes, names, and one file per family that decodes a block.
 
+mod blocks32;
+mod codebook;
+mod k_quants;
+mod parts;
+#[cfg(test)]
+mod tests;
+
+pub use codebook::{IQ4_VALUES, MXFP4_VALUES};
+pub use parts::{Parts, all_finite, dequantise_block, dequantise_row};
+
 use crate::error::{ChordError, ErrorCode, Result};
 
 /// Tensor types, with the numbers of ggml's `enum ggml_type`.
