@@ -2,12 +2,12 @@
 // stops it, and asks again.
 
 import type { ChatMessage, Engine, SamplingParams, Timings } from '/pkg/index.js';
-import { announce, button, byId, make } from './dom';
-import { isAbort } from './errors';
-import { decimal, latency } from './format';
-import { notice, type Remedies } from './notice';
-import { samplingFields, systemPrompt } from './settings';
-import { TextView } from './text-view';
+import { announce, button, byId, make } from './dom.js';
+import { isAbort } from './errors.js';
+import { decimal, latency } from './format.js';
+import { notice, type Remedies } from './notice.js';
+import { samplingFields, systemPrompt } from './settings.js';
+import { TextView } from './text-view.js';
 
 /** What the conversation needs from the rest of the page. */
 export interface ChatHost {

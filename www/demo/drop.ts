@@ -1,14 +1,14 @@
 // A .gguf file from the person's disk: picked in a dialog or dropped anywhere on the page.
 
-import { byId } from './dom';
+import { byId } from './dom.js';
 
 /** Calls `onFiles` with what was picked or dropped, the parts of a split model in the order of their names. */
-export function acceptFiles(onFiles: (files: File[]) => void): void {
+export function acceptFiles(onFiles: (first: File, ...others: File[]) => void): void {
   const input = byId<HTMLInputElement>('file');
   const target = byId('drop-target');
   const take = (files: FileList | null | undefined) => {
-    const list = [...(files ?? [])].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
-    if (list.length) onFiles(list);
+    const [first, ...others] = [...(files ?? [])].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+    if (first) onFiles(first, ...others);
   };
 
   byId('pick-file').addEventListener('click', () => input.click());

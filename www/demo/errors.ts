@@ -2,7 +2,7 @@
 // else is shown with its own message.
 
 import { ChordError, type ChordErrorCode } from '/pkg/index.js';
-import { bytes, plural } from './format';
+import { bytes, plural } from './format.js';
 
 /** What a person can do about a failure. The place that shows it decides which of them it can offer. */
 export type Remedy = 'retry' | 'choose' | 'newChat' | 'context' | 'ceiling' | 'sampling' | 'cpu' | 'reload';
@@ -22,7 +22,7 @@ const TABLE: Record<Exclude<ChordErrorCode, 'Aborted'>, Entry> = {
   // The file.
   InvalidGguf: ['This is not a readable GGUF file. It may be damaged, cut short, or something else altogether.', 'choose'],
   UnsupportedGguf: ['This GGUF file is of a version that cannot be read here. Look for a newer conversion of the model.', 'choose'],
-  UnsupportedArchitecture: [(details) => `This kind of model${named(details.architecture)} is not supported yet.`, 'choose'],
+  UnsupportedArchitecture: [({ architecture }) => `This kind of model${named(architecture)} is not supported yet.`, 'choose'],
   UnsupportedTensorType: ['The model’s number format is not supported. Another quantization of it, such as Q4_K_M, will do.', 'choose'],
   InvalidModel: ['The file contradicts itself, so the model cannot be run. Another conversion of it may work.', 'choose'],
   NonFinite: ['The model’s weights give no meaningful numbers. The file is probably damaged.', 'choose'],

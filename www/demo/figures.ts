@@ -1,10 +1,10 @@
 // The engine's own figures as a list of terms and values.
 
 import type { EngineStats } from '/pkg/index.js';
-import { byId, make } from './dom';
-import { bytes, decimal, latency } from './format';
+import { byId, make } from './dom.js';
+import { bytes, decimal, latency } from './format.js';
 
-/** Shows the figures; what the engine has not measured yet is left out. */
+/** Shows the figures; what has not been measured yet is a dash. */
 export function showFigures(stats: EngineStats): void {
   byId('figure-list').replaceChildren(
     ...rows(stats).flatMap(([term, value]) => [make('dt', '', term), make('dd', '', value)]),
@@ -19,23 +19,20 @@ export function hideFigures(): void {
 
 function rows(stats: EngineStats): [string, string][] {
   const { memory, last } = stats;
-  const list: [string, string][] = [];
-  if (last) {
-    list.push(
-      ['Answer', `${decimal(last.decodeTokensPerSecond)} tokens/s`],
-      ['First token', latency(last.timeToFirstTokenMs)],
-      ['Prompt', `${decimal(last.prefillTokensPerSecond)} tokens/s`],
-    );
-  }
-  list.push(['Resident', bytes(memory.residentBytes)], ['Context (KV cache)', bytes(memory.kvBytes)]);
-  list.push(['Wasm memory', bytes(memory.wasmBytes)]);
+  const list: [string, string][] = [
+    ['Answer', last ? `${decimal(last.decodeTokensPerSecond)} tokens/s` : '–'],
+    ['First token', last ? latency(last.timeToFirstTokenMs) : '–'],
+    ['Prompt', last ? `${decimal(last.prefillTokensPerSecond)} tokens/s` : '–'],
+    ['Memory resident', bytes(memory.residentBytes)],
+    ['Context (KV cache)', bytes(memory.kvBytes)],
+    ['Wasm memory', bytes(memory.wasmBytes)],
+  ];
   if (memory.gpuBytes > 0) list.push(['GPU buffers', bytes(memory.gpuBytes)]);
-  list.push(['Runs on', deviceText(stats)]);
+  list.push(['Device', deviceText(stats)], ['Build', `${stats.build}, ${stats.simd === 'relaxed' ? 'relaxed SIMD' : 'SIMD'}`]);
   return list;
 }
 
-function deviceText(stats: EngineStats): string {
-  const build = `${stats.build}, ${stats.simd === 'relaxed' ? 'relaxed SIMD' : 'SIMD'}`;
-  if (stats.device === 'webgpu') return stats.adapter ? `WebGPU, ${stats.adapter}` : 'WebGPU';
-  return stats.threads > 1 ? `CPU, ${stats.threads} threads, ${build}` : `CPU, ${build}`;
+function deviceText({ device, adapter, threads }: EngineStats): string {
+  if (device === 'webgpu') return adapter ? `WebGPU, ${adapter}` : 'WebGPU';
+  return threads > 1 ? `CPU, ${threads} threads` : 'CPU';
 }

@@ -1,8 +1,8 @@
 // The map of the model's layers: one cell for each, its look telling where the layer is.
 
 import type { GroupState } from '/pkg/index.js';
-import { make } from './dom';
-import { plural } from './format';
+import { make } from './dom.js';
+import { plural } from './format.js';
 
 /** Where a layer's weights are. */
 export type LayerState = 'absent' | 'fetching' | 'stored' | 'ring' | 'pinned' | 'computing';
@@ -48,7 +48,7 @@ export class LayerStrip {
     while (this.#strip.childElementCount > states.length) this.#strip.lastElementChild?.remove();
     while (this.#strip.childElementCount < states.length) this.#strip.append(make('span', 'cell'));
     states.forEach((state, index) => {
-      (this.#strip.children[index] as HTMLElement).dataset.state = state;
+      (this.#strip.children[index] as HTMLElement).dataset['state'] = state;
     });
     this.#legend.replaceChildren(...legendItems(states));
   }
@@ -64,7 +64,7 @@ function legendItems(states: LayerState[]): HTMLElement[] {
     .filter((state) => counts.has(state))
     .map((state) => {
       const swatch = make('span', 'cell');
-      swatch.dataset.state = state;
+      swatch.dataset['state'] = state;
       return make('li', '', swatch, `${counts.get(state)} ${WORDS[state]}`);
     });
 }

@@ -2,14 +2,14 @@
 // talked to, and explains what went wrong.
 
 import { createEngine, plan, type Engine, type ModelSource, type Progress } from '/pkg/index.js';
-import { announce, button, byId, make } from './dom';
-import { isAbort } from './errors';
-import { hideFigures, showFigures } from './figures';
-import { arrivingStates, groupStates, LayerStrip } from './layer-strip';
-import { notice, type Remedies } from './notice';
-import { question } from './plan-card';
-import { progressText, RateMeter } from './progress';
-import { loadOptions, revealField, setField, type LoadOptions } from './settings';
+import { announce, button, byId, make } from './dom.js';
+import { isAbort } from './errors.js';
+import { hideFigures, showFigures } from './figures.js';
+import { arrivingStates, groupStates, LayerStrip } from './layer-strip.js';
+import { notice, type Remedies } from './notice.js';
+import { question } from './plan-card.js';
+import { progressText, RateMeter } from './progress.js';
+import { loadOptions, revealField, setField, type LoadOptions } from './settings.js';
 
 /** A model that someone chose. */
 export interface Choice {
@@ -76,7 +76,7 @@ export class Loader {
 
   async #start(choice: Choice, options: LoadOptions, signal: AbortSignal): Promise<void> {
     const meter = new RateMeter();
-    document.body.dataset.model = 'loading';
+    document.body.dataset['model'] = 'loading';
     byId('model-name').textContent = choice.label;
     byId('load-cancel').hidden = false;
     byId('load-progress').hidden = false;
@@ -93,7 +93,7 @@ export class Loader {
     });
     if (signal.aborted) return engine.dispose();
     this.#engine = engine;
-    document.body.dataset.model = 'open';
+    document.body.dataset['model'] = 'open';
     this.#showModel(engine, choice);
     this.#onEngine(engine, choice);
     await cancellable(engine.loaded, signal);
@@ -161,7 +161,7 @@ export class Loader {
     byId('layers').hidden = true;
     byId('model-name').textContent = 'No model loaded';
     byId('load-bundled').hidden = false;
-    document.body.dataset.model = 'none';
+    document.body.dataset['model'] = 'none';
     if (isAbort(error) || current.signal.aborted) return announce('Loading cancelled');
     byId('load-notice').replaceChildren(notice(error, this.remedies(choice)));
   }

@@ -5,11 +5,11 @@
 // Query parameters, for links and tests: ?model= an address or hf: name (empty: load nothing),
 // &device=webgpu|cpu, &ctx= context length in tokens, &prompt= a first question.
 
-import { Chat } from './chat';
-import { byId } from './dom';
-import { acceptFiles } from './drop';
-import { chooseAnother, Loader, type Choice } from './loader';
-import { revealField, setField } from './settings';
+import { Chat } from './chat.js';
+import { byId } from './dom.js';
+import { acceptFiles } from './drop.js';
+import { chooseAnother, Loader, type Choice } from './loader.js';
+import { revealField, setField } from './settings.js';
 
 const BUNDLED: Choice = {
   source: new URL('models/chord-tiny.gguf', document.baseURI),
@@ -56,7 +56,8 @@ function refreshFigures(): void {
 
 /** "hf:owner/repo:Q4_K_M" → "repo:Q4_K_M"; "https://host/path/file.gguf?x" → "file.gguf". */
 function labelOf(address: string): string {
-  return address.split(/[?#]/)[0].split('/').filter(Boolean).at(-1) ?? address;
+  const path = address.replace(/[?#].*/s, '');
+  return path.split('/').filter(Boolean).at(-1) ?? address;
 }
 
 function addressed(address: string): Choice {
@@ -70,7 +71,9 @@ function start(): void {
     load(addressed(byId<HTMLInputElement>('source').value.trim()));
   });
   byId('load-bundled').addEventListener('click', () => load(BUNDLED));
-  acceptFiles((files) => load({ source: files.length > 1 ? files : files[0], label: files[0].name, local: true }));
+  acceptFiles((first, ...others) =>
+    load({ source: others.length ? [first, ...others] : first, label: first.name, local: true }),
+  );
   setInterval(() => {
     if (chat.busy && !document.hidden) refreshFigures();
   }, FIGURES_INTERVAL_MS);

@@ -1,7 +1,7 @@
 // A failure, shown where it happened: what it means, what can be done, and the details for those who ask.
 
-import { button, make } from './dom';
-import { explain, type Remedy } from './errors';
+import { button, make } from './dom.js';
+import { explain, type Remedy } from './errors.js';
 
 /** What the place where a failure happened can offer; a remedy without a handler is not shown. */
 export type Remedies = Partial<Record<Remedy, { label: string; run: () => void }>>;

@@ -1,8 +1,8 @@
 // What loading a model would cost, asked before it costs it.
 
 import type { Plan } from '/pkg/index.js';
-import { make } from './dom';
-import { bytes } from './format';
+import { make } from './dom.js';
+import { bytes } from './format.js';
 
 /** A model below this size is loaded without asking. */
 const ASK_FROM_BYTES = 200e6;

@@ -1,6 +1,6 @@
 // How far a download is, how fast it goes and how long it will take.
 
-import { bytes, duration } from './format';
+import { bytes, duration } from './format.js';
 
 const WINDOW_MS = 4000;
 
@@ -11,7 +11,7 @@ export class RateMeter {
   /** Notes that `loaded` bytes were there at `time` (milliseconds of any one clock). */
   add(time: number, loaded: number): void {
     this.#samples.push({ time, loaded });
-    while (this.#samples.length > 2 && time - this.#samples[0].time > WINDOW_MS) this.#samples.shift();
+    while (this.#samples.length > 2 && time - (this.#samples[0]?.time ?? time) > WINDOW_MS) this.#samples.shift();
   }
 
   /** Bytes per second, or undefined until there is enough to tell. */

@@ -2,7 +2,7 @@
 // means the package's own default and is not sent at all.
 
 import type { EngineOptions, SamplingParams } from '/pkg/index.js';
-import { byId } from './dom';
+import { byId } from './dom.js';
 
 /** Options of `createEngine` that the page offers. */
 export type LoadOptions = Pick<EngineOptions, 'contextLength' | 'device' | 'maxResidentBytes'>;
@@ -12,7 +12,9 @@ export function loadOptions(): LoadOptions | undefined {
   const form = byId<HTMLFormElement>('load-options');
   if (!valid(form)) return undefined;
   const { contextLength, ceiling } = numbers(form);
-  const options: LoadOptions = { device: choice(form, 'device') as LoadOptions['device'] };
+  const options: LoadOptions = {};
+  const device = form.querySelector<HTMLSelectElement>('select[name=device]')?.value;
+  if (device === 'webgpu' || device === 'cpu') options.device = device;
   if (contextLength !== undefined) options.contextLength = contextLength;
   if (ceiling !== undefined) options.maxResidentBytes = Math.round(ceiling * 1e6);
   return options;
@@ -46,10 +48,6 @@ function numbers(form: HTMLFormElement): Record<string, number> {
   const fields = form.querySelectorAll<HTMLInputElement>('input[type=number]');
   const filled = [...fields].filter((field) => field.value !== '');
   return Object.fromEntries(filled.map((field) => [field.name, field.valueAsNumber]));
-}
-
-function choice(form: HTMLFormElement, name: string): string | undefined {
-  return form.querySelector<HTMLSelectElement>(`select[name=${name}]`)?.value || undefined;
 }
 
 /** Checks a form; its invalid field must be visible before the browser can point at it. */

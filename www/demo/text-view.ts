@@ -2,7 +2,7 @@
 // structure that is recognised is paragraphs and fenced code, each a line-by-line decision, so the work
 // is linear in the length of the text however it is cut into pieces.
 
-import { make } from './dom';
+import { make } from './dom.js';
 
 const FENCE = '```';
 
