@@ -7,6 +7,7 @@
 pub mod cpu;
 pub mod error;
 pub mod gguf;
+pub mod matcher;
 pub mod model;
 pub mod op;
 pub mod pager;

@@ -1,1 +1,0 @@
-//! Chat templates: Jinja of the model file to prompt text.
