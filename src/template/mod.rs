@@ -8,6 +8,7 @@ mod guard;
 mod input;
 mod json;
 mod methods;
+mod source;
 mod time;
 
 #[cfg(test)]
@@ -30,6 +31,8 @@ const SOURCE_BYTES_MAX: usize = 256 * 1024;
 const FUEL: u64 = 500_000;
 /// Fuel added for each message, so that long conversations render.
 const FUEL_PER_MESSAGE: u64 = 1_000;
+/// Depth of loops and macros in each other; a macro costs five. The stack of a wasm worker is small.
+const RECURSION_MAX: usize = 250;
 /// Name of the only template in an environment; without a suffix nothing is escaped.
 const NAME: &str = "chat";
 /// The template of models that bring none.
@@ -93,8 +96,7 @@ impl ChatTemplate {
             let message = format!("the chat template has {} bytes, more than {SOURCE_BYTES_MAX}", source.len());
             return Err(ChordError::new(ErrorCode::TemplateFailed, message));
         }
-        let mut environment = environment().map_err(|error| failed(&error))?;
-        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| failed(&error))?;
+        let environment = compiled(source).map_err(|error| failed(&error))?;
         Ok(ChatTemplate { environment, source: source.into() })
     }
 
@@ -167,15 +169,19 @@ fn context(messages: &Json, input: &RenderInput, guard: Option<char>) -> Value {
     Value::from_pairs(pairs)
 }
 
-/// The environment that Hugging Face's renderer gives to chat templates.
-fn environment() -> std::result::Result<Environment<'static>, Error> {
+/// The environment that Hugging Face's renderer gives to chat templates, with the template in it.
+fn compiled(source: &str) -> std::result::Result<Environment<'static>, Error> {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
     let mut environment = Environment::new();
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_syntax(syntax.clone());
+    environment.set_recursion_limit(RECURSION_MAX);
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
     environment.add_function("raise_exception", |message: String| -> std::result::Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message.into())))
     });
+    source::add_filters(&mut environment);
+    environment.add_template_owned(NAME, source::prepared(source, syntax)?)?;
     Ok(environment)
 }
 

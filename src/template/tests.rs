@@ -217,3 +217,102 @@ fn errors_say_why() {
     assert_eq!(reason("{{ 1 + 'a' }}"), "failed");
     assert_eq!(reason("{{ nothing.x }}"), "failed");
 }
+
+#[test]
+fn endless_templates_run_out_of_fuel() {
+    let loops = "{% for a in range(100000) %}{% for b in range(100000) %}{% for c in range(100000) %}x{% endfor %}{% endfor %}{% endfor %}";
+    let doubling = "{% set ns = namespace(x='ab') %}{% for i in range(1000) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}";
+    let lists = "{% set ns = namespace(x=[1]) %}{% for i in range(1000) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+    let printing = "{% set x = 'a' * 1000000 %}{% for i in range(10000) %}{{ x }}{% endfor %}";
+    let capture = "{% set x = 'a' * 1000000 %}{% set y %}{% for i in range(10000) %}{{ x }}{% endfor %}{% endset %}";
+    let macros = "{% macro m(x) %}{{ x }}{{ x }}{{ x }}{{ x }}{% endmacro %}{% set ns = namespace(x='abcd') %}{% for i in range(100) %}{% set ns.x = m(ns.x) %}{% endfor %}";
+    let json = "{% set x = ['a' * 100000] * 1000 %}{% for i in range(1000) %}{% set y = (x * 1000)|tojson(indent=4) %}{% endfor %}";
+    let methods = [
+        "{{ ('a' * 1000000).replace('a', 'b' * 1000000) }}",
+        "{{ ('b' * 1000000).join(['a'] * 100000) }}",
+        "{% for i in range(100000) %}{% set x = ('a ' * 1000000).split() %}{% endfor %}",
+        "{% for i in range(100000) %}{% set x = ('a' * 1000000).upper() %}{% endfor %}",
+        "{% for i in range(100000) %}{% set x = ('a' * 1000000).find('b') %}{% endfor %}",
+        "{% for i in range(100000) %}{% set x = ('a' * 1000000)|replace('b', 'c') %}{% endfor %}",
+        "{{ 'a' * 100000000000 }}",
+        "{{ range(100000)|list|join('b' * 1000000) }}",
+        "{{ ('a' * 1000000)|replace('a', 'b' * 1000000) }}",
+        "{{ '%s'|format('a' * 1000000) * 10000000 }}",
+        "{{ ('a\n' * 1000000)|indent(1000000) }}",
+        "{{ (('a' * 1000000)|list * 1000)|tojson }}",
+    ];
+    for source in [loops, doubling, lists, printing, capture, macros, json].into_iter().chain(methods) {
+        let reason = reason(source);
+        assert!(reason == "fuel" || reason == "failed", "{source}: {reason}");
+    }
+    assert_eq!(reason(loops), "fuel");
+    assert_eq!(reason(doubling), "fuel");
+}
+
+#[test]
+fn deep_sources_are_refused() {
+    let elifs = format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(10_000));
+    let cases = [
+        format!("{{{{ {}1{} }}}}", "[".repeat(10_000), "]".repeat(10_000)),
+        format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("{{{{ 1{} }}}}", "+1".repeat(50_000)),
+        format!("{{{{ {}1 }}}}", "-".repeat(50_000)),
+        format!("{{{{ {}1 }}}}", "not ".repeat(50_000)),
+        format!("{{{{ x{} }}}}", "|list".repeat(20_000)),
+        format!("{{{{ x{} }}}}", ".a".repeat(50_000)),
+        format!("{{{{ x{} }}}}", "[1:]".repeat(50_000)),
+        format!("{{{{ {}1 }}}}", "1 if 1 else ".repeat(20_000)),
+        "{% if a %}".repeat(10_000),
+        "{% for a in a %}".repeat(10_000),
+        "{% generation %}".repeat(10_000),
+        format!("{{% with {} %}}{{% endwith %}}", "x=[x],".repeat(10_000) + "y=1"),
+        "{% with x=[x] %}".repeat(10_000),
+        elifs,
+        format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}{% if a %}{% endif %}".repeat(5_000)),
+    ];
+    for source in cases {
+        assert_eq!(reason(&source), "syntax", "{}", &source[..60]);
+    }
+}
+
+#[test]
+fn deep_values_are_refused() {
+    let cases = [
+        "{% set ns = namespace(x=1) %}{% for i in range(50000) %}{% set ns.x = [ns.x] %}{% endfor %}".to_owned(),
+        "{% set ns = namespace(x=1) %}{% for i in range(50000) %}{% set ns.x = {'a': ns.x} %}{% endfor %}".to_owned(),
+        "{% set ns = namespace(x=1) %}{% for i in range(50000) %}{% set ns.x, ns.y = (ns.x,), 1 %}{% endfor %}"
+            .to_owned(),
+        "{% set ns = namespace(x=1) %}{% for i in range(50000) %}{% set ns.x = namespace(x=ns.x) %}{% endfor %}"
+            .to_owned(),
+        "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}".to_owned(),
+        "{% set ns = namespace() %}{% set ns.x = [ns] %}{{ ns }}".to_owned(),
+        format!("{{% set x = 1 %}}{}", "{%set x=[x]%}".repeat(15_000)),
+    ];
+    for source in cases {
+        assert_eq!(reason(&source), "failed", "{source:.60}");
+    }
+    // Slices of slices are lists by the time they are assigned.
+    let slices = format!("{{% set x = range(9) %}}{}{{{{ x|length }}}}", "{%set x=x[0:]%}".repeat(15_000));
+    assert_eq!(run(&slices).unwrap(), "9");
+    assert_eq!(reason("{% macro m(x) %}{{ m([x]) }}{% endmacro %}{{ m(1) }}"), "failed");
+}
+
+#[test]
+fn assignments_keep_their_meaning() {
+    let cases = [
+        ("{% set x = 1, 2 %}{{ x }}", "(1, 2)"),
+        ("{% set x, y = 1, 2 %}{{ x }}{{ y }}", "12"),
+        ("{% set x = 'a' if false else 'b' %}{{ x }}", "b"),
+        ("{%- set x = \"%}\" -%} {{ x }}", "%}"),
+        ("{% set x = {'a': 1}.get('a', b=2) if false else 3 %}{{ x }}", "3"),
+        ("{% set x %}a{% endset %}{{ x }}", "a"),
+        ("{% set x | upper %}a{% endset %}{{ x }}", "A"),
+        ("{% raw %}{% set x = 1 %}{% endraw %}{# {% set y = 1 #}", "{% set x = 1 %}"),
+        ("{% set x = [1, 2, 3][1:] %}{{ x }}{{ x[0] }}", "[2, 3]2"),
+        ("{% set x = none %}{{ x is none }}{% set y = nothing %}{{ y is defined }}", "TrueFalse"),
+        ("{% set a = 'x' ~ 'y' %}{{ a }}{% set b = 1 == 1 %}{{ b }}", "xyTrue"),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(run(source).unwrap(), expected, "{source}");
+    }
+}

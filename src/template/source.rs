@@ -1,0 +1,230 @@
+//! Prepares a template's source before minijinja compiles it.
+//!
+//! Fuel bounds a template's time and memory, but not how deep it nests: a chain of ten thousand
+//! `elif` overflows the stack in the parser, and `{% set ns.x = [ns.x] %}` in a loop makes a value
+//! whose destruction does. So the nesting of the source is bounded here, by the tokens of
+//! minijinja's own lexer, and every assignment passes its value through a filter that bounds the
+//! nesting of values.
+
+use std::fmt::Write;
+
+use minijinja::machinery::{Span, Token, tokenize};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Tuple, ValueKind};
+use minijinja::{Error, ErrorKind, State, Value};
+
+/// Tokens of one tag: chains of operators and filters become nested code.
+const TAG_TOKENS_MAX: usize = 1_000;
+/// Brackets within brackets.
+const BRACKETS_MAX: usize = 32;
+/// `if` and `elif` that are open at once: an `elif` is an `if` nested in the `else`.
+const CONDITIONS_MAX: usize = 150;
+/// A `with` assigns too, and is not passed through the filter; no known chat template has one.
+const WITHS_MAX: usize = 8;
+const WITH_TOKENS_MAX: usize = 100;
+/// How deep an assigned value may nest: what messages may have, and some containers around them.
+const VALUE_DEPTH_MAX: usize = 100;
+/// Items whose inspection costs one unit of fuel.
+const ITEMS_PER_FUEL: u32 = 4;
+
+/// Names of the filters that assignments pass through.
+const BOUNDED: &str = "__bounded";
+const BOUNDED_FIELD: &str = "__bounded_field";
+
+/// Adds the filters that prepared sources use.
+pub(super) fn add_filters(environment: &mut minijinja::Environment) {
+    environment.add_filter(BOUNDED, |state: &State, value: &Value| bounded(state, value, false));
+    environment.add_filter(BOUNDED_FIELD, |state: &State, value: &Value| bounded(state, value, true));
+}
+
+/// The source with `{% generation %}` blocks, which only mark text for training, turned into plain
+/// blocks, and with bounded assignments.
+///
+/// # Errors
+/// A syntax error if the source is no Jinja or nests too deeply.
+pub(super) fn prepared(source: &str, syntax: SyntaxConfig) -> Result<String, Error> {
+    let mut rewriter =
+        Rewriter { source, out: String::with_capacity(source.len() * 2), copied: 0, elifs: Vec::new(), withs: 0 };
+    let mut tag = Tag::default();
+    for token in tokenize(source, false, syntax) {
+        let (token, span) = token?;
+        rewriter.token(&mut tag, &token, span)?;
+    }
+    rewriter.copy_to(source.len());
+    Ok(rewriter.out)
+}
+
+/// What is known about the tag being read.
+#[derive(Default)]
+struct Tag {
+    kind: Kind,
+    tokens: usize,
+    brackets: usize,
+    /// True if a set has assigned already or is a block, so that later `=` are not its own.
+    assigned: bool,
+    dotted: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Other,
+    /// Between the start of a block tag and its name.
+    Unnamed,
+    Set,
+    With,
+}
+
+struct Rewriter<'a> {
+    source: &'a str,
+    out: String,
+    copied: usize,
+    /// The `elif` of every open `if`.
+    elifs: Vec<usize>,
+    withs: usize,
+}
+
+impl Rewriter<'_> {
+    fn token(&mut self, tag: &mut Tag, token: &Token, span: Span) -> Result<(), Error> {
+        tag.tokens += 1;
+        match token {
+            Token::TemplateData(_) | Token::VariableStart => *tag = Tag::default(),
+            Token::BlockStart => *tag = Tag { kind: Kind::Unnamed, ..Tag::default() },
+            Token::Ident(name) if tag.kind == Kind::Unnamed => self.name(tag, name, span)?,
+            Token::BracketOpen | Token::ParenOpen | Token::BraceOpen => tag.brackets += 1,
+            Token::BracketClose | Token::ParenClose | Token::BraceClose => {
+                tag.brackets = tag.brackets.saturating_sub(1)
+            }
+            Token::Dot => tag.dotted |= tag.kind == Kind::Set && !tag.assigned,
+            Token::Assign if tag.kind == Kind::Set && !tag.assigned && tag.brackets == 0 => {
+                tag.assigned = true;
+                self.insert(span.end_offset as usize, "(");
+            }
+            Token::BlockEnd => self.end(tag, span),
+            _ => {}
+        }
+        let tokens_max = if tag.kind == Kind::With { WITH_TOKENS_MAX } else { TAG_TOKENS_MAX };
+        if tag.tokens > tokens_max || tag.brackets > BRACKETS_MAX {
+            return Err(complex("an expression is too long or nests too deeply"));
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, tag: &mut Tag, name: &str, span: Span) -> Result<(), Error> {
+        tag.kind = match name {
+            "set" => Kind::Set,
+            "with" => Kind::With,
+            _ => Kind::Other,
+        };
+        match name {
+            "generation" => self.replace(span, "if true"),
+            "endgeneration" => self.replace(span, "endif"),
+            "if" => self.elifs.push(0),
+            "elif" => {
+                if let Some(count) = self.elifs.last_mut() {
+                    *count += 1;
+                }
+            }
+            "endif" => drop(self.elifs.pop()),
+            "with" => self.withs += 1,
+            _ => {}
+        }
+        let nested = self.elifs.len() + self.elifs.iter().sum::<usize>();
+        if nested > CONDITIONS_MAX || self.withs > WITHS_MAX {
+            return Err(complex("too many conditions within conditions, or too many with"));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, tag: &mut Tag, span: Span) {
+        if tag.assigned {
+            let filter = if tag.dotted { BOUNDED_FIELD } else { BOUNDED };
+            let at = span.start_offset as usize;
+            self.copy_to(at);
+            // Writing to a string cannot fail.
+            let _ = write!(self.out, ")|{filter} ");
+        }
+        *tag = Tag::default();
+    }
+
+    fn copy_to(&mut self, end: usize) {
+        self.out.push_str(self.source.get(self.copied..end).unwrap_or_default());
+        self.copied = end;
+    }
+
+    fn insert(&mut self, at: usize, text: &str) {
+        self.copy_to(at);
+        self.out.push_str(text);
+    }
+
+    fn replace(&mut self, span: Span, text: &str) {
+        self.insert(span.start_offset as usize, text);
+        self.copied = span.end_offset as usize;
+    }
+}
+
+fn complex(message: &'static str) -> Error {
+    Error::new(ErrorKind::SyntaxError, message)
+}
+
+/// Lets a value pass if it does not nest too deeply. Lazy iterables, which nest without limit when
+/// they are sliced again and again, become lists.
+///
+/// The field of a namespace may not be a namespace: it could contain itself, and would never be
+/// freed nor printed to an end.
+fn bounded(state: &State, value: &Value, field: bool) -> Result<Value, Error> {
+    let value = match value.kind() {
+        ValueKind::Iterable => Value::from(listed(state, value)?),
+        _ => value.clone(),
+    };
+    Inspection { state, field, items: 0 }.walk(&value, 0)?;
+    Ok(value)
+}
+
+fn listed(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
+    let mut items = Vec::new();
+    for item in value.try_iter()? {
+        state.consume_fuel(1)?;
+        items.push(item);
+    }
+    Ok(items)
+}
+
+struct Inspection<'a, 't, 'e> {
+    state: &'a State<'t, 'e>,
+    field: bool,
+    items: u32,
+}
+
+impl Inspection<'_, '_, '_> {
+    fn walk(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        let Some(object) = value.as_object() else { return Ok(()) };
+        if depth > VALUE_DEPTH_MAX {
+            return Err(Error::new(ErrorKind::InvalidOperation, "a value nests too deeply"));
+        }
+        if self.field && object.type_name().ends_with("::Namespace") {
+            return Err(Error::new(ErrorKind::InvalidOperation, "a namespace cannot be the field of a namespace"));
+        }
+        if let Some(list) = object.downcast_ref::<Vec<Value>>() {
+            return list.iter().try_for_each(|item| self.item(item, depth));
+        }
+        if object.downcast_ref::<Tuple>().is_none() && !matches!(value.kind(), ValueKind::Map | ValueKind::Seq) {
+            return Ok(());
+        }
+        for key in value.try_iter()? {
+            match value.kind() {
+                ValueKind::Map => self.item(&value.get_item(&key)?, depth)?,
+                _ => self.item(&key, depth)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, item: &Value, depth: usize) -> Result<(), Error> {
+        self.items += 1;
+        if self.items.is_multiple_of(ITEMS_PER_FUEL) {
+            self.state.consume_fuel(1)?;
+        }
+        self.walk(item, depth + 1)
+    }
+}
