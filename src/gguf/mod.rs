@@ -1,16 +1,27 @@
 //! GGUF: the header of a model file. <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>
+//!
+//! The parser is pushed bytes as they arrive and never believes a size before it is compared with
+//! what is left of the file; memory grows with the bytes that really came.
 
-use crate::error::Result;
+mod input;
+mod layout;
+mod metadata;
+mod parser;
+mod split;
+mod strings;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use metadata::Metadata;
+pub use parser::{HEADER_BYTES_MAX, KEYS_MAX, Parser, Progress, TENSORS_MAX};
+pub use split::{PARTS_MAX, join, part_count, shard_names};
+pub use strings::StringArray;
+
 use crate::quant::Dtype;
 use std::collections::HashMap;
-
-/// An array of strings in one allocation: vocabularies have hundreds of thousands.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StringArray {
-    bytes: Vec<u8>,
-    /// End of each string in `bytes`.
-    ends: Vec<u32>,
-}
 
 /// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,12 +58,6 @@ pub enum Array {
     String(StringArray),
 }
 
-/// Key-value pairs of the header, with typed access.
-#[derive(Clone, Debug, Default)]
-pub struct Metadata {
-    values: HashMap<String, Value>,
-}
-
 /// A tensor's place and shape. All sizes are checked: they do not overflow and lie within the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
@@ -73,4 +78,26 @@ pub struct Header {
     pub version: u32,
     pub metadata: Metadata,
     pub tensors: Vec<TensorInfo>,
+}
+
+impl Header {
+    /// An index of the tensors by name, for a caller that looks up many.
+    pub fn tensors_by_name(&self) -> HashMap<&str, &TensorInfo> {
+        self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
+    }
+
+    /// The tensor with this name; walks the list, so use [`Header::tensors_by_name`] for many.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+}
+
+/// A name from the file, fit for an error message: control characters escaped, bounded in length.
+fn shown(name: &str) -> String {
+    const CHARACTERS_MAX: usize = 80;
+    let mut text: String = name.chars().take(CHARACTERS_MAX).flat_map(char::escape_debug).collect();
+    if name.chars().nth(CHARACTERS_MAX).is_some() {
+        text.push('…');
+    }
+    text
 }
