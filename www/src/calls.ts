@@ -1,0 +1,194 @@
+/** Generations in order: one runs in the engine worker, the others wait their turn on the page. */
+
+import { ChordError, aborted } from './errors.js';
+import type { CallEvent, ToEngine } from './protocol.js';
+
+/** Calls that may wait. */
+export const QUEUE_LENGTH_MAX = 1_024;
+/** Events after which the engine worker hears that they were taken. */
+const TAKEN_BATCH = 16;
+/** A stream with this many unread events is not being read: its worker has paused. */
+const UNREAD_EVENTS = 64 - TAKEN_BATCH;
+/** How long such a stream may hold up other calls. */
+const ABANDONED_MS = 5_000;
+
+/** One generation: a bounded channel of events from the engine worker. */
+export class Call {
+  /** Settles when the core has taken or refused the request, or when it has to wait its turn. */
+  readonly begun: Promise<void>;
+  #begin!: { resolve: () => void; reject: (error: ChordError) => void };
+  #events: CallEvent[] = [];
+  #waiting: { resolve: (event: CallEvent | undefined) => void; reject: (error: ChordError) => void }[] = [];
+  #error: ChordError | undefined;
+  #isEnded = false;
+  #taken = 0;
+  #lastTakenMs = performance.now();
+  #unlisten: () => void = () => undefined;
+
+  constructor(readonly id: number, readonly request: string, private readonly queue: CallQueue, signal: AbortSignal | undefined) {
+    this.begun = new Promise((resolve, reject) => { this.#begin = { resolve, reject }; });
+    this.begun.catch(() => undefined);
+    if (!signal) return;
+    const stop = (): void => this.cancel(aborted(signal));
+    signal.addEventListener('abort', stop, { once: true });
+    this.#unlisten = () => signal.removeEventListener('abort', stop);
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** The next event; undefined after the last one. Rejects once with the call's error. */
+  next(): Promise<CallEvent | undefined> {
+    this.#lastTakenMs = performance.now();
+    const event = this.#events.shift();
+    if (event) {
+      this.#take();
+      return Promise.resolve(event);
+    }
+    if (this.#error) {
+      const error = this.#error;
+      this.#error = undefined;
+      return Promise.reject(error);
+    }
+    if (this.#isEnded) return Promise.resolve(undefined);
+    return new Promise((resolve, reject) => { this.#waiting.push({ resolve, reject }); });
+  }
+
+  /** Ends the call with `error`, unless it has ended; the worker stops computing it. */
+  cancel(error: ChordError = aborted()): void {
+    if (this.#isEnded) return;
+    this.#events = [];
+    this.fail(error);
+    this.queue.cancelled(this);
+  }
+
+  /** Whether nobody seems to read this stream any more. */
+  isAbandoned(nowMs: number): boolean {
+    return !this.#isEnded && this.#events.length >= UNREAD_EVENTS && nowMs - this.#lastTakenMs >= ABANDONED_MS;
+  }
+
+  began(): void {
+    this.#begin.resolve();
+  }
+
+  push(event: CallEvent): void {
+    if (this.#isEnded) return;
+    const waiting = this.#waiting.shift();
+    if (waiting) {
+      waiting.resolve(event);
+      this.#take();
+    } else {
+      this.#events.push(event);
+    }
+    if (event.type === 'done') this.#end();
+  }
+
+  fail(error: ChordError): void {
+    if (this.#isEnded) return;
+    const first = this.#waiting.shift();
+    if (first) first.reject(error);
+    else this.#error = error;
+    this.#begin.reject(error);
+    this.#end();
+  }
+
+  #end(): void {
+    this.#isEnded = true;
+    this.#unlisten();
+    for (const { resolve } of this.#waiting.splice(0)) resolve(undefined);
+  }
+
+  #take(): void {
+    this.#taken += 1;
+    if (this.#taken < TAKEN_BATCH) return;
+    this.queue.taken(this, this.#taken);
+    this.#taken = 0;
+  }
+}
+
+export class CallQueue {
+  #waiting: Call[] = [];
+  #current: Call | undefined;
+  #nextCall = 0;
+  #patrol: ReturnType<typeof setInterval> | undefined;
+
+  constructor(private readonly send: (message: ToEngine) => void, private readonly onBusy: (isBusy: boolean) => void) {}
+
+  /** Takes a place in the queue. Throws `QueueFull`, or `Aborted` if the signal already is. */
+  submit(request: string, signal: AbortSignal | undefined): Call {
+    if (signal?.aborted) throw aborted(signal);
+    if (this.#waiting.length >= QUEUE_LENGTH_MAX) {
+      throw new ChordError('QueueFull', `${QUEUE_LENGTH_MAX} calls are waiting already`);
+    }
+    const call = new Call(this.#nextCall, request, this, signal);
+    this.#nextCall += 1;
+    this.#waiting.push(call);
+    this.#advance();
+    if (this.#current !== call) {
+      call.began();
+      this.#patrol ??= setInterval(() => this.#dropAbandoned(), ABANDONED_MS / 10);
+    }
+    return call;
+  }
+
+  accepted(id: number): void {
+    if (this.#current?.id === id) this.#current.began();
+  }
+
+  event(id: number, event: CallEvent): void {
+    const call = this.#current;
+    if (call?.id !== id) return;
+    call.push(event);
+    if (event.type === 'done') this.#finished();
+  }
+
+  failed(id: number, error: ChordError): void {
+    if (this.#current?.id !== id) return;
+    this.#current.fail(error);
+    this.#finished();
+  }
+
+  /** Ends every call with `error`. */
+  failAll(error: ChordError): void {
+    const calls = this.#current ? [this.#current, ...this.#waiting] : this.#waiting;
+    this.#current = undefined;
+    this.#waiting = [];
+    this.#rest();
+    for (const call of calls) call.fail(error);
+  }
+
+  /** A call gave up. The running one keeps its place until the worker has stopped it. */
+  cancelled(call: Call): void {
+    if (call === this.#current) this.send({ type: 'cancel', call: call.id });
+    else this.#waiting = this.#waiting.filter((other) => other !== call);
+  }
+
+  taken(call: Call, count: number): void {
+    if (call === this.#current) this.send({ type: 'taken', call: call.id, count });
+  }
+
+  #finished(): void {
+    this.#current = undefined;
+    this.#advance();
+  }
+
+  #advance(): void {
+    if (this.#current) return;
+    this.#current = this.#waiting.shift();
+    if (this.#waiting.length === 0) this.#rest();
+    this.onBusy(this.#current !== undefined);
+    if (this.#current) this.send({ type: 'start', call: this.#current.id, request: this.#current.request });
+  }
+
+  #rest(): void {
+    clearInterval(this.#patrol);
+    this.#patrol = undefined;
+  }
+
+  #dropAbandoned(): void {
+    if (this.#current?.isAbandoned(performance.now())) {
+      this.#current.cancel(new ChordError('Aborted', 'nobody read this stream while other calls were waiting'));
+    }
+  }
+}

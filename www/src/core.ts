@@ -1,0 +1,108 @@
+/**
+ * The surface of the wasm module (made by `src/web.rs`) as this package uses it, and the choice and
+ * start of the right build. Every method may throw a plain `{code, message, …}` object, or
+ * `WebAssembly.RuntimeError` when the core traps.
+ */
+
+import { ChordError } from './errors.js';
+import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
+import startSimd, * as plain from './wasm/chord-simd.js';
+
+/** How long fetching and compiling the wasm module may take. */
+const START_MS_MAX = 60_000;
+
+/** Reads the header of a model, part by part. */
+export interface HeaderReader {
+  /** True when the header of this part is complete. */
+  feed(bytes: Uint8Array): boolean;
+  /** How many parts the first part's metadata announces. */
+  partCount(): number;
+  nextPart(fileSize: number): void;
+  /** JSON: what opening the model would take. */
+  plan(optionsJson: string): string;
+  /** Consumes the reader. */
+  open(optionsJson: string): Session;
+  free(): void;
+}
+
+/** An open model. */
+export interface Session {
+  info(): string;
+  /** The next range to fetch: part, offset, length, group. */
+  want(): Float64Array | undefined;
+  supply(part: number, offset: number, bytes: Uint8Array): void;
+  refetch(part: number, offset: number, length: number): void;
+  /** State of each group: 0 absent, 1 fetching, 2 resident. */
+  groups(): Uint8Array;
+  begin(requestJson: string): void;
+  step(): string;
+  cancel(): void;
+  tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Uint32Array;
+  detokenize(ids: Uint32Array): string;
+  applyChatTemplate(json: string): string;
+  countTokens(json: string): number;
+  stats(): string;
+  free(): void;
+}
+
+/** What a build exports. */
+export interface CoreModule {
+  HeaderReader: new (fileSize: number) => HeaderReader;
+  simd(): string;
+}
+
+/** A running core. */
+export interface Core {
+  module: CoreModule;
+  simd: 'relaxed' | 'simd128';
+  memory: WebAssembly.Memory;
+}
+
+/** A module whose one function computes a relaxed dot product: valid only where that is known. */
+const RELAXED_SIMD_PROBE = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0,
+  65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11,
+]);
+
+/** The same with plain SIMD only. */
+const SIMD_PROBE = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+]);
+
+/** Starts the build that suits this browser. */
+export async function startCore(): Promise<Core> {
+  const isRelaxed = WebAssembly.validate(RELAXED_SIMD_PROBE);
+  if (!isRelaxed && !WebAssembly.validate(SIMD_PROBE)) {
+    throw new ChordError('UnsupportedBrowser', 'this browser has no WebAssembly SIMD', { details: { feature: 'simd128' } });
+  }
+  const url = isRelaxed
+    ? new URL('./wasm/chord-relaxed.wasm', import.meta.url)
+    : new URL('./wasm/chord-simd.wasm', import.meta.url);
+  const compiled = await compile(url);
+  try {
+    const { memory } = await (isRelaxed ? startRelaxed : startSimd)({ module_or_path: compiled });
+    return { module: isRelaxed ? relaxed : plain, simd: isRelaxed ? 'relaxed' : 'simd128', memory };
+  } catch (cause) {
+    if (cause instanceof RangeError) throw new ChordError('OutOfMemory', 'there is no memory left to start the engine', { cause });
+    throw cause;
+  }
+}
+
+/** Compiles while the bytes arrive; a server that sends a wrong MIME type only costs that overlap. */
+async function compile(url: URL): Promise<WebAssembly.Module> {
+  const signal = AbortSignal.timeout(START_MS_MAX);
+  try {
+    const response = await fetch(url, { signal });
+    if (!response.ok) {
+      throw new ChordError('WorkerFailed', `${url.href} answered with HTTP ${response.status}`, { details: { status: response.status } });
+    }
+    if (/^application\/wasm\b/i.test(response.headers.get('content-type') ?? '')) {
+      return await WebAssembly.compileStreaming(response);
+    }
+    return await WebAssembly.compile(await response.arrayBuffer());
+  } catch (cause) {
+    if (cause instanceof ChordError) throw cause;
+    if (signal.aborted) throw new ChordError('Timeout', `${url.href} did not arrive in time`, { cause });
+    throw new ChordError('WorkerFailed', `${url.href} could not be compiled`, { cause });
+  }
+}

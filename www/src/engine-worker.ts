@@ -1,0 +1,178 @@
+/**
+ * The engine worker: owns the wasm core and the IO worker, opens one model and answers the page.
+ */
+
+import { startCore, type Core } from './core.js';
+import { ChordError, toChordError, toWire } from './errors.js';
+import { IoClient } from './io-client.js';
+import { HeaderLoader, Loader, type CorePlan } from './loader.js';
+import {
+  workerScope,
+  type FromEngine, type OpenRequest, type Queries, type Query, type QueryName, type ToEngine,
+} from './protocol.js';
+import { Runner } from './runner.js';
+import type { EngineStats, GroupState, ModelInfo, Progress } from './types.js';
+
+/** Least time between two reports of progress. */
+const PROGRESS_INTERVAL_MS = 50;
+
+const GROUP_STATES: readonly GroupState[] = ['absent', 'fetching', 'resident'];
+
+/** An open model. */
+interface OpenModel {
+  core: Core;
+  io: IoClient;
+  loader: Loader;
+  runner: Runner;
+}
+
+const scope = workerScope<ToEngine, FromEngine>();
+let model: OpenModel | undefined;
+let progressMs = -Infinity;
+
+scope.onmessage = ({ data }) => {
+  switch (data.type) {
+    case 'open':
+      void open(data.request).catch(refuse);
+      break;
+    case 'plan':
+      void plan(data.request).catch(refuse);
+      break;
+    case 'start':
+      void model?.runner.start(data.call, data.request);
+      break;
+    case 'taken':
+      model?.runner.taken(data.call, data.count);
+      break;
+    case 'cancel':
+      model?.runner.cancel(data.call);
+      break;
+    case 'query':
+      answer(data.id, data.query);
+      break;
+    case 'ping':
+      scope.postMessage({ type: 'pong' });
+      break;
+  }
+};
+
+function refuse(thrown: unknown): void {
+  scope.postMessage({ type: 'refused', error: toWire(thrown) });
+}
+
+function report(progress: Progress, isMilestone: boolean): void {
+  const now = performance.now();
+  if (!isMilestone && now - progressMs < PROGRESS_INTERVAL_MS) return;
+  progressMs = now;
+  scope.postMessage({ type: 'progress', progress });
+}
+
+/** Reads the header while the core compiles. */
+async function readHeader(request: OpenRequest): Promise<{ core: Core; io: IoClient; headers: HeaderLoader; reader: Awaited<ReturnType<HeaderLoader['read']>> }> {
+  report({ phase: 'compile', loadedBytes: 0, totalBytes: 0 }, true);
+  const io = new IoClient(request);
+  try {
+    const [files, core] = await Promise.all([io.resolve(), startCore()]);
+    report({ phase: 'header', loadedBytes: 0, totalBytes: 0 }, true);
+    const headers = new HeaderLoader(core, io);
+    return { core, io, headers, reader: await headers.read(files) };
+  } catch (thrown) {
+    io.close();
+    throw thrown;
+  }
+}
+
+async function open(request: OpenRequest): Promise<void> {
+  const { core, io, headers, reader } = await readHeader(request);
+  const options = JSON.stringify(request.core);
+  const sizes = JSON.parse(reader.plan(options)) as CorePlan;
+  const session = reader.open(options);
+  const info = JSON.parse(session.info()) as ModelInfo;
+  let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: sizes.downloadBytes, layer: 0, layers: info.layers };
+  const loader = new Loader(session, io, headers.sequential, sizes, {
+    changed: () => model?.runner.wake(),
+    loaded: () => {
+      report({ ...last, phase: 'ready', loadedBytes: last.totalBytes }, true);
+      scope.postMessage({ type: 'loaded' });
+    },
+    failed: (error) => scope.postMessage({ type: 'loadFailed', error: toWire(error) }),
+    progress: (loadedBytes, totalBytes, layer, layers) => {
+      last = { phase: 'download', loadedBytes, totalBytes, layer, layers };
+      report(last, false);
+    },
+    panicked: die,
+  });
+  const runner = new Runner(session, loader, {
+    accepted: (call) => scope.postMessage({ type: 'accepted', call }),
+    event: (call, event) => scope.postMessage({ type: 'event', call, event }),
+    failed: (call, error) => {
+      if (error.code === 'EnginePanicked') die(error);
+      else scope.postMessage({ type: 'callFailed', call, error: toWire(error) });
+    },
+  });
+  model = { core, io, loader, runner };
+  report(last, true);
+  scope.postMessage({ type: 'opened', model: info });
+  loader.start();
+}
+
+async function plan(request: OpenRequest): Promise<void> {
+  const { core, io, reader } = await readHeader(request);
+  io.close();
+  const planned = JSON.parse(reader.plan(JSON.stringify(request.core))) as CorePlan & { model: ModelInfo; contextLength: number };
+  scope.postMessage({
+    type: 'planned',
+    plan: { fits: true, reasons: [], ...planned, device: 'cpu', build: 'wasm32', simd: core.simd },
+  });
+}
+
+function answer(id: number, query: Query): void {
+  try {
+    if (!model) throw new ChordError('Internal', 'no model is open');
+    scope.postMessage({ type: 'answer', id, value: ask(model, query) });
+  } catch (thrown) {
+    const error = toChordError(thrown);
+    if (error.code === 'EnginePanicked') die(error);
+    else scope.postMessage({ type: 'queryFailed', id, error: toWire(error) });
+  }
+}
+
+function ask(open: OpenModel, { name, ask: asked }: Query): Queries[QueryName]['answer'] {
+  const { session } = open.loader;
+  switch (name) {
+    case 'tokenize':
+      return Array.from(session.tokenize(asked.text, asked.addSpecial, asked.parseSpecial));
+    case 'detokenize':
+      return session.detokenize(Uint32Array.from(asked.tokens));
+    case 'applyChatTemplate':
+      return session.applyChatTemplate(asked.json);
+    case 'countTokens':
+      return session.countTokens(asked.json);
+    case 'stats':
+      return statistics(open);
+  }
+}
+
+function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
+  const own = JSON.parse(loader.session.stats()) as Pick<EngineStats, 'layers'> & { memory: Omit<EngineStats['memory'], 'wasmBytes' | 'gpuBytes'> };
+  return {
+    device: 'cpu',
+    build: 'wasm32',
+    simd: core.simd,
+    threads: 1,
+    memory: { ...own.memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: 0 },
+    layers: own.layers,
+    source: { ...io.counters, storeBytes: 0 },
+    ...runner.last ? { last: runner.last } : {},
+    groups: Array.from(loader.session.groups(), (state) => GROUP_STATES[state] ?? 'resident'),
+  };
+}
+
+/** The core trapped: nothing of it can be used again. The page ends this worker. */
+function die(error: ChordError): void {
+  model?.io.close();
+  model = undefined;
+  scope.postMessage({ type: 'fatal', error: toWire(error) });
+}
+
+scope.postMessage({ type: 'hello' });

@@ -1,0 +1,224 @@
+/** The engine as the page sees it. */
+
+import { CallQueue } from './calls.js';
+import { EngineClient } from './engine-client.js';
+import { ChordError, aborted, fromWire, invalidParameter, throwIfAborted } from './errors.js';
+import { chatShape, collect, completionShape, newIdentity, stream, type Shape } from './openai.js';
+import { openRequest } from './options.js';
+import type { FromEngine, OpenRequest, Queries, QueryName } from './protocol.js';
+import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, prepareTemplate, wellFormed, type Prepared } from './requests.js';
+import type {
+  CallOptions, ChatCompletions, ChatMessage, Completions, EmbeddingRequest, EmbeddingResponse, Embeddings,
+  Engine, EngineOptions, EngineStats, ModelInfo, Progress, TemplateOptions, Timings, Usage,
+} from './types.js';
+
+/** A promise and the means to settle it. A rejection that nobody awaits is not reported. */
+class Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve!: (value: T) => void;
+  reject!: (error: ChordError) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.promise.catch(() => undefined);
+  }
+}
+
+class WorkerEngine {
+  readonly chat: { readonly completions: ChatCompletions };
+  readonly completions: Completions;
+  readonly embeddings: Embeddings;
+  /** Resolves when the header and tokeniser are in. */
+  readonly opened = new Deferred<void>();
+  #loaded = new Deferred<void>();
+  #isLoaded = false;
+  #model: ModelInfo | undefined;
+  /** Why nothing works any more. */
+  #ended: ChordError | undefined;
+  readonly #client: EngineClient;
+  readonly #queue: CallQueue;
+  readonly #onProgress: ((progress: Progress) => void) | undefined;
+  #unlisten: () => void = () => undefined;
+
+  constructor(request: OpenRequest, options: EngineOptions) {
+    this.#onProgress = options.onProgress;
+    this.#client = new EngineClient({ message: (message) => this.#receive(message), died: (error) => this.#end(error) });
+    this.#queue = new CallQueue((message) => this.#client.send(message), (isBusy) => { this.#client.isAwaited = isBusy; });
+    this.chat = { completions: { create: this.#creator(chatShape, 'chatcmpl', prepareChat) as ChatCompletions['create'] } };
+    this.completions = { create: this.#creator(completionShape, 'cmpl', prepareCompletion) as Completions['create'] };
+    this.embeddings = { create: (body, callOptions) => this.#embed(body, callOptions) };
+    this.#follow(options.signal);
+    this.#client.isAwaited = true;
+    this.#client.send({ type: 'open', request });
+  }
+
+  get model(): ModelInfo {
+    if (!this.#model) throw new ChordError('Internal', 'the model is not open');
+    return this.#model;
+  }
+
+  get loaded(): Promise<void> {
+    return this.#loaded.promise;
+  }
+
+  async tokenize(text: string, options: { addSpecial?: boolean; parseSpecial?: boolean } = {}): Promise<number[]> {
+    if (typeof text !== 'string') throw invalidParameter('text', 'text must be a string');
+    const { addSpecial = false, parseSpecial = false } = options;
+    return this.#ask('tokenize', { text: wellFormed(text), addSpecial, parseSpecial });
+  }
+
+  async detokenize(tokens: number[]): Promise<string> {
+    const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.model.vocabularySize;
+    if (!Array.isArray(tokens) || !tokens.every(isId)) throw invalidParameter('tokens', 'tokens must be ids of the vocabulary');
+    return this.#ask('detokenize', { tokens });
+  }
+
+  async applyChatTemplate(messages: ChatMessage[], options?: TemplateOptions): Promise<string> {
+    return this.#ask('applyChatTemplate', { json: prepareTemplate(messages, options) });
+  }
+
+  async countTokens(input: string | ChatMessage[]): Promise<number> {
+    return this.#ask('countTokens', { json: prepareCount(input) });
+  }
+
+  async stats(): Promise<EngineStats> {
+    return this.#ask('stats', {});
+  }
+
+  dispose(): Promise<void> {
+    this.#end(new ChordError('Disposed', 'the engine was disposed'));
+    return Promise.resolve();
+  }
+
+  #ask<Name extends QueryName>(name: Name, ask: Queries[Name]['ask']): Promise<Queries[Name]['answer']> {
+    this.#throwIfEnded();
+    return this.#client.query(name, ask);
+  }
+
+  #creator<Body, Whole, Chunk extends { usage?: Usage | null; timings?: Timings }>(
+    shape: Shape<Whole, Chunk>, prefix: string, prepare: (body: Body) => Prepared,
+  ): (body: Body, options?: CallOptions) => Promise<Whole | AsyncIterable<Chunk>> {
+    return async (body, options = {}) => {
+      this.#throwIfEnded();
+      const prepared = prepare(body);
+      const identity = newIdentity(prefix, this.model.name);
+      const call = this.#queue.submit(prepared.json, options.signal);
+      if (!prepared.stream) return collect(call, shape, identity);
+      await call.begun;
+      return stream(call, shape, identity, prepared.includeUsage);
+    };
+  }
+
+  async #embed(body: EmbeddingRequest, options: CallOptions = {}): Promise<EmbeddingResponse> {
+    this.#throwIfEnded();
+    const response: EmbeddingResponse = { object: 'list', data: [], model: this.model.name, usage: { prompt_tokens: 0, total_tokens: 0 } };
+    for (const [index, prepared] of prepareEmbeddings(body).entries()) {
+      const event = await this.#queue.submit(prepared.json, options.signal).next();
+      if (event?.type !== 'done' || !event.embedding) throw new ChordError('Internal', 'the core gave no embedding');
+      response.data.push({ object: 'embedding', index, embedding: event.embedding });
+      response.usage.prompt_tokens += event.usage.prompt_tokens;
+      response.usage.total_tokens += event.usage.total_tokens;
+      this.#throwIfEnded();
+    }
+    return response;
+  }
+
+  #receive(message: FromEngine): void {
+    switch (message.type) {
+      case 'progress':
+        this.#progress(message.progress);
+        break;
+      case 'opened':
+        this.#model = message.model;
+        this.#client.isAwaited = false;
+        this.opened.resolve();
+        break;
+      case 'refused':
+        this.#end(fromWire(message.error));
+        break;
+      case 'loaded':
+        this.#finishLoading();
+        break;
+      case 'loadFailed':
+        this.#loaded.reject(fromWire(message.error));
+        break;
+      case 'accepted':
+        this.#queue.accepted(message.call);
+        break;
+      case 'event':
+        this.#queue.event(message.call, message.event);
+        break;
+      case 'callFailed':
+        this.#queue.failed(message.call, fromWire(message.error));
+        break;
+    }
+  }
+
+  #progress(progress: Progress): void {
+    try {
+      this.#onProgress?.(progress);
+    } catch (thrown) {
+      // A defect of the caller's function must not stop the engine, nor go unseen.
+      reportError(thrown);
+    }
+  }
+
+  /** A load that failed and was resumed by a later call gets a fresh promise. */
+  #finishLoading(): void {
+    this.#isLoaded = true;
+    this.#unlisten();
+    const before = this.#loaded;
+    before.resolve();
+    this.#loaded = new Deferred();
+    this.#loaded.resolve();
+  }
+
+  /** Cancels start and loading when `signal` aborts. */
+  #follow(signal: AbortSignal | undefined): void {
+    if (!signal) return;
+    const stop = (): void => this.#end(aborted(signal));
+    signal.addEventListener('abort', stop, { once: true });
+    this.#unlisten = () => signal.removeEventListener('abort', stop);
+  }
+
+  #throwIfEnded(): void {
+    if (!this.#ended) return;
+    const { code, message, retryable, details } = this.#ended;
+    throw new ChordError(code, message, { cause: this.#ended, retryable, details });
+  }
+
+  /** Ends everything with `error`: the worker, its connections, and every promise that is pending. */
+  #end(error: ChordError): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    this.#unlisten();
+    this.#client.close(error);
+    this.#queue.failAll(error);
+    this.opened.reject(error);
+    if (!this.#isLoaded) this.#loaded.reject(error);
+  }
+}
+
+// Only some browsers have the symbol; without it `dispose` is called by name.
+if (typeof Symbol.asyncDispose === 'symbol') {
+  Object.defineProperty(WorkerEngine.prototype, Symbol.asyncDispose, {
+    value(this: WorkerEngine): Promise<void> {
+      return this.dispose();
+    },
+  });
+}
+
+/**
+ * Opens a model. Resolves when its header and tokeniser are in; the weights stream on, and a call may
+ * be made at once. Rejects with `ChordError`.
+ */
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+  const request = openRequest(options);
+  throwIfAborted(options.signal);
+  const engine = new WorkerEngine(request, options);
+  await engine.opened.promise;
+  return engine as unknown as Engine;
+}

@@ -1,0 +1,199 @@
+/**
+ * The engine worker's side of the IO worker: starts it, watches it, and starts another in its place
+ * when it dies, which goes on where the reads in flight had come to.
+ */
+
+import { ChordError, fromWire } from './errors.js';
+import {
+  HANDSHAKE_MS_MAX, IO_SILENT_TICKS_MAX, WATCHDOG_TICK_MS,
+  type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ToIo,
+} from './protocol.js';
+
+/** How often a dead IO worker is replaced. */
+const RESTARTS_MAX = 3;
+
+/** What a read reports. Bytes are valid only during the call. */
+export interface ReadHandler {
+  piece(offset: number, bytes: Uint8Array): void;
+  done(): void;
+  /** `offset` is the first byte that did not come. */
+  failed(error: ChordError, offset: number): void;
+}
+
+/** What is known of a part after its first response. */
+export interface PartFacts {
+  identity: PartIdentity;
+  sequential: boolean;
+  contentType?: string;
+}
+
+interface Read {
+  part: number;
+  position: number;
+  end: number;
+  handler: ReadHandler;
+}
+
+export class IoClient {
+  /** By part number; filled in by the first read of each part. */
+  readonly facts: PartFacts[] = [];
+  #files: PartSource[] = [];
+  #worker: Worker;
+  #silentTicks = 0;
+  #greeted = false;
+  #restarts = 0;
+  #reads = new Map<number, Read>();
+  #nextRead = 0;
+  #past: IoCounters = { requests: 0, fetchedBytes: 0, retries: 0 };
+  #current: IoCounters = { requests: 0, fetchedBytes: 0, retries: 0 };
+  #resolving: { resolve: (parts: number) => void; reject: (error: ChordError) => void } | undefined;
+  readonly #watchdog: ReturnType<typeof setInterval>;
+
+  constructor(private readonly request: OpenRequest) {
+    this.#worker = this.#start();
+    this.#watchdog = setInterval(() => this.#tick(), WATCHDOG_TICK_MS);
+  }
+
+  /** Totals over all workers. */
+  get counters(): IoCounters {
+    return {
+      requests: this.#past.requests + this.#current.requests,
+      fetchedBytes: this.#past.fetchedBytes + this.#current.fetchedBytes,
+      retries: this.#past.retries + this.#current.retries,
+    };
+  }
+
+  /** Finds the files of the model; resolves to their number. */
+  resolve(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#resolving = { resolve, reject };
+      this.#send({ type: 'resolve', parts: this.request.parts, headers: this.request.headers, network: this.request.network });
+    });
+  }
+
+  name(part: number): string {
+    return this.#files[part]?.name ?? `part ${part + 1}`;
+  }
+
+  /** Reads `length` bytes, or all up to the end of the file if it is Infinity. */
+  read(part: number, offset: number, length: number, handler: ReadHandler): number {
+    const id = this.#nextRead;
+    this.#nextRead += 1;
+    this.#reads.set(id, { part, position: offset, end: offset + length, handler });
+    this.#send({ type: 'read', id, part, offset, length });
+    return id;
+  }
+
+  /** Stops all reads; their handlers hear no more. */
+  cancelAll(): void {
+    for (const id of this.#reads.keys()) this.#send({ type: 'cancel', id });
+    this.#reads.clear();
+  }
+
+  close(): void {
+    clearInterval(this.#watchdog);
+    this.#reads.clear();
+    this.#worker.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
+    worker.onmessage = ({ data }: MessageEvent<FromIo>) => this.#receive(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#died(event.message || 'its script could not be loaded');
+    };
+    worker.onmessageerror = () => this.#died('a message was lost');
+    return worker;
+  }
+
+  #send(message: ToIo, transfer: Transferable[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  #receive(message: FromIo): void {
+    this.#silentTicks = 0;
+    switch (message.type) {
+      case 'hello':
+        this.#greeted = true;
+        break;
+      case 'pong':
+        break;
+      case 'resolved':
+        this.#files = message.files;
+        this.#resolving?.resolve(message.files.length);
+        this.#resolving = undefined;
+        break;
+      case 'resolveFailed':
+        this.#resolving?.reject(fromWire(message.error));
+        this.#resolving = undefined;
+        break;
+      case 'part': {
+        const { part, identity, sequential, contentType } = message;
+        this.facts[part] = { identity, sequential, ...contentType === undefined ? {} : { contentType } };
+        const file = this.#files[part];
+        if (file) file.identity = identity;
+        break;
+      }
+      case 'piece': {
+        this.#current = message.counters;
+        const read = this.#reads.get(message.id);
+        if (read) {
+          read.position = message.offset + message.length;
+          read.handler.piece(message.offset, new Uint8Array(message.buffer, 0, message.length));
+        }
+        this.#send({ type: 'recycle', buffer: message.buffer }, [message.buffer]);
+        break;
+      }
+      case 'done':
+      case 'failed': {
+        this.#current = message.counters;
+        const read = this.#reads.get(message.id);
+        this.#reads.delete(message.id);
+        if (message.type === 'done') read?.handler.done();
+        else read?.handler.failed(fromWire(message.error), read.position);
+        break;
+      }
+    }
+  }
+
+  #tick(): void {
+    const waiting = this.#reads.size > 0 || this.#resolving !== undefined;
+    if (!waiting) return;
+    this.#silentTicks += 1;
+    const ticksMax = this.#greeted ? IO_SILENT_TICKS_MAX : Math.ceil(HANDSHAKE_MS_MAX / WATCHDOG_TICK_MS);
+    if (this.#silentTicks > ticksMax) this.#died('it does not answer');
+    else this.#send({ type: 'ping' });
+  }
+
+  /** Replaces a dead worker, or gives up when that does not help. */
+  #died(why: string): void {
+    this.#worker.onmessage = null;
+    this.#worker.terminate();
+    this.#past = this.counters;
+    this.#current = { requests: 0, fetchedBytes: 0, retries: 0 };
+    this.#silentTicks = 0;
+    const greeted = this.#greeted;
+    this.#greeted = false;
+    this.#restarts += 1;
+    if (!greeted || this.#restarts > RESTARTS_MAX) {
+      this.#giveUp(new ChordError('WorkerFailed', `the IO worker failed: ${why}`));
+      return;
+    }
+    this.#worker = this.#start();
+    const { parts, headers, network } = this.request;
+    if (this.#resolving) this.#send({ type: 'resolve', parts, headers, network });
+    else this.#send({ type: 'adopt', files: this.#files, headers, network });
+    for (const [id, { part, position, end }] of this.#reads) {
+      this.#send({ type: 'read', id, part, offset: position, length: end - position });
+    }
+  }
+
+  #giveUp(error: ChordError): void {
+    this.#resolving?.reject(error);
+    this.#resolving = undefined;
+    const reads = [...this.#reads.values()];
+    this.#reads.clear();
+    for (const read of reads) read.handler.failed(error, read.position);
+  }
+}

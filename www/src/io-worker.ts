@@ -1,0 +1,99 @@
+/**
+ * The IO worker: finds the files of a model and reads ranges of them into buffers of a bounded pool,
+ * which it transfers to the engine worker.
+ */
+
+import { ChordError, toWire } from './errors.js';
+import { BlobFile, HttpFile, type SourceFile } from './http.js';
+import { fetchDocument, resolveParts } from './hub.js';
+import { BufferPool, Cutter } from './pool.js';
+import { workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartSource, type ToIo } from './protocol.js';
+import { RequestRoute } from './route.js';
+
+const scope = workerScope<ToIo, FromIo>();
+const pool = new BufferPool();
+const counters: IoCounters = { requests: 0, fetchedBytes: 0, retries: 0 };
+const reads = new Map<number, AbortController>();
+let files: SourceFile[] = [];
+
+scope.onmessage = ({ data }) => {
+  switch (data.type) {
+    case 'resolve':
+      void resolve(data);
+      break;
+    case 'adopt':
+      open(data.files, data.headers, data.network);
+      break;
+    case 'read':
+      void read(data);
+      break;
+    case 'cancel':
+      reads.get(data.id)?.abort();
+      break;
+    case 'recycle':
+      pool.recycle(data.buffer);
+      break;
+    case 'ping':
+      scope.postMessage({ type: 'pong' });
+      break;
+  }
+};
+
+async function resolve({ parts, headers, network }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
+  try {
+    const hubOrigin = new URL(network.hub).origin;
+    const found = await resolveParts(parts, network, (url) => {
+      const route = new RequestRoute(url, headersFor(url, hubOrigin, headers), () => { counters.requests += 1; });
+      return fetchDocument(url, route, network.idleMs);
+    });
+    open(found, headers, network);
+    scope.postMessage({ type: 'resolved', files: found });
+  } catch (thrown) {
+    scope.postMessage({ type: 'resolveFailed', error: toWire(thrown) });
+  }
+}
+
+function headersFor(url: string, origin: string, headers: [string, string][]): [string, string][] {
+  return new URL(url).origin === origin ? headers : [];
+}
+
+/** Makes the files readable. The caller's headers belong to the origin of the first URL. */
+function open(sources: PartSource[], headers: [string, string][], network: NetworkSettings): void {
+  const first = sources.find((source) => source.url !== undefined)?.url;
+  const origin = first === undefined ? '' : new URL(first).origin;
+  files = sources.map((source) => {
+    if (source.blob) return new BlobFile(source.blob, source.name);
+    const url = source.url ?? '';
+    return new HttpFile({ ...source, url }, headersFor(url, origin, headers), network, counters);
+  });
+}
+
+async function read({ id, part, offset, length }: Extract<ToIo, { type: 'read' }>): Promise<void> {
+  const abort = new AbortController();
+  reads.set(id, abort);
+  const file = files[part];
+  try {
+    if (!file) throw new ChordError('Internal', `there is no part ${part}`);
+    const cutter = new Cutter(pool, offset, (at, bytes, buffer) => {
+      scope.postMessage({ type: 'piece', id, offset: at, length: bytes, buffer, counters }, [buffer]);
+    }, abort.signal);
+    try {
+      await file.read(offset, offset + length, (chunk) => cutter.write(chunk), () => announce(part, file), abort.signal);
+    } finally {
+      cutter.flush();
+    }
+    scope.postMessage({ type: 'done', id, counters });
+  } catch (thrown) {
+    scope.postMessage({ type: 'failed', id, error: toWire(thrown), counters });
+  } finally {
+    reads.delete(id);
+  }
+}
+
+/** Tells what is known of a part. Costs little: once a response. */
+function announce(part: number, file: SourceFile): void {
+  const { identity, sequential, contentType } = file;
+  scope.postMessage({ type: 'part', part, identity, sequential, ...contentType === undefined ? {} : { contentType } });
+}
+
+scope.postMessage({ type: 'hello' });

@@ -1,0 +1,54 @@
+/** Checks engine options and turns them into what the engine worker needs. Runs on the page. */
+
+import { ChordError, invalidParameter } from './errors.js';
+import { NETWORK_DEFAULTS, type NetworkSettings, type OpenRequest } from './protocol.js';
+import { parseSource } from './source.js';
+import type { EngineOptions, PlanOptions } from './types.js';
+
+/** Under this key tests pass other network settings; it is not part of the public interface. */
+const NETWORK = Symbol.for('wasm-chord.network');
+
+/** The request to open, or plan for, a model. Throws `InvalidParameter` and `InvalidSource`. */
+export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineOptions, 'model'>)): OpenRequest {
+  if (typeof options !== 'object' || options === null) throw invalidParameter('options', 'options must be an object');
+  const all = options as EngineOptions & { [NETWORK]?: Partial<NetworkSettings> };
+  checkChoice('device', all.device, ['auto', 'webgpu', 'cpu']);
+  checkChoice('memory64', all.memory64, ['auto', true, false]);
+  checkChoice('store', all.store, ['opfs', 'memory', 'none']);
+  checkCount('contextLength', all.contextLength, 1);
+  checkCount('maxResidentBytes', all.maxResidentBytes, 1);
+  checkCount('prefetchDistance', all.prefetchDistance, 0);
+  checkCount('threads', all.threads, 1);
+  if (all.device === 'webgpu') throw new ChordError('DeviceUnavailable', 'this build computes on the CPU only', { details: { device: 'webgpu' } });
+  if (all.memory64 === true) throw new ChordError('DeviceUnavailable', 'this package has no build with 64-bit memory', { details: { build: 'wasm64' } });
+  const core: OpenRequest['core'] = {};
+  if (all.contextLength !== undefined) core.contextLength = all.contextLength;
+  if (all.maxResidentBytes !== undefined) core.maxResidentBytes = all.maxResidentBytes;
+  return {
+    parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href),
+    headers: checkHeaders(all.headers),
+    core,
+    network: { ...NETWORK_DEFAULTS, ...all[NETWORK] },
+  };
+}
+
+function checkChoice(name: string, value: unknown, choices: readonly unknown[]): void {
+  if (value === undefined || choices.includes(value)) return;
+  throw invalidParameter(name, `${name} must be one of ${choices.join(', ')}`);
+}
+
+function checkCount(name: string, value: unknown, least: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) return;
+  throw invalidParameter(name, `${name} must be a whole number of at least ${least}`);
+}
+
+function checkHeaders(headers: HeadersInit | undefined): [string, string][] {
+  let list: [string, string][];
+  try {
+    list = [...new Headers(headers)];
+  } catch (cause) {
+    throw new ChordError('InvalidParameter', 'headers are not valid', { cause, details: { name: 'headers' } });
+  }
+  if (list.some(([name]) => name === 'range')) throw invalidParameter('headers', 'a Range header cannot be set');
+  return list;
+}

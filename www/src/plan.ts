@@ -1,0 +1,41 @@
+/** What opening a model would take, from its header alone. */
+
+import { EngineClient } from './engine-client.js';
+import { aborted, fromWire, throwIfAborted, type ChordError } from './errors.js';
+import { openRequest } from './options.js';
+import { modelStore } from './store.js';
+import type { ModelSource, Plan, PlanOptions } from './types.js';
+
+/** Reads the header of `model` and says what opening it with `options` would take. */
+export async function plan(model: ModelSource, options: PlanOptions = {}): Promise<Plan> {
+  const request = openRequest({ ...options, model });
+  const { signal } = options;
+  throwIfAborted(signal);
+  let end!: (error: ChordError) => void;
+  const planned = new Promise<Plan>((resolve, reject) => {
+    end = reject;
+    const client = new EngineClient({
+      died: reject,
+      message: (message) => {
+        if (message.type === 'planned') resolve(message.plan);
+        if (message.type === 'refused') reject(fromWire(message.error));
+      },
+    });
+    end = (error) => {
+      client.close(error);
+      reject(error);
+    };
+    client.isAwaited = true;
+    client.send({ type: 'plan', request });
+  });
+  const stop = (): void => end(aborted(signal));
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    const found = await planned;
+    const { quotaBytes } = await modelStore.estimate();
+    return quotaBytes > 0 ? { ...found, quotaBytes } : found;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    end(aborted());
+  }
+}

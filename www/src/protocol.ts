@@ -1,0 +1,176 @@
+/**
+ * Every message between the page, the engine worker and the IO worker.
+ *
+ *     page  ──ToEngine──▶  engine worker  ──ToIo──▶  IO worker
+ *     page  ◀─FromEngine─  engine worker  ◀─FromIo─  IO worker
+ *
+ * The engine worker starts the IO worker, so ending the one ends both.
+ */
+
+import type { WireError } from './errors.js';
+import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, Timings, Usage } from './types.js';
+
+/** How often a waiting side asks its peer for a sign of life. */
+export const WATCHDOG_TICK_MS = 2_000;
+/** Ticks without a message after which the engine worker counts as dead: a step may be long. */
+export const ENGINE_SILENT_TICKS_MAX = 15;
+/** The same for the IO worker, which never computes. */
+export const IO_SILENT_TICKS_MAX = 4;
+/** How long a new worker may take to say hello. */
+export const HANDSHAKE_MS_MAX = 9_000;
+
+/** One part of a model as the caller named it, checked and made absolute. */
+export type PartInput =
+  | { kind: 'url'; url: string }
+  | { kind: 'hub'; repo: string; file: string }
+  | { kind: 'hub-quant'; repo: string; quant: string }
+  | { kind: 'blob'; blob: Blob };
+
+/** What identifies one version of a remote file; a difference means that the file changed. */
+export interface PartIdentity {
+  size?: number;
+  etag?: string;
+  lastModified?: string;
+}
+
+/** One file of a model, ready to be read. */
+export interface PartSource {
+  /** For people: a URL or a file name. */
+  name: string;
+  url?: string;
+  blob?: Blob;
+  /** SHA-256 of the whole file in hex, where the hub tells. */
+  sha256?: string;
+  /** Known after the first response. */
+  identity?: PartIdentity;
+}
+
+/** Settings of the network code; tests shorten them. */
+export interface NetworkSettings {
+  /** Base address of the hub behind `hf:` names. */
+  hub: string;
+  /** A response that sends nothing for this long is given up and asked for again. */
+  idleMs: number;
+  /** First pause before a retry; it doubles each time. */
+  backoffMs: number;
+}
+
+export const NETWORK_DEFAULTS: NetworkSettings = { hub: 'https://huggingface.co', idleMs: 8_000, backoffMs: 250 };
+
+/** What a model is opened with. */
+export interface OpenRequest {
+  parts: PartInput[];
+  headers: [string, string][];
+  /** Options of the core, passed on as they are. */
+  core: { contextLength?: number; maxResidentBytes?: number };
+  network: NetworkSettings;
+}
+
+/** One alternative of a token's distribution. */
+export interface CoreTokenLogprob {
+  id: number;
+  token: string;
+  bytes: number[];
+  logprob: number;
+}
+
+/** A token whose text was released, with the alternatives asked for. */
+export interface CoreLogprob extends CoreTokenLogprob {
+  top: CoreTokenLogprob[];
+}
+
+/** What one step of the core reports. */
+export type StepEvent =
+  | { type: 'wait'; group: number }
+  | { type: 'work' }
+  | { type: 'token'; choice: number; text: string; logprobs?: CoreLogprob[] }
+  | { type: 'finish'; choice: number; text: string; finish_reason: FinishReason; logprobs?: CoreLogprob[] }
+  | { type: 'done'; usage: Usage; embedding?: number[] };
+
+/** The events of a call that reach the page; the last one is `done`. */
+export type CallEvent =
+  | Extract<StepEvent, { type: 'token' | 'finish' }>
+  | { type: 'done'; usage: Usage; embedding?: number[]; timings: Timings };
+
+/** Questions that the engine worker answers at once, beside a running generation. */
+export interface Queries {
+  tokenize: { ask: { text: string; addSpecial: boolean; parseSpecial: boolean }; answer: number[] };
+  detokenize: { ask: { tokens: number[] }; answer: string };
+  applyChatTemplate: { ask: { json: string }; answer: string };
+  countTokens: { ask: { json: string }; answer: number };
+  stats: { ask: Record<string, never>; answer: EngineStats };
+}
+export type QueryName = keyof Queries;
+/** A question with its name, as one union. */
+export type Query = { [Name in QueryName]: { name: Name; ask: Queries[Name]['ask'] } }[QueryName];
+
+export type ToEngine =
+  | { type: 'open'; request: OpenRequest }
+  | { type: 'plan'; request: OpenRequest }
+  /** Begins a generation; `request` is JSON for the core. */
+  | { type: 'start'; call: number; request: string }
+  /** The page has taken `count` more events of the call. */
+  | { type: 'taken'; call: number; count: number }
+  | { type: 'cancel'; call: number }
+  | { type: 'query'; id: number; query: Query }
+  | { type: 'ping' };
+
+export type FromEngine =
+  | { type: 'hello' }
+  | { type: 'pong' }
+  | { type: 'progress'; progress: Progress }
+  | { type: 'opened'; model: ModelInfo }
+  | { type: 'planned'; plan: Plan }
+  /** Opening or planning failed; the worker can be ended. */
+  | { type: 'refused'; error: WireError }
+  | { type: 'loaded' }
+  | { type: 'loadFailed'; error: WireError }
+  /** The core took the request; events follow. */
+  | { type: 'accepted'; call: number }
+  | { type: 'event'; call: number; event: CallEvent }
+  | { type: 'callFailed'; call: number; error: WireError }
+  | { type: 'answer'; id: number; value: Queries[QueryName]['answer'] }
+  | { type: 'queryFailed'; id: number; error: WireError }
+  /** The engine is lost: every call fails with this. */
+  | { type: 'fatal'; error: WireError };
+
+export type ToIo =
+  | { type: 'resolve'; parts: PartInput[]; headers: [string, string][]; network: NetworkSettings }
+  /** Takes over files that were resolved before, by a worker that died. */
+  | { type: 'adopt'; files: PartSource[]; headers: [string, string][]; network: NetworkSettings }
+  /** Reads a range; `length` may be Infinity: to the end of the file. */
+  | { type: 'read'; id: number; part: number; offset: number; length: number }
+  | { type: 'cancel'; id: number }
+  /** Gives a buffer back to the pool. */
+  | { type: 'recycle'; buffer: ArrayBuffer }
+  | { type: 'ping' };
+
+/** Totals since the worker started. */
+export interface IoCounters {
+  requests: number;
+  fetchedBytes: number;
+  retries: number;
+}
+
+export type FromIo =
+  | { type: 'hello' }
+  | { type: 'pong' }
+  | { type: 'resolved'; files: PartSource[] }
+  | { type: 'resolveFailed'; error: WireError }
+  /** Sent before the first piece of a part. `sequential`: the server ignores ranges. */
+  | { type: 'part'; part: number; identity: PartIdentity; sequential: boolean; contentType?: string }
+  /** The next bytes of a read, `length` of them from the start of `buffer`. */
+  | { type: 'piece'; id: number; offset: number; length: number; buffer: ArrayBuffer; counters: IoCounters }
+  | { type: 'done'; id: number; counters: IoCounters }
+  | { type: 'failed'; id: number; error: WireError; counters: IoCounters };
+
+/** What a module of this package uses of a dedicated worker's global scope. */
+export interface WorkerScope<In, Out> {
+  onmessage: ((event: MessageEvent<In>) => void) | null;
+  postMessage(message: Out, transfer?: Transferable[]): void;
+}
+
+/** The global scope of the worker that this runs in, with its messages typed. */
+export function workerScope<In, Out>(): WorkerScope<In, Out> {
+  return globalThis as unknown as WorkerScope<In, Out>;
+}

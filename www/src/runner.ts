@@ -1,0 +1,175 @@
+/** Runs one request at a time on the core, a bounded step between two turns of the event loop. */
+
+import type { Session } from './core.js';
+import { ChordError, toChordError } from './errors.js';
+import type { Loader } from './loader.js';
+import type { CallEvent, StepEvent } from './protocol.js';
+import type { EngineStats, Timings, Usage } from './types.js';
+
+/** Events that the page has not taken before the computation pauses. */
+export const EVENTS_UNREAD_MAX = 64;
+
+/** Where the reports of a call go. */
+export interface RunnerEvents {
+  accepted(call: number): void;
+  event(call: number, event: CallEvent): void;
+  failed(call: number, error: ChordError): void;
+}
+
+/** One running request. */
+interface Run {
+  call: number;
+  startedMs: number;
+  firstTokenMs: number | undefined;
+  unread: number;
+  cancelled: boolean;
+}
+
+export class Runner {
+  /** Figures of the last finished generation. */
+  last: EngineStats['last'];
+  #run: Run | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(private readonly session: Session, private readonly loader: Loader, private readonly events: RunnerEvents) {}
+
+  /** Runs a request to its end; every outcome is reported as an event. */
+  async start(call: number, request: string): Promise<void> {
+    if (this.#run) {
+      this.events.failed(call, new ChordError('Internal', 'a request is running already'));
+      return;
+    }
+    const run: Run = { call, startedMs: performance.now(), firstTokenMs: undefined, unread: 0, cancelled: false };
+    this.#run = run;
+    let begun = false;
+    try {
+      this.loader.resume();
+      this.session.begin(request);
+      begun = true;
+      this.events.accepted(call);
+      await this.#steps(run);
+    } catch (thrown) {
+      const error = toChordError(thrown);
+      if (begun && error.code !== 'EnginePanicked') this.#drop();
+      this.events.failed(call, error);
+    } finally {
+      this.#run = undefined;
+    }
+  }
+
+  cancel(call: number): void {
+    if (this.#run?.call !== call) return;
+    this.#run.cancelled = true;
+    this.wake();
+  }
+
+  /** The page has taken `count` events. */
+  taken(call: number, count: number): void {
+    if (this.#run?.call !== call) return;
+    this.#run.unread -= count;
+    this.wake();
+  }
+
+  /** Something that a paused computation waits for may have happened. */
+  wake(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  async #steps(run: Run): Promise<void> {
+    for (;;) {
+      if (run.cancelled) throw new ChordError('Aborted', 'the call was cancelled');
+      if (run.unread >= EVENTS_UNREAD_MAX) {
+        await this.#parked();
+        continue;
+      }
+      const event = JSON.parse(this.session.step()) as StepEvent;
+      this.loader.pump();
+      switch (event.type) {
+        case 'wait':
+          if (this.loader.failure) throw this.loader.failure;
+          await this.#parked();
+          break;
+        case 'work':
+          await nextTurn();
+          break;
+        case 'token':
+        case 'finish':
+          run.firstTokenMs ??= performance.now();
+          if (event.type === 'finish' || event.text !== '' || (event.logprobs?.length ?? 0) > 0) {
+            run.unread += 1;
+            this.events.event(run.call, event);
+          }
+          await nextTurn();
+          break;
+        case 'done': {
+          const timings = measure(run, event.usage);
+          if (event.usage.completion_tokens > 0) this.last = summary(event.usage, timings);
+          this.events.event(run.call, { ...event, timings });
+          return;
+        }
+      }
+    }
+  }
+
+  /** Resolves at the next `wake`. */
+  #parked(): Promise<void> {
+    return new Promise((resolve) => { this.#wake = resolve; });
+  }
+
+  #drop(): void {
+    try {
+      this.session.cancel();
+    } catch (thrown) {
+      this.events.failed(this.#run?.call ?? 0, toChordError(thrown));
+    }
+  }
+}
+
+function measure(run: Run, usage: Usage): Timings {
+  const endMs = performance.now();
+  const firstMs = run.firstTokenMs ?? endMs;
+  const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
+  const promptTokens = usage.prompt_tokens - cached;
+  const promptMs = firstMs - run.startedMs;
+  // The first token ends the prompt; the others are what decoding produced in the rest of the time.
+  const predictedMs = endMs - firstMs;
+  const decoded = Math.max(0, usage.completion_tokens - 1);
+  return {
+    cache_n: cached,
+    prompt_n: promptTokens,
+    prompt_ms: promptMs,
+    prompt_per_token_ms: ratio(promptMs, promptTokens),
+    prompt_per_second: ratio(promptTokens * 1000, promptMs),
+    predicted_n: usage.completion_tokens,
+    predicted_ms: predictedMs,
+    predicted_per_token_ms: ratio(predictedMs, decoded),
+    predicted_per_second: ratio(decoded * 1000, predictedMs),
+  };
+}
+
+function summary(usage: Usage, timings: Timings): NonNullable<EngineStats['last']> {
+  return {
+    promptTokens: usage.prompt_tokens,
+    completionTokens: usage.completion_tokens,
+    timeToFirstTokenMs: timings.prompt_ms,
+    prefillTokensPerSecond: timings.prompt_per_second,
+    decodeTokensPerSecond: timings.predicted_per_second,
+  };
+}
+
+function ratio(dividend: number, divisor: number): number {
+  return divisor > 0 ? dividend / divisor : 0;
+}
+
+const turns: (() => void)[] = [];
+const channel = new MessageChannel();
+channel.port1.onmessage = () => turns.shift()?.();
+
+/** Lets messages that have arrived be handled: one turn of the event loop, without a timer's delay. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    turns.push(resolve);
+    channel.port2.postMessage(undefined);
+  });
+}

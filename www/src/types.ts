@@ -1,0 +1,390 @@
+/// <reference lib="esnext.disposable" />
+/** The types of the public interface. Requests follow OpenAI's names; engine options are camelCase. */
+
+/**
+ * Where a model comes from: an `https:` or relative URL, `hf:owner/repo/file.gguf`,
+ * `hf:owner/repo:Q4_K_M`, a file from the person's disk, or the parts of a split GGUF in order. A URL
+ * that ends in `-00001-of-0000N.gguf` stands for all N parts.
+ */
+export type ModelSource = string | URL | File | Blob | (string | URL | File | Blob)[];
+
+/** How far the start of an engine has come. Bytes are those of the weights. */
+export interface Progress {
+  phase: 'header' | 'download' | 'compile' | 'ready';
+  loadedBytes: number;
+  totalBytes: number;
+  /** Layers that are complete. */
+  layer?: number;
+  layers?: number;
+}
+
+export interface EngineOptions {
+  model: ModelSource;
+  /** Default `auto`. */
+  device?: 'auto' | 'webgpu' | 'cpu';
+  /** Tokens of context; the default is the model's own, bounded by memory. */
+  contextLength?: number;
+  /** Ceiling for weights, KV cache and scratch together, in bytes. */
+  maxResidentBytes?: number;
+  /** Layers fetched ahead of the computation. */
+  prefetchDistance?: number;
+  /** CPU workers. */
+  threads?: number;
+  /** Which build: 64-bit memory or not. */
+  memory64?: 'auto' | boolean;
+  /** Where fetched bytes are kept. */
+  store?: 'opfs' | 'memory' | 'none';
+  /**
+   * Request headers, an access token for instance. They go to the origin of the model's first URL
+   * only; a redirect to another origin does not get them.
+   */
+  headers?: HeadersInit;
+  /** Cancels the start and, until `loaded` settles, the engine. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+export interface PlanOptions {
+  device?: EngineOptions['device'];
+  contextLength?: number;
+  maxResidentBytes?: number;
+  headers?: HeadersInit;
+  signal?: AbortSignal;
+}
+
+/** What opening a model would take, known from its header alone. */
+export interface Plan {
+  model: ModelInfo;
+  /** Bytes that would be fetched: the size of all parts. */
+  downloadBytes: number;
+  weightBytes: number;
+  kvBytes: number;
+  scratchBytes: number;
+  /** Tokens of context that the figures above are for. */
+  contextLength: number;
+  device: 'webgpu' | 'cpu';
+  build: 'wasm32' | 'wasm64';
+  simd: 'relaxed' | 'simd128';
+  /** Whether it can be opened here with these options. */
+  fits: boolean;
+  /** Why not, or why not otherwise, in words. */
+  reasons: string[];
+  /** Free storage the browser grants this origin, where it tells. */
+  quotaBytes?: number;
+}
+
+export interface ModelInfo {
+  architecture: string;
+  name: string;
+  layers: number;
+  contextLength: number;
+  vocabularySize: number;
+  quantization: string;
+  /** The file's metadata; long arrays are left out. */
+  metadata: Record<string, unknown>;
+  /** What was found odd about the file but can be lived with. */
+  warnings: string[];
+  /** False for a model whose vocabulary has no text: it takes and gives token ids. */
+  hasText: boolean;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+/** Fields that steer the choice of tokens. */
+export interface SamplingParams {
+  /** 0 is greedy and deterministic. */
+  temperature?: number;
+  top_k?: number;
+  top_p?: number;
+  min_p?: number;
+  repeat_penalty?: number;
+  presence_penalty?: number;
+  frequency_penalty?: number;
+  /** Token id to a number added to its logit. */
+  logit_bias?: Record<string, number>;
+  seed?: number;
+  stop?: string | string[];
+  max_tokens?: number;
+  /** Answers to the same prompt. */
+  n?: number;
+  /** Go on past end tokens, for benchmarks. */
+  ignore_eos?: boolean;
+}
+
+export interface StreamOptions {
+  /** Sends a last chunk without choices that carries `usage`. */
+  include_usage?: boolean;
+}
+
+export interface ChatMessage {
+  role: string;
+  content?: string | null | { type: 'text'; text: string }[];
+  name?: string;
+  tool_calls?: unknown[];
+  tool_call_id?: string;
+  [field: string]: unknown;
+}
+
+/** A function the model may call, as OpenAI describes it. */
+export interface ChatTool {
+  type: 'function';
+  function: { name: string; description?: string; parameters?: Record<string, unknown> };
+}
+
+export interface ChatCompletionRequest extends SamplingParams {
+  messages: ChatMessage[];
+  tools?: ChatTool[];
+  logprobs?: boolean;
+  top_logprobs?: number;
+  /** The newer name of `max_tokens`. */
+  max_completion_tokens?: number;
+  stream?: boolean;
+  stream_options?: StreamOptions;
+  /** Accepted for compatibility; the engine has one model. */
+  model?: string;
+}
+
+export interface CompletionRequest extends SamplingParams {
+  /** Text, or token ids that are used as they are. */
+  prompt: string | number[];
+  /** Alternatives to report per token, up to 50. */
+  logprobs?: number;
+  stream?: boolean;
+  stream_options?: StreamOptions;
+  model?: string;
+}
+
+export interface EmbeddingRequest {
+  input: string | string[] | number[] | number[][];
+  encoding_format?: 'float';
+  model?: string;
+}
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  /** Prompt tokens whose keys and values were in the cache already. */
+  prompt_tokens_details?: { cached_tokens: number };
+}
+
+/** Measured times of one call, under the names of llama.cpp's server. */
+export interface Timings {
+  /** Prompt tokens taken from the cache. */
+  cache_n: number;
+  /** Prompt tokens computed. */
+  prompt_n: number;
+  /** From the start of the call to its first token, waiting for bytes included. */
+  prompt_ms: number;
+  prompt_per_token_ms: number;
+  prompt_per_second: number;
+  predicted_n: number;
+  predicted_ms: number;
+  predicted_per_token_ms: number;
+  predicted_per_second: number;
+}
+
+export type FinishReason = 'stop' | 'length';
+
+/** A token and its natural log probability under the untempered softmax. */
+export interface TokenLogprob {
+  token: string;
+  id: number;
+  logprob: number;
+  bytes: number[];
+}
+
+export interface ChatLogprobs {
+  content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[];
+}
+
+export interface CompletionLogprobs {
+  tokens: string[];
+  token_ids: number[];
+  token_logprobs: number[];
+  /** By text; where several ids share a text the best one counts. */
+  top_logprobs: Record<string, number>[];
+  /** Best first, beside `top_token_logprobs`. */
+  top_token_ids: number[][];
+  top_token_logprobs: number[][];
+  /** Where each token begins in the completion's text, in UTF-16 code units. */
+  text_offset: number[];
+}
+
+interface Envelope<Kind extends string> {
+  id: string;
+  object: Kind;
+  /** Seconds since 1970. */
+  created: number;
+  model: string;
+}
+
+export interface ChatCompletion extends Envelope<'chat.completion'> {
+  choices: {
+    index: number;
+    message: { role: 'assistant'; content: string };
+    logprobs: ChatLogprobs | null;
+    finish_reason: FinishReason;
+  }[];
+  usage: Usage;
+  timings: Timings;
+}
+
+export interface ChatCompletionChunk extends Envelope<'chat.completion.chunk'> {
+  choices: {
+    index: number;
+    delta: { role?: 'assistant'; content?: string };
+    logprobs: ChatLogprobs | null;
+    finish_reason: FinishReason | null;
+  }[];
+  /** With `stream_options.include_usage`: null but in the last chunk. */
+  usage?: Usage | null;
+  /** In the last chunk. */
+  timings?: Timings;
+}
+
+export interface Completion extends Envelope<'text_completion'> {
+  choices: {
+    index: number;
+    text: string;
+    logprobs: CompletionLogprobs | null;
+    finish_reason: FinishReason;
+  }[];
+  usage: Usage;
+  timings: Timings;
+}
+
+export interface CompletionChunk extends Envelope<'text_completion'> {
+  choices: {
+    index: number;
+    text: string;
+    logprobs: CompletionLogprobs | null;
+    finish_reason: FinishReason | null;
+  }[];
+  usage?: Usage | null;
+  timings?: Timings;
+}
+
+export interface EmbeddingResponse {
+  object: 'list';
+  data: { object: 'embedding'; index: number; embedding: number[] }[];
+  model: string;
+  usage: { prompt_tokens: number; total_tokens: number };
+}
+
+export interface EngineStats {
+  device: 'webgpu' | 'cpu';
+  adapter?: string;
+  build: 'wasm32' | 'wasm64';
+  simd: 'relaxed' | 'simd128';
+  threads: number;
+  memory: {
+    residentBytes: number;
+    peakResidentBytes: number;
+    budgetBytes: number;
+    wasmBytes: number;
+    gpuBytes: number;
+    kvBytes: number;
+  };
+  /** A `syncLoad` is a layer that the computation had to wait for. */
+  layers: {
+    total: number;
+    pinned: number;
+    ring: number;
+    hits: number;
+    syncLoads: number;
+    prefetched: number;
+    evictions: number;
+  };
+  source: { requests: number; fetchedBytes: number; storeBytes: number; retries: number };
+  gpu?: {
+    dispatchesPerToken: number;
+    submitsPerToken: number;
+    readbackBytesPerToken: number;
+    disabledKernels: string[];
+  };
+  /** The last finished generation. */
+  last?: {
+    promptTokens: number;
+    completionTokens: number;
+    timeToFirstTokenMs: number;
+    prefillTokensPerSecond: number;
+    decodeTokensPerSecond: number;
+  };
+  /** The state of each group of tensors: the embedding, every layer in order, the output head. */
+  groups: GroupState[];
+}
+
+export type GroupState = 'absent' | 'fetching' | 'resident';
+
+export interface ChatCompletions {
+  create(body: ChatCompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
+  create(body: ChatCompletionRequest & { stream?: false }, options?: CallOptions): Promise<ChatCompletion>;
+  create(body: ChatCompletionRequest, options?: CallOptions): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
+}
+
+export interface Completions {
+  create(body: CompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<CompletionChunk>>;
+  create(body: CompletionRequest & { stream?: false }, options?: CallOptions): Promise<Completion>;
+  create(body: CompletionRequest, options?: CallOptions): Promise<Completion | AsyncIterable<CompletionChunk>>;
+}
+
+export interface Embeddings {
+  create(body: EmbeddingRequest, options?: CallOptions): Promise<EmbeddingResponse>;
+}
+
+export interface TemplateOptions {
+  tools?: ChatTool[];
+  /** Ends with the opening of the assistant's turn. Default true. */
+  add_generation_prompt?: boolean;
+  /** Further variables of the template. */
+  [variable: string]: unknown;
+}
+
+/**
+ * A model that answers. Generations queue in order, one runs at a time; the other calls are answered
+ * at once. Every failure is a `ChordError`.
+ */
+export interface Engine extends AsyncDisposable {
+  readonly model: ModelInfo;
+  /** Resolves when every byte of the model is local. */
+  readonly loaded: Promise<void>;
+  /**
+   * With `stream: true` an AsyncIterable: leaving the loop cancels. A stream that nobody reads holds
+   * the engine until another call has waited for five seconds; then it ends with `Aborted`.
+   */
+  readonly chat: { readonly completions: ChatCompletions };
+  readonly completions: Completions;
+  readonly embeddings: Embeddings;
+  /** `addSpecial` adds the tokens that the model's file asks for, `parseSpecial` reads control tokens in the text; both default to false. */
+  tokenize(text: string, options?: { addSpecial?: boolean; parseSpecial?: boolean }): Promise<number[]>;
+  detokenize(tokens: number[]): Promise<string>;
+  applyChatTemplate(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
+  /** Tokens of a text, or of messages rendered through the chat template. */
+  countTokens(input: string | ChatMessage[]): Promise<number>;
+  stats(): Promise<EngineStats>;
+  /** Ends the workers and frees everything; calls that have not ended reject with `Disposed`. */
+  dispose(): Promise<void>;
+}
+
+/** A model in the durable store. */
+export interface StoredModel {
+  /** The source it was fetched from. */
+  source: string;
+  bytes: number;
+  storedBytes: number;
+  complete: boolean;
+  /** Milliseconds since 1970. */
+  lastUsed: number;
+}
+
+export interface ModelStore {
+  list(): Promise<StoredModel[]>;
+  /** Whether every stored byte of the model is intact and all are there. */
+  verify(model: ModelSource): Promise<boolean>;
+  /** Whether something was deleted. */
+  delete(model: ModelSource): Promise<boolean>;
+  estimate(): Promise<{ usageBytes: number; quotaBytes: number; persisted: boolean }>;
+}
