@@ -1,0 +1,205 @@
+//! Sampling: logits to token.
+//!
+//! The steps and their order are llama.cpp's:
+//!
+//! 1. `logit_bias` is added;
+//! 2. penalties (`repeat_penalty` over the last [`REPEAT_WINDOW`] tokens of the sequence, prompt
+//!    included, as llama.cpp does; presence and frequency over the tokens sampled so far, as
+//!    OpenAI's documentation defines them);
+//! 3. `temperature: 0` ends here: the largest logit wins, the lowest id on ties;
+//! 4. `top_k`, then `top_p`, then `min_p` cut the distribution;
+//! 5. `temperature` flattens or sharpens what is left, and a token is drawn.
+//!
+//! The cuts come before the temperature, so they judge what the model itself holds likely: a high
+//! temperature makes the choice among plausible tokens freer without letting implausible ones in.
+
+mod logprobs;
+mod params;
+mod select;
+mod stop;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+pub use self::logprobs::top_logprobs;
+pub use self::params::{RequestKind, SamplingParams};
+use self::select::{Candidate, largest};
+pub use self::stop::StopMatcher;
+use crate::error::{ChordError, ErrorCode, Result};
+
+/// How many tokens back `repeat_penalty` looks.
+pub const REPEAT_WINDOW: usize = 64;
+
+/// Candidates that `top_p` sorts at first; it doubles them while they do not suffice.
+const TOP_P_FIRST: usize = 256;
+
+/// Draws the tokens of one completion.
+///
+/// The same parameters, seed, logits and history give the same tokens. Buffers are kept from token
+/// to token.
+pub struct Sampler {
+    params: SamplingParams,
+    random: fastrand::Rng,
+    candidates: Vec<Candidate>,
+    /// Sums of the candidates' weights up to each.
+    cumulative: Vec<f64>,
+    /// Logits that were changed, with what they were before.
+    changed: Vec<(usize, f32)>,
+    /// How often each token was sampled; kept only if a penalty needs it.
+    sampled: HashMap<u32, u32>,
+}
+
+impl Sampler {
+    /// A sampler with valid parameters. The seed is the caller's, also where the request has none:
+    /// this crate draws no randomness of its own. The choices of `n` need a seed each.
+    pub fn new(params: SamplingParams, seed: u64) -> Sampler {
+        Sampler {
+            params,
+            random: fastrand::Rng::with_seed(seed),
+            candidates: Vec::new(),
+            cumulative: Vec::new(),
+            changed: Vec::new(),
+            sampled: HashMap::new(),
+        }
+    }
+
+    /// The parameters it was made with.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// Draws the next token. `history` is the whole sequence so far, prompt included. The logits,
+    /// one per token of the vocabulary, are changed on the way and are as before at the end.
+    ///
+    /// # Errors
+    /// `NonFinite` if a logit is NaN or infinite.
+    pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Result<u32> {
+        check(logits)?;
+        self.add_bias(logits);
+        self.penalise(logits, history);
+        let token = if self.params.temperature == 0.0 { greedy(logits) } else { self.draw(logits) };
+        for (at, before) in self.changed.drain(..).rev() {
+            logits[at] = before;
+        }
+        if self.params.presence_penalty != 0.0 || self.params.frequency_penalty != 0.0 {
+            *self.sampled.entry(token).or_default() += 1;
+        }
+        Ok(token)
+    }
+
+    fn add_bias(&mut self, logits: &mut [f32]) {
+        for &(token, bias) in &self.params.logit_bias {
+            change(logits, &mut self.changed, token, |logit| logit + bias);
+        }
+    }
+
+    fn penalise(&mut self, logits: &mut [f32], history: &[u32]) {
+        let repeat = self.params.repeat_penalty;
+        if repeat != 1.0 {
+            let mut recent = [0; REPEAT_WINDOW];
+            let from = history.len().saturating_sub(REPEAT_WINDOW);
+            let recent = &mut recent[..history.len() - from];
+            recent.copy_from_slice(&history[from..]);
+            recent.sort_unstable();
+            for (index, &token) in recent.iter().enumerate() {
+                if index == 0 || recent[index - 1] != token {
+                    // The penalty always lowers the logit, whatever its sign.
+                    let lower = |logit: f32| if logit > 0.0 { logit / repeat } else { logit * repeat };
+                    change(logits, &mut self.changed, token, lower);
+                }
+            }
+        }
+        let (presence, frequency) = (self.params.presence_penalty, self.params.frequency_penalty);
+        for (&token, &count) in &self.sampled {
+            change(logits, &mut self.changed, token, |logit| logit - presence - frequency * count as f32);
+        }
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> u32 {
+        let top_k = match self.params.top_k as usize {
+            0 => logits.len(),
+            top_k => top_k,
+        };
+        largest(logits, top_k, &mut self.candidates);
+        let best = self.candidates.iter().fold(f32::MIN, |best, candidate| best.max(candidate.logit));
+        self.cut(best);
+        let inverse = 1.0 / f64::from(self.params.temperature);
+        let mut total = 0.0;
+        self.cumulative.clear();
+        self.cumulative.extend(self.candidates.iter().map(|candidate| {
+            total += ((f64::from(candidate.logit) - f64::from(best)) * inverse).exp();
+            total
+        }));
+        let drawn = self.random.f64() * total;
+        let at = self.cumulative.partition_point(|&sum| sum <= drawn);
+        // Rounding can make the draw as large as the total; the best token is always a candidate.
+        self.candidates.get(at).map_or_else(|| greedy(logits), |candidate| candidate.token)
+    }
+
+    /// Applies `top_p` and `min_p`. Both keep the likeliest candidates, so their order does not
+    /// matter as long as the sum for `top_p` is that of all candidates; `min_p` goes first because
+    /// it needs no sorting.
+    fn cut(&mut self, best: f32) {
+        let probability = |candidate: &Candidate| (f64::from(candidate.logit) - f64::from(best)).exp();
+        let (top_p, min_p) = (f64::from(self.params.top_p), f64::from(self.params.min_p));
+        let total: f64 = if top_p < 1.0 { self.candidates.iter().map(probability).sum() } else { 0.0 };
+        if min_p > 0.0 {
+            self.candidates.retain(|candidate| probability(candidate) >= min_p);
+        }
+        if top_p >= 1.0 {
+            return;
+        }
+        let mut sorted = TOP_P_FIRST;
+        loop {
+            sorted = sorted.min(self.candidates.len());
+            select::bring_forward(&mut self.candidates, sorted);
+            let mut sum = 0.0;
+            let enough = self.candidates[..sorted].iter().position(|candidate| {
+                sum += probability(candidate);
+                sum >= top_p * total
+            });
+            if let Some(last) = enough {
+                return self.candidates.truncate(last + 1);
+            }
+            if sorted == self.candidates.len() {
+                return;
+            }
+            sorted *= 2;
+        }
+    }
+}
+
+/// Refuses logits that are not numbers, before anything is added to them.
+fn check(logits: &[f32]) -> Result<()> {
+    match logits.iter().position(|logit| !logit.is_finite()) {
+        None if logits.is_empty() => Err(ChordError::new(ErrorCode::Internal, "there are no logits")),
+        None => Ok(()),
+        Some(token) => {
+            let message = format!("the model computed {} for token {token}", logits[token]);
+            Err(ChordError::new(ErrorCode::NonFinite, message).with("token", token))
+        }
+    }
+}
+
+/// Changes a logit, staying finite, and notes what it was. Tokens beyond the vocabulary, which
+/// only a history can have, are passed over.
+fn change(logits: &mut [f32], changed: &mut Vec<(usize, f32)>, token: u32, by: impl Fn(f32) -> f32) {
+    let at = token as usize;
+    if let Some(logit) = logits.get_mut(at) {
+        changed.push((at, *logit));
+        *logit = by(*logit).clamp(f32::MIN, f32::MAX);
+    }
+}
+
+/// The largest logit; the lowest id on ties.
+fn greedy(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (at, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
+            best = at;
+        }
+    }
+    best as u32
+}

@@ -1,0 +1,51 @@
+//! The largest logits without sorting the vocabulary.
+
+use std::cmp::Ordering;
+
+/// A token that may be drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Candidate {
+    pub logit: f32,
+    pub token: u32,
+}
+
+/// Larger logits first, lower ids first on ties. Logits are finite here.
+pub(super) fn best_first(a: &Candidate, b: &Candidate) -> Ordering {
+    b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.token.cmp(&b.token))
+}
+
+/// Puts the `count` largest logits into `out`, in an order that depends on the logits only.
+/// Linear in the vocabulary: candidates below the `count` largest so far are passed over, and the
+/// others are thinned out whenever twice as many as needed have come together.
+pub(super) fn largest(logits: &[f32], count: usize, out: &mut Vec<Candidate>) {
+    out.clear();
+    let full = count.saturating_mul(2).max(64);
+    let mut threshold = f32::NEG_INFINITY;
+    for (token, &logit) in logits.iter().enumerate() {
+        // Of equal logits the earlier one stays, so an equal one that comes later is no candidate.
+        if logit <= threshold {
+            continue;
+        }
+        out.push(Candidate { logit, token: token as u32 });
+        if out.len() == full {
+            thin(out, count);
+            threshold = out.iter().fold(f32::INFINITY, |least, candidate| least.min(candidate.logit));
+        }
+    }
+    thin(out, count);
+}
+
+fn thin(candidates: &mut Vec<Candidate>, count: usize) {
+    if count < candidates.len() {
+        candidates.select_nth_unstable_by(count, best_first);
+        candidates.truncate(count);
+    }
+}
+
+/// Sorts the best `count` candidates to the front.
+pub(super) fn bring_forward(candidates: &mut [Candidate], count: usize) {
+    if count < candidates.len() {
+        candidates.select_nth_unstable_by(count, best_first);
+    }
+    candidates[..count].sort_unstable_by(best_first);
+}
