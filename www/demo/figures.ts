@@ -24,7 +24,7 @@ function rows(stats: EngineStats): [string, string][] {
     ['First token', last ? latency(last.timeToFirstTokenMs) : '–'],
     ['Prompt', last ? `${decimal(last.prefillTokensPerSecond)} tokens/s` : '–'],
     ['Memory resident', bytes(memory.residentBytes)],
-    ['Context (KV cache)', bytes(memory.kvBytes)],
+    ['KV cache', bytes(memory.kvBytes)],
     ['Wasm memory', bytes(memory.wasmBytes)],
   ];
   if (memory.gpuBytes > 0) list.push(['GPU buffers', bytes(memory.gpuBytes)]);

@@ -49,12 +49,12 @@ export class Loader {
     this.#current = current;
     byId('load-notice').replaceChildren();
     try {
-      if (!choice.bundled && !(await this.#agreed(choice, options, current.signal))) return;
+      if (!this.#complete) await this.#clear(choice); // Half a model is of no use beside the next one.
+      if (!choice.bundled && !(await this.#agreed(choice, options, current))) return;
       await this.#unload(choice);
-      if (current.signal.aborted) return;
       await this.#start(choice, options, current.signal);
     } catch (error) {
-      await this.#failed(error, choice, current);
+      if (this.#current === current) await this.#failed(error, choice);
     } finally {
       if (this.#current === current) {
         this.#current = undefined;
@@ -75,6 +75,7 @@ export class Loader {
   }
 
   async #start(choice: Choice, options: LoadOptions, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const meter = new RateMeter();
     document.body.dataset['model'] = 'loading';
     byId('model-name').textContent = choice.label;
@@ -91,11 +92,13 @@ export class Loader {
         if (!signal.aborted) this.#showProgress(progress, meter);
       },
     });
-    if (signal.aborted) return engine.dispose();
+    if (signal.aborted) await engine.dispose();
+    signal.throwIfAborted();
     this.#engine = engine;
     document.body.dataset['model'] = 'open';
     this.#showModel(engine, choice);
     this.#onEngine(engine, choice);
+    this.refresh().catch(() => undefined); // What fails here fails below, where it is reported.
     await cancellable(engine.loaded, signal);
     this.#complete = true;
     announce(`${byId('model-name').textContent} is ready`);
@@ -103,9 +106,11 @@ export class Loader {
   }
 
   /** Asks before anything large is fetched, or when the plan says that the model will not fit. */
-  async #agreed(choice: Choice, options: LoadOptions, signal: AbortSignal): Promise<boolean> {
+  async #agreed(choice: Choice, options: LoadOptions, current: AbortController): Promise<boolean> {
+    const { signal } = current;
     const place = byId('load-notice');
-    place.replaceChildren(make('p', 'facts', `Looking at ${choice.label}…`));
+    const looking = make('span', 'facts', `Looking at ${choice.label}…`);
+    place.replaceChildren(make('p', 'row', looking, button('Cancel', () => current.abort(), 'quiet')));
     const outlook = await plan(choice.source, { ...options, signal });
     place.replaceChildren();
     const ask = question(outlook, choice.label, choice.local ?? false);
@@ -155,15 +160,12 @@ export class Loader {
     byId('chooser').querySelector('summary')?.replaceChildren('Choose another model');
   }
 
-  async #failed(error: unknown, choice: Choice, current: AbortController): Promise<void> {
-    if (this.#current !== current) return;
-    await this.#unload(choice);
-    byId('layers').hidden = true;
-    byId('model-name').textContent = 'No model loaded';
-    byId('load-bundled').hidden = false;
-    document.body.dataset['model'] = 'none';
-    if (isAbort(error) || current.signal.aborted) return announce('Loading cancelled');
-    byId('load-notice').replaceChildren(notice(error, this.remedies(choice)));
+  /** Explains a failure. A model that was complete before is still there if the new one was only looked at. */
+  async #failed(error: unknown, choice: Choice): Promise<void> {
+    if (!this.#complete) await this.#clear(choice);
+    const cancelled = isAbort(error);
+    byId('load-notice').replaceChildren(...(cancelled ? [] : [notice(error, this.remedies(choice))]));
+    if (cancelled) announce('Loading cancelled');
   }
 
   /** What can be done about a model that does not load or an engine that fails. */
@@ -177,6 +179,15 @@ export class Loader {
       context: { label: 'Change the context', run: () => revealField('load-options', 'contextLength') },
       ceiling: { label: 'Change the ceiling', run: () => revealField('load-options', 'ceiling') },
     };
+  }
+
+  /** Unloads, and shows that no model is there. */
+  async #clear(choice: Choice): Promise<void> {
+    await this.#unload(choice);
+    byId('layers').hidden = true;
+    byId('model-name').textContent = 'No model loaded';
+    byId('load-bundled').hidden = false;
+    document.body.dataset['model'] = 'none';
   }
 
   async #unload(choice: Choice): Promise<void> {
