@@ -12,6 +12,8 @@ import { RequestRoute } from './route.js';
 const FAILURES_MAX = 5;
 /** The same before the server has answered once: it may not exist, or not allow this page. */
 const FIRST_FAILURES_MAX = 2;
+/** How long a read may go without a byte, through all attempts. */
+const STALLED_MS_MAX = 8_000;
 /** Failures of one read altogether. */
 const READ_FAILURES_MAX = 256;
 /** Longest pause between attempts. */
@@ -91,6 +93,7 @@ export class HttpFile implements SourceFile {
     let position = offset;
     let failures = 0;
     let failuresTotal = 0;
+    let progressMs = performance.now();
     const limit = (): number => Math.min(end, this.identity.size ?? Infinity);
     while (position < limit()) {
       throwIfAborted(signal);
@@ -101,6 +104,7 @@ export class HttpFile implements SourceFile {
           await sink(chunk);
           position += chunk.length;
           failures = 0;
+          progressMs = performance.now();
         });
         if (ended && body.end === Infinity) {
           this.identity.size = position;
@@ -114,7 +118,9 @@ export class HttpFile implements SourceFile {
         failures += 1;
         failuresTotal += 1;
         const failuresMax = this.#contacted ? FAILURES_MAX : FIRST_FAILURES_MAX;
-        if (!error.retryable || error.code === 'SourceChanged' || failures > failuresMax || failuresTotal > READ_FAILURES_MAX) throw error;
+        const isHopeless = !error.retryable || error.code === 'SourceChanged' || failures > failuresMax
+          || failuresTotal > READ_FAILURES_MAX || performance.now() - progressMs > STALLED_MS_MAX;
+        if (isHopeless) throw error;
         this.counters.retries += 1;
         await pause(this.#pauseMs(failures, error), signal);
       }

@@ -55,7 +55,7 @@ export interface NetworkSettings {
   backoffMs: number;
 }
 
-export const NETWORK_DEFAULTS: NetworkSettings = { hub: 'https://huggingface.co', idleMs: 8_000, backoffMs: 250 };
+export const NETWORK_DEFAULTS: NetworkSettings = { hub: 'https://huggingface.co', idleMs: 4_000, backoffMs: 250 };
 
 /** What a model is opened with. */
 export interface OpenRequest {
