@@ -18,7 +18,9 @@ export interface HeaderReader {
   /** How many parts the first part's metadata announces. */
   partCount(): number;
   nextPart(fileSize: number): void;
-  /** JSON: what opening the model would take. */
+  /** The error of a file that ends before its header does. */
+  truncated(): unknown;
+  /** JSON: what opening the model would take. Consumes the reader. */
   plan(optionsJson: string): string;
   /** Consumes the reader. */
   open(optionsJson: string): Session;
@@ -31,8 +33,9 @@ export interface Session {
   /** The next range to fetch: part, offset, length, group. */
   want(): Float64Array | undefined;
   supply(part: number, offset: number, bytes: Uint8Array): void;
-  refetch(part: number, offset: number, length: number): void;
-  /** State of each group: 0 absent, 1 fetching, 2 resident. */
+  /** A wanted range that did not come is wanted again. */
+  refetch(part: number, offset: number, length: number, group: number): void;
+  /** State of each group: 0 absent, 1 fetching, 2 resident for now, 3 resident to stay. */
   groups(): Uint8Array;
   begin(requestJson: string): void;
   step(): string;

@@ -5,18 +5,20 @@
 import { startCore, type Core } from './core.js';
 import { ChordError, toChordError, toWire } from './errors.js';
 import { IoClient } from './io-client.js';
-import { HeaderLoader, Loader, type CorePlan } from './loader.js';
+import { HeaderLoader, Loader } from './loader.js';
 import {
   workerScope,
   type FromEngine, type OpenRequest, type Queries, type Query, type QueryName, type ToEngine,
 } from './protocol.js';
 import { Runner } from './runner.js';
-import type { EngineStats, GroupState, ModelInfo, Progress } from './types.js';
+import type { EngineStats, GroupState, ModelInfo, Plan, Progress } from './types.js';
 
 /** Least time between two reports of progress. */
 const PROGRESS_INTERVAL_MS = 50;
+/** Memory of the 32-bit build, less what the core needs for itself. */
+const WASM32_BYTES_MAX = 4 * 2 ** 30 - 256 * 2 ** 20;
 
-const GROUP_STATES: readonly GroupState[] = ['absent', 'fetching', 'resident'];
+const GROUP_STATES: readonly GroupState[] = ['absent', 'fetching', 'resident', 'pinned'];
 
 /** An open model. */
 interface OpenModel {
@@ -84,20 +86,23 @@ async function readHeader(request: OpenRequest): Promise<{ core: Core; io: IoCli
 
 async function open(request: OpenRequest): Promise<void> {
   const { core, io, headers, reader } = await readHeader(request);
-  const options = JSON.stringify(request.core);
-  const sizes = JSON.parse(reader.plan(options)) as CorePlan;
-  const session = reader.open(options);
+  const session = reader.open(JSON.stringify(request.core));
   const info = JSON.parse(session.info()) as ModelInfo;
-  let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: sizes.downloadBytes, layer: 0, layers: info.layers };
-  const loader = new Loader(session, io, headers.sequential, sizes, {
+  let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: downloadBytes(io), layer: 0, layers: info.layers };
+  const loader = new Loader(session, io, headers, {
     changed: () => model?.runner.wake(),
     loaded: () => {
       report({ ...last, phase: 'ready', loadedBytes: last.totalBytes }, true);
       scope.postMessage({ type: 'loaded' });
     },
-    failed: (error) => scope.postMessage({ type: 'loadFailed', error: toWire(error) }),
-    progress: (loadedBytes, totalBytes, layer, layers) => {
-      last = { phase: 'download', loadedBytes, totalBytes, layer, layers };
+    failed: (error) => {
+      // Wasm memory never shrinks: only ending the worker gives back what was taken for nothing.
+      if (error.code === 'OutOfMemory') die(error);
+      else scope.postMessage({ type: 'loadFailed', error: toWire(error) });
+    },
+    progress: (arrivedBytes, layer, layers) => {
+      const totalBytes = downloadBytes(io);
+      last = { phase: 'download', loadedBytes: Math.min(arrivedBytes, totalBytes), totalBytes, layer, layers };
       report(last, false);
     },
     panicked: die,
@@ -116,14 +121,39 @@ async function open(request: OpenRequest): Promise<void> {
   loader.start();
 }
 
+/** What the core says of a model that is not opened. */
+type CorePlan = Plan['model'] & {
+  memory: { weightBytes: number; kvBytes: number; scratchBytes: number; budgetBytes: number; pinnedLayers: number };
+  downloadBytes: number;
+  /** Why it cannot be opened under the ceiling that was asked for. */
+  reason?: string;
+};
+
 async function plan(request: OpenRequest): Promise<void> {
   const { core, io, reader } = await readHeader(request);
+  const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(JSON.stringify(request.core))) as CorePlan;
+  const reasons = reason === undefined ? [] : [reason];
+  if (memory.budgetBytes > WASM32_BYTES_MAX) {
+    reasons.push(`it takes ${memory.budgetBytes} bytes of memory, and 32-bit WebAssembly has ${WASM32_BYTES_MAX}; set maxResidentBytes`);
+  }
+  const plan: Plan = {
+    model: info,
+    ...memory,
+    downloadBytes: downloadBytes(io) || tensorBytes,
+    contextLength: info.contextLength,
+    device: 'cpu',
+    build: 'wasm32',
+    simd: core.simd,
+    fits: reasons.length === 0,
+    reasons,
+  };
   io.close();
-  const planned = JSON.parse(reader.plan(JSON.stringify(request.core))) as CorePlan & { model: ModelInfo; contextLength: number };
-  scope.postMessage({
-    type: 'planned',
-    plan: { fits: true, reasons: [], ...planned, device: 'cpu', build: 'wasm32', simd: core.simd },
-  });
+  scope.postMessage({ type: 'planned', plan });
+}
+
+/** The size of all parts, as far as it is known. */
+function downloadBytes(io: IoClient): number {
+  return io.facts.reduce((sum, { identity }) => sum + (identity.size ?? 0), 0);
 }
 
 function answer(id: number, query: Query): void {
@@ -164,7 +194,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     layers: own.layers,
     source: { ...io.counters, storeBytes: 0 },
     ...runner.last ? { last: runner.last } : {},
-    groups: Array.from(loader.session.groups(), (state) => GROUP_STATES[state] ?? 'resident'),
+    groups: Array.from(loader.session.groups(), (state) => GROUP_STATES[state] ?? 'absent'),
   };
 }
 

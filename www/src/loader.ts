@@ -12,16 +12,9 @@ const RANGES_IN_FLIGHT = 4;
 /** Bytes of the first read of a header; each further read is four times longer, up to the maximum. */
 const HEADER_BYTES_FIRST = 256 * 1024;
 const HEADER_BYTES_STEP_MAX = 4 * 1024 * 1024;
-/** The state of a group whose tensors are all there. */
+/** States of a group: below this its tensors are not all there. */
 const RESIDENT = 2;
-
-/** Sizes that the core derives from the header. */
-export interface CorePlan {
-  downloadBytes: number;
-  weightBytes: number;
-  kvBytes: number;
-  scratchBytes: number;
-}
+const ABSENT = 0;
 
 /** Reports of a loader; none of them may throw. */
 export interface LoaderEvents {
@@ -29,7 +22,7 @@ export interface LoaderEvents {
   changed(): void;
   loaded(): void;
   failed(error: ChordError): void;
-  progress(loadedBytes: number, totalBytes: number, layer: number, layers: number): void;
+  progress(loadedBytes: number, layer: number, layers: number): void;
   /** The core trapped. */
   panicked(error: ChordError): void;
 }
@@ -46,6 +39,8 @@ interface SequentialPart {
 /** Reads the headers of all parts. */
 export class HeaderLoader {
   readonly sequential: SequentialPart[] = [];
+  /** Bytes read of all parts. */
+  readBytes = 0;
   #reader: HeaderReader | undefined;
 
   constructor(private readonly core: Core, private readonly io: IoClient) {}
@@ -68,13 +63,15 @@ export class HeaderLoader {
     for (let length = HEADER_BYTES_FIRST; ; length = Math.min(length * 4, HEADER_BYTES_STEP_MAX)) {
       const { reader, complete, received, kept } = await this.#readRange(part, offset, length);
       if (complete && reader) {
+        this.readBytes += offset + received;
         if (this.io.facts[part]?.sequential) {
           this.sequential.push({ part, position: offset + received, tail: kept, tailOffset: offset });
         }
         return reader;
       }
       if (received < length) {
-        throw new ChordError('InvalidGguf', `${this.io.name(part)} ends within its header, after ${offset + received} bytes`);
+        if (reader) throw this.#explain(part, reader.truncated());
+        throw new ChordError('InvalidGguf', `${this.io.name(part)} is empty`);
       }
       offset += length;
     }
@@ -123,7 +120,15 @@ export class HeaderLoader {
   }
 }
 
-/** Opens a model and keeps the core supplied with bytes. */
+/** A range that the core wants. */
+interface WantedRange {
+  part: number;
+  offset: number;
+  length: number;
+  group: number;
+}
+
+/** Keeps the core supplied with the bytes it wants. */
 export class Loader {
   /** Why loading stopped, until it is resumed. */
   failure: ChordError | undefined;
@@ -131,37 +136,36 @@ export class Loader {
   #suppliedBytes = 0;
   #isLoaded = false;
   #isStreaming = false;
+  readonly #sequential: SequentialPart[];
 
   constructor(
     readonly session: Session,
     private readonly io: IoClient,
-    private readonly sequential: SequentialPart[],
-    private readonly plan: CorePlan,
+    private readonly headers: HeaderLoader,
     private readonly events: LoaderEvents,
-  ) {}
+  ) {
+    this.#sequential = headers.sequential;
+  }
 
-  /** Supplies what came with the headers and begins to fetch. */
+  /** Begins to fetch. */
   start(): void {
-    for (const { part, tail, tailOffset } of this.sequential) {
-      let offset = tailOffset;
-      for (const bytes of tail.splice(0)) {
-        this.#supply(part, offset, bytes);
-        offset += bytes.length;
-      }
-    }
-    this.pump();
+    if (this.#sequential.length > 0) this.#startSequential();
+    else this.pump();
   }
 
   /** Asks for more while there is something wanted and room for it. */
   pump(): void {
-    if (this.failure) return;
-    this.#streamNext();
-    while (this.#inFlight < RANGES_IN_FLIGHT) {
-      const range = this.#guard(() => this.session.want());
-      if (!range) return;
-      const [part = 0, offset = 0, length = 0] = range;
-      if (!this.sequential.some((entry) => entry.part === part)) this.#fetch(part, offset, length);
+    if (this.failure || this.#isStreaming) return;
+    if (this.#sequential.length > 0) {
+      this.#streamNext();
+      return;
     }
+    while (this.#inFlight < RANGES_IN_FLIGHT) {
+      const range = this.#want();
+      if (!range) break;
+      this.#fetch(range);
+    }
+    if (this.#inFlight === 0) this.#finish();
   }
 
   /** Goes on after a failure that may have passed. */
@@ -171,26 +175,55 @@ export class Loader {
     this.pump();
   }
 
-  #fetch(part: number, offset: number, length: number): void {
+  #want(): WantedRange | undefined {
+    const range = this.#guard(() => this.session.want());
+    if (!range) return undefined;
+    const [part = 0, offset = 0, length = 0, group = 0] = range;
+    return { part, offset, length, group };
+  }
+
+  #fetch({ part, offset, length, group }: WantedRange): void {
     this.#inFlight += 1;
     const end = offset + length;
-    const refetch = (from: number): void => {
-      this.#guard(() => this.session.refetch(part, from, end - from));
-    };
     let position = offset;
     this.io.read(part, offset, length, this.#handler(part, (at) => { position = at; }, (error) => {
       this.#inFlight -= 1;
-      if (position < end) refetch(position);
+      if (position < end) this.#guard(() => this.session.refetch(part, position, end - position, group));
       if (error) this.#fail(error);
       else if (position < end) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
       else this.pump();
     }));
   }
 
-  /** Streams the parts of servers that ignore ranges, one after the other. */
+  /**
+   * Servers that ignore ranges send files whole and in order, so the core must be ready to take any
+   * group: each has to be wanted before bytes arrive.
+   */
+  #startSequential(): void {
+    const ranged: WantedRange[] = [];
+    for (let range = this.#want(); range; range = this.#want()) {
+      const { part } = range;
+      if (!this.#sequential.some((entry) => entry.part === part)) ranged.push(range);
+    }
+    if (this.#guard(() => this.session.groups())?.includes(ABSENT)) {
+      this.#fail(new ChordError('InvalidSource', 'the server ignores range requests, so that layers cannot be fetched again: the model needs room for all of them', { details: { name: 'maxResidentBytes' } }));
+      return;
+    }
+    for (const range of ranged) this.#guard(() => this.session.refetch(range.part, range.offset, range.length, range.group));
+    for (const { part, tail, tailOffset } of this.#sequential) {
+      let offset = tailOffset;
+      for (const bytes of tail.splice(0)) {
+        this.#supply(part, offset, bytes);
+        offset += bytes.length;
+      }
+    }
+    this.pump();
+  }
+
+  /** Streams whole parts, one after the other. */
   #streamNext(): void {
-    const next = this.sequential[0];
-    if (!next || this.#isStreaming) return;
+    const [next] = this.#sequential;
+    if (!next) return;
     this.#isStreaming = true;
     this.io.read(next.part, next.position, Infinity, this.#handler(next.part, (at) => { next.position = at; }, (error) => {
       this.#isStreaming = false;
@@ -198,12 +231,8 @@ export class Loader {
         this.#fail(error);
         return;
       }
-      this.sequential.shift();
-      if (this.sequential.length === 0 && !this.#checkLoaded()) {
-        this.#fail(new ChordError('InvalidGguf', `${this.io.name(next.part)} ends early, after ${next.position} bytes`));
-      } else {
-        this.#streamNext();
-      }
+      this.#sequential.shift();
+      this.pump();
     }));
   }
 
@@ -221,34 +250,36 @@ export class Loader {
   #supply(part: number, offset: number, bytes: Uint8Array): void {
     this.#guard(() => this.session.supply(part, offset, bytes));
     this.#suppliedBytes += bytes.length;
-    this.#report();
-    this.#checkLoaded();
+    if (!this.#isLoaded) this.#report();
     this.events.changed();
   }
 
   #report(): void {
-    const { downloadBytes, weightBytes } = this.plan;
-    const local = Math.min(downloadBytes, downloadBytes - weightBytes + this.#suppliedBytes);
     const groups = this.#guard(() => this.session.groups());
     if (!groups) return;
     const layers = groups.subarray(1, -1);
-    this.events.progress(local, downloadBytes, layers.filter((state) => state === RESIDENT).length, layers.length);
+    // Bytes read with a header may be read again as weights, so the sum can be a little too large.
+    const localBytes = this.headers.readBytes + this.#suppliedBytes;
+    this.events.progress(localBytes, layers.filter((state) => state >= RESIDENT).length, layers.length);
   }
 
-  #checkLoaded(): boolean {
-    if (this.#isLoaded) return true;
+  /** Nothing is wanted and nothing is on its way: what stays in memory is there. */
+  #finish(): void {
+    if (this.#isLoaded || this.failure) return;
     const groups = this.#guard(() => this.session.groups());
-    if (!groups?.every((state) => state === RESIDENT)) return false;
+    if (!groups) return;
+    if (groups.some((state) => state > ABSENT && state < RESIDENT)) {
+      this.#fail(new ChordError('InvalidGguf', 'the model ends before its last tensor'));
+      return;
+    }
     this.#isLoaded = true;
-    this.io.cancelAll();
     this.events.loaded();
-    return true;
   }
 
   #fail(error: ChordError): void {
-    if (this.failure || this.#isLoaded) return;
+    if (this.failure) return;
     this.failure = error;
-    this.events.failed(error);
+    if (!this.#isLoaded) this.events.failed(error);
     this.events.changed();
   }
 

@@ -24,6 +24,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   const core: OpenRequest['core'] = {};
   if (all.contextLength !== undefined) core.contextLength = all.contextLength;
   if (all.maxResidentBytes !== undefined) core.maxResidentBytes = all.maxResidentBytes;
+  if (all.prefetchDistance !== undefined) core.prefetchDistance = all.prefetchDistance;
   return {
     parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href),
     headers: checkHeaders(all.headers),

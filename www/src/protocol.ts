@@ -62,7 +62,7 @@ export interface OpenRequest {
   parts: PartInput[];
   headers: [string, string][];
   /** Options of the core, passed on as they are. */
-  core: { contextLength?: number; maxResidentBytes?: number };
+  core: { contextLength?: number; maxResidentBytes?: number; prefetchDistance?: number };
   network: NetworkSettings;
 }
 

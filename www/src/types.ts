@@ -48,18 +48,23 @@ export interface PlanOptions {
   device?: EngineOptions['device'];
   contextLength?: number;
   maxResidentBytes?: number;
+  prefetchDistance?: number;
   headers?: HeadersInit;
   signal?: AbortSignal;
 }
 
 /** What opening a model would take, known from its header alone. */
 export interface Plan {
-  model: ModelInfo;
+  model: Omit<ModelInfo, 'warnings' | 'hasText'>;
   /** Bytes that would be fetched: the size of all parts. */
   downloadBytes: number;
   weightBytes: number;
   kvBytes: number;
   scratchBytes: number;
+  /** What would be used of memory at most. */
+  budgetBytes: number;
+  /** Layers that would stay in memory; the others pass through. */
+  pinnedLayers: number;
   /** Tokens of context that the figures above are for. */
   contextLength: number;
   device: 'webgpu' | 'cpu';
@@ -77,7 +82,10 @@ export interface ModelInfo {
   architecture: string;
   name: string;
   layers: number;
+  /** Tokens of context that the engine is opened with. */
   contextLength: number;
+  /** Tokens of context that the model was trained for. */
+  trainedContextLength: number;
   vocabularySize: number;
   quantization: string;
   /** The file's metadata; long arrays are left out. */
@@ -138,6 +146,8 @@ export interface ChatCompletionRequest extends SamplingParams {
   tools?: ChatTool[];
   logprobs?: boolean;
   top_logprobs?: number;
+  /** Further variables of the chat template. */
+  chat_template_kwargs?: Record<string, unknown>;
   /** The newer name of `max_tokens`. */
   max_completion_tokens?: number;
   stream?: boolean;
@@ -317,7 +327,8 @@ export interface EngineStats {
   groups: GroupState[];
 }
 
-export type GroupState = 'absent' | 'fetching' | 'resident';
+/** `resident` passes through memory, `pinned` stays in it. */
+export type GroupState = 'absent' | 'fetching' | 'resident' | 'pinned';
 
 export interface ChatCompletions {
   create(body: ChatCompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
@@ -340,7 +351,7 @@ export interface TemplateOptions {
   /** Ends with the opening of the assistant's turn. Default true. */
   add_generation_prompt?: boolean;
   /** Further variables of the template. */
-  [variable: string]: unknown;
+  chat_template_kwargs?: Record<string, unknown>;
 }
 
 /**
