@@ -177,6 +177,7 @@ export class Loader {
       cpu: { label: 'Use the CPU', run: () => (setField('load-options', 'device', 'cpu'), again()) },
       choose: { label: 'Choose another model', run: chooseAnother },
       context: { label: 'Change the context', run: () => revealField('load-options', 'contextLength') },
+      sampling: { label: 'Change the options', run: () => revealField('load-options', 'contextLength') },
       ceiling: { label: 'Change the ceiling', run: () => revealField('load-options', 'ceiling') },
     };
   }

@@ -17,7 +17,7 @@ const BUNDLED: Choice = {
   bundled: true,
 };
 
-const EXAMPLES_BUNDLED = ['What is the capital of France?', 'What colour is the sky?', 'How many legs does a spider have?'];
+const EXAMPLES_BUNDLED = ['What is the capital of France?', 'What is wasm-chord?', 'Tell me a story about a fox.'];
 const EXAMPLES_ANY = ['Explain rainbows to a child', 'Write a haiku about the sea', 'What can you help me with?'];
 
 /** How often the figures follow while an answer is written. */
