@@ -41,6 +41,7 @@ export class IoClient {
   #worker: Worker;
   #silentTicks = 0;
   #greeted = false;
+  #isDead = false;
   #restarts = 0;
   #reads = new Map<number, Read>();
   #nextRead = 0;
@@ -79,6 +80,10 @@ export class IoClient {
   read(part: number, offset: number, length: number, handler: ReadHandler): number {
     const id = this.#nextRead;
     this.#nextRead += 1;
+    if (this.#isDead) {
+      this.#restarts = 0;
+      this.#replace();
+    }
     this.#reads.set(id, { part, position: offset, end: offset + length, handler });
     this.#send({ type: 'read', id, part, offset, length });
     return id;
@@ -97,7 +102,12 @@ export class IoClient {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
+    let worker: Worker;
+    try {
+      worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
+    } catch (cause) {
+      throw new ChordError('WorkerFailed', 'the IO worker could not be started', { cause });
+    }
     worker.onmessage = ({ data }: MessageEvent<FromIo>) => this.#receive(data);
     worker.onerror = (event) => {
       event.preventDefault();
@@ -177,16 +187,22 @@ export class IoClient {
     this.#greeted = false;
     this.#restarts += 1;
     if (!greeted || this.#restarts > RESTARTS_MAX) {
+      this.#isDead = true;
       this.#giveUp(new ChordError('WorkerFailed', `the IO worker failed: ${why}`));
       return;
     }
+    this.#replace();
+    for (const [id, { part, position, end }] of this.#reads) {
+      this.#send({ type: 'read', id, part, offset: position, length: end - position });
+    }
+  }
+
+  #replace(): void {
+    this.#isDead = false;
     this.#worker = this.#start();
     const { parts, headers, network } = this.request;
     if (this.#resolving) this.#send({ type: 'resolve', parts, headers, network });
     else this.#send({ type: 'adopt', files: this.#files, headers, network });
-    for (const [id, { part, position, end }] of this.#reads) {
-      this.#send({ type: 'read', id, part, offset: position, length: end - position });
-    }
   }
 
   #giveUp(error: ChordError): void {

@@ -1,0 +1,178 @@
+// Writes small Llama models with seeded random weights, so that tests of loading and of the API need
+// no file. Their text means nothing, but every token of it comes through the real path.
+
+const TYPE = { u32: 4, f32: 6, bool: 7, string: 8, array: 9, i32: 5, u16: 2 };
+const ALIGNMENT = 32;
+
+/** Control tokens of the chat template; ids follow the byte tokens. */
+export const CONTROL = ['<|start|>', '<|end|>'];
+
+const TEMPLATE = "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}";
+
+/**
+ * The bytes of a model. With `parts` above 1: the files of the split model, the tensors spread evenly.
+ * `metadata` adds or replaces entries `[name, type, value]`; undefined values remove them.
+ */
+export function tinyModel({ layers = 2, width = 64, feedForward = 128, context = 256, parts = 1, seed = 1, metadata = [] } = {}) {
+  const tokens = vocabulary();
+  const entries = new Map([
+    ['general.architecture', TYPE.string, 'llama'],
+    ['general.name', TYPE.string, 'tiny random'],
+    ['llama.block_count', TYPE.u32, layers],
+    ['llama.context_length', TYPE.u32, context],
+    ['llama.embedding_length', TYPE.u32, width],
+    ['llama.feed_forward_length', TYPE.u32, feedForward],
+    ['llama.attention.head_count', TYPE.u32, 4],
+    ['llama.attention.head_count_kv', TYPE.u32, 2],
+    ['llama.attention.layer_norm_rms_epsilon', TYPE.f32, 1e-5],
+    ['llama.rope.dimension_count', TYPE.u32, width / 4],
+    ['tokenizer.ggml.model', TYPE.string, 'llama'],
+    ['tokenizer.ggml.tokens', TYPE.array, [TYPE.string, tokens.map(({ text }) => text)]],
+    ['tokenizer.ggml.scores', TYPE.array, [TYPE.f32, tokens.map(({ score }) => score)]],
+    ['tokenizer.ggml.token_type', TYPE.array, [TYPE.i32, tokens.map(({ type }) => type)]],
+    ['tokenizer.ggml.bos_token_id', TYPE.u32, 1],
+    ['tokenizer.ggml.eos_token_id', TYPE.u32, 2],
+    ['tokenizer.ggml.unknown_token_id', TYPE.u32, 0],
+    ['tokenizer.ggml.add_bos_token', TYPE.bool, true],
+    ['tokenizer.chat_template', TYPE.string, TEMPLATE],
+    ...metadata,
+  ].map(([name, ...value]) => [name, value]));
+  for (const [name, [, value]] of entries) if (value === undefined) entries.delete(name);
+  const tensors = tensorList(layers, width, feedForward, tokens.length);
+  const random = generator(seed);
+  for (const tensor of tensors) tensor.data = tensor.fill(random);
+  if (parts === 1) return file(entries, tensors);
+  const share = Math.ceil(tensors.length / parts);
+  return Array.from({ length: parts }, (_, part) => {
+    const split = new Map([
+      ['split.no', [TYPE.u16, part]], ['split.count', [TYPE.u16, parts]], ['split.tensors.count', [TYPE.i32, tensors.length]],
+    ]);
+    const own = part === 0 ? new Map([...entries, ...split]) : split;
+    return file(own, tensors.slice(part * share, (part + 1) * share));
+  });
+}
+
+/** Byte tokens, printable characters and a few words, after the special tokens. */
+function vocabulary() {
+  const normal = 1, unknown = 2, control = 3, byte = 6;
+  const tokens = [
+    { text: '<unk>', score: 0, type: unknown }, { text: '<s>', score: 0, type: control }, { text: '</s>', score: 0, type: control },
+  ];
+  for (let value = 0; value < 256; value += 1) {
+    tokens.push({ text: `<0x${value.toString(16).toUpperCase().padStart(2, '0')}>`, score: 0, type: byte });
+  }
+  for (const text of CONTROL) tokens.push({ text, score: 0, type: control });
+  const words = ['\u2581', ...'abcdefghijklmnopqrstuvwxyz.,!?', '\u2581a', 'th', '\u2581th', '\u2581the', 'he', 'll', 'lo', 'hello', '\u2581hello'];
+  words.forEach((text, index) => tokens.push({ text, score: -1 - index, type: normal }));
+  return tokens;
+}
+
+function tensorList(layers, width, feedForward, vocabularySize) {
+  const matrix = (name, columns, rows) => ({ name, shape: [columns, rows], fill: (random) => uniform(random, columns * rows, Math.sqrt(3 / columns)) });
+  const norm = (name) => ({ name, shape: [width], fill: () => new Float32Array(width).fill(1) });
+  const keyWidth = width / 2;
+  const layer = (number) => {
+    const prefix = `blk.${number}`;
+    return [
+      norm(`${prefix}.attn_norm.weight`),
+      matrix(`${prefix}.attn_q.weight`, width, width),
+      matrix(`${prefix}.attn_k.weight`, width, keyWidth),
+      matrix(`${prefix}.attn_v.weight`, width, keyWidth),
+      matrix(`${prefix}.attn_output.weight`, width, width),
+      norm(`${prefix}.ffn_norm.weight`),
+      matrix(`${prefix}.ffn_gate.weight`, width, feedForward),
+      matrix(`${prefix}.ffn_up.weight`, width, feedForward),
+      matrix(`${prefix}.ffn_down.weight`, feedForward, width),
+    ];
+  };
+  return [
+    matrix('token_embd.weight', width, vocabularySize),
+    ...Array.from({ length: layers }, (_, number) => layer(number)).flat(),
+    norm('output_norm.weight'),
+    matrix('output.weight', width, vocabularySize),
+  ];
+}
+
+/** A linear congruential generator: numbers from -1 to 1. */
+function generator(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  };
+}
+
+function uniform(random, count, scale) {
+  return Float32Array.from({ length: count }, () => random() * scale);
+}
+
+function file(entries, tensors) {
+  const writer = new Writer();
+  writer.bytes(Buffer.from('GGUF')).u32(3).u64(tensors.length).u64(entries.size);
+  for (const [name, [type, value]] of entries) writer.string(name).u32(type).value(type, value);
+  let offset = 0;
+  for (const { name, shape, data } of tensors) {
+    writer.string(name).u32(shape.length);
+    for (const dimension of shape) writer.u64(dimension);
+    writer.u32(0).u64(offset);
+    offset = align(offset + data.byteLength);
+  }
+  const header = writer.finish();
+  const chunks = [header, Buffer.alloc(align(header.length) - header.length)];
+  for (const { data } of tensors) {
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    chunks.push(bytes, Buffer.alloc(align(bytes.length) - bytes.length));
+  }
+  return Buffer.concat(chunks);
+}
+
+function align(offset) {
+  return Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
+}
+
+class Writer {
+  #chunks = [];
+
+  bytes(buffer) {
+    this.#chunks.push(buffer);
+    return this;
+  }
+
+  u32(value) {
+    const buffer = Buffer.alloc(4);
+    buffer.writeUInt32LE(value >>> 0);
+    return this.bytes(buffer);
+  }
+
+  u64(value) {
+    const buffer = Buffer.alloc(8);
+    buffer.writeBigUInt64LE(BigInt(value));
+    return this.bytes(buffer);
+  }
+
+  string(text) {
+    const bytes = Buffer.from(text);
+    return this.u64(bytes.length).bytes(bytes);
+  }
+
+  value(type, value) {
+    switch (type) {
+      case TYPE.u16: return this.bytes(Buffer.from([value & 255, value >> 8]));
+      case TYPE.u32: case TYPE.i32: return this.u32(value);
+      case TYPE.f32: return this.bytes(Buffer.from(Float32Array.of(value).buffer));
+      case TYPE.bool: return this.bytes(Buffer.from([value ? 1 : 0]));
+      case TYPE.string: return this.string(value);
+      case TYPE.array: {
+        const [inner, items] = value;
+        this.u32(inner).u64(items.length);
+        for (const item of items) this.value(inner, item);
+        return this;
+      }
+      default: throw new Error(`no value type ${type}`);
+    }
+  }
+
+  finish() {
+    return Buffer.concat(this.#chunks);
+  }
+}
