@@ -7,6 +7,8 @@
 mod activations;
 mod layout;
 pub mod scalar;
+#[cfg(target_family = "wasm")]
+mod simd128;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +70,12 @@ pub fn matmul_add(
     compute(Product { accumulate: true, ..product }, input);
 }
 
+#[cfg(target_family = "wasm")]
+fn compute(product: Product, input: Input) {
+    simd128::compute(product, input);
+}
+
+#[cfg(not(target_family = "wasm"))]
 fn compute(product: Product, input: Input) {
     scalar::compute(product, input);
 }

@@ -1,7 +1,7 @@
 //! The truth: the same functions as in the parent, one value at a time. Every vector kernel must give
 //! the same bits (but for what a NaN holds).
 
-use super::activations::{Column, ColumnMut, GROUP, PAIR};
+use super::activations::{GROUP, PAIR, Pair};
 use super::layout::{BLOCK_BYTES_MAX, file_block, row_bytes};
 use super::{Activations, Input, Matrix, Product, f32_columns, quantised_columns};
 use crate::quant::{Dtype, Parts, dequantise_block};
@@ -11,27 +11,21 @@ use std::ops::Range;
 /// The smallest group maximum that is told from zero: its inverse is finite.
 pub(super) const MAXIMUM_MIN: f32 = 1e-36;
 
-/// Rounds a column to int8, each group by its own maximum.
-pub(super) fn quantise(source: &[f32], column: ColumnMut) {
+/// Rounds 32 values to int8, each 16 by their own maximum.
+pub(super) fn quantise(source: &[f32; PAIR], pair: &mut Pair) {
     for (group, source) in source.chunks_exact(GROUP).enumerate() {
-        let values = &mut column.values[group * GROUP..][..GROUP];
         let (scale, inverse) = group_scale(source);
         let mut sum = 0;
-        for (value, &source) in values.iter_mut().zip(source) {
-            *value = (source * inverse).round_ties_even() as i8;
-            sum += i32::from(*value);
+        for (i, &source) in source.iter().enumerate() {
+            let value = (source * inverse).round_ties_even() as i8;
+            pair.integers[Pair::place(GROUP * group + i)] = value.into();
+            sum += i32::from(value);
         }
-        column.scales[group] = scale;
-        column.negative_sums[group] = -sum;
-        column.sums[group] = scale * sum as f32;
+        pair.scales[group] = scale;
+        pair.negative_sums[group] = -sum;
+        pair.sums[group] = scale * sum as f32;
     }
-    for (pair, sums) in column.pair_sums.iter_mut().zip(column.sums.chunks_exact(2)) {
-        *pair = sums[0] + sums[1];
-    }
-    #[cfg(all(target_family = "wasm", not(target_feature = "relaxed-simd")))]
-    for (words, values) in column.words.chunks_exact_mut(4).zip(column.values.chunks_exact(4)) {
-        words.copy_from_slice(&[values[0], values[2], values[1], values[3]].map(i16::from));
-    }
+    pair.sum = pair.sums[0] + pair.sums[1];
 }
 
 /// A group's scale, and what its values are multiplied with. NaN and infinity make the scale NaN or
@@ -101,7 +95,7 @@ pub(super) fn quantised_row(product: &mut Product, activations: &Activations, ro
         for block in 0..matrix.columns / matrix.dtype.block_values() {
             parts.decode(matrix.dtype, file_block(matrix, row, block, &mut bytes));
             for (sum, column) in sums.iter_mut().zip(tile.clone()) {
-                *sum = add_block(matrix.dtype, &parts, &activations.column(column), block, *sum);
+                *sum = add_block(matrix.dtype, &parts, activations.column(column), block, *sum);
             }
         }
         for (sum, column) in sums.into_iter().zip(tile) {
@@ -111,35 +105,35 @@ pub(super) fn quantised_row(product: &mut Product, activations: &Activations, ro
 }
 
 /// Adds the product of block number `index` of a row with a column to `sum`.
-fn add_block(dtype: Dtype, parts: &Parts, column: &Column, index: usize, sum: f32) -> f32 {
-    let (values, first) = (dtype.block_values(), index * dtype.block_values());
+fn add_block(dtype: Dtype, parts: &Parts, column: &[Pair], index: usize, sum: f32) -> f32 {
+    let pairs = dtype.block_values() / PAIR;
     // Formats with a scale for each 16 values apply it to each group, the others to pairs of groups.
     let fine = matches!(dtype, Dtype::Q2_K | Dtype::Q3_K | Dtype::Q6_K);
     let (mut products, mut minimums) = (0.0, 0.0);
-    for pair in 0..values / PAIR {
-        let (at, group) = (first / PAIR + pair, 2 * pair);
-        let low = group_product(parts, column, first, group);
-        let high = group_product(parts, column, first, group + 1);
+    for (at, pair) in column[index * pairs..][..pairs].iter().enumerate() {
+        let (low, high) = (2 * at, 2 * at + 1);
+        let product_low = group_product(parts, pair, low);
+        let product_high = group_product(parts, pair, high);
         if fine {
-            products += parts.scales[group] * low;
-            products += parts.scales[group + 1] * high;
-            minimums += parts.minimums[group] * column.sums[2 * at];
-            minimums += parts.minimums[group + 1] * column.sums[2 * at + 1];
+            products += parts.scales[low] * product_low;
+            products += parts.scales[high] * product_high;
+            minimums += parts.minimums[low] * pair.sums[0];
+            minimums += parts.minimums[high] * pair.sums[1];
         } else {
-            products += parts.scales[group] * (low + high);
-            minimums += parts.minimums[group] * column.pair_sums[at];
+            products += parts.scales[low] * (product_low + product_high);
+            minimums += parts.minimums[low] * pair.sum;
         }
     }
     let sum = sum + parts.scale * products;
     if has_minimums(dtype) { sum - parts.minimum * minimums } else { sum }
 }
 
-/// Group `group` of a block that begins at value `first`: the integers' product, scaled.
-fn group_product(parts: &Parts, column: &Column, first: usize, group: usize) -> f32 {
+/// The product of a block's group with the same group of `pair`: of the integers, scaled.
+fn group_product(parts: &Parts, pair: &Pair, group: usize) -> f32 {
     let weights = &parts.quants[group * GROUP..][..GROUP];
-    let values = &column.values[first + group * GROUP..][..GROUP];
-    let product: i32 = weights.iter().zip(values).map(|(&w, &a)| i32::from(w) * i32::from(a)).sum();
-    column.scales[first / GROUP + group] * product as f32
+    let first = group % 2 * GROUP;
+    let product: i32 = weights.iter().enumerate().map(|(i, &w)| i32::from(w) * pair.value(first + i)).sum();
+    pair.scales[group % 2] * product as f32
 }
 
 /// Whether values of the format have a minimum or offset of their own.

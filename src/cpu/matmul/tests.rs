@@ -1,46 +1,8 @@
 //! The scalar products against sums in f64 over dequantised weights.
 
 use super::*;
+use crate::cpu::random::{Noise, random_rows};
 use crate::quant::dequantise_row;
-
-/// Numbers that look random and are the same every time (xorshift64*).
-struct Noise(u64);
-
-impl Noise {
-    fn word(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// About normal: the sum of twelve uniform numbers.
-    fn normal(&mut self) -> f32 {
-        (0..12).map(|_| (self.word() >> 40) as f32 / (1 << 24) as f32).sum::<f32>() - 6.0
-    }
-}
-
-/// Rows of random bytes with tame scales, as in a file.
-fn random_rows(dtype: Dtype, columns: usize, rows: usize, noise: &mut Noise) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..rows * layout::row_bytes(dtype, columns)).map(|_| noise.word() as u8).collect();
-    for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
-        let mut half = |at: usize| {
-            block[at..at + 2].copy_from_slice(&half::f16::from_f32(noise.normal() * 0.01).to_le_bytes());
-        };
-        match dtype {
-            Dtype::F32 => block.copy_from_slice(&noise.normal().to_le_bytes()),
-            Dtype::BF16 => block.copy_from_slice(&half::bf16::from_f32(noise.normal()).to_le_bytes()),
-            Dtype::Q8_K => block[..4].copy_from_slice(&(noise.normal() * 0.01).to_le_bytes()),
-            Dtype::F16 | Dtype::Q4_0 | Dtype::Q5_0 | Dtype::Q8_0 | Dtype::IQ4_NL | Dtype::IQ4_XS => half(0),
-            Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => [0, 2].into_iter().for_each(half),
-            Dtype::Q2_K => [80, 82].into_iter().for_each(half),
-            Dtype::Q3_K => half(108),
-            Dtype::Q6_K => half(208),
-            Dtype::MXFP4 => block[0] = 118 + block[0] % 8,
-        }
-    }
-    bytes
-}
 
 /// Shapes: rows below, at and over whole groups; one block and several.
 fn shapes(dtype: Dtype) -> impl Iterator<Item = (usize, usize)> {
@@ -50,7 +12,7 @@ fn shapes(dtype: Dtype) -> impl Iterator<Item = (usize, usize)> {
 
 #[test]
 fn repacked_rows_read_as_before() {
-    let mut noise = Noise(1);
+    let mut noise = Noise::new(1);
     for dtype in Dtype::ALL {
         for (rows, columns) in shapes(dtype) {
             let file = random_rows(dtype, columns, rows, &mut noise);
@@ -72,7 +34,7 @@ fn repacked_rows_read_as_before() {
 /// Σ |w| · scale / 2; the sum's own rounding in f32 is far below.
 #[test]
 fn products_are_within_the_rounding_of_activations() {
-    let mut noise = Noise(2);
+    let mut noise = Noise::new(2);
     for dtype in Dtype::ALL {
         for (rows, columns) in shapes(dtype) {
             let file = random_rows(dtype, columns, rows, &mut noise);
@@ -129,7 +91,7 @@ fn product_f64(weights: &[f32], values: &[f32], quantised: bool) -> (f64, f64) {
 /// Groups of 16 normal values have 2.1e-5 of their power as noise, groups of 32 would have 2.8e-5.
 #[test]
 fn noise_of_rounding_is_small() {
-    let mut noise = Noise(3);
+    let mut noise = Noise::new(3);
     let columns = 4096;
     let source: Vec<f32> = (0..columns).map(|_| noise.normal()).collect();
     let mut activations = Activations::new(columns, 1);
@@ -137,7 +99,9 @@ fn noise_of_rounding_is_small() {
     let column = activations.column(0);
     let (mut error, mut power) = (0.0, 0.0);
     for (i, &value) in source.iter().enumerate() {
-        error += (f64::from(column.scales[i / 16]) * f64::from(column.values[i]) - f64::from(value)).powi(2);
+        let pair = &column[i / 32];
+        let rounded = f64::from(pair.scales[i % 32 / 16]) * f64::from(pair.value(i % 32));
+        error += (rounded - f64::from(value)).powi(2);
         power += f64::from(value).powi(2);
     }
     assert!(error / power < 2.4e-5, "{}", error / power);
@@ -145,7 +109,7 @@ fn noise_of_rounding_is_small() {
 
 #[test]
 fn activations_that_are_not_finite_show_in_the_product() {
-    let mut noise = Noise(4);
+    let mut noise = Noise::new(4);
     let mut bytes = random_rows(Dtype::Q4_0, 64, 8, &mut noise);
     repack(Dtype::Q4_0, 64, 8, &mut bytes, &mut Vec::new());
     let matrix = Matrix { dtype: Dtype::Q4_0, columns: 64, rows: 8, bytes: &bytes };
@@ -164,6 +128,6 @@ fn activations_that_are_not_finite_show_in_the_product() {
 fn zeros_and_subnormals_quantise_to_zero() {
     let mut activations = Activations::new(32, 1);
     activations.quantise(&[1e-40; 32], 32, 1);
-    let column = activations.column(0);
-    assert!(column.values.iter().all(|&value| value == 0) && column.scales.iter().all(|&scale| scale == 0.0));
+    let pair = &activations.column(0)[0];
+    assert!(pair.integers.iter().all(|&value| value == 0) && pair.scales == [0.0; 2]);
 }

@@ -4,10 +4,15 @@
 //! Half precision numbers are passed as their bits.
 
 pub mod scalar;
+#[cfg(target_family = "wasm")]
+mod simd128;
 #[cfg(test)]
 mod tests;
 
+#[cfg(not(target_family = "wasm"))]
 pub use scalar::*;
+#[cfg(target_family = "wasm")]
+pub use simd128::*;
 
 /// Sums run in this many lanes, so that additions need not wait for each other.
 const LANES: usize = 16;

@@ -90,6 +90,9 @@ pub fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
 
 fn exp_one(x: f32) -> f32 {
     use exponential::*;
+    if x.is_nan() {
+        return x;
+    }
     let x = if x < DOMAIN.0 { DOMAIN.0 } else { x };
     let x = if x > DOMAIN.1 { DOMAIN.1 } else { x };
     let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;

@@ -1,0 +1,111 @@
+//! Interleaved IQ4_NL, IQ4_XS and MXFP4; the layouts of the file are in `quant::codebook`.
+
+#![allow(non_camel_case_types)]
+
+use super::integers::Range;
+use super::tile::{Format, IntegerScales, Scaled};
+use super::unpack::*;
+use crate::cpu::arch::*;
+use crate::quant::{Dtype, IQ4_VALUES, MXFP4_VALUES};
+
+pub struct IQ4_NL;
+
+impl Format for IQ4_NL {
+    const DTYPE: Dtype = Dtype::IQ4_NL;
+    const RANGE: Range = Range::Signed;
+
+    #[inline(always)]
+    unsafe fn weights<const P: usize, const GROUP: usize>(
+        block: *const u8,
+        _: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: the unit lies within the block.
+        look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 2, unit, half) }))
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { halves(block, 0, half) }
+    }
+}
+
+pub struct IQ4_XS;
+
+impl Format for IQ4_XS {
+    const DTYPE: Dtype = Dtype::IQ4_XS;
+    const SECTIONS: usize = 8;
+    const RANGE: Range = Range::Signed;
+    const SCALED: Scaled = Scaled::Pair;
+
+    #[inline(always)]
+    unsafe fn weights<const P: usize, const GROUP: usize>(
+        block: *const u8,
+        section: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: the unit lies within the block.
+        look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 8, 4 * section + unit, half) }))
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { halves(block, 0, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
+        // SAFETY: the word of upper bits follows the f16 scale.
+        let upper = unsafe { v128_load(block.add(16).cast()) };
+        for index in 0..4 {
+            // SAFETY: the field has 4 bytes a row.
+            let lower = unsafe { u16x8_load_extend_u8x8(block.add(32 + 8 * index).cast()) };
+            let upper = u16x8_shr(upper, 4 * index as u32);
+            widen_words(six_bits(lower, upper), &mut scales.scales[2 * index]);
+            widen_words(six_bits(u16x8_shr(lower, 4), u16x8_shr(upper, 2)), &mut scales.scales[2 * index + 1]);
+        }
+    }
+}
+
+/// Scales of 8 rows from the lowest four bits of `lower` and two of `upper`, less 32.
+#[inline(always)]
+fn six_bits(lower: v128, upper: v128) -> v128 {
+    let upper = u16x8_shl(v128_and(upper, u16x8_splat(3)), 4);
+    i16x8_sub(v128_or(v128_and(lower, u16x8_splat(15)), upper), i16x8_splat(32))
+}
+
+pub struct MXFP4;
+
+impl Format for MXFP4 {
+    const DTYPE: Dtype = Dtype::MXFP4;
+    const RANGE: Range = Range::Narrow;
+    const ZERO: i32 = 12;
+
+    #[inline(always)]
+    unsafe fn weights<const P: usize, const GROUP: usize>(
+        block: *const u8,
+        _: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: the unit lies within the block.
+        let nibbles = nibbles::<GROUP>(unsafe { load(block, 1, unit, half) });
+        look_up(MXFP4_VALUES.map(|value| value + Self::ZERO as i8), nibbles)
+    }
+
+    /// Half a power of two: see `quant::codebook`.
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the exponents lie within the block.
+        let bytes = unsafe { v128_load32_zero(block.add(4 * half).cast()) };
+        let exponents = u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(bytes));
+        let normal = u32x4_shl(u32x4_sub(exponents, u32x4_splat(1)), 23);
+        // 2^−128 for exponent 0, 2^−127 for 1.
+        let subnormal = u32x4_shl(u32x4_add(exponents, u32x4_splat(1)), 21);
+        v128_bitselect(subnormal, normal, u32x4_lt(exponents, u32x4_splat(2)))
+    }
+}

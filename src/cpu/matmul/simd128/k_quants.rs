@@ -1,0 +1,295 @@
+//! Interleaved Q2_K to Q6_K and Q8_K; the layouts of the file are in `quant::k_quants`.
+
+#![allow(non_camel_case_types)]
+
+use super::integers::Range;
+use super::tile::{Format, IntegerScales, Scaled};
+use super::unpack::*;
+use crate::cpu::arch::*;
+use crate::quant::Dtype;
+
+pub struct Q2_K;
+
+impl Format for Q2_K {
+    const DTYPE: Dtype = Dtype::Q2_K;
+    const SECTIONS: usize = 2;
+    const PHASES: usize = 4;
+    const RANGE: Range = Range::Narrow;
+    const SCALED: Scaled = Scaled::Group;
+    const MINIMUMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+        block: *const u8,
+        section: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: the unit lies within the block.
+        crumbs::<PHASE>(unsafe { load(block, 16, 8 * section + 4 * GROUP + unit, half) })
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { halves(block, 80, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn minimum(block: *const u8, half: usize) -> v128 {
+        // SAFETY: as before.
+        unsafe { halves(block, 82, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
+        for index in 0..8 {
+            // SAFETY: the field has 16 bytes a row.
+            let bytes = unsafe { load_bytes(block, 0, index) };
+            let (low, high) = two(&mut scales.scales, index);
+            widen_unsigned(nibbles::<0>(bytes), low, high);
+            let (low, high) = two(&mut scales.minimums, index);
+            widen_unsigned(nibbles::<1>(bytes), low, high);
+        }
+    }
+}
+
+pub struct Q3_K;
+
+impl Format for Q3_K {
+    const DTYPE: Dtype = Dtype::Q3_K;
+    const SECTIONS: usize = 2;
+    const PHASES: usize = 4;
+    const RANGE: Range = Range::Narrow;
+    const ZERO: i32 = 4;
+    const SCALED: Scaled = Scaled::Group;
+
+    #[inline(always)]
+    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+        block: *const u8,
+        section: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: both units lie within the block.
+        let (high, low) =
+            unsafe { (load(block, 0, 4 * GROUP + unit, half), load(block, 32, 8 * section + 4 * GROUP + unit, half)) };
+        let bit = u8x16_splat(1 << (4 * section + PHASE));
+        v128_or(crumbs::<PHASE>(low), where_set(high, bit, 4))
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { halves(block, 108, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
+        // SAFETY: the field has 12 bytes a row.
+        let bytes: [v128; 6] = std::array::from_fn(|index| unsafe { load_bytes(block, 96, index) });
+        let mut put = |index: usize, lower: v128, upper: v128| {
+            let scale = v128_or(lower, u16x8_shl(mask(upper, 3), 4));
+            let (low, high) = two(&mut scales.scales, index);
+            widen_signed(i8x16_sub(scale, i8x16_splat(32)), low, high);
+        };
+        for index in 0..2 {
+            let upper = bytes[4 + index];
+            put(index, nibbles::<0>(bytes[index]), upper);
+            put(index + 2, nibbles::<0>(bytes[index + 2]), u16x8_shr(upper, 2));
+            put(index + 4, nibbles::<1>(bytes[index]), u16x8_shr(upper, 4));
+            put(index + 6, nibbles::<1>(bytes[index + 2]), u16x8_shr(upper, 6));
+        }
+    }
+}
+
+pub struct Q4_K;
+
+impl Format for Q4_K {
+    const DTYPE: Dtype = Dtype::Q4_K;
+    const SECTIONS: usize = 4;
+    const PHASES: usize = 2;
+    const RANGE: Range = Range::Narrow;
+    const SCALED: Scaled = Scaled::Pair;
+    const MINIMUMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+        block: *const u8,
+        section: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: the unit lies within the block.
+        nibbles::<PHASE>(unsafe { load(block, 16, 8 * section + 4 * GROUP + unit, half) })
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { halves(block, 0, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn minimum(block: *const u8, half: usize) -> v128 {
+        // SAFETY: as before.
+        unsafe { halves(block, 2, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
+        // SAFETY: the block begins as one of Q4_K does.
+        unsafe { scales_and_minimums(block, scales) }
+    }
+}
+
+pub struct Q5_K;
+
+impl Format for Q5_K {
+    const DTYPE: Dtype = Dtype::Q5_K;
+    const SECTIONS: usize = 4;
+    const PHASES: usize = 2;
+    const RANGE: Range = Range::Narrow;
+    const SCALED: Scaled = Scaled::Pair;
+    const MINIMUMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+        block: *const u8,
+        section: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: both units lie within the block.
+        let (high, low) =
+            unsafe { (load(block, 16, 4 * GROUP + unit, half), load(block, 48, 8 * section + 4 * GROUP + unit, half)) };
+        let bit = u8x16_splat(1 << (2 * section + PHASE));
+        v128_or(nibbles::<PHASE>(low), where_set(high, bit, 16))
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { halves(block, 0, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn minimum(block: *const u8, half: usize) -> v128 {
+        // SAFETY: as before.
+        unsafe { halves(block, 2, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
+        // SAFETY: the block begins as one of Q4_K does.
+        unsafe { scales_and_minimums(block, scales) }
+    }
+}
+
+pub struct Q6_K;
+
+impl Format for Q6_K {
+    const DTYPE: Dtype = Dtype::Q6_K;
+    const SECTIONS: usize = 2;
+    const PHASES: usize = 4;
+    const RANGE: Range = Range::Middle;
+    const ZERO: i32 = 32;
+    const SCALED: Scaled = Scaled::Group;
+
+    #[inline(always)]
+    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+        block: *const u8,
+        section: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        let unit = 4 * GROUP + unit;
+        // SAFETY: both units lie within the block.
+        let (low, high) = unsafe {
+            (load(block, 0, 16 * section + 8 * (PHASE % 2) + unit, half), load(block, 128, 8 * section + unit, half))
+        };
+        let low = if PHASE < 2 { nibbles::<0>(low) } else { nibbles::<1>(low) };
+        let high = match PHASE {
+            0 => u16x8_shl(high, 4),
+            1 => u16x8_shl(high, 2),
+            2 => high,
+            _ => u16x8_shr(high, 2),
+        };
+        v128_or(low, mask(high, 0x30))
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { halves(block, 208, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
+        for index in 0..8 {
+            let (low, high) = two(&mut scales.scales, index);
+            // SAFETY: the field has 16 bytes a row.
+            widen_signed(unsafe { load_bytes(block, 192, index) }, low, high);
+        }
+    }
+}
+
+pub struct Q8_K;
+
+impl Format for Q8_K {
+    const DTYPE: Dtype = Dtype::Q8_K;
+    const SECTIONS: usize = 8;
+    const RANGE: Range = Range::Signed;
+    const SCALED: Scaled = Scaled::Pair;
+
+    #[inline(always)]
+    unsafe fn weights<const P: usize, const GROUP: usize>(
+        block: *const u8,
+        section: usize,
+        half: usize,
+        unit: usize,
+    ) -> v128 {
+        // SAFETY: the unit lies within the block.
+        unsafe { load(block, 4, 8 * section + 4 * GROUP + unit, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+        // SAFETY: the scales lie within the block.
+        unsafe { load(block, 0, 0, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn integer_scales(_: *const u8, scales: &mut IntegerScales) {
+        scales.scales = [[f32x4_splat(1.0); 2]; 16];
+    }
+}
+
+/// Two-bit values.
+#[inline(always)]
+fn crumbs<const PHASE: usize>(bytes: v128) -> v128 {
+    mask(if PHASE == 0 { bytes } else { u16x8_shr(bytes, 2 * PHASE as u32) }, 3)
+}
+
+/// The six-bit scales and minimums of Q4_K and Q5_K.
+///
+/// # Safety
+/// `block` points to an interleaved block of either.
+#[inline(always)]
+unsafe fn scales_and_minimums(block: *const u8, scales: &mut IntegerScales) {
+    for index in 0..2 {
+        // SAFETY: the field has 12 bytes a row, of which these are two, two and two.
+        let [scale, minimum, low] = [0, 2, 4].map(|first| unsafe { load_bytes(block, 4, first + index) });
+        let upper = |bytes| mask(u16x8_shr(bytes, 2), 0x30);
+        widen_two(&mut scales.scales, index, mask(scale, 63));
+        widen_two(&mut scales.scales, index + 2, v128_or(nibbles::<0>(low), upper(scale)));
+        widen_two(&mut scales.minimums, index, mask(minimum, 63));
+        widen_two(&mut scales.minimums, index + 2, v128_or(nibbles::<1>(low), upper(minimum)));
+    }
+}
+
+#[inline(always)]
+fn widen_two(table: &mut [[v128; 2]; 16], index: usize, bytes: v128) {
+    let (low, high) = two(table, index);
+    widen_unsigned(bytes, low, high);
+}

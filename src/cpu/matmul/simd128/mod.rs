@@ -1,0 +1,113 @@
+//! Vector twins of the scalar products: the same bits, many at a time.
+
+mod blocks32;
+mod codebook;
+mod floats;
+mod integers;
+mod k_quants;
+mod tile;
+mod unpack;
+
+use super::activations::{GROUP, PAIR, Pair};
+use super::layout::GROUP_ROWS;
+use super::scalar::{self, MAXIMUM_MIN};
+use super::{Activations, Input, Product, f32_columns, quantised_columns};
+use crate::cpu::arch::*;
+use crate::quant::Dtype;
+use tile::Format;
+
+/// Computes a product.
+pub(super) fn compute(mut product: Product, input: Input) {
+    let (length, columns) = (product.matrix.columns, product.columns.clone());
+    let floats = || f32_columns(input, length, &columns);
+    match product.matrix.dtype {
+        Dtype::F32 => floats::rows::<floats::F32>(&mut product, floats()),
+        Dtype::F16 => floats::rows::<floats::F16>(&mut product, floats()),
+        Dtype::BF16 => floats::rows::<floats::BF16>(&mut product, floats()),
+        _ => quantised(&mut product, quantised_columns(input, length, &columns)),
+    }
+}
+
+fn quantised(product: &mut Product, activations: &Activations) {
+    match product.matrix.dtype {
+        Dtype::Q4_0 => rows::<blocks32::Q4_0>(product, activations),
+        Dtype::Q4_1 => rows::<blocks32::Q4_1>(product, activations),
+        Dtype::Q5_0 => rows::<blocks32::Q5_0>(product, activations),
+        Dtype::Q5_1 => rows::<blocks32::Q5_1>(product, activations),
+        Dtype::Q8_0 => rows::<blocks32::Q8_0>(product, activations),
+        Dtype::Q2_K => rows::<k_quants::Q2_K>(product, activations),
+        Dtype::Q3_K => rows::<k_quants::Q3_K>(product, activations),
+        Dtype::Q4_K => rows::<k_quants::Q4_K>(product, activations),
+        Dtype::Q5_K => rows::<k_quants::Q5_K>(product, activations),
+        Dtype::Q6_K => rows::<k_quants::Q6_K>(product, activations),
+        Dtype::Q8_K => rows::<k_quants::Q8_K>(product, activations),
+        Dtype::IQ4_NL => rows::<codebook::IQ4_NL>(product, activations),
+        Dtype::IQ4_XS => rows::<codebook::IQ4_XS>(product, activations),
+        Dtype::MXFP4 => rows::<codebook::MXFP4>(product, activations),
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => unreachable!("floats are not quantised"),
+    }
+}
+
+/// Whole groups of rows by tiles, the rest of the matrix in scalar code: at most 7 rows.
+fn rows<F: Format>(product: &mut Product, activations: &Activations) {
+    let whole = product.matrix.rows / GROUP_ROWS * GROUP_ROWS;
+    let end = product.rows.end.min(whole);
+    for group in product.rows.start / GROUP_ROWS..end.div_ceil(GROUP_ROWS) {
+        tile::group::<F>(product, activations, group);
+    }
+    for row in product.rows.start.max(whole)..product.rows.end {
+        scalar::quantised_row(product, activations, row);
+    }
+}
+
+/// Rounds 32 values to int8, each 16 by their own maximum.
+pub(super) fn quantise(source: &[f32; PAIR], pair: &mut Pair) {
+    for group in 0..2 {
+        let source = &source[GROUP * group..][..GROUP];
+        // SAFETY: the four vectors are the 16 values of the slice.
+        let values: [v128; 4] = std::array::from_fn(|i| unsafe { v128_load(source.as_ptr().add(4 * i).cast()) });
+        let (scale, inverse) = group_scale(values);
+        let factor = f32x4_splat(inverse);
+        let integers = values.map(|v| i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(v, factor))));
+        let low = i16x8_narrow_i32x4(integers[0], integers[1]);
+        let high = i16x8_narrow_i32x4(integers[2], integers[3]);
+        put(&mut pair.integers[GROUP * group..][..GROUP], low, high);
+        let sums = i32x4_extadd_pairwise_i16x8(i16x8_add(low, high));
+        let sums = i32x4_add(sums, i64x2_shuffle::<1, 0>(sums, sums));
+        let sum = i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums);
+        pair.scales[group] = scale;
+        pair.negative_sums[group] = -sum;
+        pair.sums[group] = scale * sum as f32;
+    }
+    pair.sum = pair.sums[0] + pair.sums[1];
+}
+
+/// See the scalar twin. The vector maximum keeps NaN.
+fn group_scale(values: [v128; 4]) -> (f32, f32) {
+    let [a, b, c, d] = values.map(|v| f32x4_abs(v));
+    let all = f32x4_max(f32x4_max(a, b), f32x4_max(c, d));
+    let all = f32x4_max(all, i64x2_shuffle::<1, 0>(all, all));
+    let all = f32x4_max(all, i32x4_shuffle::<1, 0, 3, 2>(all, all));
+    let maximum = f32x4_extract_lane::<0>(all);
+    if maximum < MAXIMUM_MIN { (0.0, 0.0) } else { (maximum / 127.0, 127.0 / maximum) }
+}
+
+/// Stores 16 integers as the kernels read them.
+#[cfg(target_feature = "relaxed-simd")]
+fn put(integers: &mut [i8], low: v128, high: v128) {
+    assert_eq!(integers.len(), GROUP);
+    // SAFETY: the slice has room for 16 bytes.
+    unsafe { v128_store(integers.as_mut_ptr().cast(), i8x16_narrow_i16x8(low, high)) }
+}
+
+/// Stores 16 integers as the kernels read them.
+#[cfg(not(target_feature = "relaxed-simd"))]
+fn put(integers: &mut [i16], low: v128, high: v128) {
+    assert_eq!(integers.len(), GROUP);
+    let split = |v| i16x8_shuffle::<0, 2, 1, 3, 4, 6, 5, 7>(v, v);
+    // SAFETY: the slice has room for 16 words, two vectors.
+    unsafe {
+        v128_store(integers.as_mut_ptr().cast(), split(low));
+        v128_store(integers.as_mut_ptr().add(8).cast(), split(high));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the formats' unpacking is made of. A field that begins at byte `b` of a file's block begins at
+//! byte `8 b` of an interleaved one.
+
+use crate::cpu::arch::*;
+
+/// Four bytes of four rows: unit `unit` of the field that begins at byte `field`.
+///
+/// # Safety
+/// They lie within the block.
+#[inline(always)]
+pub unsafe fn load(block: *const u8, field: usize, unit: usize, half: usize) -> v128 {
+    // SAFETY: by the caller's promise.
+    unsafe { v128_load(block.add(8 * field + 32 * unit + 16 * half).cast()) }
+}
+
+/// Bytes `2 · index` and `2 · index + 1` of a field of single bytes, each of 8 rows.
+///
+/// # Safety
+/// They lie within the block.
+#[inline(always)]
+pub unsafe fn load_bytes(block: *const u8, field: usize, index: usize) -> v128 {
+    // SAFETY: by the caller's promise.
+    unsafe { v128_load(block.add(8 * field + 16 * index).cast()) }
+}
+
+/// The f16 numbers of four rows at byte `field`, as f32.
+///
+/// # Safety
+/// They lie within the block.
+#[inline(always)]
+pub unsafe fn halves(block: *const u8, field: usize, half: usize) -> v128 {
+    // SAFETY: by the caller's promise.
+    let bits = unsafe { i32x4_load_extend_u16x4(block.add(8 * field + 8 * half).cast()) };
+    let magnitude = i32x4_shl(v128_and(bits, i32x4_splat(0x7fff)), 13);
+    let sign = i32x4_shl(v128_and(bits, i32x4_splat(0x8000)), 16);
+    // The exponent is 112 short. Infinity and NaN get the exponent that f32 has for them.
+    let value = f32x4_mul(magnitude, f32x4_splat(f32::from_bits((112 + 127) << 23)));
+    let special = v128_and(i32x4_gt(magnitude, i32x4_splat(0x0f7f_ffff)), i32x4_splat(0x7f80_0000));
+    v128_or(v128_or(value, special), sign)
+}
+
+#[inline(always)]
+pub fn mask(weights: v128, bits: u8) -> v128 {
+    v128_and(weights, u8x16_splat(bits))
+}
+
+/// The low nibbles, or the high ones.
+#[inline(always)]
+pub fn nibbles<const HIGH: usize>(bytes: v128) -> v128 {
+    if HIGH == 1 { mask(u16x8_shr(bytes, 4), 15) } else { mask(bytes, 15) }
+}
+
+/// `value` in the bytes that have all bits of `bits`.
+#[inline(always)]
+pub fn where_set(bytes: v128, bits: v128, value: u8) -> v128 {
+    mask(i8x16_eq(v128_and(bytes, bits), bits), value)
+}
+
+/// The table's value at each nibble.
+#[inline(always)]
+pub fn look_up(table: [i8; 16], nibbles: v128) -> v128 {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = table;
+    let table = i8x16(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
+    #[cfg(target_feature = "relaxed-simd")]
+    return i8x16_relaxed_swizzle(table, nibbles);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    i8x16_swizzle(table, nibbles)
+}
+
+/// 16 unsigned bytes to f32: the first 8 rows to `low`, the next to `high`.
+#[inline(always)]
+pub fn widen_unsigned(bytes: v128, low: &mut [v128; 2], high: &mut [v128; 2]) {
+    widen_words(u16x8_extend_low_u8x16(bytes), low);
+    widen_words(u16x8_extend_high_u8x16(bytes), high);
+}
+
+/// 16 signed bytes to f32.
+#[inline(always)]
+pub fn widen_signed(bytes: v128, low: &mut [v128; 2], high: &mut [v128; 2]) {
+    widen_words(i16x8_extend_low_i8x16(bytes), low);
+    widen_words(i16x8_extend_high_i8x16(bytes), high);
+}
+
+/// Eight signed words to f32.
+#[inline(always)]
+pub fn widen_words(words: v128, rows: &mut [v128; 2]) {
+    rows[0] = f32x4_convert_i32x4(i32x4_extend_low_i16x8(words));
+    rows[1] = f32x4_convert_i32x4(i32x4_extend_high_i16x8(words));
+}
+
+/// Places 2 · index and 2 · index + 1 of a table of scales.
+#[inline(always)]
+pub fn two(table: &mut [[v128; 2]; 16], index: usize) -> (&mut [v128; 2], &mut [v128; 2]) {
+    let [low, high] = &mut table.as_chunks_mut::<2>().0[index];
+    (low, high)
+}
