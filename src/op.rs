@@ -60,6 +60,19 @@ pub enum Activation {
     Gelu,
 }
 
+/// What happens to a product on its way out: (W·x) · scale + bias, and whether that replaces or joins
+/// what the destination holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epilogue {
+    /// One F32 value.
+    pub scale: Option<WeightId>,
+    /// One F32 value for each row.
+    pub bias: Option<WeightId>,
+    /// (W·x + bias) · scale instead.
+    pub bias_first: bool,
+    pub accumulate: bool,
+}
+
 /// A step of the forward pass. `[w]` below is the width of a slot, `t` a token of the batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -68,13 +81,12 @@ pub enum Op {
     /// Every `width` values of a row on their own: dst = src / sqrt(mean(src²) + epsilon) · weight.
     /// `width` is the row's width, or the head's for a norm over heads. `src` may be `dst`.
     RmsNorm { src: Slot, weight: WeightId, dst: Slot, width: usize, epsilon: f32 },
-    /// dst[t] = (W · src[t]) · scale + bias, or dst[t] += that. `scale` holds one F32 value,
-    /// `bias` one F32 value for each row of the view.
-    MatMul { view: RowView, src: Slot, dst: Slot, scale: Option<WeightId>, bias: Option<WeightId>, accumulate: bool },
+    /// dst[t] = epilogue(W · src[t])
+    MatMul { view: RowView, src: Slot, dst: Slot, epilogue: Epilogue },
     /// Rotates each of `heads` heads of `head_dim` values in place; `rope` indexes [`Program::ropes`].
     Rope { slot: Slot, heads: usize, head_dim: usize, rope: usize },
-    /// Appends the batch's keys and values to the cache of `layer`.
-    KvWrite { layer: usize, key: Slot, value: Slot },
+    /// Appends the batch's keys and values to the cache of `layer`; a head of the keys has `head_dim` values.
+    KvWrite { layer: usize, key: Slot, value: Slot, head_dim: usize },
     /// Causal grouped-query attention over the cache of `layer`, up to each token's own position.
     /// With `window`, a token sees itself and the `window − 1` before it. `softcap` c: c·tanh(x/c).
     Attention {
@@ -88,12 +100,10 @@ pub enum Op {
         window: Option<usize>,
         softcap: Option<f32>,
     },
-    /// dst = activation(gate) · up. `dst` may be `gate`.
-    Gate { gate: Slot, up: Slot, dst: Slot, activation: Activation },
+    /// gate = activation(gate) · up
+    Gate { gate: Slot, up: Slot, activation: Activation },
     /// dst += src
     Add { src: Slot, dst: Slot },
-    /// slot *= factor
-    Scale { slot: Slot, factor: f32 },
     /// slot = cap · tanh(slot / cap)
     Softcap { slot: Slot, cap: f32 },
     /// Chooses the `used` best of the experts scored in `logits` [experts] for each token, and writes

@@ -1,1 +1,213 @@
-//! The wasm-bindgen surface: the only file that knows JavaScript.
+//! The wasm-bindgen surface: the only file that knows JavaScript. The engine worker drives it.
+
+use crate::error::{ChordError, ErrorCode};
+use crate::pager::{SourceRange, State};
+use crate::session::{HeaderReader as Reader, Moment, OpenOptions, Request, Session as Core};
+use crate::template::CivilTime;
+use crate::tokenizer::EncodeOptions;
+use js_sys::{Date, Float64Array, Math, Object, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+type JsResult<T> = Result<T, JsValue>;
+
+/// `{code, message, retryable, details}`, which the page side turns into a `ChordError`.
+fn thrown(error: ChordError) -> JsValue {
+    let object = Object::new();
+    let set = |name: &str, value: JsValue| {
+        Reflect::set(&object, &name.into(), &value).expect("a new object takes properties")
+    };
+    set("code", format!("{:?}", error.code).into());
+    set("message", error.message.into());
+    set("retryable", matches!(error.code, ErrorCode::OutOfMemory | ErrorCode::Aborted).into());
+    let details = serde_json::to_string(&error.details).expect("details are plain JSON");
+    set("details", js_sys::JSON::parse(&details).unwrap_or(JsValue::UNDEFINED));
+    object.into()
+}
+
+/// A file size as JavaScript has it: NaN is unknown.
+fn file_bytes(size: f64) -> Option<u64> {
+    (size.is_finite() && size >= 0.0).then_some(size as u64)
+}
+
+/// The page's time and a random seed.
+fn moment() -> Moment {
+    let date = Date::new_0();
+    let now = CivilTime {
+        year: date.get_full_year() as i32,
+        month: date.get_month() as u8 + 1,
+        day: date.get_date() as u8,
+        hour: date.get_hours() as u8,
+        minute: date.get_minutes() as u8,
+        second: date.get_seconds() as u8,
+    };
+    Moment { now, seed: (Math::random() * 2f64.powi(53)) as u64 }
+}
+
+/// Panics tell their message to the console before the trap.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| report(&info.to_string())));
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn report(message: &str);
+}
+
+/// Which vector instructions this build uses.
+#[wasm_bindgen]
+pub fn simd() -> String {
+    if cfg!(target_feature = "relaxed-simd") { "relaxed".into() } else { "simd128".into() }
+}
+
+/// Reads the headers of a model's parts.
+#[wasm_bindgen]
+pub struct HeaderReader {
+    reader: Reader,
+}
+
+#[wasm_bindgen]
+impl HeaderReader {
+    /// A reader of part 0, of `file_size` bytes; NaN if that is not known.
+    #[wasm_bindgen(constructor)]
+    pub fn new(file_size: f64) -> HeaderReader {
+        HeaderReader { reader: Reader::new(file_bytes(file_size)) }
+    }
+
+    /// Takes the next bytes; true when the header of the part is complete.
+    pub fn feed(&mut self, bytes: &[u8]) -> JsResult<bool> {
+        self.reader.feed(bytes).map_err(thrown)
+    }
+
+    /// The error of a file that ends before its header does.
+    pub fn truncated(&self) -> JsValue {
+        thrown(self.reader.truncated())
+    }
+
+    /// Parts of the model, once the first header is complete.
+    #[wasm_bindgen(js_name = partCount)]
+    pub fn part_count(&mut self) -> JsResult<u32> {
+        self.reader.part_count().map(|count| count as u32).map_err(thrown)
+    }
+
+    /// Begins the next part.
+    #[wasm_bindgen(js_name = nextPart)]
+    pub fn next_part(&mut self, file_size: f64) -> JsResult<()> {
+        self.reader.next_part(file_bytes(file_size)).map_err(thrown)
+    }
+
+    /// What opening would take, as JSON. Consumes the reader.
+    pub fn plan(self, options: &str) -> JsResult<String> {
+        let options = OpenOptions::from_json(options).map_err(thrown)?;
+        self.reader.plan(&options).map(|plan| plan.to_string()).map_err(thrown)
+    }
+
+    /// Opens the model. Consumes the reader.
+    pub fn open(self, options: &str) -> JsResult<Session> {
+        let options = OpenOptions::from_json(options).map_err(thrown)?;
+        let core = self.reader.open(&options).map_err(thrown)?;
+        Ok(Session { core })
+    }
+}
+
+/// An open model.
+#[wasm_bindgen]
+pub struct Session {
+    core: Core,
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// `ModelInfo` as JSON.
+    pub fn info(&self) -> String {
+        self.core.info().to_string()
+    }
+
+    /// The next range to fetch: [part, offset, length, group].
+    pub fn want(&mut self) -> JsResult<Option<Float64Array>> {
+        let range = self.core.want().map_err(thrown)?;
+        Ok(range.map(|r| {
+            Float64Array::from([f64::from(r.part), r.offset as f64, r.length as f64, r.group as f64].as_slice())
+        }))
+    }
+
+    /// A wanted range that did not come is wanted again.
+    pub fn refetch(&mut self, part: u16, offset: f64, length: f64, group: usize) {
+        self.core.refetch(SourceRange { group, part, offset: offset as u64, length: length as u64 });
+    }
+
+    /// Takes a piece of the source. Its bytes are copied once, to where the weights lie.
+    pub fn supply(&mut self, part: u16, offset: f64, bytes: &Uint8Array) {
+        self.core.supply(part, offset as u64, bytes.length() as usize, |range, destination| {
+            bytes.subarray(range.start as u32, range.end as u32).copy_to(destination);
+        });
+    }
+
+    /// The state of each group: 0 absent, 1 fetching, 2 resident in the ring, 3 resident and pinned.
+    pub fn groups(&self) -> Vec<u8> {
+        let code = |(group, state)| match state {
+            State::Absent => 0,
+            State::Fetching => 1,
+            State::Resident if self.core.pinned(group) => 3,
+            State::Resident => 2,
+        };
+        self.core.groups().enumerate().map(code).collect()
+    }
+
+    /// Begins a request given as JSON.
+    pub fn begin(&mut self, request: &str) -> JsResult<()> {
+        Request::from_json(request).and_then(|request| self.core.begin(request, moment())).map_err(thrown)
+    }
+
+    /// Does a bounded piece of the request and tells, as JSON, what it came to.
+    pub fn step(&mut self) -> JsResult<String> {
+        let event = self.core.step().map_err(thrown)?;
+        Ok(serde_json::to_string(&event).expect("events are plain data"))
+    }
+
+    /// Drops the running request.
+    pub fn cancel(&mut self) {
+        self.core.cancel();
+    }
+
+    /// Text to token ids.
+    pub fn tokenize(&self, text: &str, add_special: bool, parse_special: bool) -> JsResult<Vec<u32>> {
+        self.core.tokenizer().encode(text, EncodeOptions { add_special, parse_special }).map_err(thrown)
+    }
+
+    /// Token ids to text.
+    pub fn detokenize(&self, tokens: &[u32]) -> JsResult<String> {
+        self.core.tokenizer().decode(tokens).map_err(thrown)
+    }
+
+    /// The prompt's text of a chat given as JSON.
+    #[wasm_bindgen(js_name = applyChatTemplate)]
+    pub fn apply_chat_template(&self, chat: &str) -> JsResult<String> {
+        self.core.apply_chat_template(chat, moment().now).map_err(thrown)
+    }
+
+    /// Tokens of a JSON string or of a JSON array of messages.
+    #[wasm_bindgen(js_name = countTokens)]
+    pub fn count_tokens(&self, input: &str) -> JsResult<usize> {
+        self.core.count_tokens(input, moment().now).map_err(thrown)
+    }
+
+    /// Memory and layer statistics as JSON.
+    pub fn stats(&self) -> String {
+        self.core.stats().to_string()
+    }
+
+    /// The logits at every position of a sequence, for tests.
+    #[cfg(feature = "selftest")]
+    pub fn logits(&mut self, tokens: &[u32]) -> JsResult<Vec<f32>> {
+        self.core.logits(tokens).map_err(thrown)
+    }
+}
+
+/// Compares every vector kernel with its scalar twin; the differences found, as JSON.
+#[cfg(feature = "selftest")]
+#[wasm_bindgen(js_name = kernelSelftest)]
+pub fn kernel_selftest() -> String {
+    serde_json::to_string(&crate::cpu::selftest::selftest()).expect("a list of strings")
+}

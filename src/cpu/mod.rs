@@ -1,10 +1,387 @@
 //! The CPU backend: scalar truth for every op, and its SIMD128 twins.
+//!
+//! [`Cpu`] holds the activations, the cache and the weights that are in memory, and runs one group's ops
+//! over a batch. Ops are free functions over slices in a file each; all branching is in [`Cpu::run`].
 
 #[cfg(target_family = "wasm")]
 mod arch;
+mod attention;
+mod kv;
 pub mod matmul;
+mod memory;
+mod norm;
 #[cfg(any(test, feature = "selftest"))]
 mod random;
+mod rope;
+mod route;
 #[cfg(feature = "selftest")]
 pub mod selftest;
 pub mod vector;
+mod weights;
+
+use crate::error::Result;
+use crate::op::*;
+use attention::Attention;
+use matmul::{Activations, Input};
+use std::ops::Range;
+
+pub use kv::KvCache;
+pub use weights::Weights;
+
+/// Tokens that run through a group at once during prefill.
+pub const BATCH_MAX: usize = 64;
+
+/// Consecutive tokens of the sequence.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    pub tokens: &'a [u32],
+    /// Position of the first in the sequence.
+    pub position: usize,
+    /// Their rows of the residual stream.
+    pub rows: Range<usize>,
+}
+
+/// The state of a model on the CPU.
+pub struct Cpu {
+    pub weights: Weights,
+    slots: Vec<Vec<f32>>,
+    cache: KvCache,
+    rotations: Vec<rope::Rotation>,
+    activations: Activations,
+    /// The slot whose quantised copy `activations` holds.
+    quantised: Option<Slot>,
+    scratch: attention::Scratch,
+    /// A product on its way into the slot that it is added to.
+    product: Vec<f32>,
+}
+
+/// The largest of a property over the attention ops of a program.
+fn attention_max(program: &Program, property: impl Fn(usize, usize, usize) -> usize) -> usize {
+    let ops = program.ops.iter().flatten();
+    let sizes = ops.filter_map(|op| match op {
+        Op::Attention { heads, kv_heads, head_dim, .. } => Some(property(*heads, *kv_heads, *head_dim)),
+        _ => None,
+    });
+    sizes.max().unwrap_or(1)
+}
+
+/// The widest input of a matrix, in values.
+fn columns_max(program: &Program) -> usize {
+    program.weights.iter().filter(|w| w.is_matrix).map(|w| w.columns).max().unwrap_or(1)
+}
+
+/// Inputs of a batch row at most: one for each expert in use.
+fn experts_max(program: &Program) -> usize {
+    let ops = program.ops.iter().flatten();
+    let used = ops.filter_map(|op| match op {
+        Op::ExpertMatMul { used, .. } => Some(*used),
+        _ => None,
+    });
+    used.max().unwrap_or(1)
+}
+
+/// Batch rows that a slot needs: the residual stream has room for a whole prompt, logits for one token.
+fn slot_rows(program: &Program, slot: usize, batch: usize) -> usize {
+    if slot == program.logits.0 as usize { 1 } else { batch }
+}
+
+impl Cpu {
+    /// Bytes that activations, scratch and a prompt of the whole context need, beside weights and cache.
+    pub fn scratch_bytes(program: &Program, context: usize) -> u64 {
+        let batch = BATCH_MAX.min(context);
+        let slots: u64 =
+            program.slots.iter().enumerate().skip(1).map(|(i, w)| (*w * slot_rows(program, i, batch)) as u64 * 4).sum();
+        let residual = program.slots[0] as u64 * context as u64 * 4;
+        let group = attention_max(program, |heads, kv_heads, _| heads / kv_heads);
+        let scores = attention::Scratch::bytes(group, context, attention_max(program, |_, _, d| d), batch);
+        let product = program.slots[0] as u64 * batch as u64 * 4;
+        slots
+            + residual
+            + scores
+            + product
+            + Activations::bytes(columns_max(program), batch * experts_max(program)) as u64
+    }
+
+    /// Allocates everything but weights and the residual stream, for sequences of up to `context` tokens.
+    pub fn new(program: &Program, context: usize) -> Result<Cpu> {
+        let batch = BATCH_MAX.min(context);
+        let slot = |(i, width): (usize, &usize)| match i {
+            0 => Ok(Vec::new()),
+            _ => memory::zeroed(width.saturating_mul(slot_rows(program, i, batch))),
+        };
+        let group = attention_max(program, |heads, kv_heads, _| heads / kv_heads);
+        Ok(Cpu {
+            weights: Weights::new(program),
+            slots: program.slots.iter().enumerate().map(slot).collect::<Result<_>>()?,
+            cache: KvCache::new(&program.kv_widths, context)?,
+            rotations: program.ropes.iter().map(|_| rope::Rotation::default()).collect(),
+            activations: Activations::new(columns_max(program), batch * experts_max(program)),
+            quantised: None,
+            scratch: attention::Scratch::new(group, context, attention_max(program, |_, _, d| d), batch)?,
+            product: memory::zeroed(program.slots[0] * batch)?,
+        })
+    }
+
+    /// Makes room in the residual stream for `tokens` rows. It grows to the longest prompt and stays.
+    pub fn reserve(&mut self, program: &Program, tokens: usize) -> Result<()> {
+        let values = tokens.saturating_mul(program.slots[0]);
+        if self.slots[0].len() < values {
+            self.slots[0] = Vec::new();
+            self.slots[0] = memory::zeroed(values)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the ops of a group whose weights are in memory. At most [`BATCH_MAX`] tokens.
+    pub fn run(&mut self, program: &Program, group: usize, batch: &Batch) {
+        debug_assert!(batch.rows.len() <= BATCH_MAX && batch.rows.len() == batch.tokens.len());
+        self.quantised = None;
+        for op in &program.ops[group] {
+            self.step(program, op, batch);
+        }
+    }
+
+    /// The logits of the last token through the head.
+    pub fn logits(&self, program: &Program) -> &[f32] {
+        &self.slots[program.logits.0 as usize]
+    }
+
+    /// The same, for the sampler to work in.
+    pub fn logits_mut(&mut self, program: &Program) -> &mut [f32] {
+        &mut self.slots[program.logits.0 as usize]
+    }
+
+    /// A row of the residual stream.
+    pub fn residual(&self, program: &Program, row: usize) -> &[f32] {
+        let width = program.slots[0];
+        &self.slots[0][row * width..][..width]
+    }
+
+    /// The head's normalised input for the last token of the last batch: its hidden state.
+    pub fn hidden(&self, program: &Program) -> &[f32] {
+        let norm = program.ops.last().and_then(|ops| match ops.first() {
+            Some(Op::RmsNorm { dst, .. }) => Some(*dst),
+            _ => None,
+        });
+        let slot = norm.unwrap_or(RESIDUAL);
+        &self.slots[slot.0 as usize][..program.slots[slot.0 as usize]]
+    }
+
+    /// One op over one batch. The destination is taken out of its slot while it is written.
+    fn step(&mut self, program: &Program, op: &Op, batch: &Batch) {
+        let dst = destination(op);
+        let mut taken = dst.map_or(Vec::new(), |slot| std::mem::take(&mut self.slots[slot.0 as usize]));
+        let out = match dst {
+            Some(slot) => &mut taken[span(program, slot, batch)],
+            None => &mut [],
+        };
+        match *op {
+            Op::Embed { table, scale, .. } => {
+                let table = self.weights.matrix(program, table);
+                for (row, token) in out.chunks_exact_mut(table.columns).zip(batch.tokens) {
+                    matmul::row(&table, *token as usize, row);
+                    if scale != 1.0 {
+                        vector::scale(row, scale);
+                    }
+                }
+            }
+            Op::RmsNorm { src, weight, dst, epsilon, .. } => {
+                let weight = self.weights.vector(program, weight);
+                match src == dst {
+                    true => norm::rms_norm_in_place(out, weight, epsilon),
+                    false => norm::rms_norm(self.values(program, src, batch), weight, out, epsilon),
+                }
+            }
+            Op::MatMul { view, src, epilogue, .. } => self.matmul(program, view, src, epilogue, batch, out),
+            Op::Rope { heads, head_dim, rope, .. } => {
+                let description = &program.ropes[rope];
+                let factors = description.factors.map(|f| self.weights.vector(program, f));
+                let rotation = &mut self.rotations[rope];
+                rotation.prepare(description, factors, batch.position, batch.rows.len());
+                rotation.rotate(description, out, heads, head_dim);
+            }
+            Op::KvWrite { layer, key, value, head_dim } => {
+                let key = &self.slots[key.0 as usize][span(program, key, batch)];
+                let value = &self.slots[value.0 as usize][span(program, value, batch)];
+                self.cache.write(layer, batch.position, batch.rows.len(), key, value, head_dim);
+            }
+            Op::Attention { layer, query, heads, kv_heads, head_dim, scale, window, softcap, .. } => {
+                let value_dim = program.kv_widths[layer].1 / kv_heads;
+                let a = Attention { layer, heads, kv_heads, head_dim, value_dim, scale, window, softcap };
+                let query = &self.slots[query.0 as usize][span(program, query, batch)];
+                attention::attend(&a, &self.cache, query, out, batch.position, &mut self.scratch);
+            }
+            Op::Gate { up, activation, .. } => {
+                match activation {
+                    Activation::Silu => vector::silu(out),
+                    Activation::Gelu => vector::gelu(out),
+                }
+                vector::multiply(out, self.values(program, up, batch));
+            }
+            Op::Add { src, .. } => vector::add(out, self.values(program, src, batch)),
+            Op::Softcap { cap, .. } => out.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh()),
+            Op::Route { logits, used, normalise, scale, .. } => {
+                let experts = program.slots[logits.0 as usize];
+                let logits = &mut self.slots[logits.0 as usize][span(program, logits, batch)];
+                for (logits, choice) in logits.chunks_exact_mut(experts).zip(out.chunks_exact_mut(2 * used)) {
+                    route::route(logits, choice, used, normalise, scale);
+                }
+            }
+            Op::ExpertMatMul { view, src, shared, choice, used, scale, .. } => {
+                self.expert_matmul(program, view, src, shared, choice, used, scale, batch, out);
+            }
+            Op::ExpertSum { src, choice, used, .. } => {
+                let (src, choice) = (self.values(program, src, batch), self.values(program, choice, batch));
+                route::sum(src, choice, used, batch.rows.len(), out);
+            }
+        }
+        if let Some(slot) = dst {
+            self.slots[slot.0 as usize] = taken;
+            // The slot has new values: its quantised copy is stale.
+            self.quantised.take_if(|held| *held == slot);
+        }
+    }
+
+    /// A slot's values for the batch.
+    fn values(&self, program: &Program, slot: Slot, batch: &Batch) -> &[f32] {
+        &self.slots[slot.0 as usize][span(program, slot, batch)]
+    }
+
+    /// Quantises a slot for the matrices that want it, unless the copy is fresh.
+    fn quantise(&mut self, program: &Program, slot: Slot, columns: usize, batch: &Batch) {
+        if self.quantised != Some(slot) {
+            let range = span(program, slot, batch);
+            let values = &self.slots[slot.0 as usize][range];
+            self.activations.quantise(values, columns, values.len() / columns);
+            self.quantised = Some(slot);
+        }
+    }
+
+    /// out = or += (W·src)·scale + bias.
+    fn matmul(
+        &mut self,
+        program: &Program,
+        view: RowView,
+        src: Slot,
+        epilogue: Epilogue,
+        batch: &Batch,
+        out: &mut [f32],
+    ) {
+        let Weight { columns, dtype, .. } = program.weights[view.weight.0 as usize];
+        if matmul::wants_quantised(dtype) {
+            self.quantise(program, src, columns, batch);
+        }
+        let mut product = std::mem::take(&mut self.product);
+        self.matmul_with(program, view, src, epilogue, batch, out, &mut product);
+        self.product = product;
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn matmul_with(
+        &self,
+        program: &Program,
+        view: RowView,
+        src: Slot,
+        epilogue: Epilogue,
+        batch: &Batch,
+        out: &mut [f32],
+        product: &mut [f32],
+    ) {
+        let matrix = self.weights.matrix(program, view.weight);
+        let input = match matmul::wants_quantised(matrix.dtype) {
+            true => Input::Quantised(&self.activations),
+            false => Input::F32(self.values(program, src, batch)),
+        };
+        let tokens = 0..batch.rows.len();
+        if epilogue == (Epilogue { accumulate: true, ..Epilogue::default() }) {
+            return matmul::matmul_add(&matrix, view.first_row, view.rows, input, tokens, out, view.rows);
+        }
+        if !epilogue.accumulate {
+            matmul::matmul(&matrix, view.first_row, view.rows, input, tokens, out, view.rows);
+            return self.scale_and_bias(program, epilogue, view.rows, out);
+        }
+        // What joins the destination is finished aside first.
+        let result = &mut product[..out.len()];
+        matmul::matmul(&matrix, view.first_row, view.rows, input, tokens, result, view.rows);
+        self.scale_and_bias(program, epilogue, view.rows, result);
+        vector::add(out, result);
+    }
+
+    /// The rest of an epilogue, in its order.
+    fn scale_and_bias(&self, program: &Program, epilogue: Epilogue, rows: usize, values: &mut [f32]) {
+        let scale = |values: &mut [f32]| {
+            if let Some(scale) = epilogue.scale {
+                vector::scale(values, self.weights.vector(program, scale)[0]);
+            }
+        };
+        if !epilogue.bias_first {
+            scale(values);
+        }
+        if let Some(bias) = epilogue.bias {
+            let bias = self.weights.vector(program, bias);
+            values.chunks_exact_mut(rows).for_each(|row| vector::add(row, bias));
+        }
+        if epilogue.bias_first {
+            scale(values);
+        }
+    }
+
+    /// Each token's chosen experts on their own: out[t][j] = (W_e·src)·scale[e].
+    #[allow(clippy::too_many_arguments)]
+    fn expert_matmul(
+        &mut self,
+        program: &Program,
+        view: RowView,
+        src: Slot,
+        shared: bool,
+        choice: Slot,
+        used: usize,
+        scale: Option<WeightId>,
+        batch: &Batch,
+        out: &mut [f32],
+    ) {
+        let columns = program.weights[view.weight.0 as usize].columns;
+        if matmul::wants_quantised(program.weights[view.weight.0 as usize].dtype) {
+            self.quantise(program, src, columns, batch);
+        }
+        let matrix = self.weights.matrix(program, view.weight);
+        let scale = scale.map(|s| self.weights.vector(program, s));
+        let choice = self.values(program, choice, batch);
+        for (index, out) in out.chunks_exact_mut(view.rows).enumerate() {
+            let (token, rank) = (index / used, index % used);
+            let expert = choice[token * 2 * used + rank] as usize;
+            let column = if shared { token } else { index };
+            let input = match matmul::wants_quantised(matrix.dtype) {
+                true => Input::Quantised(&self.activations),
+                false => Input::F32(self.values(program, src, batch)),
+            };
+            matmul::matmul(&matrix, view.first_row + expert * view.rows, view.rows, input, column..column + 1, out, 0);
+            if let Some(scale) = scale {
+                vector::scale(out, scale[expert]);
+            }
+        }
+    }
+}
+
+/// The slot that an op writes.
+fn destination(op: &Op) -> Option<Slot> {
+    match *op {
+        Op::Embed { dst, .. } | Op::RmsNorm { dst, .. } | Op::MatMul { dst, .. } | Op::Attention { dst, .. } => {
+            Some(dst)
+        }
+        Op::Add { dst, .. } | Op::ExpertMatMul { dst, .. } | Op::ExpertSum { dst, .. } => Some(dst),
+        Op::Rope { slot, .. } | Op::Softcap { slot, .. } => Some(slot),
+        Op::Gate { gate, .. } => Some(gate),
+        Op::Route { choice, .. } => Some(choice),
+        Op::KvWrite { .. } => None,
+    }
+}
+
+/// Where a batch's values lie in a slot: the residual stream is indexed by row, the others start at 0.
+fn span(program: &Program, slot: Slot, batch: &Batch) -> Range<usize> {
+    let width = program.slots[slot.0 as usize];
+    match slot {
+        RESIDUAL => batch.rows.start * width..batch.rows.end * width,
+        _ => 0..batch.rows.len() * width,
+    }
+}

@@ -1,1 +1,207 @@
 //! Which bytes of the model are where, and which come next: pure policy without IO or clock.
+//!
+//! A model is a cycle of groups (embedding, layers, head) that every pass visits in order. Pinned groups
+//! stay in memory; the others pass through a ring of a few slots and leave it as soon as they were
+//! used, since by then they are the ones needed last (Belady's choice for a cycle). Prefetch walks
+//! ahead of the computation as far as the ring has room.
+
+mod ranges;
+
+pub use ranges::{RANGE_BYTES_MAX, SourceRange, group_ranges};
+
+use std::collections::VecDeque;
+
+/// What the pager knows of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not in memory, and nobody fetches it.
+    Absent,
+    /// Memory is allocated and ranges are on their way.
+    Fetching,
+    /// All bytes are there.
+    Resident,
+}
+
+/// Counters of `EngineStats.layers`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Visits that found their group in memory.
+    pub hits: u64,
+    /// Visits that had to wait.
+    pub sync_loads: u64,
+    /// Groups whose bytes had all come before the visit.
+    pub prefetched: u64,
+    pub evictions: u64,
+}
+
+/// What the owner of the memory must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Free the memory of this group.
+    Evict(usize),
+    /// Fetch this range; the first of a group also means: allocate it.
+    Fetch(SourceRange),
+}
+
+struct Group {
+    ranges: Vec<SourceRange>,
+    pinned: bool,
+    state: State,
+    /// Ranges already given out.
+    given: usize,
+    waited: bool,
+}
+
+/// The policy over one model's groups.
+pub struct Pager {
+    groups: Vec<Group>,
+    ring: usize,
+    /// The group that is visited next.
+    position: usize,
+    /// Ranges that failed and go out again first.
+    failed: VecDeque<SourceRange>,
+    counters: Counters,
+}
+
+impl Pager {
+    /// A pager over groups with these ranges. Those that are not pinned share `ring` slots; a ring of
+    /// none is allowed only if all are pinned.
+    pub fn new(ranges: Vec<Vec<SourceRange>>, pinned: &[bool], ring: usize) -> Pager {
+        assert_eq!(ranges.len(), pinned.len());
+        assert!(ring > 0 || pinned.iter().all(|p| *p), "groups that are not pinned need a ring");
+        let group = |(ranges, pinned): (Vec<SourceRange>, &bool)| {
+            let state = if ranges.is_empty() { State::Resident } else { State::Absent };
+            Group { ranges, pinned: *pinned, state, given: 0, waited: false }
+        };
+        Pager {
+            groups: ranges.into_iter().zip(pinned).map(group).collect(),
+            ring,
+            position: 0,
+            failed: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The state of a group.
+    pub fn state(&self, group: usize) -> State {
+        self.groups[group].state
+    }
+
+    /// Whether a group stays in memory once it came.
+    pub fn pinned(&self, group: usize) -> bool {
+        self.groups[group].pinned
+    }
+
+    /// Number of groups.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Slots of the ring.
+    pub fn ring(&self) -> usize {
+        self.ring
+    }
+
+    /// The counters so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether everything that stays is in memory.
+    pub fn settled(&self) -> bool {
+        self.groups.iter().all(|g| !g.pinned || g.state == State::Resident)
+    }
+
+    /// Groups in the order of their next visits.
+    fn ahead(&self) -> impl Iterator<Item = usize> + use<> {
+        let (count, position) = (self.groups.len(), self.position);
+        (0..count).map(move |step| (position + step) % count)
+    }
+
+    /// The next thing to do, if there is one now.
+    pub fn poll(&mut self) -> Option<Action> {
+        if let Some(range) = self.failed.pop_front() {
+            return Some(Action::Fetch(range));
+        }
+        let group = self.ahead().find(|g| self.groups[*g].given < self.groups[*g].ranges.len())?;
+        if self.groups[group].state == State::Absent {
+            if let Some(victim) = self.crowded(group)? {
+                self.evict(victim);
+                return Some(Action::Evict(victim));
+            }
+            self.groups[group].state = State::Fetching;
+        }
+        let group = &mut self.groups[group];
+        group.given += 1;
+        Some(Action::Fetch(group.ranges[group.given - 1].clone()))
+    }
+
+    /// Whether `group` may come in: `None` if it must wait, `Some(None)` if there is room,
+    /// `Some(Some(victim))` if a group that is needed later must leave first.
+    fn crowded(&self, group: usize) -> Option<Option<usize>> {
+        if self.groups[group].pinned {
+            return Some(None);
+        }
+        let in_ring = |g: &usize| !self.groups[*g].pinned && self.groups[*g].state != State::Absent;
+        let held: Vec<usize> = self.ahead().filter(in_ring).collect();
+        if held.len() < self.ring {
+            return Some(None);
+        }
+        // Held groups come in the order of their visits: only one that is visited after `group` may go.
+        let order = |wanted: usize| self.ahead().position(|g| g == wanted);
+        let last = *held.iter().rev().find(|g| self.groups[**g].state == State::Resident)?;
+        (order(last) > order(group)).then_some(Some(last))
+    }
+
+    fn evict(&mut self, group: usize) {
+        self.groups[group].state = State::Absent;
+        self.groups[group].given = 0;
+        self.counters.evictions += 1;
+    }
+
+    /// All bytes of a group are there.
+    pub fn arrived(&mut self, group: usize) {
+        assert_eq!(self.groups[group].state, State::Fetching, "only a group that is fetched arrives");
+        self.groups[group].state = State::Resident;
+        if !self.groups[group].waited {
+            self.counters.prefetched += 1;
+        }
+    }
+
+    /// A range did not come; it goes out again.
+    pub fn failed(&mut self, range: SourceRange) {
+        self.failed.push_back(range);
+    }
+
+    /// The computation wants to visit `group`. True: go on. False: wait until it arrives.
+    pub fn enter(&mut self, group: usize) -> bool {
+        self.position = group;
+        if self.groups[group].state == State::Resident {
+            if !std::mem::take(&mut self.groups[group].waited) {
+                self.counters.hits += 1;
+            }
+            return true;
+        }
+        if !self.groups[group].waited {
+            self.groups[group].waited = true;
+            self.counters.sync_loads += 1;
+        }
+        false
+    }
+
+    /// The visit of `group` is over, and the next one follows. True: its memory is to be freed.
+    #[must_use]
+    pub fn leave(&mut self, group: usize) -> bool {
+        self.position = (group + 1) % self.groups.len();
+        let leaves = !self.groups[group].pinned && self.unpinned() > self.ring;
+        if leaves {
+            self.evict(group);
+        }
+        leaves
+    }
+
+    /// Groups that are not pinned. When they all fit the ring nothing needs to leave.
+    fn unpinned(&self) -> usize {
+        self.groups.iter().filter(|g| !g.pinned).count()
+    }
+}

@@ -1,0 +1,346 @@
+//! A request under way: prompt, tokens one by one, the text that may be shown, the choices of `n`.
+
+use super::Session;
+use super::forward::{Output, Progress};
+use super::request::{Moment, Request};
+use crate::error::{ChordError, ErrorCode, Result};
+use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
+use crate::tokenizer::Detokenizer;
+use serde::Serialize;
+use std::collections::VecDeque;
+
+/// What a step came to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Event {
+    /// The bytes of a group are needed.
+    Wait { group: usize },
+    /// A part of the prompt was computed.
+    Work,
+    /// A token was chosen; its text may be held back until it is whole and no stop string.
+    Token {
+        choice: usize,
+        text: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        logprobs: Vec<Logprob>,
+    },
+    /// A choice has ended.
+    Finish {
+        choice: usize,
+        text: String,
+        finish_reason: FinishReason,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        logprobs: Vec<Logprob>,
+    },
+    /// The request has ended.
+    Done {
+        usage: Usage,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        embedding: Option<Vec<f32>>,
+    },
+}
+
+/// Why a choice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    Stop,
+    Length,
+}
+
+/// OpenAI's usage object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+    pub total_tokens: usize,
+    pub prompt_tokens_details: PromptDetails,
+}
+
+/// Which of the prompt's tokens were in the cache already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PromptDetails {
+    pub cached_tokens: usize,
+}
+
+/// A token with its natural logarithm of probability.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenLogprob {
+    pub id: u32,
+    pub token: String,
+    pub bytes: Vec<u8>,
+    pub logprob: f32,
+}
+
+/// A chosen token and its best alternatives.
+#[derive(Clone, Debug, Serialize)]
+pub struct Logprob {
+    #[serde(flatten)]
+    pub chosen: TokenLogprob,
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A request under way.
+pub struct Generation {
+    prompt: Vec<u32>,
+    usage: Usage,
+    purpose: Purpose,
+}
+
+enum Purpose {
+    /// The sum of hidden states so far.
+    Embedding(Vec<f32>),
+    Text(Box<Text>),
+}
+
+/// The state of text generation.
+struct Text {
+    params: SamplingParams,
+    seed: u64,
+    choice: usize,
+    /// Logits after the prompt, kept when more than one choice starts from them.
+    first_logits: Vec<f32>,
+    sampler: Sampler,
+    stops: StopMatcher,
+    detokenizer: Detokenizer,
+    /// Prompt and generated tokens of this choice.
+    history: Vec<u32>,
+    /// Log-probabilities of tokens whose text is held back, with the end of that text.
+    held: VecDeque<(usize, Logprob)>,
+    /// Bytes of text that tokens of this choice made, and those of them that were shown.
+    made: usize,
+    shown: usize,
+    /// The choice has ended; the next step begins another one or ends the request.
+    ended: bool,
+}
+
+impl Session {
+    /// Begins a request. One runs at a time.
+    pub fn begin(&mut self, request: Request, moment: Moment) -> Result<()> {
+        if self.generation.is_some() {
+            return Err(ChordError::new(ErrorCode::Internal, "a request is running already"));
+        }
+        let (prompt, purpose) = match request {
+            Request::Chat(chat, params) => {
+                params.validate(self.program.vocabulary)?;
+                let tokens = self.chat_tokens(&chat, moment.now)?;
+                self.check_length(&tokens, "messages", 1)?;
+                let text = self.text(params, moment.seed, &tokens)?;
+                (tokens, text)
+            }
+            Request::Completion(prompt, params) => {
+                params.validate(self.program.vocabulary)?;
+                let tokens = self.prompt_tokens(prompt)?;
+                self.check_length(&tokens, "prompt", 1)?;
+                let text = self.text(params, moment.seed, &tokens)?;
+                (tokens, text)
+            }
+            Request::Embedding(input) => {
+                let tokens = self.prompt_tokens(input)?;
+                self.check_length(&tokens, "input", 0)?;
+                (tokens, Purpose::Embedding(vec![0.0; self.program.slots[0]]))
+            }
+        };
+        let cached = match purpose {
+            // Every token's hidden state is needed, so nothing is taken from the cache.
+            Purpose::Embedding(_) => 0,
+            Purpose::Text(_) => common_prefix(&self.cached, &prompt).min(prompt.len() - 1),
+        };
+        let output = if matches!(purpose, Purpose::Embedding(_)) { Output::Every } else { Output::Last };
+        self.start_forward(&prompt[cached..], cached, output)?;
+        let mut usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
+        usage.prompt_tokens_details.cached_tokens = cached;
+        self.generation = Some(Generation { prompt, usage, purpose });
+        Ok(())
+    }
+
+    fn text(&self, params: SamplingParams, seed: u64, prompt: &[u32]) -> Result<Purpose> {
+        let seed = params.seed.map_or(seed, |s| s as u64);
+        Ok(Purpose::Text(Box::new(Text {
+            seed,
+            choice: 0,
+            first_logits: Vec::new(),
+            sampler: Sampler::new(params.clone(), seed),
+            stops: stop_matcher(&params),
+            detokenizer: self.tokenizer.stream(),
+            history: prompt.to_vec(),
+            held: VecDeque::new(),
+            made: 0,
+            shown: 0,
+            ended: false,
+            params,
+        })))
+    }
+
+    /// Does a bounded piece of the running request. An error ends the request and leaves the session usable.
+    pub fn step(&mut self) -> Result<Event> {
+        let Some(mut generation) = self.generation.take() else {
+            return Err(ChordError::new(ErrorCode::Internal, "no request is running"));
+        };
+        let event = self.generate(&mut generation);
+        match event {
+            Ok(Event::Done { .. }) => {}
+            Ok(_) => self.generation = Some(generation),
+            Err(_) => self.cancel(),
+        }
+        event
+    }
+
+    /// Drops the running request. What the cache holds stays valid.
+    pub fn cancel(&mut self) {
+        self.generation = None;
+        self.forward = None;
+    }
+
+    fn generate(&mut self, generation: &mut Generation) -> Result<Event> {
+        let Generation { prompt, usage, purpose } = generation;
+        match purpose {
+            Purpose::Embedding(sum) => {
+                let progress =
+                    self.advance(&mut |_, _, hidden| sum.iter_mut().zip(hidden).for_each(|(s, h)| *s += h))?;
+                Ok(match waiting(progress) {
+                    Some(event) => event,
+                    None => {
+                        usage.total_tokens = usage.prompt_tokens;
+                        Event::Done { usage: *usage, embedding: Some(normalised(sum)) }
+                    }
+                })
+            }
+            Purpose::Text(text) if text.ended => {
+                text.choice += 1;
+                if text.choice == text.params.n as usize {
+                    usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
+                    return Ok(Event::Done { usage: *usage, embedding: None });
+                }
+                self.restart(text, prompt);
+                self.next_token(text, usage)
+            }
+            Purpose::Text(text) => {
+                let progress = self.advance(&mut |_, _, _| {})?;
+                if let Some(event) = waiting(progress) {
+                    return Ok(event);
+                }
+                if text.params.n > 1 && text.choice == 0 && text.history.len() == prompt.len() {
+                    text.first_logits = self.backend.logits(&self.program).to_vec();
+                }
+                self.next_token(text, usage)
+            }
+        }
+    }
+
+    /// Goes back to the end of the prompt for another choice.
+    fn restart(&mut self, text: &mut Text, prompt: &[u32]) {
+        self.cached.truncate(prompt.len());
+        self.backend.logits_mut(&self.program).copy_from_slice(&text.first_logits);
+        text.history.truncate(prompt.len());
+        text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
+        text.stops = stop_matcher(&text.params);
+        text.detokenizer = self.tokenizer.stream();
+        (text.made, text.shown, text.ended) = (0, 0, false);
+    }
+
+    /// Chooses a token from the logits and starts the next pass, or ends the choice.
+    fn next_token(&mut self, text: &mut Text, usage: &mut Usage) -> Result<Event> {
+        if text.params.max_tokens == Some(0) {
+            return Ok(self.finish(text, FinishReason::Length));
+        }
+        let token = text.sampler.sample(self.backend.logits_mut(&self.program), &text.history)?;
+        let ends = self.tokenizer.is_end(token);
+        if ends && !text.params.ignore_eos {
+            usage.completion_tokens += 1;
+            return Ok(self.finish(text, FinishReason::Stop));
+        }
+        text.history.push(token);
+        usage.completion_tokens += 1;
+        let fresh = if ends { String::new() } else { text.detokenizer.push(&self.tokenizer, token)? };
+        text.made += fresh.len();
+        if let Some(count) = text.params.logprobs {
+            let logprob = self.logprob(token, count as usize)?;
+            text.held.push_back((text.made, logprob));
+        }
+        let mut released = String::new();
+        let stopped = text.stops.push(&fresh, &mut released);
+        text.shown += released.len();
+        if stopped {
+            let logprobs = release(text);
+            text.ended = true;
+            return Ok(Event::Finish {
+                choice: text.choice,
+                text: released,
+                finish_reason: FinishReason::Stop,
+                logprobs,
+            });
+        }
+        let generated = text.history.len() - usage.prompt_tokens;
+        let full = text.history.len() >= self.config.context;
+        if full || text.params.max_tokens.is_some_and(|most| generated >= most as usize) {
+            let mut event = self.finish(text, FinishReason::Length);
+            if let Event::Finish { text: tail, .. } = &mut event {
+                tail.insert_str(0, &released);
+            }
+            return Ok(event);
+        }
+        self.start_forward(&[token], text.history.len() - 1, Output::Last)?;
+        Ok(Event::Token { choice: text.choice, text: released, logprobs: release(text) })
+    }
+
+    /// Ends a choice and shows what was held back.
+    fn finish(&self, text: &mut Text, finish_reason: FinishReason) -> Event {
+        let rest = text.detokenizer.finish();
+        let mut last = String::new();
+        let stopped = text.stops.push(&rest, &mut last);
+        if !stopped {
+            text.stops.finish(&mut last);
+        }
+        let finish_reason = if stopped { FinishReason::Stop } else { finish_reason };
+        text.shown = if stopped { text.shown + last.len() } else { usize::MAX };
+        text.ended = true;
+        Event::Finish { choice: text.choice, text: last, finish_reason, logprobs: release(text) }
+    }
+
+    /// The log-probability of `token` and the `count` best.
+    fn logprob(&self, token: u32, count: usize) -> Result<Logprob> {
+        let describe = |id: u32, logprob: f32| {
+            let bytes = self.tokenizer.piece_special(id)?.to_vec();
+            Ok(TokenLogprob { id, token: String::from_utf8_lossy(&bytes).into_owned(), bytes, logprob })
+        };
+        let (chosen, top) = top_logprobs(self.backend.logits(&self.program), token, count);
+        let top = top.into_iter().map(|(id, logprob)| describe(id, logprob)).collect::<Result<_>>()?;
+        Ok(Logprob { chosen: describe(token, chosen)?, top })
+    }
+}
+
+fn stop_matcher(params: &SamplingParams) -> StopMatcher {
+    StopMatcher::new(params.stop.iter().map(String::as_str))
+}
+
+/// The event for a pass that is not complete.
+fn waiting(progress: Progress) -> Option<Event> {
+    match progress {
+        Progress::Wait(group) => Some(Event::Wait { group }),
+        Progress::More => Some(Event::Work),
+        Progress::Done => None,
+    }
+}
+
+/// The log-probabilities of tokens whose text has been shown.
+fn release(text: &mut Text) -> Vec<Logprob> {
+    let ready = text.held.iter().take_while(|(end, _)| *end <= text.shown).count();
+    let released = text.held.drain(..ready).map(|(_, logprob)| logprob).collect();
+    if text.ended {
+        text.held.clear();
+    }
+    released
+}
+
+/// Length of the beginning that two sequences share.
+fn common_prefix(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// The mean's direction: the sum scaled to length 1.
+fn normalised(sum: &[f32]) -> Vec<f32> {
+    let length = sum.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
+    let scale = if length > 0.0 { (1.0 / length) as f32 } else { 0.0 };
+    sum.iter().map(|v| v * scale).collect()
+}

@@ -1,0 +1,94 @@
+//! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
+
+use crate::cpu::{Cpu, KvCache};
+use crate::error::{ChordError, ErrorCode, Result};
+use crate::op::Program;
+use serde::{Deserialize, Serialize};
+
+/// The engine options that concern memory, as JavaScript names them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OpenOptions {
+    pub context_length: Option<usize>,
+    /// Ceiling for weights, cache and scratch, in bytes.
+    pub max_resident_bytes: Option<u64>,
+    /// Groups that the ring holds at most.
+    pub prefetch_distance: Option<usize>,
+}
+
+/// Bytes by purpose, computed from the header alone.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryPlan {
+    pub weight_bytes: u64,
+    pub kv_bytes: u64,
+    pub scratch_bytes: u64,
+    /// The ceiling in force.
+    pub budget_bytes: u64,
+    /// Groups that stay, by number.
+    #[serde(skip)]
+    pub pinned: Vec<bool>,
+    /// Slots through which the others pass.
+    pub ring: usize,
+    pub pinned_layers: usize,
+    pub layers: usize,
+}
+
+/// Slots of the ring unless the caller asks for more: one in use, two on their way.
+const RING_DEFAULT: usize = 3;
+
+impl MemoryPlan {
+    /// Chooses what stays in memory. A ceiling that cannot work is refused with what it would need.
+    pub fn new(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
+        let sizes: Vec<u64> = program.groups.iter().map(|g| g.bytes as u64).collect();
+        let layers = sizes.len() - 2;
+        let mut plan = MemoryPlan {
+            weight_bytes: sizes.iter().sum(),
+            kv_bytes: KvCache::bytes(&program.kv_widths, context),
+            scratch_bytes: Cpu::scratch_bytes(program, context),
+            budget_bytes: 0,
+            pinned: vec![true; sizes.len()],
+            ring: 0,
+            pinned_layers: layers,
+            layers,
+        };
+        let fixed = plan.kv_bytes + plan.scratch_bytes;
+        plan.budget_bytes = fixed + plan.weight_bytes;
+        if let Some(ceiling) = options.max_resident_bytes
+            && ceiling < plan.budget_bytes
+        {
+            plan.budget_bytes = ceiling;
+            plan.page(&sizes, fixed, options.prefetch_distance)?;
+        }
+        Ok(plan)
+    }
+
+    /// Pins the embedding and the head, which every token reads, and as many layers as fit beside the ring.
+    fn page(&mut self, sizes: &[u64], fixed: u64, distance: Option<usize>) -> Result<()> {
+        let layers = &sizes[1..sizes.len() - 1];
+        let largest = layers.iter().copied().max().unwrap_or(0);
+        let ends = sizes[0] + sizes[sizes.len() - 1];
+        let need = fixed + ends + 2 * largest;
+        if need > self.budget_bytes {
+            let text = format!(
+                "maxResidentBytes {} cannot work: cache and scratch take {fixed} bytes, embedding and head {ends}, and two layers {}: {need} are needed",
+                self.budget_bytes,
+                2 * largest
+            );
+            return Err(ChordError::new(ErrorCode::BudgetTooSmall, text)
+                .with("need", need)
+                .with("have", self.budget_bytes));
+        }
+        let room = (self.budget_bytes - fixed - ends) / largest.max(1);
+        self.ring = distance.map_or(RING_DEFAULT, |d| d + 1).clamp(2, room.min(layers.len() as u64) as usize);
+        let mut left = self.budget_bytes - fixed - ends - self.ring as u64 * largest;
+        self.pinned_layers = 0;
+        for (layer, size) in layers.iter().enumerate() {
+            let pin = *size <= left;
+            self.pinned[layer + 1] = pin;
+            left -= if pin { *size } else { 0 };
+            self.pinned_layers += usize::from(pin);
+        }
+        Ok(())
+    }
+}

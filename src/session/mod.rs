@@ -1,0 +1,166 @@
+//! The state machine that joins header, tokenizer, weights, backend and sampler: events in, actions out.
+//!
+//! The owner feeds a header, fetches what [`Session::want`] names and hands it to [`Session::supply`],
+//! begins a request and calls [`Session::step`] until it is done. Nothing here waits, reads a clock or
+//! draws random numbers.
+
+mod forward;
+mod generate;
+mod memory;
+mod open;
+mod request;
+
+pub use open::HeaderReader;
+pub use request::{Moment, Request};
+
+use crate::cpu::Cpu;
+use crate::error::Result;
+use crate::model::Config;
+use crate::op::Program;
+use crate::pager::{Action, Pager, SourceRange, State};
+use crate::template::{ChatTemplate, ControlTexts};
+use crate::tokenizer::Tokenizer;
+use forward::Forward;
+use generate::Generation;
+use std::ops::Range;
+
+pub use generate::{Event, Usage};
+pub use memory::{MemoryPlan, OpenOptions};
+
+/// A model that is open: it may answer before its bytes are there.
+pub struct Session {
+    config: Config,
+    program: Program,
+    tokenizer: Tokenizer,
+    /// The file's chat template; its error if it does not parse, which only chat calls meet.
+    template: Result<ChatTemplate>,
+    /// Texts of control tokens, which must not come out of messages.
+    controls: ControlTexts,
+    info: serde_json::Value,
+    plan: MemoryPlan,
+    pager: Pager,
+    /// Weights by their place in the source, to find where a piece of a file belongs.
+    places: Vec<Place>,
+    backend: Cpu,
+    /// The tokens whose keys and values are in the cache.
+    cached: Vec<u32>,
+    forward: Option<Forward>,
+    generation: Option<Generation>,
+    peak_bytes: u64,
+}
+
+/// A weight's bytes in the source.
+struct Place {
+    part: u16,
+    start: u64,
+    end: u64,
+    weight: crate::op::WeightId,
+}
+
+impl Session {
+    /// What `Engine.model` shows.
+    pub fn info(&self) -> &serde_json::Value {
+        &self.info
+    }
+
+    /// The next range to fetch; `None` if nothing is wanted now. Each is named once: what does not come
+    /// is handed back by [`Session::refetch`].
+    pub fn want(&mut self) -> Result<Option<SourceRange>> {
+        while let Some(action) = self.pager.poll() {
+            match action {
+                Action::Evict(group) => self.backend.weights.evict(group),
+                Action::Fetch(range) => {
+                    self.backend.weights.allocate(&self.program, range.group)?;
+                    self.peak_bytes = self.peak_bytes.max(self.resident_bytes());
+                    return Ok(Some(range));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A range that [`Session::want`] named could not be fetched and is wanted again.
+    pub fn refetch(&mut self, range: SourceRange) {
+        self.pager.failed(range);
+    }
+
+    /// Takes a piece of the source, of any size and in any order. `copy(range of the piece, destination)`
+    /// moves bytes, so that they cross from JavaScript straight to their place. Bytes that no weight
+    /// needs now are passed over, and so are those that are there already.
+    pub fn supply(&mut self, part: u16, offset: u64, length: usize, mut copy: impl FnMut(Range<usize>, &mut [u8])) {
+        let end = offset.saturating_add(length as u64);
+        let first = self.places.partition_point(|p| (p.part, p.end) <= (part, offset));
+        for place in self.places[first..].iter().take_while(|p| p.part == part && p.start < end) {
+            let group = self.program.weights[place.weight.0 as usize].group;
+            if self.pager.state(group) != State::Fetching {
+                continue;
+            }
+            let within = offset.max(place.start) - place.start..end.min(place.end) - place.start;
+            // A piece is in memory already, so its part of a weight is a usize.
+            let range = within.start as usize..within.end as usize;
+            let source = (place.start + within.start - offset) as usize;
+            self.backend.weights.fill(&self.program, place.weight, range.clone(), |gap, destination| {
+                let from = source + (gap.start - range.start);
+                copy(from..from + gap.len(), destination);
+            });
+            if self.backend.weights.resident(group) {
+                self.pager.arrived(group);
+            }
+        }
+    }
+
+    /// The state of each group: the embedding, the layers, the head.
+    pub fn groups(&self) -> impl Iterator<Item = State> + '_ {
+        (0..self.pager.len()).map(|group| self.pager.state(group))
+    }
+
+    /// Whether a group stays in memory.
+    pub fn pinned(&self, group: usize) -> bool {
+        self.pager.pinned(group)
+    }
+
+    /// Bytes of weights, cache and scratch that are allocated.
+    fn resident_bytes(&self) -> u64 {
+        self.backend.weights.bytes() + self.plan.kv_bytes + self.plan.scratch_bytes
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// `EngineStats.memory` and `.layers`, as JSON.
+    pub fn stats(&self) -> serde_json::Value {
+        let counters = self.pager.counters();
+        let layers = 1..self.pager.len() - 1;
+        let pinned = layers.clone().filter(|g| self.pager.pinned(*g)).count();
+        serde_json::json!({
+            "memory": {
+                "residentBytes": self.resident_bytes(),
+                "peakResidentBytes": self.peak_bytes.max(self.resident_bytes()),
+                "budgetBytes": self.plan.budget_bytes,
+                "kvBytes": self.plan.kv_bytes,
+            },
+            "layers": {
+                "total": layers.len(),
+                "pinned": pinned,
+                "ring": self.pager.ring(),
+                "hits": counters.hits,
+                "syncLoads": counters.sync_loads,
+                "prefetched": counters.prefetched,
+                "evictions": counters.evictions,
+            },
+        })
+    }
+
+    /// The logits at every position of a sequence of tokens, for tests: [tokens, vocabulary]. All weights
+    /// must be there.
+    pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.cancel();
+        self.cached.clear();
+        let mut all = Vec::with_capacity(tokens.len() * self.program.vocabulary);
+        self.start_forward(tokens, 0, forward::Output::Every)?;
+        while self.advance(&mut |_, logits: &[f32], _| all.extend_from_slice(logits))? != forward::Progress::Done {}
+        Ok(all)
+    }
+}

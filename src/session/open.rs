@@ -1,0 +1,176 @@
+//! From the bytes of a header to an open session.
+
+use super::{MemoryPlan, OpenOptions, Place, Session};
+use crate::cpu::Cpu;
+use crate::error::{ChordError, ErrorCode, Result};
+use crate::gguf::{self, Header, Parser, Progress};
+use crate::model::{self, Config};
+use crate::op::{Program, WeightId};
+use crate::pager::{Pager, group_ranges};
+use crate::template::{ChatTemplate, ControlTexts};
+use crate::tokenizer::Tokenizer;
+use std::collections::HashMap;
+
+/// Reads the headers of a model's parts, one after the other.
+pub struct HeaderReader {
+    parser: Parser,
+    finished: Vec<Header>,
+}
+
+impl HeaderReader {
+    /// A reader that begins with part 0, of `file_bytes` bytes if that is known.
+    pub fn new(file_bytes: Option<u64>) -> HeaderReader {
+        HeaderReader { parser: Parser::new(file_bytes), finished: Vec::new() }
+    }
+
+    /// Takes the next bytes of the part; true when its header is complete.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<bool> {
+        Ok(matches!(self.parser.feed(bytes)?, Progress::Done { .. }))
+    }
+
+    /// The error of a part that ends before its header does.
+    pub fn truncated(&self) -> ChordError {
+        self.parser.truncated()
+    }
+
+    /// Parts that the model has, as its first part says. That part must be complete.
+    pub fn part_count(&mut self) -> Result<usize> {
+        if self.finished.is_empty() {
+            self.next_part(None)?;
+        }
+        gguf::part_count(&self.finished[0])
+    }
+
+    /// Closes the current part and begins the next.
+    pub fn next_part(&mut self, file_bytes: Option<u64>) -> Result<()> {
+        let parser = std::mem::replace(&mut self.parser, Parser::new(file_bytes));
+        self.finished.push(parser.finish()?);
+        Ok(())
+    }
+
+    /// The headers of all parts joined.
+    fn join(mut self) -> Result<Header> {
+        let first = self.finished.first().map(gguf::part_count).transpose()?;
+        if first.is_none_or(|count| self.finished.len() < count) {
+            let parser = std::mem::replace(&mut self.parser, Parser::new(None));
+            self.finished.push(parser.finish()?);
+        }
+        gguf::join(self.finished)
+    }
+
+    /// What opening the model would take, from the header alone.
+    pub fn plan(self, options: &OpenOptions) -> Result<serde_json::Value> {
+        let mut header = self.join()?;
+        let config = Config::from_header(&header, options.context_length)?;
+        let program = model::compile(&header, &config)?;
+        let mut info = describe(&mut header, &config, &program);
+        let unlimited = OpenOptions { max_resident_bytes: None, ..options.clone() };
+        let whole = MemoryPlan::new(&program, config.context, &unlimited)?;
+        let download: u64 = header.tensors.iter().map(|t| t.bytes).sum();
+        let fields = info.as_object_mut().expect("a description is an object");
+        fields.insert("downloadBytes".into(), download.into());
+        match MemoryPlan::new(&program, config.context, options) {
+            Ok(plan) => fields.insert("memory".into(), serde_json::to_value(plan).expect("plain numbers")),
+            Err(error) => {
+                fields.insert("reason".into(), error.message.into());
+                fields.insert("memory".into(), serde_json::to_value(whole).expect("plain numbers"))
+            }
+        };
+        Ok(info)
+    }
+
+    /// Opens the model: compiles its program, builds its tokenizer, and allocates cache and scratch.
+    pub fn open(self, options: &OpenOptions) -> Result<Session> {
+        let mut header = self.join()?;
+        let config = Config::from_header(&header, options.context_length)?;
+        let program = model::compile(&header, &config)?;
+        let plan = MemoryPlan::new(&program, config.context, options)?;
+        let (tokenizer, mut warnings) = Tokenizer::from_metadata(&mut header.metadata)?;
+        check_vocabulary(&tokenizer, &config)?;
+        let template = match header.metadata.opt_str("tokenizer.chat_template")? {
+            Some(source) => ChatTemplate::new(source),
+            None => ChatTemplate::chatml(),
+        };
+        if let Err(error) = &template {
+            warnings.push(format!("the chat template cannot be used: {error}"));
+        }
+        let mut info = describe(&mut header, &config, &program);
+        info["warnings"] = warnings.into();
+        info["hasText"] = tokenizer.has_text().into();
+        let ranges =
+            program.groups.iter().enumerate().map(|(number, group)| group_ranges(&program, number, group)).collect();
+        Ok(Session {
+            pager: Pager::new(ranges, &plan.pinned, plan.ring),
+            backend: Cpu::new(&program, config.context)?,
+            places: places(&program),
+            controls: ControlTexts::new(tokenizer.control_texts()),
+            tokenizer,
+            template,
+            info,
+            plan,
+            cached: Vec::with_capacity(config.context),
+            forward: None,
+            generation: None,
+            peak_bytes: 0,
+            config,
+            program,
+        })
+    }
+}
+
+/// The token list and the embedding table must be of one size.
+fn check_vocabulary(tokenizer: &Tokenizer, config: &Config) -> Result<()> {
+    let tokens = tokenizer.vocabulary_size();
+    if tokens == 0 || tokens == config.vocabulary {
+        return Ok(());
+    }
+    Err(ChordError::model(format!("{tokens} tokens do not fit an embedding table of {} rows", config.vocabulary)))
+}
+
+/// The weights in the order of their bytes in the source.
+fn places(program: &Program) -> Vec<Place> {
+    let place = |(index, w): (usize, &crate::op::Weight)| Place {
+        part: w.part,
+        start: w.file_offset,
+        end: w.file_offset + w.bytes as u64,
+        weight: WeightId(index as u32),
+    };
+    let mut places: Vec<Place> = program.weights.iter().enumerate().map(place).collect();
+    places.sort_unstable_by_key(|p| (p.part, p.start));
+    places
+}
+
+/// `ModelInfo` of the public interface.
+fn describe(header: &mut Header, config: &Config, program: &Program) -> serde_json::Value {
+    let metadata = &header.metadata;
+    let architecture = metadata.str("general.architecture").unwrap_or_default();
+    let name = metadata.opt_str("general.name").ok().flatten().unwrap_or(architecture);
+    serde_json::json!({
+        "architecture": architecture,
+        "name": name,
+        "layers": config.layers,
+        "contextLength": config.context,
+        "trainedContextLength": config.context_length,
+        "vocabularySize": config.vocabulary,
+        "quantization": quantization(program),
+        "metadata": metadata.to_json(),
+    })
+}
+
+/// The type that holds most of the matrices' bytes.
+fn quantization(program: &Program) -> &'static str {
+    let mut bytes: HashMap<&'static str, usize> = HashMap::new();
+    for weight in program.weights.iter().filter(|w| w.is_matrix) {
+        *bytes.entry(weight.dtype.name()).or_default() += weight.bytes;
+    }
+    bytes.into_iter().max_by_key(|(name, bytes)| (*bytes, *name)).map_or("", |(name, _)| name)
+}
+
+impl OpenOptions {
+    /// Reads the options of a JSON object.
+    pub fn from_json(json: &str) -> Result<OpenOptions> {
+        serde_json::from_str(json).map_err(|e| {
+            ChordError::new(ErrorCode::InvalidParameter, format!("engine options: {e}")).with("name", "options")
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! Requests: from a JSON body to checked parameters and the prompt's tokens.
+
+use super::Session;
+use crate::error::{ChordError, ErrorCode, Result};
+use crate::sample::{RequestKind, SamplingParams};
+use crate::template::{CivilTime, RenderInput, Rendered};
+use crate::tokenizer::EncodeOptions;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+/// What the core may not find out by itself: the time, and a seed for requests that bring none.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub now: CivilTime,
+    pub seed: u64,
+}
+
+/// A chat: the body of OpenAI's chat completions.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Chat {
+    pub messages: Json,
+    #[serde(default)]
+    pub tools: Option<Json>,
+    /// More variables for the template.
+    #[serde(default)]
+    pub chat_template_kwargs: Option<Map<String, Json>>,
+    #[serde(default = "yes")]
+    pub add_generation_prompt: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Text or token ids.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Prompt {
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
+/// A request, by its `kind`.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Chat(Chat, SamplingParams),
+    Completion(Prompt, SamplingParams),
+    Embedding(Prompt),
+}
+
+impl Request {
+    /// Reads the JSON body of a request.
+    pub fn from_json(json: &str) -> Result<Request> {
+        let mut body: Map<String, Json> = parse(json)?;
+        let kind = body.remove("kind");
+        let mut take =
+            |name: &str| body.remove(name).ok_or_else(|| ChordError::parameter(name, format!("'{name}' is missing")));
+        match kind.as_ref().and_then(Json::as_str) {
+            Some("chat") => {
+                let chat = parse_value(Json::Object(body.clone()), "messages")?;
+                Ok(Request::Chat(chat, SamplingParams::from_request(&body, RequestKind::Chat)?))
+            }
+            Some("completion") => {
+                let prompt = prompt(take("prompt")?, "prompt")?;
+                Ok(Request::Completion(prompt, SamplingParams::from_request(&body, RequestKind::Completion)?))
+            }
+            Some("embedding") => Ok(Request::Embedding(prompt(take("input")?, "input")?)),
+            _ => Err(ChordError::parameter("kind", "a request is a chat, a completion or an embedding")),
+        }
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|e| ChordError::parameter("body", format!("the request is not readable: {e}")))
+}
+
+fn parse_value<T: serde::de::DeserializeOwned>(value: Json, name: &str) -> Result<T> {
+    serde_json::from_value(value).map_err(|e| ChordError::parameter(name, format!("'{name}': {e}")))
+}
+
+fn prompt(value: Json, name: &str) -> Result<Prompt> {
+    serde_json::from_value(value)
+        .map_err(|_| ChordError::parameter(name, format!("'{name}' must be a string or a list of token ids")))
+}
+
+impl Session {
+    /// The prompt of a chat, through the file's template.
+    fn render(&self, chat: &Chat, now: CivilTime) -> Result<Rendered> {
+        let template = self.template.as_ref().map_err(Clone::clone)?;
+        let text = |token: Option<u32>| {
+            let bytes = token.and_then(|t| self.tokenizer.piece_special(t).ok()).unwrap_or_default();
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        template.render(&RenderInput {
+            messages: &chat.messages,
+            tools: chat.tools.as_ref(),
+            extra: chat.chat_template_kwargs.as_ref(),
+            add_generation_prompt: chat.add_generation_prompt,
+            bos_token: &text(self.tokenizer.bos()),
+            eos_token: &text(self.tokenizer.eos()),
+            now,
+            controls: &self.controls,
+        })
+    }
+
+    /// The text of a chat's prompt, from a JSON body.
+    pub fn apply_chat_template(&self, json: &str, now: CivilTime) -> Result<String> {
+        Ok(self.render(&parse(json)?, now)?.plain_text())
+    }
+
+    /// Tokens of a JSON string, or of a JSON array of messages as a chat's prompt.
+    pub fn count_tokens(&self, json: &str, now: CivilTime) -> Result<usize> {
+        match parse::<Json>(json)? {
+            Json::String(text) => {
+                Ok(self.tokenizer.encode(&text, EncodeOptions { add_special: true, parse_special: true })?.len())
+            }
+            messages => {
+                let chat = Chat { messages, tools: None, chat_template_kwargs: None, add_generation_prompt: true };
+                Ok(self.chat_tokens(&chat, now)?.len())
+            }
+        }
+    }
+
+    pub(super) fn chat_tokens(&self, chat: &Chat, now: CivilTime) -> Result<Vec<u32>> {
+        let rendered = self.render(chat, now)?;
+        let mut tokens = self.tokenizer.encode_chat(&rendered.text, rendered.guard)?;
+        // Templates write the beginning-of-sequence token themselves; those that do not get it here.
+        if let Some(bos) = self.tokenizer.bos()
+            && self.tokenizer.add_bos()
+            && tokens.first() != Some(&bos)
+        {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of a completion's prompt: ids as they are, text with the special tokens that the model adds.
+    pub(super) fn prompt_tokens(&self, prompt: Prompt) -> Result<Vec<u32>> {
+        match prompt {
+            Prompt::Tokens(tokens) => Ok(tokens),
+            Prompt::Text(text) => {
+                self.tokenizer.encode(&text, EncodeOptions { add_special: true, parse_special: true })
+            }
+        }
+    }
+
+    /// A prompt must have a token and leave room for one more.
+    pub(super) fn check_length(&self, tokens: &[u32], name: &str, room: usize) -> Result<()> {
+        if tokens.is_empty() {
+            return Err(ChordError::parameter(name, format!("'{name}' is empty")));
+        }
+        let (need, have) = (tokens.len() + room, self.config.context);
+        if need > have {
+            let text = format!(
+                "{} tokens do not fit the context of {have}; shorten the input or open the model with a larger contextLength",
+                tokens.len()
+            );
+            return Err(ChordError::new(ErrorCode::ContextOverflow, text).with("need", need).with("have", have));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Logits and greedy text against llama.cpp's, natively. The browser tests do the same in both wasm builds.
+
+mod support;
+
+use support::*;
+use wasm_chord::ErrorCode;
+use wasm_chord::session::{Event, Moment, OpenOptions, Request};
+use wasm_chord::template::CivilTime;
+
+const MOMENT: Moment =
+    Moment { now: CivilTime { year: 2026, month: 1, day: 2, hour: 3, minute: 4, second: 5 }, seed: 1 };
+
+fn tolerance(format: &str) -> f64 {
+    let table: serde_json::Value = serde_json::from_str(include_str!("tolerances.json")).expect("valid JSON");
+    table[format].as_f64().unwrap_or_else(|| panic!("no tolerance for {format}"))
+}
+
+/// Compares the logits of one model at every position.
+fn check(model: &std::path::Path, format: &str) -> Result<(), String> {
+    let (json, truth) = expected(model);
+    let file = std::fs::read(model).expect("reference model");
+    let mut session = open(&file, &OpenOptions::default()).map_err(|e| format!("{}: {e}", model.display()))?;
+    let logits = session.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))?;
+    let error = nmse(&truth, &logits);
+    println!(
+        "{:30} NMSE {error:.2e}, at most {:.1e}",
+        model.file_name().unwrap_or_default().to_string_lossy(),
+        tolerance(format)
+    );
+    if error <= tolerance(format) { Ok(()) } else { Err(format!("{}: NMSE {error:.3e}", model.display())) }
+}
+
+fn check_all(models: Vec<(std::path::PathBuf, &str)>) {
+    let failures: Vec<String> = models.into_iter().filter_map(|(model, format)| check(&model, format).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn architectures() {
+    let Some(data) = reference_data() else { return };
+    let names = ["llama", "llama-moe", "qwen2", "qwen3", "gemma3", "phi3"];
+    check_all(names.iter().map(|n| (data.join(format!("arch/{n}.gguf")), "f32")).collect());
+}
+
+#[test]
+fn formats() {
+    let Some(data) = reference_data() else { return };
+    let names = [
+        "f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl",
+        "iq4_xs", "mxfp4",
+    ];
+    check_all(names.iter().map(|n| (data.join(format!("quant/{n}.gguf")), *n)).collect());
+}
+
+#[test]
+fn unsupported_formats_name_tensor_and_type() {
+    let Some(data) = reference_data() else { return };
+    for (name, shown) in [("iq3_s", "IQ3_S"), ("tq1_0", "TQ1_0"), ("tq2_0", "TQ2_0")] {
+        let file = std::fs::read(data.join(format!("quant/{name}.gguf"))).expect("reference model");
+        let error = open(&file, &OpenOptions::default()).err().expect("an unsupported type is refused");
+        assert_eq!(error.code, ErrorCode::UnsupportedTensorType);
+        assert!(error.message.contains(shown) && error.message.contains(".weight"), "{error}");
+    }
+}
+
+#[test]
+fn greedy_text_of_a_trained_model() {
+    let Some(data) = reference_data() else { return };
+    let model = data.join("real/stories260k.gguf");
+    check_all(vec![(model.clone(), "f32")]);
+    let (json, _) = expected(&model);
+    let file = std::fs::read(model).expect("reference model");
+    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let body = serde_json::json!({"kind": "completion", "prompt": "Once upon a time", "temperature": 0, "max_tokens": 120, "logprobs": 0, "ignore_eos": true});
+    session.begin(Request::from_json(&body.to_string()).expect("a valid body"), MOMENT).expect("the request begins");
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    loop {
+        match session.step().expect("a step") {
+            Event::Token { text: t, logprobs, .. } | Event::Finish { text: t, logprobs, .. } => {
+                text.push_str(&t);
+                tokens.extend(logprobs.iter().map(|l| l.chosen.id));
+            }
+            Event::Done { .. } => break,
+            Event::Wait { .. } | Event::Work => {}
+        }
+    }
+    assert_eq!(tokens, ids(&json["greedy"]));
+    assert_eq!(text, json["greedy_text"].as_str().expect("the text"));
+}

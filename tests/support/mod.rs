@@ -1,0 +1,65 @@
+//! Opens model files for integration tests, as the engine worker opens them in the browser.
+
+use std::path::{Path, PathBuf};
+use wasm_chord::session::{HeaderReader, OpenOptions, Session};
+
+/// The reference data's folder; `None`, and a line that says so, where it is absent.
+pub fn reference_data() -> Option<PathBuf> {
+    let beside = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")).to_path_buf();
+    let found = [Some(beside), std::env::var_os("CHORD_SHARED_DATA").map(PathBuf::from)]
+        .into_iter()
+        .flatten()
+        .find(|p| p.is_dir());
+    if found.is_none() {
+        println!("skipped: no reference data");
+    }
+    found
+}
+
+/// Opens a model given as bytes and supplies everything that it wants.
+pub fn open(file: &[u8], options: &OpenOptions) -> wasm_chord::Result<Session> {
+    let mut reader = HeaderReader::new(Some(file.len() as u64));
+    let mut complete = false;
+    for piece in file.chunks(10_000) {
+        complete = reader.feed(piece)?;
+        if complete {
+            break;
+        }
+    }
+    if !complete {
+        return Err(reader.truncated());
+    }
+    let mut session = reader.open(options)?;
+    supply(&mut session, file)?;
+    Ok(session)
+}
+
+/// Supplies what the session wants now.
+pub fn supply(session: &mut Session, file: &[u8]) -> wasm_chord::Result<()> {
+    while let Some(range) = session.want()? {
+        let bytes = &file[range.offset as usize..(range.offset + range.length) as usize];
+        session.supply(range.part, range.offset, bytes.len(), |piece, to| to.copy_from_slice(&bytes[piece]));
+    }
+    Ok(())
+}
+
+/// Normalised mean squared error: Σ(a−b)² / Σa², where a is the truth.
+pub fn nmse(truth: &[f32], other: &[f32]) -> f64 {
+    assert_eq!(truth.len(), other.len());
+    let square = |v: f64| v * v;
+    let error: f64 = truth.iter().zip(other).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+    error / truth.iter().map(|a| square(f64::from(*a))).sum::<f64>()
+}
+
+/// The JSON and the logits that stand beside a reference model.
+pub fn expected(model: &Path) -> (serde_json::Value, Vec<f32>) {
+    let json = std::fs::read_to_string(model.with_extension("json")).expect("reference JSON");
+    let bytes = std::fs::read(model.with_extension("logits.f32")).expect("reference logits");
+    let logits = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    (serde_json::from_str(&json).expect("valid JSON"), logits)
+}
+
+/// Token ids of a JSON array.
+pub fn ids(value: &serde_json::Value) -> Vec<u32> {
+    value.as_array().expect("an array").iter().map(|v| v.as_u64().expect("an id") as u32).collect()
+}
