@@ -1,0 +1,46 @@
+// The package as a whole: what is in it, that a server can import it, and that a page can under each policy.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openStage, root } from './support.mjs';
+
+const EXPORTS = ['ChordError', 'createEngine', 'modelStore', 'plan'];
+const STRICT = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+
+const stage = await openStage();
+
+test('the manifest names files that exist', () => {
+  const manifest = JSON.parse(readFileSync(join(root, 'pkg/package.json'), 'utf8'));
+  const crate = readFileSync(join(root, 'Cargo.toml'), 'utf8');
+  assert.ok(crate.includes(`version = "${manifest.version}"`), 'the version is the crate’s');
+  assert.equal(manifest.dependencies, undefined);
+  for (const path of [manifest.exports['.'].types, manifest.exports['.'].default, ...manifest.files.filter((name) => !name.includes('*'))]) {
+    assert.ok(existsSync(join(root, 'pkg', path)), path);
+  }
+});
+
+test('a server can import the package', () => {
+  const script = `
+    const module = await import(${JSON.stringify(join(root, 'pkg/index.js'))});
+    console.log(JSON.stringify(Object.keys(module).sort()));`;
+  const output = execFileSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' });
+  assert.deepEqual(JSON.parse(output), EXPORTS);
+});
+
+for (const [policy, options] of [
+  ['plain', {}],
+  ['cross-origin isolated', { isolated: true }],
+  ['without eval and blob:', { csp: STRICT }],
+]) {
+  test(`a page imports it: ${policy}`, () =>
+    stage.visit(options, async (page) => {
+      const result = await page.evaluate(async () => ({
+        names: Object.keys(await import('/pkg/index.js')).sort(),
+        isolated: crossOriginIsolated,
+      }));
+      assert.deepEqual(result, { names: EXPORTS, isolated: options.isolated === true });
+    }));
+}

@@ -1,0 +1,83 @@
+// Logits of the reference models in the browser, in both builds, against those of the reference.
+
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openStage, root, sharedData, skipWithoutData } from './support.mjs';
+
+const tolerances = JSON.parse(readFileSync(join(root, 'tests/tolerances.json'), 'utf8'));
+const BUILDS = ['chord-simd', 'chord-relaxed'];
+
+const stage = await openStage();
+
+function models(folder) {
+  if (!sharedData) return [];
+  return readdirSync(join(sharedData, folder))
+    .filter((name) => name.endsWith('.gguf'))
+    .map((name) => `${folder}/${name.slice(0, -'.gguf'.length)}`);
+}
+
+/** Runs in the page: the error of the model's logits, or what it was refused with. */
+async function compare({ build, model }) {
+  const module = await import(`/selftest/${build}.js`);
+  await module.default({ module_or_path: `/selftest/${build}.wasm` });
+  const bytes = async (path) => (await fetch(path)).arrayBuffer();
+  const file = new Uint8Array(await bytes(`/data/${model}.gguf`));
+  const { tokens } = await (await fetch(`/data/${model}.json`)).json();
+  const expected = new Float32Array(await bytes(`/data/${model}.logits.f32`));
+  let session;
+  try {
+    const reader = new module.HeaderReader(file.length);
+    reader.feed(file);
+    session = reader.open('{}');
+  } catch (error) {
+    return { refused: { code: error.code, message: error.message } };
+  }
+  for (let range = session.want(); range; range = session.want()) {
+    const [part, offset, length] = range;
+    session.supply(part, offset, file.subarray(offset, offset + length));
+  }
+  const actual = session.logits(Uint32Array.from(tokens));
+  session.free();
+  let error = 0;
+  let scale = 0;
+  for (let index = 0; index < expected.length; index++) {
+    error += (expected[index] - actual[index]) ** 2;
+    scale += expected[index] ** 2;
+  }
+  return { count: actual.length, expectedCount: expected.length, nmse: error / scale };
+}
+
+function check(model, limit) {
+  for (const build of BUILDS) {
+    test(`${model} in ${build}`, (context) =>
+      stage.visit({}, async (page) => {
+        const result = await page.evaluate(compare, { build, model });
+        assert.equal(result.refused, undefined);
+        assert.equal(result.count, result.expectedCount);
+        context.diagnostic(`${model} in ${build}: NMSE ${result.nmse.toExponential(2)}, limit ${limit.toExponential(1)}`);
+        // Written so that NaN fails too.
+        assert.ok(result.nmse <= limit, `NMSE ${result.nmse} is over ${limit}`);
+      }));
+  }
+}
+
+test('reference logits', { skip: skipWithoutData }, () => {
+  assert.ok(models('arch').length >= 6 && models('quant').length > 0 && models('real').length > 0);
+});
+
+for (const model of [...models('real'), ...models('arch')]) check(model, tolerances.f32);
+
+for (const model of models('quant')) {
+  const limit = tolerances[model.slice('quant/'.length)];
+  if (limit !== undefined) {
+    check(model, limit);
+  } else {
+    test(`${model} is refused`, () =>
+      stage.visit({}, async (page) => {
+        const result = await page.evaluate(compare, { build: BUILDS[0], model });
+        assert.equal(result.refused?.code, 'UnsupportedType');
+      }));
+  }
+}

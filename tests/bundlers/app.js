@@ -1,0 +1,13 @@
+// The app that each bundler builds: opens a model and writes a few tokens into the page.
+
+import { createEngine } from 'wasm-chord';
+
+try {
+  const engine = await createEngine({ model: '/tiny.gguf', store: 'none' });
+  const { choices } = await engine.completions.create({ prompt: 'ab', max_tokens: 4, temperature: 0, ignore_eos: true });
+  const tokens = await engine.tokenize('ab');
+  await engine.dispose();
+  document.body.dataset.result = JSON.stringify({ finish: choices[0].finish_reason, tokens: tokens.length });
+} catch (error) {
+  document.body.dataset.result = JSON.stringify({ error: `${error.code}: ${error.message}` });
+}

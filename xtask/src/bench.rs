@@ -1,0 +1,41 @@
+//! Measurements in a headless browser, each a script of tests/bench/.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::build;
+use crate::command::attach;
+use crate::setup::{self, Needs};
+use crate::workspace::Workspace;
+
+#[derive(Args)]
+pub struct Options {
+    /// The measurement, a file tests/bench/<NAME>.mjs
+    name: String,
+    /// What the measurement itself takes, such as --model PATH
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Brings the package up to date and runs one measurement on it.
+pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let folder = workspace.root.join("tests/bench");
+    let script = folder.join(&options.name).with_extension("mjs");
+    if !script.is_file() {
+        let mut names: Vec<String> = fs::read_dir(&folder)
+            .context("no folder tests/bench")?
+            .flatten()
+            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".mjs")?.to_owned()))
+            .collect();
+        names.sort();
+        bail!("there is no measurement {:?}, only {}", options.name, names.join(", "));
+    }
+    let tools = setup::run(workspace, Needs::Everything)?;
+    build::package(workspace, &tools)?;
+    let mut command = Command::new(&tools.node);
+    command.arg(script).args(&options.arguments).env("CHROME_PATH", tools.browser.unwrap_or_default());
+    attach(&mut command)
+}

@@ -1,0 +1,68 @@
+//! What a page downloads.
+
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::variant::VARIANTS;
+use crate::stamp::files_below;
+use crate::workspace::Workspace;
+
+/// More than this is a failed test.
+pub const DOWNLOAD_BYTES_MAX: usize = 900_000;
+
+/// Bytes after gzip.
+pub struct Size {
+    /// The public module, every worker, and the JavaScript sides of all wasm builds.
+    pub scripts: usize,
+    /// The largest wasm build.
+    pub wasm: usize,
+}
+
+impl Size {
+    /// What a page that computes on the CPU downloads, at most.
+    pub fn download(&self) -> usize {
+        self.scripts + self.wasm
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kilobytes = |bytes: usize| bytes as f64 / 1000.0;
+        write!(
+            formatter,
+            "A page downloads {:.1} KB gzipped: wasm {:.1}, scripts {:.1} (limit {:.0})",
+            kilobytes(self.download()),
+            kilobytes(self.wasm),
+            kilobytes(self.scripts),
+            kilobytes(DOWNLOAD_BYTES_MAX)
+        )
+    }
+}
+
+/// Compresses the files of pkg/ as a server would.
+pub fn measure(workspace: &Workspace) -> Result<Size> {
+    let package = workspace.package();
+    let mut scripts = 0;
+    for file in files_below(&package)? {
+        if file.extension().is_some_and(|extension| extension == "js") {
+            scripts += gzip_bytes(&file)?;
+        }
+    }
+    let mut wasm = 0;
+    for variant in &VARIANTS {
+        wasm = wasm.max(gzip_bytes(&package.join("wasm").join(variant.name).with_extension("wasm"))?);
+    }
+    Ok(Size { scripts, wasm })
+}
+
+fn gzip_bytes(file: &Path) -> Result<usize> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&fs::read(file)?)?;
+    Ok(encoder.finish()?.len())
+}

@@ -1,0 +1,33 @@
+//! The table of wasm builds.
+
+/// One wasm build of the package.
+pub struct Variant {
+    /// Stem of its files: `pkg/wasm/<name>.wasm` and `.js`.
+    pub name: &'static str,
+    /// Rust's target triple.
+    pub target: &'static str,
+    /// Cargo features.
+    pub features: &'static [&'static str],
+    /// What the compiler may use beyond the target's baseline.
+    pub target_features: &'static str,
+    /// The same in wasm-opt's words.
+    pub wasm_opt: &'static [&'static str],
+}
+
+/// A page loads exactly one of these; the engine worker chooses.
+pub const VARIANTS: [Variant; 2] = [
+    Variant {
+        name: "chord-simd",
+        target: "wasm32-unknown-unknown",
+        features: &[],
+        target_features: "+simd128",
+        wasm_opt: &["--enable-simd"],
+    },
+    Variant {
+        name: "chord-relaxed",
+        target: "wasm32-unknown-unknown",
+        features: &[],
+        target_features: "+simd128,+relaxed-simd",
+        wasm_opt: &["--enable-simd", "--enable-relaxed-simd"],
+    },
+];

@@ -1,0 +1,115 @@
+//! Rust to wasm: compiler, wasm-bindgen, wasm-opt.
+//!
+//! wasm-bindgen is linked in as a library of the version that Cargo.lock gives the crate: both depend on
+//! one exact version of wasm-bindgen-shared, so they cannot drift apart, and nothing is installed.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use wasm_bindgen_cli_support::Bindgen;
+
+use super::Flavour;
+use super::variant::Variant;
+use crate::command::{run, say};
+use crate::setup::Tools;
+use crate::stamp::{Inputs, Stamp};
+use crate::workspace::Workspace;
+
+/// What every browser with SIMD has, and what Rust's wasm targets assume.
+const WASM_OPT_BASELINE: [&str; 9] = [
+    "-O3",
+    "--strip-debug",
+    "--strip-producers",
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+/// Brings one wasm build up to date.
+pub fn build(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Flavour) -> Result<()> {
+    let (step, folder) = match flavour {
+        Flavour::Package => (variant.name.to_owned(), workspace.package().join("wasm")),
+        Flavour::Selftest => (format!("{}-selftest", variant.name), workspace.selftest()),
+    };
+    let compiled = compile(workspace, tools, variant, flavour, &step)?;
+    let wasm = folder.join(format!("{}.wasm", variant.name));
+    let glue = folder.join(format!("{}.js", variant.name));
+    let flags: Vec<&str> = WASM_OPT_BASELINE.iter().chain(variant.wasm_opt).copied().collect();
+    let inputs = Inputs::default()
+        .path(&compiled)?
+        .path(&workspace.npm_program("binaryen/package.json"))?
+        .word(&flags)
+        .word(env!("CARGO_PKG_VERSION"));
+    let stamp = Stamp::new(workspace, &step, inputs);
+    if stamp.is_fresh(&[wasm.clone(), glue.clone()]) {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder)?;
+    let bound = bind(&compiled, variant.name, &glue)?;
+    let unoptimised = workspace.state().join(format!("{step}.wasm"));
+    fs::create_dir_all(workspace.state())?;
+    fs::write(&unoptimised, bound)?;
+    optimise(workspace, tools, &step, &flags, &unoptimised, &wasm)?;
+    fs::remove_file(unoptimised)?;
+    stamp.write()
+}
+
+/// Runs cargo, which knows by itself when nothing changed. Returns the module it left.
+fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Flavour, step: &str) -> Result<PathBuf> {
+    ensure!(variant.target == "wasm32-unknown-unknown", "no toolchain is set up for {}", variant.target);
+    // Each variant has a target folder of its own, because cargo lets only one process into a folder.
+    let target_folder = workspace.target.join("wasm").join(variant.name);
+    let mut flags = vec![format!("-Ctarget-feature={}", variant.target_features)];
+    flags.extend(anonymous_paths(workspace));
+    let mut command = tools.wasm32.cargo("rustc", &flags);
+    command.args(["--package", "wasm-chord", "--lib", "--crate-type", "cdylib", "--release", "--locked"]);
+    command.arg("--target-dir").arg(&target_folder).current_dir(&workspace.root);
+    let mut features = variant.features.to_vec();
+    if flavour == Flavour::Selftest {
+        features.push("selftest");
+    }
+    command.arg("--features").arg(features.join(","));
+    run(step, "cargo", &mut command)?;
+    let built = target_folder.join(variant.target).join("release/wasm_chord.wasm");
+    // The flavours share cargo's folder and overwrite each other's module there.
+    let kept = workspace.state().join(format!("{step}.cargo.wasm"));
+    fs::create_dir_all(workspace.state())?;
+    fs::copy(&built, &kept).with_context(|| format!("cargo left no {}", built.display()))?;
+    Ok(kept)
+}
+
+/// Flags that keep the folders of this machine out of the module, so that builds can be compared.
+fn anonymous_paths(workspace: &Workspace) -> Vec<String> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let mut flags = vec![format!("--remap-path-prefix={}=.", workspace.root.display())];
+    flags.extend(home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display())));
+    flags
+}
+
+/// Writes the JavaScript side of the exports and returns the module that belongs to it.
+fn bind(compiled: &Path, name: &str, glue: &Path) -> Result<Vec<u8>> {
+    let mut bindgen = Bindgen::new();
+    // The engine worker names the module's address itself, in a form that bundlers recognise.
+    bindgen.input_path(compiled).out_name(name).typescript(false).omit_default_module_path(true);
+    bindgen.remove_name_section(true).remove_producers_section(true).web(true)?;
+    let mut output = bindgen.generate_output().context("wasm-bindgen failed")?;
+    fs::write(glue, output.js())?;
+    Ok(output.wasm_mut().emit_wasm())
+}
+
+fn optimise(workspace: &Workspace, tools: &Tools, step: &str, flags: &[&str], from: &Path, to: &Path) -> Result<()> {
+    let mut command = Command::new(&tools.node);
+    command.arg(workspace.npm_program("binaryen/bin/wasm-opt")).args(flags).arg(from).arg("-o").arg(to);
+    run(step, "wasm-opt", &mut command)?;
+    let kilobytes = |path: &Path| fs::metadata(path).map(|file| file.len() / 1000);
+    say(step, format!("{} KB, before wasm-opt {} KB", kilobytes(to)?, kilobytes(from)?));
+    Ok(())
+}

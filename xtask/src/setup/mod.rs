@@ -1,0 +1,56 @@
+//! Installing what a machine lacks. Where everything is there, this only looks.
+
+mod apt;
+mod browser;
+mod node;
+mod rust;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::command::say;
+use crate::workspace::Workspace;
+
+pub use rust::RustToolchain;
+
+/// Mesa's Vulkan driver for the CPU, on which the native GPU tests run.
+const VULKAN_PACKAGES: [&str; 2] = ["libvulkan1", "mesa-vulkan-drivers"];
+
+/// How much of the set-up a task needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Compilers and npm packages.
+    Build,
+    /// These, a browser to test in, and a Vulkan driver.
+    Everything,
+}
+
+/// What the set-up found or installed.
+pub struct Tools {
+    /// Compiles for `wasm32-unknown-unknown`.
+    pub wasm32: RustToolchain,
+    /// Runs the npm packages.
+    pub node: PathBuf,
+    /// Chromium or Chrome, where it was asked for.
+    pub browser: Option<PathBuf>,
+}
+
+/// Makes sure that everything `needs` names is there, and says where it is.
+pub fn run(workspace: &Workspace, needs: Needs) -> Result<Tools> {
+    let start = Instant::now();
+    let node = node::ensure(workspace)?;
+    let browser = match needs {
+        Needs::Build => None,
+        Needs::Everything => {
+            if apt::is_here() {
+                apt::ensure(&VULKAN_PACKAGES)?;
+            }
+            Some(browser::ensure()?)
+        }
+    };
+    let wasm32 = rust::ensure(workspace, "wasm32-unknown-unknown")?;
+    say("setup", format!("{}, ready after {:.1} s", wasm32.description(), start.elapsed().as_secs_f64()));
+    Ok(Tools { wasm32, node, browser })
+}

@@ -1,0 +1,193 @@
+//! Running every test and saying what happened.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::build::{self, size};
+use crate::command::{self, clean, run_with, say};
+use crate::setup::{self, Needs, Tools};
+use crate::stamp::files_below;
+use crate::workspace::Workspace;
+
+/// A browser test that hangs is stopped after this.
+const BROWSER_TEST_SECONDS_MAX: u32 = 300;
+
+#[derive(Args)]
+pub struct Options {
+    /// Parts to run; all of them if none is named
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Only browser specs whose file name contains this
+    #[arg(long)]
+    spec: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Rust's tests, compiled for this machine
+    Native,
+    /// The package: types, size, and the browser specs
+    Web,
+}
+
+/// The end of one step, for the summary.
+struct Verdict {
+    name: &'static str,
+    elapsed: Duration,
+    outcome: Result<String>,
+    /// Tests that did not run, each with its reason.
+    skipped: Vec<String>,
+}
+
+/// Runs the tests. Native tests and wasm builds share the cores; the browser then has them to itself.
+pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let tools = setup::run(workspace, Needs::Everything)?;
+    let has = |part| options.parts.is_empty() || options.parts.contains(&part);
+    let verdicts = thread::scope(|scope| {
+        let native = has(Part::Native).then(|| scope.spawn(|| native(workspace)));
+        let mut web = if has(Part::Web) { web(workspace, &tools) } else { Vec::new() };
+        let mut verdicts = native.map_or_else(Vec::new, |lane| lane.join().expect("the native lane does not panic"));
+        let is_built = web.iter().all(|verdict| verdict.outcome.is_ok() || verdict.name != "package");
+        verdicts.append(&mut web);
+        if has(Part::Web) && is_built {
+            verdicts.push(step("browser", || browser(workspace, &tools, options.spec.as_deref())));
+        }
+        verdicts
+    });
+    summarise(&verdicts)
+}
+
+fn native(workspace: &Workspace) -> Vec<Verdict> {
+    let test = |arguments: &[&str]| {
+        let mut command = Command::new("cargo");
+        clean(&mut command).arg("test").args(arguments).args(["--locked", "--no-fail-fast", "--", "--show-output"]);
+        command.current_dir(&workspace.root);
+        let is_result = |line: &str| line.starts_with("test result:") || line.contains(" ... FAILED");
+        let output = run_with("native", &format!("cargo test {}", arguments.join(" ")), &mut command, is_result)?;
+        let passed = count(&output, " passed;");
+        ensure!(passed > 0, "no test ran");
+        Ok((format!("{passed} tests passed"), skip_lines(&output)))
+    };
+    vec![
+        step("native", || test(&["--workspace", "--exclude", "xtask"])),
+        step("xtask", || test(&["--package", "xtask", "--profile", "xtask"])),
+    ]
+}
+
+fn web(workspace: &Workspace, tools: &Tools) -> Vec<Verdict> {
+    let package = step("package", || {
+        build::package_and_selftest(workspace, tools)?;
+        let size = size::measure(workspace)?;
+        ensure!(size.download() <= size::DOWNLOAD_BYTES_MAX, "too large. {size}");
+        Ok((size.to_string(), Vec::new()))
+    });
+    let types = step("types", || {
+        let projects = ["www", "www/demo"];
+        for project in projects {
+            let mut tsc = Command::new(&tools.node);
+            tsc.arg(workspace.npm_program("typescript/bin/tsc")).args(["--noEmit", "--project", project]);
+            command::run("types", &format!("tsc {project}"), tsc.current_dir(&workspace.root))?;
+        }
+        Ok((format!("{} are sound", projects.join(" and ")), Vec::new()))
+    });
+    vec![package, types]
+}
+
+fn browser(workspace: &Workspace, tools: &Tools, filter: Option<&str>) -> Result<(String, Vec<String>)> {
+    let is_spec = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.ends_with(".spec.mjs") && filter.is_none_or(|filter| name.contains(filter))
+    };
+    let specs: Vec<PathBuf> = files_below(&workspace.root.join("tests"))?.into_iter().filter(is_spec).collect();
+    ensure!(!specs.is_empty(), "no browser spec has that name");
+    let mut command = Command::new(&tools.node);
+    command.args(["--test", "--test-reporter=spec", "--test-concurrency=2"]);
+    command.arg(format!("--test-timeout={}", BROWSER_TEST_SECONDS_MAX * 1000)).args(&specs);
+    command.env("CHORD_SELFTEST", workspace.selftest()).current_dir(&workspace.root);
+    if let Some(browser) = &tools.browser {
+        command.env("CHROME_PATH", browser);
+    }
+    let output = run_with("browser", &format!("{} specs", specs.len()), &mut command, |_| true)?;
+    let passed = count_after(&output, "ℹ pass ").context("node reported no count")?;
+    ensure!(passed > 0, "no test ran");
+    Ok((format!("{passed} tests passed"), skip_lines(&output)))
+}
+
+fn step(name: &'static str, body: impl FnOnce() -> Result<(String, Vec<String>)>) -> Verdict {
+    let start = Instant::now();
+    let (outcome, skipped) = match body() {
+        Ok((text, skipped)) => (Ok(text), skipped),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    Verdict { name, elapsed: start.elapsed(), outcome, skipped }
+}
+
+fn summarise(verdicts: &[Verdict]) -> Result<()> {
+    let mut text = String::from("\n");
+    for verdict in verdicts {
+        let seconds = verdict.elapsed.as_secs_f64();
+        match &verdict.outcome {
+            Ok(note) => writeln!(text, "ok      {:9}{seconds:7.1} s  {note}", verdict.name)?,
+            Err(error) => writeln!(text, "FAILED  {:9}{seconds:7.1} s\n{error:#}\n", verdict.name)?,
+        }
+        for reason in &verdict.skipped {
+            writeln!(text, "        {reason}")?;
+        }
+    }
+    say("test", text);
+    let failed = verdicts.iter().filter(|verdict| verdict.outcome.is_err()).count();
+    if failed > 0 {
+        bail!("{failed} of {} steps failed", verdicts.len());
+    }
+    Ok(())
+}
+
+/// The sum of the numbers that stand before a word, as in `12 passed;`.
+fn count(text: &str, word: &str) -> usize {
+    let number_before = |(at, _): (usize, &str)| text[..at].rsplit(' ').next()?.parse::<usize>().ok();
+    text.match_indices(word).filter_map(number_before).sum()
+}
+
+/// The number that follows a word.
+fn count_after(text: &str, word: &str) -> Option<usize> {
+    text.lines().rev().find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
+}
+
+/// What tests say when they cannot run here, each message once: `skipped: …` natively, `# …` from node.
+fn skip_lines(text: &str) -> Vec<String> {
+    let mut reasons: Vec<(String, usize)> = Vec::new();
+    for line in text.lines().map(str::trim) {
+        let node = line.strip_prefix("﹣ ").and_then(|rest| rest.rsplit_once(" # ")).map(|(_, reason)| reason);
+        let Some(reason) = line.strip_prefix("skipped: ").or(node) else { continue };
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, times)) => *times += 1,
+            None => reasons.push((reason.to_owned(), 1)),
+        }
+    }
+    reasons.into_iter().map(|(reason, times)| format!("skipped {times} ×: {reason}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_the_runners() {
+        let cargo = "test result: ok. 12 passed; 0 failed;\ntest result: ok. 3 passed; 0 failed;\n";
+        assert_eq!(count(cargo, " passed;"), 15);
+        assert_eq!(count_after("ℹ tests 9\nℹ pass 7\nℹ fail 0\n", "ℹ pass "), Some(7));
+        assert_eq!(count_after("nothing", "ℹ pass "), None);
+    }
+
+    #[test]
+    fn each_reason_to_skip_is_told_once() {
+        let text = "skipped: no reference data\n﹣ parity (0.2ms) # no reference data\n  skipped: no GPU\n✔ fine\n";
+        assert_eq!(skip_lines(text), ["skipped 2 ×: no reference data", "skipped 1 ×: no GPU"]);
+    }
+}
