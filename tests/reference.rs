@@ -2,13 +2,10 @@
 
 mod support;
 
+use serde_json::json;
 use support::*;
 use wasm_chord::ErrorCode;
-use wasm_chord::session::{Event, Moment, OpenOptions, Request};
-use wasm_chord::template::CivilTime;
-
-const MOMENT: Moment =
-    Moment { now: CivilTime { year: 2026, month: 1, day: 2, hour: 3, minute: 4, second: 5 }, seed: 1 };
+use wasm_chord::session::OpenOptions;
 
 fn tolerance(format: &str) -> f64 {
     let table: serde_json::Value = serde_json::from_str(include_str!("tolerances.json")).expect("valid JSON");
@@ -71,19 +68,8 @@ fn greedy_text_of_a_trained_model() {
     let (json, _) = expected(&model);
     let file = std::fs::read(model).expect("reference model");
     let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
-    let body = serde_json::json!({"kind": "completion", "prompt": "Once upon a time", "temperature": 0, "max_tokens": 120, "logprobs": 0, "ignore_eos": true});
-    session.begin(Request::from_json(&body.to_string()).expect("a valid body"), MOMENT).expect("the request begins");
-    let (mut text, mut tokens) = (String::new(), Vec::new());
-    loop {
-        match session.step().expect("a step") {
-            Event::Token { text: t, logprobs, .. } | Event::Finish { text: t, logprobs, .. } => {
-                text.push_str(&t);
-                tokens.extend(logprobs.iter().map(|l| l.chosen.id));
-            }
-            Event::Done { .. } => break,
-            Event::Wait { .. } | Event::Work => {}
-        }
-    }
-    assert_eq!(tokens, ids(&json["greedy"]));
-    assert_eq!(text, json["greedy_text"].as_str().expect("the text"));
+    let body = json!({"kind": "completion", "prompt": "Once upon a time", "temperature": 0, "max_tokens": 120, "logprobs": 0, "ignore_eos": true});
+    let answer = ask(&mut session, &file, body).expect("an answer");
+    assert_eq!(answer.tokens, ids(&json["greedy"]));
+    assert_eq!(answer.texts, [json["greedy_text"].as_str().expect("the text")]);
 }

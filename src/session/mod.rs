@@ -24,7 +24,7 @@ use forward::Forward;
 use generate::Generation;
 use std::ops::Range;
 
-pub use generate::{Event, Usage};
+pub use generate::{Event, FinishReason, Usage};
 pub use memory::{MemoryPlan, OpenOptions};
 
 /// A model that is open: it may answer before its bytes are there.

@@ -1,7 +1,11 @@
 //! Opens model files for integration tests, as the engine worker opens them in the browser.
+#![allow(dead_code)] // Each test binary uses a part.
+
+pub mod random_model;
 
 use std::path::{Path, PathBuf};
-use wasm_chord::session::{HeaderReader, OpenOptions, Session};
+use wasm_chord::session::{Event, HeaderReader, Moment, OpenOptions, Request, Session};
+use wasm_chord::template::CivilTime;
 
 /// The reference data's folder; `None`, and a line that says so, where it is absent.
 pub fn reference_data() -> Option<PathBuf> {
@@ -62,4 +66,44 @@ pub fn expected(model: &Path) -> (serde_json::Value, Vec<f32>) {
 /// Token ids of a JSON array.
 pub fn ids(value: &serde_json::Value) -> Vec<u32> {
     value.as_array().expect("an array").iter().map(|v| v.as_u64().expect("an id") as u32).collect()
+}
+
+/// The time and seed that tests give.
+pub const MOMENT: Moment =
+    Moment { now: CivilTime { year: 2026, month: 1, day: 2, hour: 3, minute: 4, second: 5 }, seed: 1 };
+
+/// What a request came to.
+#[derive(Debug, Default, PartialEq)]
+pub struct Answer {
+    pub texts: Vec<String>,
+    pub reasons: Vec<String>,
+    pub tokens: Vec<u32>,
+    pub cached: usize,
+    pub embedding: Vec<f32>,
+}
+
+/// Begins a request given as JSON and steps to its end, supplying from `file` what is wanted on the way.
+pub fn ask(session: &mut Session, file: &[u8], body: serde_json::Value) -> wasm_chord::Result<Answer> {
+    session.begin(Request::from_json(&body.to_string())?, MOMENT)?;
+    let mut answer = Answer::default();
+    loop {
+        let (choice, text, logprobs, reason) = match session.step()? {
+            Event::Wait { .. } => {
+                supply(session, file)?;
+                continue;
+            }
+            Event::Work => continue,
+            Event::Token { choice, text, logprobs } => (choice, text, logprobs, None),
+            Event::Finish { choice, text, finish_reason, logprobs } => (choice, text, logprobs, Some(finish_reason)),
+            Event::Done { usage, embedding } => {
+                answer.cached = usage.prompt_tokens_details.cached_tokens;
+                answer.embedding = embedding.unwrap_or_default();
+                return Ok(answer);
+            }
+        };
+        answer.texts.resize(choice + 1, String::new());
+        answer.texts[choice].push_str(&text);
+        answer.tokens.extend(logprobs.iter().map(|l| l.chosen.id));
+        answer.reasons.extend(reason.map(|r| format!("{r:?}")));
+    }
 }

@@ -1,0 +1,79 @@
+//! A model under a memory ceiling answers exactly as one that is wholly in memory.
+
+mod support;
+
+use serde_json::json;
+use support::random_model::{self, Shape};
+use support::*;
+use wasm_chord::ErrorCode;
+use wasm_chord::pager::State;
+use wasm_chord::session::{OpenOptions, Session};
+
+fn ceiling(bytes: u64) -> OpenOptions {
+    OpenOptions { max_resident_bytes: Some(bytes), ..OpenOptions::default() }
+}
+
+fn stat(session: &Session, group: &str, name: &str) -> u64 {
+    session.stats()[group][name].as_u64().expect("a number")
+}
+
+fn request() -> serde_json::Value {
+    json!({"kind": "completion", "prompt": "A prompt of some length", "temperature": 0, "max_tokens": 12, "logprobs": 3, "ignore_eos": true})
+}
+
+#[test]
+fn tokens_are_identical_under_every_ceiling() {
+    let file = random_model::file(Shape { layers: 12, ..Shape::default() });
+    let mut whole = open(&file, &OpenOptions::default()).expect("the model opens");
+    let truth = ask(&mut whole, &file, request()).expect("an answer");
+    let logits = whole.logits(&[1, 70, 80, 90]).expect("logits");
+    let most = stat(&whole, "memory", "peakResidentBytes");
+    let weights = file.len() as u64;
+    let mut paged = 0;
+    for percent in [90, 75, 60, 50, 40] {
+        let budget = most - weights * (100 - percent) / 100;
+        let mut session = open(&file, &ceiling(budget)).expect("the model opens under a ceiling");
+        assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth, "at {percent} %");
+        assert!(stat(&session, "memory", "peakResidentBytes") <= budget, "at {percent} %");
+        paged += stat(&session, "layers", "evictions");
+        // Logits want all groups to come by as well; the session asks for them in its own order.
+        session
+            .begin(wasm_chord::session::Request::from_json(&request().to_string()).expect("a body"), MOMENT)
+            .expect("begins");
+        session.cancel();
+        assert_eq!(ask(&mut session, &file, request()).expect("an answer after a cancelled one").texts, truth.texts);
+    }
+    assert!(paged > 100, "layers moved through the ring");
+    assert_eq!(logits.len(), 4 * random_model::VOCABULARY as usize);
+}
+
+#[test]
+fn a_ceiling_that_cannot_work_says_what_it_needs() {
+    let file = random_model::file(Shape::default());
+    let error = open(&file, &ceiling(100_000)).err().expect("refused");
+    assert_eq!(error.code, ErrorCode::BudgetTooSmall);
+    let need = error.details["need"].as_u64().expect("what it needs");
+    let mut session = open(&file, &ceiling(need)).expect("what it says it needs suffices");
+    ask(&mut session, &file, request()).expect("an answer");
+}
+
+#[test]
+fn pieces_may_come_in_any_order_and_twice() {
+    let file = random_model::file(Shape::default());
+    let mut whole = open(&file, &OpenOptions::default()).expect("the model opens");
+    let truth = ask(&mut whole, &file, request()).expect("an answer");
+    let mut reader = wasm_chord::session::HeaderReader::new(Some(file.len() as u64));
+    assert!(reader.feed(&file).expect("a header"));
+    let mut session = reader.open(&OpenOptions::default()).expect("the model opens");
+    while session.want().expect("room").is_some() {}
+    for size in [7_001usize, 13_007] {
+        let mut starts: Vec<usize> = (0..file.len()).step_by(size).collect();
+        starts.reverse();
+        for start in starts {
+            let piece = &file[start..file.len().min(start + size)];
+            session.supply(0, start as u64, piece.len(), |range, to| to.copy_from_slice(&piece[range]));
+        }
+    }
+    assert!(session.groups().all(|state| state == State::Resident));
+    assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth);
+}

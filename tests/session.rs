@@ -1,0 +1,147 @@
+//! Requests through a session: bad input, limits, choices, prefixes, embeddings. Numbers are those of `faults.md`.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::random_model::{self, Shape};
+use support::*;
+use wasm_chord::ErrorCode;
+use wasm_chord::session::{OpenOptions, Request, Session};
+
+fn model() -> (Session, Vec<u8>) {
+    let file = random_model::file(Shape::default());
+    (open(&file, &OpenOptions::default()).expect("the model opens"), file)
+}
+
+fn completion(extra: Value) -> Value {
+    let mut body =
+        json!({"kind": "completion", "prompt": "hello", "temperature": 0, "max_tokens": 5, "ignore_eos": true});
+    body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+    body
+}
+
+fn refused(extra: Value) -> wasm_chord::ChordError {
+    let (mut session, file) = model();
+    let error = ask(&mut session, &file, completion(extra)).expect_err("refused");
+    ask(&mut session, &file, completion(json!({}))).expect("the session is usable afterwards");
+    error
+}
+
+#[test]
+fn fault_14_damaged_weights_are_an_error_that_names_the_layer() {
+    for value in [f32::NAN, f32::INFINITY] {
+        let file = random_model::writer(Shape::default(), |name, data| {
+            if name == "blk.3.ffn_down.weight" {
+                data[..4].copy_from_slice(&value.to_le_bytes());
+            }
+        })
+        .file();
+        let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+        let error = ask(&mut session, &file, completion(json!({}))).expect_err("damaged");
+        assert_eq!(error.code, ErrorCode::NonFinite);
+        assert_eq!(error.details["layer"], 3, "{error}");
+    }
+}
+
+#[test]
+fn fault_55_empty_input() {
+    assert_eq!(refused(json!({"prompt": []})).details["name"], "prompt");
+    let (mut session, file) = model();
+    let error = ask(&mut session, &file, json!({"kind": "chat", "messages": []})).expect_err("no messages");
+    assert_eq!((error.code, &error.details["name"]), (ErrorCode::InvalidParameter, &json!("messages")));
+}
+
+#[test]
+fn fault_56_a_long_prompt_is_refused_before_any_work() {
+    let error = refused(json!({"prompt": vec![5; 500]}));
+    assert_eq!(error.code, ErrorCode::ContextOverflow);
+    assert_eq!((&error.details["need"], &error.details["have"]), (&json!(501), &json!(128)));
+}
+
+#[test]
+fn fault_57_parameters_out_of_range_are_named() {
+    for (name, value) in [
+        ("temperature", json!(-1)),
+        ("temperature", json!("hot")),
+        ("top_p", json!(1.5)),
+        ("top_k", json!(-3)),
+        ("n", json!(0)),
+        ("logprobs", json!(51)),
+        ("logit_bias", json!({"259": 1})),
+        ("logit_bias", json!({"3": 1e9})),
+        ("max_tokens", json!(-1)),
+        ("stop", json!([""])),
+    ] {
+        let error = refused(json!({name: value}));
+        assert_eq!((error.code, &error.details["name"]), (ErrorCode::InvalidParameter, &json!(name)), "{error}");
+    }
+    assert_eq!(refused(json!({"prompt": [9999]})).code, ErrorCode::InvalidParameter);
+}
+
+#[test]
+fn fault_58_a_cancelled_request_leaves_the_session_usable() {
+    let (mut session, file) = model();
+    let truth = ask(&mut session, &file, completion(json!({}))).expect("an answer");
+    for steps in 0..12 {
+        let body = completion(json!({"prompt": "another prompt", "max_tokens": 50})).to_string();
+        session.begin(Request::from_json(&body).expect("a body"), MOMENT).expect("begins");
+        for _ in 0..steps {
+            session.step().expect("a step");
+        }
+        session.cancel();
+        assert_eq!(ask(&mut session, &file, completion(json!({}))).expect("an answer").texts, truth.texts);
+    }
+}
+
+#[test]
+fn max_tokens_and_the_context_end_a_choice() {
+    let (mut session, file) = model();
+    let answer = ask(&mut session, &file, completion(json!({"max_tokens": 7, "logprobs": 0}))).expect("an answer");
+    assert_eq!((answer.tokens.len(), answer.reasons.as_slice()), (7, ["Length".to_string()].as_slice()));
+    let none = ask(&mut session, &file, completion(json!({"max_tokens": 0}))).expect("an answer");
+    assert_eq!(none.texts, [""]);
+    let full = ask(&mut session, &file, completion(json!({"max_tokens": null, "logprobs": 0}))).expect("an answer");
+    assert_eq!(full.tokens.len(), 128 - 7, "the start token, a space and five bytes leave the rest of the context");
+}
+
+#[test]
+fn a_prefix_in_the_cache_is_not_computed_again() {
+    let (mut session, file) = model();
+    let long = completion(json!({"prompt": "a common beginning, then one"}));
+    let (mut fresh, _) = model();
+    let truth = ask(&mut fresh, &file, long.clone()).expect("an answer");
+    assert_eq!(truth.cached, 0);
+    ask(&mut session, &file, completion(json!({"prompt": "a common beginning, then another"}))).expect("an answer");
+    let second = ask(&mut session, &file, long.clone()).expect("an answer");
+    assert_eq!(second.texts, truth.texts);
+    assert_eq!(second.cached, 2 + "a common beginning, then ".len());
+    let third = ask(&mut session, &file, long).expect("an answer");
+    assert_eq!((third.texts, third.cached), (truth.texts, 1 + "a common beginning, then one".len()));
+}
+
+#[test]
+fn choices_start_from_the_same_prompt_and_differ_by_seed() {
+    let (mut session, file) = model();
+    let body =
+        completion(json!({"n": 3, "temperature": 2, "top_k": 0, "top_p": 1, "min_p": 0, "seed": 11, "max_tokens": 8}));
+    let first = ask(&mut session, &file, body.clone()).expect("an answer");
+    assert_eq!(first.texts.len(), 3);
+    assert!(first.texts[0] != first.texts[1] || first.texts[1] != first.texts[2]);
+    let second = ask(&mut session, &file, body).expect("an answer");
+    assert_eq!(first.texts, second.texts, "the same seed gives the same texts");
+    let greedy = ask(&mut session, &file, completion(json!({"n": 2}))).expect("an answer");
+    assert_eq!(greedy.texts[0], greedy.texts[1]);
+}
+
+#[test]
+fn embeddings_have_length_one_and_tell_inputs_apart() {
+    let (mut session, file) = model();
+    let embed = |session: &mut Session, text: &str| {
+        ask(session, &file, json!({"kind": "embedding", "input": text})).expect("an embedding").embedding
+    };
+    let (a, b, again) =
+        (embed(&mut session, "one text"), embed(&mut session, "another"), embed(&mut session, "one text"));
+    assert_eq!(a, again);
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
+    assert!((dot(&a, &a) - 1.0).abs() < 1e-4 && dot(&a, &b) < 0.9999);
+}
