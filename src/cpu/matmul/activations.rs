@@ -23,8 +23,9 @@ pub struct Pair {
     /// −127 to 127. Where they are 16-bit, the even two of each four values come before the odd two.
     pub integers: [Integer; PAIR],
     pub scales: [f32; 2],
-    /// Minus the sum of each group's integers, which zero points multiply.
-    pub negative_sums: [i32; 2],
+    /// What zero points multiply: of each group minus the sum of the first two of each four integers,
+    /// and minus that of the last two.
+    pub negative_sums: [[i16; 2]; 2],
     /// The sum of each group's values, which minimums multiply, …
     pub sums: [f32; 2],
     /// … and that of both.
@@ -32,7 +33,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    const ZERO: Pair = Pair { integers: [0; PAIR], scales: [0.0; 2], negative_sums: [0; 2], sums: [0.0; 2], sum: 0.0 };
+    const ZERO: Pair =
+        Pair { integers: [0; PAIR], scales: [0.0; 2], negative_sums: [[0; 2]; 2], sums: [0.0; 2], sum: 0.0 };
 
     /// Where value `i` lies in `integers`.
     pub const fn place(i: usize) -> usize {

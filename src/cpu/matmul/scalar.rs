@@ -15,15 +15,15 @@ pub(super) const MAXIMUM_MIN: f32 = 1e-36;
 pub(super) fn quantise(source: &[f32; PAIR], pair: &mut Pair) {
     for (group, source) in source.chunks_exact(GROUP).enumerate() {
         let (scale, inverse) = group_scale(source);
-        let mut sum = 0;
+        let mut sums = [0i16; 2];
         for (i, &source) in source.iter().enumerate() {
             let value = (source * inverse).round_ties_even() as i8;
             pair.integers[Pair::place(GROUP * group + i)] = value.into();
-            sum += i32::from(value);
+            sums[i / 2 % 2] += i16::from(value);
         }
         pair.scales[group] = scale;
-        pair.negative_sums[group] = -sum;
-        pair.sums[group] = scale * sum as f32;
+        pair.negative_sums[group] = sums.map(|sum| -sum);
+        pair.sums[group] = scale * f32::from(sums[0] + sums[1]);
     }
     pair.sum = pair.sums[0] + pair.sums[1];
 }

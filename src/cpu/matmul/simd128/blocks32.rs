@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types)]
 
-use super::integers::Range;
+use super::integers::Weights;
 use super::tile::Format;
 use super::unpack::*;
 use crate::cpu::arch::*;
@@ -15,8 +15,7 @@ macro_rules! four_bits {
 
         impl Format for $name {
             const DTYPE: Dtype = Dtype::$name;
-            const RANGE: Range = Range::Narrow;
-            const ZERO: i32 = $zero;
+            const ZERO: i16 = $zero;
             const MINIMUMS: bool = $minimums;
 
             #[inline(always)]
@@ -25,9 +24,9 @@ macro_rules! four_bits {
                 _: usize,
                 half: usize,
                 unit: usize,
-            ) -> v128 {
+            ) -> Weights {
                 // SAFETY: the unit lies within the block.
-                nibbles::<GROUP>(unsafe { load(block, $quants, unit, half) })
+                Weights::small(nibbles::<GROUP>(unsafe { load(block, $quants, unit, half) }))
             }
 
             #[inline(always)]
@@ -55,8 +54,7 @@ macro_rules! five_bits {
 
         impl Format for $name {
             const DTYPE: Dtype = Dtype::$name;
-            const RANGE: Range = Range::Narrow;
-            const ZERO: i32 = $zero;
+            const ZERO: i16 = $zero;
             const MINIMUMS: bool = $minimums;
 
             #[inline(always)]
@@ -65,7 +63,7 @@ macro_rules! five_bits {
                 _: usize,
                 half: usize,
                 unit: usize,
-            ) -> v128 {
+            ) -> Weights {
                 // SAFETY: both units lie within the block.
                 let (high, low) = unsafe { (load(block, $high, 0, half), load(block, $high + 4, unit, half)) };
                 // The fifth bits of this unit are a nibble of byte `2 · GROUP + unit / 2` of each row.
@@ -73,7 +71,7 @@ macro_rules! five_bits {
                 let rows = u8x16(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
                 let bytes = i8x16_swizzle(high, u8x16_add(rows, u8x16_splat(byte)));
                 let bits = u32x4_splat(0x0804_0201 << (4 * (unit % 2)));
-                v128_or(nibbles::<GROUP>(low), where_set(bytes, bits, 16))
+                Weights::small(v128_or(nibbles::<GROUP>(low), where_set(bytes, bits, 16)))
             }
 
             #[inline(always)]
@@ -98,7 +96,7 @@ pub struct Q8_0;
 
 impl Format for Q8_0 {
     const DTYPE: Dtype = Dtype::Q8_0;
-    const RANGE: Range = Range::Signed;
+    const SIGNED: bool = true;
 
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
@@ -106,9 +104,9 @@ impl Format for Q8_0 {
         _: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: the unit lies within the block.
-        unsafe { load(block, 2, 4 * GROUP + unit, half) }
+        Weights::signed(unsafe { load(block, 2, 4 * GROUP + unit, half) })
     }
 
     #[inline(always)]

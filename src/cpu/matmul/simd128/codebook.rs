@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types)]
 
-use super::integers::Range;
+use super::integers::{Weights, swizzle};
 use super::tile::{Format, IntegerScales, Scaled};
 use super::unpack::*;
 use crate::cpu::arch::*;
@@ -12,7 +12,7 @@ pub struct IQ4_NL;
 
 impl Format for IQ4_NL {
     const DTYPE: Dtype = Dtype::IQ4_NL;
-    const RANGE: Range = Range::Signed;
+    const SIGNED: bool = true;
 
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
@@ -20,9 +20,9 @@ impl Format for IQ4_NL {
         _: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: the unit lies within the block.
-        look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 2, unit, half) }))
+        Weights::look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 2, unit, half) }))
     }
 
     #[inline(always)]
@@ -37,7 +37,7 @@ pub struct IQ4_XS;
 impl Format for IQ4_XS {
     const DTYPE: Dtype = Dtype::IQ4_XS;
     const SECTIONS: usize = 8;
-    const RANGE: Range = Range::Signed;
+    const SIGNED: bool = true;
     const SCALED: Scaled = Scaled::Pair;
 
     #[inline(always)]
@@ -46,9 +46,9 @@ impl Format for IQ4_XS {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: the unit lies within the block.
-        look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 8, 4 * section + unit, half) }))
+        Weights::look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 8, 4 * section + unit, half) }))
     }
 
     #[inline(always)]
@@ -82,8 +82,7 @@ pub struct MXFP4;
 
 impl Format for MXFP4 {
     const DTYPE: Dtype = Dtype::MXFP4;
-    const RANGE: Range = Range::Narrow;
-    const ZERO: i32 = 12;
+    const ZERO: i16 = 12;
 
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
@@ -91,10 +90,10 @@ impl Format for MXFP4 {
         _: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: the unit lies within the block.
         let nibbles = nibbles::<GROUP>(unsafe { load(block, 1, unit, half) });
-        look_up(MXFP4_VALUES.map(|value| value + Self::ZERO as i8), nibbles)
+        Weights::small(swizzle(MXFP4_VALUES.map(|value| value + Self::ZERO as i8), nibbles))
     }
 
     /// Half a power of two: see `quant::codebook`.

@@ -1,161 +1,198 @@
 //! Products of small integers: 4 rows × 4 weights with 4 activations that every row shares. Each lane
-//! of a sum is a row, so nothing is added across lanes. Both instances are exact.
+//! of a sum belongs to a row, so that nothing is added across rows. All instances are exact.
+//!
+//! Sums of a group are kept in 16 bits where an instance can: two lanes a row, of 8 products each. They
+//! start at minus the zero point times the activations' sum, may wrap around on the way, and end as the
+//! sum of 8 products (weight − zero point) · activation, which fits: |32 · 127 · 8| < 2^15.
 
 use super::super::activations::Pair;
 use crate::cpu::arch::*;
 
-/// What the integers of a format are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Range {
-    /// 0 to 31
-    Narrow,
-    /// 0 to 63
-    Middle,
-    /// −128 to 127
-    Signed,
+/// Sixteen weights, ready to multiply.
+#[derive(Clone, Copy)]
+pub struct Weights {
+    /// Seven bits at most. Of a signed byte with relaxed SIMD: its low nibble. Without: the byte.
+    low: v128,
+    /// Of a signed byte with relaxed SIMD: its high nibble plus 8, which is not negative.
+    high: v128,
 }
 
-#[cfg(not(target_feature = "relaxed-simd"))]
-pub use words::{Planes, Sums};
+/// What is to be multiplied by 16 · 8 for the nibbles of signed bytes to be right.
+const HIGH_ZERO: i16 = 8;
 
-#[cfg(target_feature = "relaxed-simd")]
-pub use bytes::{Planes, Sums};
-
-/// With relaxed SIMD: one instruction multiplies bytes and adds four products to each lane. Its second
-/// operand may only hold 7 bits for the result to be defined; weights go there, activations into the
-/// first, and then no implementation can saturate: |127 · 127 · 2| < 2^15.
-#[cfg(target_feature = "relaxed-simd")]
-mod bytes {
-    use super::*;
-
-    /// Sixteen weights, ready to multiply: their low seven bits and, of signed ones, the sign bit.
-    #[derive(Clone, Copy)]
-    pub struct Planes {
-        low: v128,
-        sign: v128,
+impl Weights {
+    /// Integers from 0 to 63, which lie within 32 of the format's zero point.
+    #[inline(always)]
+    pub fn small(weights: v128) -> Self {
+        Weights { low: weights, high: weights }
     }
 
-    /// The sums of 4 rows.
-    #[derive(Clone, Copy)]
-    pub struct Sums {
-        low: v128,
-        sign: v128,
+    /// Signed bytes.
+    #[inline(always)]
+    pub fn signed(weights: v128) -> Self {
+        if !cfg!(target_feature = "relaxed-simd") {
+            return Self::small(weights);
+        }
+        let flipped = v128_xor(weights, u8x16_splat(0x80));
+        let nibble = u8x16_splat(15);
+        Weights { low: v128_and(weights, nibble), high: v128_and(u16x8_shr(flipped, 4), nibble) }
     }
 
-    impl Planes {
-        #[inline(always)]
-        pub fn new(range: Range, weights: v128) -> Self {
-            if range != Range::Signed {
-                return Planes { low: weights, sign: weights };
-            }
-            let low = v128_and(weights, u8x16_splat(0x7f));
-            let sign = v128_and(u16x8_shr(weights, 7), u8x16_splat(1));
-            Planes { low, sign }
+    /// Signed bytes: the table's value at each nibble.
+    #[inline(always)]
+    pub fn look_up(table: [i8; 16], nibbles: v128) -> Self {
+        if !cfg!(target_feature = "relaxed-simd") {
+            return Self::small(swizzle(table, nibbles));
         }
-    }
-
-    impl Sums {
-        #[inline(always)]
-        pub fn new(start: v128) -> Self {
-            Sums { low: start, sign: i32x4_splat(0) }
-        }
-
-        /// Adds the products with the four activations that begin at value `at` of `pair`.
-        ///
-        /// # Safety
-        /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
-        #[inline(always)]
-        pub unsafe fn add(&mut self, range: Range, planes: Planes, pair: *const Pair, at: usize) {
-            // SAFETY: the four bytes lie within the pair's integers, by the caller's promise.
-            let activations = unsafe { v128_load32_splat((&raw const (*pair).integers).cast::<i8>().add(at).cast()) };
-            self.low = i32x4_relaxed_dot_i8x16_i7x16_add(activations, planes.low, self.low);
-            if range == Range::Signed {
-                self.sign = i32x4_relaxed_dot_i8x16_i7x16_add(activations, planes.sign, self.sign);
-            }
-        }
-
-        /// A sign bit counts −128.
-        #[inline(always)]
-        pub fn total(self, range: Range) -> v128 {
-            if range == Range::Signed { i32x4_sub(self.low, i32x4_shl(self.sign, 7)) } else { self.low }
-        }
+        let low = swizzle(table.map(|value| value & 15), nibbles);
+        Weights { low, high: swizzle(table.map(|value| (value >> 4) + HIGH_ZERO as i8), nibbles) }
     }
 }
 
-/// Without: weights are split into even and odd bytes, widened to 16 bits, and multiply with the even
-/// and odd activations. Sixteen-bit sums hold a group of small weights: 8 products of 31 · 127, or 4
-/// of 63 · 127. Signed weights need 32 bits at once.
+/// The table's value at each nibble.
+#[inline(always)]
+pub fn swizzle(table: [i8; 16], nibbles: v128) -> v128 {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = table;
+    let table = i8x16(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
+    #[cfg(target_feature = "relaxed-simd")]
+    return i8x16_relaxed_swizzle(table, nibbles);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    i8x16_swizzle(table, nibbles)
+}
+
+/// A way to multiply and add.
+pub trait Sums: Copy {
+    /// `negative` holds the negative sums of the group's activations for 8 products each. With
+    /// `signed`, the weights are signed bytes, and `zero` is 0.
+    fn new(negative: v128, zero: i16, signed: bool) -> Self;
+
+    /// Adds the products with the four activations that begin at value `at` of `pair`.
+    ///
+    /// # Safety
+    /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool);
+
+    /// The sums of 4 rows in 32 bits.
+    fn total(self, signed: bool) -> v128;
+}
+
+/// Sums in two places: `low` of all weights that are not signed, and of low nibbles.
+#[derive(Clone, Copy)]
+pub struct Lanes16 {
+    low: v128,
+    high: v128,
+}
+
+/// As [`Lanes16`], in 32 bits.
+#[cfg(target_feature = "relaxed-simd")]
+#[derive(Clone, Copy)]
+pub struct Lanes32 {
+    low: v128,
+    high: v128,
+}
+
+/// Minus the zero point times the sums of activations.
+#[inline(always)]
+fn start(negative: v128, zero: i16) -> v128 {
+    if zero == 0 { i16x8_splat(0) } else { i16x8_mul(negative, i16x8_splat(zero)) }
+}
+
+/// Four activations, once for each row. Weights go into the operand of seven bits: for them the result
+/// is defined, and no implementation saturates, since |2 · 63 · 127| < 2^15.
+///
+/// # Safety
+/// `pair` points to a pair, and `at` is a multiple of 4 below 32.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+unsafe fn activations(pair: *const Pair, at: usize) -> v128 {
+    // SAFETY: the four bytes lie within the pair's integers, by the caller's promise.
+    unsafe { v128_load32_splat((&raw const (*pair).integers).cast::<i8>().add(at).cast()) }
+}
+
+/// For processors whose bytes multiply in pairs: x86 before AVX-VNNI.
+#[cfg(target_feature = "relaxed-simd")]
+impl Sums for Lanes16 {
+    #[inline(always)]
+    fn new(negative: v128, zero: i16, signed: bool) -> Self {
+        let high = if signed { start(negative, HIGH_ZERO) } else { negative };
+        Lanes16 { low: start(negative, zero), high }
+    }
+
+    #[inline(always)]
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
+        // SAFETY: by the caller's promise.
+        let activations = unsafe { activations(pair, at) };
+        self.low = i16x8_add(self.low, i16x8_relaxed_dot_i8x16_i7x16(activations, weights.low));
+        if signed {
+            self.high = i16x8_add(self.high, i16x8_relaxed_dot_i8x16_i7x16(activations, weights.high));
+        }
+    }
+
+    #[inline(always)]
+    fn total(self, signed: bool) -> v128 {
+        let low = i32x4_extadd_pairwise_i16x8(self.low);
+        if !signed {
+            return low;
+        }
+        i32x4_add(low, i32x4_shl(i32x4_extadd_pairwise_i16x8(self.high), 4))
+    }
+}
+
+/// For processors whose bytes multiply in fours: ARM, and x86 with AVX-VNNI.
+#[cfg(target_feature = "relaxed-simd")]
+impl Sums for Lanes32 {
+    #[inline(always)]
+    fn new(negative: v128, zero: i16, signed: bool) -> Self {
+        let start = |zero| i32x4_extadd_pairwise_i16x8(start(negative, zero));
+        Lanes32 { low: start(zero), high: if signed { start(HIGH_ZERO) } else { negative } }
+    }
+
+    #[inline(always)]
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
+        // SAFETY: by the caller's promise.
+        let activations = unsafe { activations(pair, at) };
+        self.low = i32x4_relaxed_dot_i8x16_i7x16_add(activations, weights.low, self.low);
+        if signed {
+            self.high = i32x4_relaxed_dot_i8x16_i7x16_add(activations, weights.high, self.high);
+        }
+    }
+
+    #[inline(always)]
+    fn total(self, signed: bool) -> v128 {
+        if signed { i32x4_add(self.low, i32x4_shl(self.high, 4)) } else { self.low }
+    }
+}
+
+/// Without relaxed SIMD: even and odd bytes are widened, and multiply with even and odd activations.
+/// Products of signed bytes are added in 32 bits at once.
 #[cfg(not(target_feature = "relaxed-simd"))]
-mod words {
-    use super::*;
-
-    /// Sixteen weights, widened.
-    #[derive(Clone, Copy)]
-    pub struct Planes {
-        even: v128,
-        odd: v128,
+impl Sums for Lanes16 {
+    #[inline(always)]
+    fn new(negative: v128, zero: i16, _: bool) -> Self {
+        let low = start(negative, zero);
+        Lanes16 { low, high: low }
     }
 
-    /// The sums of 4 rows: for narrow and middle weights in pairs of 16-bit lanes, odd ones apart for
-    /// the latter.
-    #[derive(Clone, Copy)]
-    pub struct Sums {
-        start: v128,
-        even: v128,
-        odd: v128,
-    }
-
-    impl Planes {
-        #[inline(always)]
-        pub fn new(range: Range, weights: v128) -> Self {
-            if range == Range::Signed {
-                return Planes { even: i16x8_shr(i16x8_shl(weights, 8), 8), odd: i16x8_shr(weights, 8) };
-            }
-            Planes { even: v128_and(weights, u16x8_splat(0xff)), odd: u16x8_shr(weights, 8) }
+    #[inline(always)]
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
+        // SAFETY: the four words lie within the pair's integers, by the caller's promise.
+        let (even, odd) = unsafe {
+            let words = (&raw const (*pair).integers).cast::<i16>().add(at);
+            (v128_load32_splat(words.cast()), v128_load32_splat(words.add(2).cast()))
+        };
+        let weights = weights.low;
+        if signed {
+            let weights_even = i16x8_shr(i16x8_shl(weights, 8), 8);
+            self.low = i32x4_add(self.low, i32x4_dot_i16x8(weights_even, even));
+            self.low = i32x4_add(self.low, i32x4_dot_i16x8(i16x8_shr(weights, 8), odd));
+        } else {
+            self.low = i16x8_add(self.low, i16x8_mul(v128_and(weights, u16x8_splat(0xff)), even));
+            self.low = i16x8_add(self.low, i16x8_mul(u16x8_shr(weights, 8), odd));
         }
     }
 
-    impl Sums {
-        #[inline(always)]
-        pub fn new(start: v128) -> Self {
-            Sums { start, even: i32x4_splat(0), odd: i32x4_splat(0) }
-        }
-
-        /// Adds the products with the four activations that begin at value `at` of `pair`.
-        ///
-        /// # Safety
-        /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
-        #[inline(always)]
-        pub unsafe fn add(&mut self, range: Range, planes: Planes, pair: *const Pair, at: usize) {
-            let words = unsafe { (&raw const (*pair).integers).cast::<i16>().add(at) };
-            // SAFETY: the four words lie within the pair's integers, by the caller's promise.
-            let even = unsafe { v128_load32_splat(words.cast()) };
-            // SAFETY: as before.
-            let odd = unsafe { v128_load32_splat(words.add(2).cast()) };
-            match range {
-                Range::Narrow => {
-                    self.even = i16x8_add(self.even, i16x8_mul(planes.even, even));
-                    self.even = i16x8_add(self.even, i16x8_mul(planes.odd, odd));
-                }
-                Range::Middle => {
-                    self.even = i16x8_add(self.even, i16x8_mul(planes.even, even));
-                    self.odd = i16x8_add(self.odd, i16x8_mul(planes.odd, odd));
-                }
-                Range::Signed => {
-                    self.start = i32x4_add(self.start, i32x4_dot_i16x8(planes.even, even));
-                    self.start = i32x4_add(self.start, i32x4_dot_i16x8(planes.odd, odd));
-                }
-            }
-        }
-
-        #[inline(always)]
-        pub fn total(self, range: Range) -> v128 {
-            let even = i32x4_extadd_pairwise_i16x8(self.even);
-            match range {
-                Range::Narrow => i32x4_add(self.start, even),
-                Range::Middle => i32x4_add(i32x4_add(self.start, even), i32x4_extadd_pairwise_i16x8(self.odd)),
-                Range::Signed => self.start,
-            }
-        }
+    #[inline(always)]
+    fn total(self, signed: bool) -> v128 {
+        if signed { self.low } else { i32x4_extadd_pairwise_i16x8(self.low) }
     }
 }

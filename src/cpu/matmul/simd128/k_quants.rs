@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types)]
 
-use super::integers::Range;
+use super::integers::Weights;
 use super::tile::{Format, IntegerScales, Scaled};
 use super::unpack::*;
 use crate::cpu::arch::*;
@@ -14,7 +14,6 @@ impl Format for Q2_K {
     const DTYPE: Dtype = Dtype::Q2_K;
     const SECTIONS: usize = 2;
     const PHASES: usize = 4;
-    const RANGE: Range = Range::Narrow;
     const SCALED: Scaled = Scaled::Group;
     const MINIMUMS: bool = true;
 
@@ -24,9 +23,9 @@ impl Format for Q2_K {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: the unit lies within the block.
-        crumbs::<PHASE>(unsafe { load(block, 16, 8 * section + 4 * GROUP + unit, half) })
+        Weights::small(crumbs::<PHASE>(unsafe { load(block, 16, 8 * section + 4 * GROUP + unit, half) }))
     }
 
     #[inline(always)]
@@ -60,8 +59,7 @@ impl Format for Q3_K {
     const DTYPE: Dtype = Dtype::Q3_K;
     const SECTIONS: usize = 2;
     const PHASES: usize = 4;
-    const RANGE: Range = Range::Narrow;
-    const ZERO: i32 = 4;
+    const ZERO: i16 = 4;
     const SCALED: Scaled = Scaled::Group;
 
     #[inline(always)]
@@ -70,12 +68,12 @@ impl Format for Q3_K {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: both units lie within the block.
         let (high, low) =
             unsafe { (load(block, 0, 4 * GROUP + unit, half), load(block, 32, 8 * section + 4 * GROUP + unit, half)) };
         let bit = u8x16_splat(1 << (4 * section + PHASE));
-        v128_or(crumbs::<PHASE>(low), where_set(high, bit, 4))
+        Weights::small(v128_or(crumbs::<PHASE>(low), where_set(high, bit, 4)))
     }
 
     #[inline(always)]
@@ -109,7 +107,6 @@ impl Format for Q4_K {
     const DTYPE: Dtype = Dtype::Q4_K;
     const SECTIONS: usize = 4;
     const PHASES: usize = 2;
-    const RANGE: Range = Range::Narrow;
     const SCALED: Scaled = Scaled::Pair;
     const MINIMUMS: bool = true;
 
@@ -119,9 +116,9 @@ impl Format for Q4_K {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: the unit lies within the block.
-        nibbles::<PHASE>(unsafe { load(block, 16, 8 * section + 4 * GROUP + unit, half) })
+        Weights::small(nibbles::<PHASE>(unsafe { load(block, 16, 8 * section + 4 * GROUP + unit, half) }))
     }
 
     #[inline(always)]
@@ -149,7 +146,6 @@ impl Format for Q5_K {
     const DTYPE: Dtype = Dtype::Q5_K;
     const SECTIONS: usize = 4;
     const PHASES: usize = 2;
-    const RANGE: Range = Range::Narrow;
     const SCALED: Scaled = Scaled::Pair;
     const MINIMUMS: bool = true;
 
@@ -159,12 +155,12 @@ impl Format for Q5_K {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: both units lie within the block.
         let (high, low) =
             unsafe { (load(block, 16, 4 * GROUP + unit, half), load(block, 48, 8 * section + 4 * GROUP + unit, half)) };
         let bit = u8x16_splat(1 << (2 * section + PHASE));
-        v128_or(nibbles::<PHASE>(low), where_set(high, bit, 16))
+        Weights::small(v128_or(nibbles::<PHASE>(low), where_set(high, bit, 16)))
     }
 
     #[inline(always)]
@@ -192,8 +188,7 @@ impl Format for Q6_K {
     const DTYPE: Dtype = Dtype::Q6_K;
     const SECTIONS: usize = 2;
     const PHASES: usize = 4;
-    const RANGE: Range = Range::Middle;
-    const ZERO: i32 = 32;
+    const ZERO: i16 = 32;
     const SCALED: Scaled = Scaled::Group;
 
     #[inline(always)]
@@ -202,7 +197,7 @@ impl Format for Q6_K {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         let unit = 4 * GROUP + unit;
         // SAFETY: both units lie within the block.
         let (low, high) = unsafe {
@@ -215,7 +210,7 @@ impl Format for Q6_K {
             2 => high,
             _ => u16x8_shr(high, 2),
         };
-        v128_or(low, mask(high, 0x30))
+        Weights::small(v128_or(low, mask(high, 0x30)))
     }
 
     #[inline(always)]
@@ -239,7 +234,7 @@ pub struct Q8_K;
 impl Format for Q8_K {
     const DTYPE: Dtype = Dtype::Q8_K;
     const SECTIONS: usize = 8;
-    const RANGE: Range = Range::Signed;
+    const SIGNED: bool = true;
     const SCALED: Scaled = Scaled::Pair;
 
     #[inline(always)]
@@ -248,9 +243,9 @@ impl Format for Q8_K {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128 {
+    ) -> Weights {
         // SAFETY: the unit lies within the block.
-        unsafe { load(block, 4, 8 * section + 4 * GROUP + unit, half) }
+        Weights::signed(unsafe { load(block, 4, 8 * section + 4 * GROUP + unit, half) })
     }
 
     #[inline(always)]

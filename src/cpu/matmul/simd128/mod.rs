@@ -14,6 +14,7 @@ use super::scalar::{self, MAXIMUM_MIN};
 use super::{Activations, Input, Product, f32_columns, quantised_columns};
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
+use integers::{Lanes16, Sums};
 use tile::Format;
 
 /// Computes a product.
@@ -24,36 +25,36 @@ pub(super) fn compute(mut product: Product, input: Input) {
         Dtype::F32 => floats::rows::<floats::F32>(&mut product, floats()),
         Dtype::F16 => floats::rows::<floats::F16>(&mut product, floats()),
         Dtype::BF16 => floats::rows::<floats::BF16>(&mut product, floats()),
-        _ => quantised(&mut product, quantised_columns(input, length, &columns)),
+        _ => quantised::<Lanes16>(&mut product, quantised_columns(input, length, &columns)),
     }
 }
 
-fn quantised(product: &mut Product, activations: &Activations) {
+fn quantised<S: Sums>(product: &mut Product, activations: &Activations) {
     match product.matrix.dtype {
-        Dtype::Q4_0 => rows::<blocks32::Q4_0>(product, activations),
-        Dtype::Q4_1 => rows::<blocks32::Q4_1>(product, activations),
-        Dtype::Q5_0 => rows::<blocks32::Q5_0>(product, activations),
-        Dtype::Q5_1 => rows::<blocks32::Q5_1>(product, activations),
-        Dtype::Q8_0 => rows::<blocks32::Q8_0>(product, activations),
-        Dtype::Q2_K => rows::<k_quants::Q2_K>(product, activations),
-        Dtype::Q3_K => rows::<k_quants::Q3_K>(product, activations),
-        Dtype::Q4_K => rows::<k_quants::Q4_K>(product, activations),
-        Dtype::Q5_K => rows::<k_quants::Q5_K>(product, activations),
-        Dtype::Q6_K => rows::<k_quants::Q6_K>(product, activations),
-        Dtype::Q8_K => rows::<k_quants::Q8_K>(product, activations),
-        Dtype::IQ4_NL => rows::<codebook::IQ4_NL>(product, activations),
-        Dtype::IQ4_XS => rows::<codebook::IQ4_XS>(product, activations),
-        Dtype::MXFP4 => rows::<codebook::MXFP4>(product, activations),
+        Dtype::Q4_0 => rows::<blocks32::Q4_0, S>(product, activations),
+        Dtype::Q4_1 => rows::<blocks32::Q4_1, S>(product, activations),
+        Dtype::Q5_0 => rows::<blocks32::Q5_0, S>(product, activations),
+        Dtype::Q5_1 => rows::<blocks32::Q5_1, S>(product, activations),
+        Dtype::Q8_0 => rows::<blocks32::Q8_0, S>(product, activations),
+        Dtype::Q2_K => rows::<k_quants::Q2_K, S>(product, activations),
+        Dtype::Q3_K => rows::<k_quants::Q3_K, S>(product, activations),
+        Dtype::Q4_K => rows::<k_quants::Q4_K, S>(product, activations),
+        Dtype::Q5_K => rows::<k_quants::Q5_K, S>(product, activations),
+        Dtype::Q6_K => rows::<k_quants::Q6_K, S>(product, activations),
+        Dtype::Q8_K => rows::<k_quants::Q8_K, S>(product, activations),
+        Dtype::IQ4_NL => rows::<codebook::IQ4_NL, S>(product, activations),
+        Dtype::IQ4_XS => rows::<codebook::IQ4_XS, S>(product, activations),
+        Dtype::MXFP4 => rows::<codebook::MXFP4, S>(product, activations),
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => unreachable!("floats are not quantised"),
     }
 }
 
 /// Whole groups of rows by tiles, the rest of the matrix in scalar code: at most 7 rows.
-fn rows<F: Format>(product: &mut Product, activations: &Activations) {
+fn rows<F: Format, S: Sums>(product: &mut Product, activations: &Activations) {
     let whole = product.matrix.rows / GROUP_ROWS * GROUP_ROWS;
     let end = product.rows.end.min(whole);
     for group in product.rows.start / GROUP_ROWS..end.div_ceil(GROUP_ROWS) {
-        tile::group::<F>(product, activations, group);
+        tile::group::<F, S>(product, activations, group);
     }
     for row in product.rows.start.max(whole)..product.rows.end {
         scalar::quantised_row(product, activations, row);
@@ -74,10 +75,10 @@ pub(super) fn quantise(source: &[f32; PAIR], pair: &mut Pair) {
         put(&mut pair.integers[GROUP * group..][..GROUP], low, high);
         let sums = i32x4_extadd_pairwise_i16x8(i16x8_add(low, high));
         let sums = i32x4_add(sums, i64x2_shuffle::<1, 0>(sums, sums));
-        let sum = i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums);
+        let sums = [i32x4_extract_lane::<0>(sums) as i16, i32x4_extract_lane::<1>(sums) as i16];
         pair.scales[group] = scale;
-        pair.negative_sums[group] = -sum;
-        pair.sums[group] = scale * sum as f32;
+        pair.negative_sums[group] = sums.map(|sum| -sum);
+        pair.sums[group] = scale * f32::from(sums[0] + sums[1]);
     }
     pair.sum = pair.sums[0] + pair.sums[1];
 }

@@ -4,7 +4,7 @@
 use super::super::Product;
 use super::super::activations::{Activations, PAIR, Pair};
 use super::super::layout::{GROUP_ROWS, row_bytes};
-use super::integers::{Planes, Range, Sums};
+use super::integers::{Sums, Weights};
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
 use std::array::from_fn;
@@ -16,9 +16,10 @@ pub trait Format {
     const DTYPE: Dtype;
     const SECTIONS: usize = 1;
     const PHASES: usize = 1;
-    const RANGE: Range;
-    /// What the weights' integers are too large by.
-    const ZERO: i32 = 0;
+    /// Whether weights are signed bytes, rather than small integers from 0 on.
+    const SIGNED: bool = false;
+    /// What small integers are too large by.
+    const ZERO: i16 = 0;
     /// How many values share an integer scale: 32, 16, or all of the block's.
     const SCALED: Scaled = Scaled::Block;
     /// Whether the format has minimums, or offsets.
@@ -34,7 +35,7 @@ pub trait Format {
         section: usize,
         half: usize,
         unit: usize,
-    ) -> v128;
+    ) -> Weights;
 
     /// The f32 scales of four rows.
     ///
@@ -75,21 +76,19 @@ pub struct IntegerScales {
 const COLUMNS: usize = 4;
 
 /// The product of group number `group` with all columns of the product.
-pub fn group<F: Format>(product: &mut Product, activations: &Activations, group: usize) {
+pub fn group<F: Format, S: Sums>(product: &mut Product, activations: &Activations, group: usize) {
     let group_bytes = GROUP_ROWS * row_bytes(F::DTYPE, product.matrix.columns);
     let blocks = &product.matrix.bytes[group * group_bytes..][..group_bytes];
     let mut column = product.columns.start;
     while column < product.columns.end {
         if product.columns.end - column >= COLUMNS {
             let columns = from_fn(|i| activations.column(column + i));
-            let low = tile::<F, 1, COLUMNS>(blocks, 0, columns);
-            let high = tile::<F, 1, COLUMNS>(blocks, 1, columns);
-            for i in 0..COLUMNS {
-                store(product, group, column + i, [low[i][0], high[i][0]]);
+            for (i, sums) in tile::<F, S, COLUMNS>(blocks, columns).into_iter().enumerate() {
+                store(product, group, column + i, sums);
             }
             column += COLUMNS;
         } else {
-            let [sums] = tile::<F, 2, 1>(blocks, 0, [activations.column(column)]);
+            let [sums] = tile::<F, S, 1>(blocks, [activations.column(column)]);
             store(product, group, column, sums);
             column += 1;
         }
@@ -111,192 +110,182 @@ fn store(product: &mut Product, group: usize, column: usize, sums: [v128; 2]) {
     }
 }
 
-/// `4 · HALVES` rows times `COLUMNS` columns, beginning with rows of half `half`.
+/// 8 rows times `COLUMNS` columns.
 #[inline(never)]
-fn tile<F: Format, const HALVES: usize, const COLUMNS: usize>(
-    blocks: &[u8],
-    half: usize,
-    columns: [&[Pair]; COLUMNS],
-) -> [[v128; HALVES]; COLUMNS] {
+fn tile<F: Format, S: Sums, const COLUMNS: usize>(blocks: &[u8], columns: [&[Pair]; COLUMNS]) -> [Rows; COLUMNS] {
     let block_bytes = GROUP_ROWS * F::DTYPE.block_bytes();
     let pairs = F::SECTIONS * F::PHASES;
     assert_eq!(pairs * PAIR, F::DTYPE.block_values());
     let count = blocks.len() / block_bytes;
     assert!(columns.iter().all(|column| column.len() == count * pairs), "columns as long as the rows");
-    assert!(half + HALVES <= 2);
-    let mut state = State::<HALVES, COLUMNS>::new();
+    let mut tile = Tile::<COLUMNS>::new();
     for index in 0..count {
         // SAFETY: `index` is below the number of whole blocks, and of `pairs` pairs in each column.
         unsafe {
             let block = blocks.as_ptr().add(index * block_bytes);
-            state.block::<F>(block, half, columns.map(|column| column.as_ptr().add(index * pairs)));
+            tile.block::<F, S>(block, columns.map(|column| column.as_ptr().add(index * pairs)));
         }
     }
-    state.sums
+    tile.sums
 }
 
+/// Rows 0 to 3 of a group, and rows 4 to 7.
+type Rows = [v128; 2];
+
 /// Sums of a tile; `products` and `minimums` those of the current block.
-struct State<const HALVES: usize, const COLUMNS: usize> {
-    sums: [[v128; HALVES]; COLUMNS],
-    products: [[v128; HALVES]; COLUMNS],
-    minimums: [[v128; HALVES]; COLUMNS],
+struct Tile<const COLUMNS: usize> {
+    sums: [Rows; COLUMNS],
+    products: [Rows; COLUMNS],
+    minimums: [Rows; COLUMNS],
     scales: IntegerScales,
 }
 
-impl<const HALVES: usize, const COLUMNS: usize> State<HALVES, COLUMNS> {
+impl<const COLUMNS: usize> Tile<COLUMNS> {
     #[inline(always)]
     fn new() -> Self {
-        let zero = f32x4_splat(0.0);
-        let sums = [[zero; HALVES]; COLUMNS];
-        let scales = IntegerScales { scales: [[zero; 2]; 16], minimums: [[zero; 2]; 16] };
-        State { sums, products: sums, minimums: sums, scales }
+        let zero = [f32x4_splat(0.0); 2];
+        let sums = [zero; COLUMNS];
+        Tile {
+            sums,
+            products: sums,
+            minimums: sums,
+            scales: IntegerScales { scales: [zero; 16], minimums: [zero; 16] },
+        }
     }
 
     /// Adds the products of a block.
     ///
     /// # Safety
-    /// `block` points to an interleaved block of the format, `columns` to as many pairs as it has, and
-    /// `half + HALVES` is at most 2.
+    /// `block` points to an interleaved block of the format, `columns` to as many pairs as it has.
     #[inline(always)]
-    unsafe fn block<F: Format>(&mut self, block: *const u8, half: usize, columns: [*const Pair; COLUMNS]) {
-        let zero = f32x4_splat(0.0);
-        self.products = [[zero; HALVES]; COLUMNS];
-        self.minimums = [[zero; HALVES]; COLUMNS];
+    unsafe fn block<F: Format, S: Sums>(&mut self, block: *const u8, columns: [*const Pair; COLUMNS]) {
+        self.products = [[f32x4_splat(0.0); 2]; COLUMNS];
+        self.minimums = self.products;
         // SAFETY: all pointers as the caller promises; sections and phases within the block.
         unsafe {
             F::integer_scales(block, &mut self.scales);
             for section in 0..F::SECTIONS {
-                self.pair::<F, 0>(block, section, half, columns);
+                self.pair::<F, S, 0>(block, section, columns);
                 if F::PHASES > 1 {
-                    self.pair::<F, 1>(block, section, half, columns);
+                    self.pair::<F, S, 1>(block, section, columns);
                 }
                 if F::PHASES > 2 {
-                    self.pair::<F, 2>(block, section, half, columns);
-                    self.pair::<F, 3>(block, section, half, columns);
+                    self.pair::<F, S, 2>(block, section, columns);
+                    self.pair::<F, S, 3>(block, section, columns);
                 }
             }
-            for h in 0..HALVES {
-                let scale = F::scale(block, half + h);
-                let minimum = F::minimum(block, half + h);
-                for c in 0..COLUMNS {
-                    let sum = &mut self.sums[c][h];
-                    *sum = f32x4_add(*sum, f32x4_mul(scale, self.products[c][h]));
+            for half in 0..2 {
+                let scale = F::scale(block, half);
+                let minimum = F::minimum(block, half);
+                for column in 0..COLUMNS {
+                    let sum = &mut self.sums[column][half];
+                    *sum = f32x4_add(*sum, f32x4_mul(scale, self.products[column][half]));
                     if F::MINIMUMS {
-                        *sum = f32x4_sub(*sum, f32x4_mul(minimum, self.minimums[c][h]));
+                        *sum = f32x4_sub(*sum, f32x4_mul(minimum, self.minimums[column][half]));
                     }
                 }
             }
         }
     }
 
-    /// Adds the products of a pair of groups.
+    /// Adds the products of a pair of groups, in the order of the scalar twin.
     ///
     /// # Safety
-    /// As for [`State::block`].
+    /// As for [`Tile::block`].
     #[inline(always)]
-    unsafe fn pair<F: Format, const PHASE: usize>(
+    unsafe fn pair<F: Format, S: Sums, const PHASE: usize>(
         &mut self,
         block: *const u8,
         section: usize,
-        half: usize,
         columns: [*const Pair; COLUMNS],
     ) {
         let index = section * F::PHASES + PHASE;
         // SAFETY: the pair exists in the block and in every column, by the caller's promise.
         unsafe {
             let columns = columns.map(|column| column.add(index));
-            let low = products::<F, PHASE, 0, HALVES, COLUMNS>(block, section, half, columns);
-            let high = products::<F, PHASE, 1, HALVES, COLUMNS>(block, section, half, columns);
-            for c in 0..COLUMNS {
-                for h in 0..HALVES {
-                    self.combine::<F>(index, half, (c, h), low[c][h], high[c][h]);
-                    if F::MINIMUMS {
-                        self.add_minimums::<F>(index, half, (c, h), columns[c]);
+            let low = products::<F, S, PHASE, 0, COLUMNS>(block, section, columns);
+            let high = products::<F, S, PHASE, 1, COLUMNS>(block, section, columns);
+            for column in 0..COLUMNS {
+                let sums = &mut self.products[column];
+                match F::SCALED {
+                    Scaled::Block => *sums = both(|half| f32x4_add(low[column][half], high[column][half])),
+                    Scaled::Pair => {
+                        let whole = both(|half| f32x4_add(low[column][half], high[column][half]));
+                        add_scaled(sums, &self.scales.scales[index], whole);
+                    }
+                    Scaled::Group => {
+                        add_scaled(sums, &self.scales.scales[2 * index], low[column]);
+                        add_scaled(sums, &self.scales.scales[2 * index + 1], high[column]);
                     }
                 }
-            }
-        }
-    }
-
-    /// Applies the integer scales, in the order of the scalar twin.
-    #[inline(always)]
-    fn combine<F: Format>(&mut self, index: usize, half: usize, (c, h): (usize, usize), low: v128, high: v128) {
-        let sum = &mut self.products[c][h];
-        let scales = &self.scales.scales;
-        match F::SCALED {
-            Scaled::Block => *sum = f32x4_add(low, high),
-            Scaled::Pair => *sum = f32x4_add(*sum, f32x4_mul(scales[index][half + h], f32x4_add(low, high))),
-            Scaled::Group => {
-                *sum = f32x4_add(*sum, f32x4_mul(scales[2 * index][half + h], low));
-                *sum = f32x4_add(*sum, f32x4_mul(scales[2 * index + 1][half + h], high));
+                if F::MINIMUMS {
+                    self.add_minimums::<F>(index, column, columns[column]);
+                }
             }
         }
     }
 
     /// # Safety
-    /// `column` points to a pair.
+    /// `pair` points to a pair.
     #[inline(always)]
-    unsafe fn add_minimums<F: Format>(
-        &mut self,
-        index: usize,
-        half: usize,
-        (c, h): (usize, usize),
-        column: *const Pair,
-    ) {
-        let sum = &mut self.minimums[c][h];
-        let minimums = &self.scales.minimums;
+    unsafe fn add_minimums<F: Format>(&mut self, index: usize, column: usize, pair: *const Pair) {
+        let (sums, minimums) = (&mut self.minimums[column], &self.scales.minimums);
         // SAFETY: by the caller's promise.
         unsafe {
+            let whole = splat(&raw const (*pair).sum);
             match F::SCALED {
                 // An offset that is added is a minimum of weight −1.
-                Scaled::Block => *sum = f32x4_neg(splat(&raw const (*column).sum)),
-                Scaled::Pair => {
-                    let whole = splat(&raw const (*column).sum);
-                    *sum = f32x4_add(*sum, f32x4_mul(minimums[index][half + h], whole));
-                }
+                Scaled::Block => *sums = [f32x4_neg(whole); 2],
+                Scaled::Pair => add_scaled(sums, &minimums[index], [whole; 2]),
                 Scaled::Group => {
-                    let low = splat(&raw const (*column).sums[0]);
-                    let high = splat(&raw const (*column).sums[1]);
-                    *sum = f32x4_add(*sum, f32x4_mul(minimums[2 * index][half + h], low));
-                    *sum = f32x4_add(*sum, f32x4_mul(minimums[2 * index + 1][half + h], high));
+                    add_scaled(sums, &minimums[2 * index], [splat(&raw const (*pair).sums[0]); 2]);
+                    add_scaled(sums, &minimums[2 * index + 1], [splat(&raw const (*pair).sums[1]); 2]);
                 }
             }
         }
     }
 }
 
+#[inline(always)]
+fn both(rows: impl Fn(usize) -> v128) -> Rows {
+    [rows(0), rows(1)]
+}
+
+/// sums += scales · values
+#[inline(always)]
+fn add_scaled(sums: &mut Rows, scales: &Rows, values: Rows) {
+    for half in 0..2 {
+        sums[half] = f32x4_add(sums[half], f32x4_mul(scales[half], values[half]));
+    }
+}
+
 /// The scaled products of a group of 16 values.
 ///
 /// # Safety
-/// As for [`State::block`]; `columns` point to the group's pairs.
+/// As for [`Tile::block`]; `columns` point to the group's pairs.
 #[inline(always)]
-unsafe fn products<F: Format, const PHASE: usize, const GROUP: usize, const HALVES: usize, const COLUMNS: usize>(
+unsafe fn products<F: Format, S: Sums, const PHASE: usize, const GROUP: usize, const COLUMNS: usize>(
     block: *const u8,
     section: usize,
-    half: usize,
     columns: [*const Pair; COLUMNS],
-) -> [[v128; HALVES]; COLUMNS] {
+) -> [Rows; COLUMNS] {
     // SAFETY: the group exists in the block and in every column, by the caller's promise.
     unsafe {
         let mut sums = columns.map(|column| {
-            if F::ZERO == 0 {
-                return [Sums::new(i32x4_splat(0)); HALVES];
-            }
             let negative = splat((&raw const (*column).negative_sums[GROUP]).cast());
-            [Sums::new(i32x4_mul(negative, i32x4_splat(F::ZERO))); HALVES]
+            [S::new(negative, F::ZERO, F::SIGNED); 2]
         });
         for unit in 0..4 {
-            let planes: [Planes; HALVES] =
-                from_fn(|h| Planes::new(F::RANGE, F::weights::<PHASE, GROUP>(block, section, half + h, unit)));
-            for c in 0..COLUMNS {
-                for h in 0..HALVES {
-                    sums[c][h].add(F::RANGE, planes[h], columns[c], 16 * GROUP + 4 * unit);
-                }
+            let low = F::weights::<PHASE, GROUP>(block, section, 0, unit);
+            let high = F::weights::<PHASE, GROUP>(block, section, 1, unit);
+            for (sums, column) in sums.iter_mut().zip(columns) {
+                sums[0].add(low, column, 16 * GROUP + 4 * unit, F::SIGNED);
+                sums[1].add(high, column, 16 * GROUP + 4 * unit, F::SIGNED);
             }
         }
-        from_fn(|c| {
-            let scale = splat(&raw const (*columns[c]).scales[GROUP]);
-            from_fn(|h| f32x4_mul(scale, f32x4_convert_i32x4(sums[c][h].total(F::RANGE))))
+        from_fn(|column| {
+            let scale = splat(&raw const (*columns[column]).scales[GROUP]);
+            both(|half| f32x4_mul(scale, f32x4_convert_i32x4(sums[column][half].total(F::SIGNED))))
         })
     }
 }

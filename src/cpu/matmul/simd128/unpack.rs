@@ -30,13 +30,7 @@ pub unsafe fn load_bytes(block: *const u8, field: usize, index: usize) -> v128 {
 #[inline(always)]
 pub unsafe fn halves(block: *const u8, field: usize, half: usize) -> v128 {
     // SAFETY: by the caller's promise.
-    let bits = unsafe { i32x4_load_extend_u16x4(block.add(8 * field + 8 * half).cast()) };
-    let magnitude = i32x4_shl(v128_and(bits, i32x4_splat(0x7fff)), 13);
-    let sign = i32x4_shl(v128_and(bits, i32x4_splat(0x8000)), 16);
-    // The exponent is 112 short. Infinity and NaN get the exponent that f32 has for them.
-    let value = f32x4_mul(magnitude, f32x4_splat(f32::from_bits((112 + 127) << 23)));
-    let special = v128_and(i32x4_gt(magnitude, i32x4_splat(0x0f7f_ffff)), i32x4_splat(0x7f80_0000));
-    v128_or(v128_or(value, special), sign)
+    unsafe { crate::cpu::vector::load_f16(block.add(8 * field + 8 * half).cast()) }
 }
 
 #[inline(always)]
@@ -54,17 +48,6 @@ pub fn nibbles<const HIGH: usize>(bytes: v128) -> v128 {
 #[inline(always)]
 pub fn where_set(bytes: v128, bits: v128, value: u8) -> v128 {
     mask(i8x16_eq(v128_and(bytes, bits), bits), value)
-}
-
-/// The table's value at each nibble.
-#[inline(always)]
-pub fn look_up(table: [i8; 16], nibbles: v128) -> v128 {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = table;
-    let table = i8x16(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
-    #[cfg(target_feature = "relaxed-simd")]
-    return i8x16_relaxed_swizzle(table, nibbles);
-    #[cfg(not(target_feature = "relaxed-simd"))]
-    i8x16_swizzle(table, nibbles)
 }
 
 /// 16 unsigned bytes to f32: the first 8 rows to `low`, the next to `high`.
