@@ -1,0 +1,96 @@
+// Stands in for the package in tests of the demo page: an engine that says what the test tells it to.
+// The test sets `globalThis.script` before the page loads:
+//   answer      what the engine says (default "Hello there.")
+//   pieceLength how many characters of it come at once (default 1)
+//   paceMs      the pause before each piece (default 0)
+//   name        the model's name
+//   planBytes   what `plan` says would be downloaded (default 1000)
+//   failures    errors thrown by successive calls of `create`, as { code, message, details }
+//   loadFailure the same for `createEngine`
+//   planFailure the same for `plan`
+
+const script = globalThis.script ?? {};
+const seen = (globalThis.seen = { requests: [], engines: [], disposed: 0 });
+
+export class ChordError extends Error {
+  constructor({ code, message, details, retryable = false }) {
+    super(message);
+    Object.assign(this, { code, details, retryable });
+  }
+}
+
+const model = {
+  architecture: 'llama',
+  name: script.name ?? 'Stub',
+  layers: 4,
+  contextLength: 512,
+  vocabularySize: 100,
+  quantization: 'Q8_0',
+  metadata: {},
+  warnings: [],
+  hasText: true,
+};
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const cancel = () => reject(new ChordError({ code: 'Aborted', message: 'the call was cancelled' }));
+    if (signal?.aborted) return cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    setTimeout(resolve, milliseconds);
+  });
+}
+
+export async function plan() {
+  if (script.planFailure) throw new ChordError(script.planFailure);
+  const downloadBytes = script.planBytes ?? 1000;
+  return {
+    model, downloadBytes, weightBytes: downloadBytes, kvBytes: 1000, scratchBytes: 1000, contextLength: 512,
+    device: 'cpu', build: 'wasm32', simd: 'simd128', fits: true, reasons: [],
+  };
+}
+
+async function* stream(signal) {
+  const { answer = 'Hello there.', pieceLength = 1, paceMs = 0 } = script;
+  for (let at = 0; at < answer.length; at += pieceLength) {
+    await pause(paceMs, signal);
+    yield { choices: [{ index: 0, delta: { content: answer.slice(at, at + pieceLength) }, finish_reason: null }] };
+  }
+  yield {
+    choices: [{ index: 0, delta: {}, finish_reason: 'stop' }],
+    timings: { predicted_n: 12, predicted_per_second: 20, prompt_n: 5, prompt_ms: 50, prompt_per_second: 100 },
+  };
+}
+
+export async function createEngine({ model: source, onProgress, ...options }) {
+  if (script.loadFailure) throw new ChordError(script.loadFailure);
+  seen.engines.push({ source: String(source), ...options, signal: undefined });
+  for (let layer = 0; layer <= 4; layer += 1) {
+    onProgress({ phase: 'download', loadedBytes: layer * 250, totalBytes: 1000, layer, layers: 4 });
+  }
+  return {
+    model,
+    loaded: Promise.resolve(),
+    chat: {
+      completions: {
+        async create(body, { signal }) {
+          seen.requests.push(structuredClone(body));
+          const failure = script.failures?.shift();
+          if (failure) throw new ChordError(failure);
+          return stream(signal);
+        },
+      },
+    },
+    async stats() {
+      return {
+        device: 'cpu', build: 'wasm32', simd: 'simd128', threads: 1,
+        memory: { residentBytes: 1e6, peakResidentBytes: 1e6, budgetBytes: 1e9, wasmBytes: 2e6, gpuBytes: 0, kvBytes: 1e5 },
+        layers: { total: 4, pinned: 4, ring: 0, hits: 0, syncLoads: 0, prefetched: 0, evictions: 0 },
+        source: { requests: 1, fetchedBytes: 1000, storeBytes: 0, retries: 0 },
+        groups: ['resident', 'resident', 'resident', 'resident', 'resident', 'resident'],
+      };
+    },
+    async dispose() {
+      seen.disposed += 1;
+    },
+  };
+}
