@@ -223,7 +223,7 @@ impl Walker<'_> {
 }
 
 /// The numbers in a sound header.
-fn fields(header: &[u8]) -> Vec<Field> {
+pub fn fields(header: &[u8]) -> Vec<Field> {
     let mut walker = Walker { bytes: header, at: 4, fields: Vec::new() };
     walker.number(4);
     let (tensors, keys) = (walker.number(8), walker.number(8));

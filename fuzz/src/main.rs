@@ -8,6 +8,8 @@ mod allocation;
 mod gguf;
 mod mutate;
 mod runner;
+mod template;
+mod tokenizer;
 
 use runner::{Options, Target};
 use std::process::ExitCode;
@@ -16,6 +18,8 @@ use std::process::ExitCode;
 fn target(name: &str) -> Option<Box<dyn Target>> {
     Some(match name {
         "gguf" => Box::new(gguf::Gguf::new()),
+        "template" => Box::new(template::Template::new()),
+        "tokenizer" => Box::new(tokenizer::Tokenizers::new()),
         _ => return None,
     })
 }
@@ -51,6 +55,6 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
 /// Says how to call the program.
 fn usage(message: &str) -> ExitCode {
     eprintln!("{message}");
-    eprintln!("usage: fuzz gguf [--inputs N] [--seed N] [--threads N] [--first N] [--only N]");
+    eprintln!("usage: fuzz gguf|template|tokenizer [--inputs N] [--seed N] [--threads N] [--first N] [--only N]");
     ExitCode::from(2)
 }

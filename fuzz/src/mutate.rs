@@ -94,3 +94,36 @@ fn change_bytes_once(random: &mut Rng, bytes: &mut Vec<u8>, donor: &[u8]) {
         }
     }
 }
+
+/// One to three changes of `text`, which stays UTF-8. `words` are those of its language, `donor`
+/// another text.
+pub fn change_text(random: &mut Rng, text: &mut String, words: &[&str], donor: &str) {
+    for _ in 0..random.usize(1..=3).min(random.usize(1..=3)) {
+        let at = boundary(text, random.usize(..=text.len()));
+        let length = if random.bool() { random.usize(..=4) } else { random.usize(..=64) };
+        let until = boundary(text, text.len().min(at + length));
+        let word = words[random.usize(..words.len())];
+        match random.u8(..8) {
+            0 => text.truncate(at),
+            1 => text.replace_range(at..until, ""),
+            2 => text.replace_range(at..until, word),
+            3 if text.len() < BYTES_MAX => {
+                let copy = text[at..until].to_string();
+                let to = boundary(text, random.usize(..=text.len()));
+                text.insert_str(to, &copy);
+            }
+            4 if text.len() < BYTES_MAX => {
+                let from = boundary(donor, random.usize(..=donor.len()));
+                let to = boundary(donor, donor.len().min(from + random.usize(..=128)));
+                text.replace_range(at..until, &donor[from..to]);
+            }
+            5 => text.insert(at, random.char(..)),
+            _ => text.insert_str(at, word),
+        }
+    }
+}
+
+/// The character boundary at or before a place.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}

@@ -43,8 +43,14 @@ pub(super) fn add_filters(environment: &mut minijinja::Environment) {
 /// # Errors
 /// A syntax error if the source is no Jinja or nests too deeply.
 pub(super) fn prepared(source: &str, syntax: SyntaxConfig) -> Result<String, Error> {
-    let mut rewriter =
-        Rewriter { source, out: String::with_capacity(source.len() * 2), copied: 0, elifs: Vec::new(), withs: 0 };
+    let mut rewriter = Rewriter {
+        source,
+        out: String::with_capacity(source.len() * 2),
+        copied: 0,
+        elifs: Vec::new(),
+        enclosures: Vec::new(),
+        withs: 0,
+    };
     let mut tag = Tag::default();
     for token in tokenize(source, false, syntax) {
         let (token, span) = token?;
@@ -81,6 +87,8 @@ struct Rewriter<'a> {
     copied: usize,
     /// The `elif` of every open `if`.
     elifs: Vec<usize>,
+    /// For every open loop, the blocks open in it that `break` and `continue` may not leave.
+    enclosures: Vec<usize>,
     withs: usize,
 }
 
@@ -133,11 +141,35 @@ impl Rewriter<'_> {
         if nested > CONDITIONS_MAX || self.withs > WITHS_MAX {
             return Err(complex("too many conditions within conditions, or too many with"));
         }
+        self.enclosure(name)
+    }
+
+    /// Refuses `break` and `continue` out of a block with a scope or an output of its own: minijinja
+    /// jumps without closing them, and panics when it comes to the end of the loop.
+    fn enclosure(&mut self, name: &str) -> Result<(), Error> {
+        let open = self.enclosures.last_mut();
+        let enclosed = open.as_ref().is_some_and(|open| **open > 0);
+        match name {
+            "for" => self.enclosures.push(0),
+            "endfor" => drop(self.enclosures.pop()),
+            // A set that assigns is taken back at the end of its tag.
+            "set" | "with" | "filter" | "autoescape" | "macro" | "call" => open.into_iter().for_each(|open| *open += 1),
+            "endset" | "endwith" | "endfilter" | "endautoescape" | "endmacro" | "endcall" => {
+                open.into_iter().for_each(|open| *open = open.saturating_sub(1));
+            }
+            "break" | "continue" if enclosed => {
+                return Err(complex("break or continue in a block within the loop"));
+            }
+            _ => {}
+        }
         Ok(())
     }
 
     fn end(&mut self, tag: &mut Tag, span: Span) {
         if tag.assigned {
+            if let Some(open) = self.enclosures.last_mut() {
+                *open = open.saturating_sub(1);
+            }
             let filter = if tag.dotted { BOUNDED_FIELD } else { BOUNDED };
             let at = span.start_offset as usize;
             self.copy_to(at);

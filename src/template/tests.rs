@@ -276,6 +276,25 @@ fn deep_sources_are_refused() {
 }
 
 #[test]
+fn jumps_out_of_a_block_within_a_loop_are_refused() {
+    for (open, close) in [
+        ("with x=1", "endwith"),
+        ("filter upper", "endfilter"),
+        ("set x", "endset"),
+        ("macro m()", "endmacro"),
+        ("autoescape true", "endautoescape"),
+    ] {
+        for jump in ["break", "continue"] {
+            let source = format!("{{% for a in [1, 2] %}}{{% {open} %}}{{% {jump} %}}{{% {close} %}}{{% endfor %}}");
+            assert_eq!(reason(&source), "syntax", "{source}");
+        }
+    }
+    let allowed = "{% with x=1 %}{% for a in [1, 2] %}{% set b = a %}{% set c %}{{ b }}{% endset %}{{ c }}{% break %}\
+                   {% endfor %}{% endwith %}";
+    assert_eq!(run(allowed).unwrap(), "1");
+}
+
+#[test]
 fn deep_values_are_refused() {
     let cases = [
         "{% set ns = namespace(x=1) %}{% for i in range(50000) %}{% set ns.x = [ns.x] %}{% endfor %}".to_owned(),
