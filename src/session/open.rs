@@ -13,48 +13,57 @@ use std::collections::HashMap;
 
 /// Reads the headers of a model's parts, one after the other.
 pub struct HeaderReader {
-    parser: Parser,
+    /// The part that is being read; none between a closed part and the next.
+    parser: Option<Parser>,
     finished: Vec<Header>,
 }
 
 impl HeaderReader {
     /// A reader that begins with part 0, of `file_bytes` bytes if that is known.
     pub fn new(file_bytes: Option<u64>) -> HeaderReader {
-        HeaderReader { parser: Parser::new(file_bytes), finished: Vec::new() }
+        HeaderReader { parser: Some(Parser::new(file_bytes)), finished: Vec::new() }
     }
 
     /// Takes the next bytes of the part; true when its header is complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<bool> {
-        Ok(matches!(self.parser.feed(bytes)?, Progress::Done { .. }))
+        match &mut self.parser {
+            Some(parser) => Ok(matches!(parser.feed(bytes)?, Progress::Done { .. })),
+            None => Err(ChordError::new(ErrorCode::Internal, "bytes came between two parts")),
+        }
     }
 
     /// The error of a part that ends before its header does.
     pub fn truncated(&self) -> ChordError {
-        self.parser.truncated()
+        match &self.parser {
+            Some(parser) => parser.truncated(),
+            None => ChordError::new(ErrorCode::Internal, "no part is being read"),
+        }
     }
 
     /// Parts that the model has, as its first part says. That part must be complete.
     pub fn part_count(&mut self) -> Result<usize> {
-        if self.finished.is_empty() {
-            self.next_part(None)?;
-        }
+        self.close()?;
         gguf::part_count(&self.finished[0])
     }
 
     /// Closes the current part and begins the next.
     pub fn next_part(&mut self, file_bytes: Option<u64>) -> Result<()> {
-        let parser = std::mem::replace(&mut self.parser, Parser::new(file_bytes));
-        self.finished.push(parser.finish()?);
+        self.close()?;
+        self.parser = Some(Parser::new(file_bytes));
+        Ok(())
+    }
+
+    /// Closes the current part, whose header must be complete.
+    fn close(&mut self) -> Result<()> {
+        if let Some(parser) = self.parser.take() {
+            self.finished.push(parser.finish()?);
+        }
         Ok(())
     }
 
     /// The headers of all parts joined.
     fn join(mut self) -> Result<Header> {
-        let first = self.finished.first().map(gguf::part_count).transpose()?;
-        if first.is_none_or(|count| self.finished.len() < count) {
-            let parser = std::mem::replace(&mut self.parser, Parser::new(None));
-            self.finished.push(parser.finish()?);
-        }
+        self.close()?;
         gguf::join(self.finished)
     }
 

@@ -16,6 +16,11 @@ const FIRST_FAILURES_MAX = 2;
 const STALLED_MS_MAX = 8_000;
 /** Failures of one read altogether. */
 const READ_FAILURES_MAX = 256;
+/**
+ * Bytes asked for after a failure, quartered with each further one: a browser drops what it holds of a
+ * response that breaks, so on a bad connection only short ones get through.
+ */
+const RETRY_BYTES = 1024 * 1024;
 /** Longest pause between attempts. */
 const BACKOFF_MS_MAX = 8_000;
 /** A `Retry-After` beyond this fails the read at once. */
@@ -98,7 +103,8 @@ export class HttpFile implements SourceFile {
     while (position < limit()) {
       throwIfAborted(signal);
       try {
-        const body = await this.#bodyAt(position, end, signal);
+        const askedEnd = failures === 0 ? end : Math.min(end, position + RETRY_BYTES / 4 ** (failures - 1));
+        const body = await this.#bodyAt(position, askedEnd, signal);
         onFacts();
         const ended = await this.#drain(body, position, limit(), signal, async (chunk) => {
           await sink(chunk);

@@ -1,0 +1,364 @@
+// The shapes of requests and responses, and what becomes of odd input.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { CONTROL, tinyModel } from '../support/tiny-gguf.mjs';
+import { withEngine } from './engine-page.mjs';
+import { openStage } from './support.mjs';
+
+const CONTEXT = 256;
+const MODEL = '/model.gguf';
+const stage = await openStage({ files: { [MODEL]: tinyModel({ context: CONTEXT }) } });
+
+/** Runs `body` in a page whose `engine` has the model. */
+const inPage = (body, argument) => withEngine(stage, { model: MODEL }, (page) => page.evaluate(body, argument));
+
+/** The error codes and parameter names of requests that must be refused, and that the engine works afterwards. */
+const refusals = (kind, bodies) => inPage(async ([name, given]) => {
+  const api = name === 'chat' ? engine.chat.completions : engine[name];
+  const outcomes = [];
+  for (const body of given) {
+    // JSON has no NaN, so it comes under another name.
+    const restored = Object.fromEntries(Object.entries(body).map(([field, value]) => [field, value === 'NaN' ? NaN : value === 'Infinity' ? Infinity : value]));
+    outcomes.push(await api.create(restored).then(() => ({ code: 'accepted' }), chord.failure));
+  }
+  const { usage } = await engine.completions.create({ prompt: 'a', max_tokens: 1 });
+  return { outcomes, works: usage.completion_tokens === 1 };
+}, [kind, bodies]);
+
+async function assertRefused(kind, bodies, code) {
+  const { outcomes, works } = await refusals(kind, bodies);
+  outcomes.forEach((outcome, index) => assert.equal(outcome.code, code, `${JSON.stringify(bodies[index]).slice(0, 200)}: ${outcome.message}`));
+  assert.ok(works);
+  return outcomes;
+}
+
+describe('an engine', () => {
+  test('describes its model', async () => {
+    const model = await inPage(() => engine.model);
+    assert.equal(model.architecture, 'llama');
+    assert.equal(model.name, 'tiny random');
+    assert.equal(model.layers, 2);
+    assert.equal(model.contextLength, CONTEXT);
+    assert.equal(model.quantization, 'F32');
+    assert.equal(model.metadata['llama.block_count'], 2);
+    assert.deepEqual(model.warnings, []);
+    assert.equal(model.hasText, true);
+  });
+
+  test('reports progress up to ready', async () => {
+    const progress = await inPage(async () => {
+      const reports = [];
+      const other = await chord.open({ model: '/model.gguf', onProgress: (report) => reports.push(report) });
+      await other.loaded;
+      await other.dispose();
+      return reports;
+    });
+    const phases = [...new Set(progress.map(({ phase }) => phase))];
+    assert.deepEqual(phases, ['compile', 'header', 'download', 'ready']);
+    const last = progress.at(-1);
+    assert.equal(last.loadedBytes, last.totalBytes);
+    assert.equal(last.layer, 2);
+    assert.equal(last.layers, 2);
+  });
+
+  test('gives its statistics', async () => {
+    const stats = await inPage(async () => {
+      await engine.completions.create({ prompt: 'hello', max_tokens: 4, ignore_eos: true });
+      return engine.stats();
+    });
+    assert.equal(stats.device, 'cpu');
+    assert.equal(stats.build, 'wasm32');
+    assert.match(stats.simd, /^(relaxed|simd128)$/);
+    assert.ok(stats.memory.residentBytes > 400_000 && stats.memory.residentBytes <= stats.memory.peakResidentBytes);
+    assert.ok(stats.memory.wasmBytes >= stats.memory.residentBytes);
+    assert.ok(stats.memory.kvBytes > 0);
+    assert.equal(stats.layers.total, 2);
+    assert.deepEqual([...new Set(stats.groups)], ['pinned']);
+    assert.equal(stats.groups.length, 4);
+    assert.equal(stats.last.completionTokens, 4);
+    assert.ok(stats.last.timeToFirstTokenMs > 0 && stats.last.decodeTokensPerSecond > 0);
+  });
+
+  test('plans a model from its header alone', async () => {
+    const from = stage.server.log.length;
+    const plan = await inPage(() => chord.plan('/model.gguf', { contextLength: 64 }));
+    assert.equal(plan.model.architecture, 'llama');
+    assert.equal(plan.fits, true);
+    assert.equal(plan.contextLength, 64);
+    assert.ok(plan.weightBytes > 400_000 && plan.kvBytes > 0 && plan.downloadBytes > plan.weightBytes);
+    assert.ok(stage.server.log.length > from);
+    const tight = await inPage(() => chord.plan('/model.gguf', { maxResidentBytes: 1000 }));
+    assert.equal(tight.fits, false);
+    assert.equal(tight.reasons.length, 1);
+  });
+
+  test('refuses options that cannot be', async () => {
+    const codes = await inPage(async () => {
+      const options = [{ contextLength: 0 }, { contextLength: NaN }, { contextLength: 1.5 }, { maxResidentBytes: -1 }, { threads: 0 }, { device: 'tpu' }, { store: 'x' }, { memory64: 'yes' }, { headers: { 'bad header': 'x' } }, { headers: { Range: 'bytes=0-1' } }];
+      const outcomes = [];
+      for (const option of options) outcomes.push(await chord.createEngine({ model: '/model.gguf', ...option }).then(() => 'accepted', (error) => error.code));
+      outcomes.push(await chord.createEngine({ model: '/model.gguf', maxResidentBytes: 1000 }).catch((error) => error.code));
+      return outcomes;
+    });
+    assert.deepEqual(codes, [...Array(10).fill('InvalidParameter'), 'BudgetTooSmall']);
+  });
+});
+
+describe('completions', () => {
+  test('have OpenAI\'s shape', async () => {
+    const completion = await inPage(() => engine.completions.create({ prompt: 'hello', max_tokens: 5, temperature: 0, ignore_eos: true }));
+    assert.match(completion.id, /^cmpl-/);
+    assert.equal(completion.object, 'text_completion');
+    assert.equal(completion.model, 'tiny random');
+    assert.ok(Math.abs(completion.created - Date.now() / 1000) < 60);
+    assert.equal(completion.choices.length, 1);
+    const [choice] = completion.choices;
+    assert.equal(choice.index, 0);
+    assert.equal(choice.finish_reason, 'length');
+    assert.equal(choice.logprobs, null);
+    assert.equal(typeof choice.text, 'string');
+    const { usage, timings } = completion;
+    assert.equal(usage.completion_tokens, 5);
+    assert.equal(usage.total_tokens, usage.prompt_tokens + 5);
+    assert.equal(timings.predicted_n, 5);
+    assert.equal(timings.prompt_n + timings.cache_n, usage.prompt_tokens);
+  });
+
+  test('carry logarithms of probabilities with ids', async () => {
+    const { choice, ids } = await inPage(async () => {
+      const completion = await engine.completions.create({ prompt: 'hello', max_tokens: 12, temperature: 0, logprobs: 50, ignore_eos: true });
+      return { choice: completion.choices[0], ids: await engine.tokenize('hello') };
+    });
+    assert.ok(ids.length > 0);
+    const { tokens, token_ids, token_logprobs, top_logprobs, top_token_ids, top_token_logprobs, text_offset } = choice.logprobs;
+    for (const list of [tokens, token_ids, token_logprobs, top_logprobs, top_token_ids, top_token_logprobs, text_offset]) assert.equal(list.length, 12);
+    token_ids.forEach((id, index) => {
+      assert.equal(top_token_ids[index][0], id, 'greedy takes the best');
+      assert.equal(top_token_logprobs[index][0], token_logprobs[index]);
+      assert.equal(top_token_ids[index].length, 50);
+      assert.equal(new Set(top_token_ids[index]).size, 50);
+      const probabilities = top_token_logprobs[index].map(Math.exp);
+      assert.ok(probabilities.every((value, rank) => rank === 0 || value <= probabilities[rank - 1]), 'best first');
+      assert.ok(probabilities.reduce((sum, value) => sum + value) <= 1 + 1e-5);
+      assert.ok(tokens[index] in top_logprobs[index]);
+    });
+    assert.equal(text_offset[0], 0);
+    assert.ok(text_offset.every((offset, index) => offset <= choice.text.length && (index === 0 || offset >= text_offset[index - 1])));
+  });
+
+  test('stream the same text that they give whole', async () => {
+    const { whole, chunks } = await inPage(async () => {
+      const body = { prompt: 'hello', max_tokens: 40, temperature: 0, logprobs: 1, ignore_eos: true };
+      const collected = [];
+      for await (const chunk of await engine.completions.create({ ...body, stream: true, stream_options: { include_usage: true } })) collected.push(chunk);
+      return { whole: await engine.completions.create(body), chunks: collected };
+    });
+    const last = chunks.pop();
+    assert.deepEqual(last.choices, []);
+    assert.equal(last.usage.completion_tokens, 40);
+    assert.equal(last.timings.predicted_n, 40);
+    assert.ok(chunks.every(({ object, usage, id }) => object === 'text_completion' && usage === null && id === last.id));
+    assert.equal(chunks.map(({ choices }) => choices[0].text).join(''), whole.choices[0].text);
+    const logprobs = chunks.map(({ choices }) => choices[0].logprobs).filter(Boolean);
+    for (const field of ['tokens', 'token_ids', 'token_logprobs', 'text_offset']) {
+      assert.deepEqual(logprobs.flatMap((part) => part[field]), whole.choices[0].logprobs[field], field);
+    }
+    assert.deepEqual(chunks.map(({ choices }) => choices[0].finish_reason).filter(Boolean), ['length']);
+  });
+
+  test('take token ids as they are, and reuse the cache', async () => {
+    const [first, second] = await inPage(async () => {
+      const prompt = Array.from({ length: 30 }, (_, index) => 263 + (index % 26));
+      return [await engine.completions.create({ prompt, max_tokens: 1 }), await engine.completions.create({ prompt: [...prompt, 270], max_tokens: 1 })];
+    });
+    assert.equal(first.usage.prompt_tokens, 30);
+    assert.equal(first.usage.prompt_tokens_details.cached_tokens, 0);
+    assert.equal(second.usage.prompt_tokens, 31);
+    assert.ok(second.usage.prompt_tokens_details.cached_tokens >= 30);
+  });
+
+  test('sample the same text from the same seed, and n choices', async () => {
+    const [one, two, three] = await inPage(async () => {
+      const body = { prompt: 'hello', max_tokens: 20, temperature: 1, ignore_eos: true, n: 3 };
+      const texts = (completion) => completion.choices.map(({ text }) => text);
+      return [await engine.completions.create({ ...body, seed: 7 }), await engine.completions.create({ ...body, seed: 7 }), await engine.completions.create({ ...body, seed: 8 })].map(texts);
+    });
+    assert.equal(one.length, 3);
+    assert.deepEqual(one, two);
+    assert.notDeepEqual(one, three);
+    assert.notEqual(one[0], one[1]);
+  });
+
+  test('end at a stop string, which is not part of the text', async () => {
+    const { whole, stopped, stop } = await inPage(async () => {
+      const body = { prompt: 'hello', max_tokens: 40, temperature: 0, ignore_eos: true };
+      const full = (await engine.completions.create(body)).choices[0].text;
+      const wanted = full.slice(10, 13);
+      return { whole: full, stop: wanted, stopped: (await engine.completions.create({ ...body, stop: wanted })).choices[0] };
+    });
+    assert.equal(stopped.finish_reason, 'stop');
+    assert.equal(stopped.text, whole.slice(0, whole.indexOf(stop)));
+  });
+});
+
+describe('chat completions', () => {
+  const messages = [{ role: 'user', content: 'hello' }];
+
+  test('have OpenAI\'s shape, with logprobs', async () => {
+    const completion = await inPage((given) => engine.chat.completions.create({ messages: given, max_tokens: 6, temperature: 0, ignore_eos: true, logprobs: true, top_logprobs: 3 }), messages);
+    assert.match(completion.id, /^chatcmpl-/);
+    assert.equal(completion.object, 'chat.completion');
+    const [choice] = completion.choices;
+    assert.equal(choice.message.role, 'assistant');
+    assert.equal(choice.finish_reason, 'length');
+    assert.equal(choice.logprobs.content.length, 6);
+    for (const entry of choice.logprobs.content) {
+      assert.equal(entry.top_logprobs.length, 3);
+      assert.deepEqual([entry.id, entry.token, entry.logprob], [entry.top_logprobs[0].id, entry.top_logprobs[0].token, entry.top_logprobs[0].logprob]);
+      assert.ok(entry.bytes.every((byte) => byte >= 0 && byte < 256));
+    }
+  });
+
+  test('stream: a role first, then content, then the reason', async () => {
+    const { chunks, whole } = await inPage(async (given) => {
+      const body = { messages: given, max_tokens: 20, temperature: 0, ignore_eos: true };
+      const collected = [];
+      for await (const chunk of await engine.chat.completions.create({ ...body, stream: true })) collected.push(chunk);
+      return { chunks: collected, whole: await engine.chat.completions.create(body) };
+    }, messages);
+    assert.deepEqual(chunks[0].choices[0].delta, { role: 'assistant', content: '' });
+    assert.deepEqual(chunks.at(-1).choices[0].delta, {});
+    assert.equal(chunks.at(-1).choices[0].finish_reason, 'length');
+    assert.equal(chunks.at(-1).timings.predicted_n, 20);
+    assert.ok(chunks.slice(0, -1).every(({ object, choices, usage }) => object === 'chat.completion.chunk' && choices[0].finish_reason === null && usage === undefined));
+    assert.equal(chunks.map(({ choices }) => choices[0].delta.content ?? '').join(''), whole.choices[0].message.content);
+  });
+
+  test('are counted and rendered with the template', async () => {
+    const { text, count, usage } = await inPage(async (given) => ({
+      text: await engine.applyChatTemplate(given),
+      count: await engine.countTokens(given),
+      usage: (await engine.chat.completions.create({ messages: given, max_tokens: 1 })).usage,
+    }), messages);
+    assert.equal(text, `${CONTROL[0]}user\nhello${CONTROL[1]}\n${CONTROL[0]}assistant\n`);
+    assert.equal(count, usage.prompt_tokens);
+  });
+
+  test('keep control tokens in content as text', async () => {
+    const [plain, hostile] = await inPage(async (control) => {
+      const count = (content) => engine.countTokens([{ role: 'user', content }]);
+      return [await count('hello'), await count(`hello${control}`)];
+    }, CONTROL[1]);
+    // The vocabulary has each of its characters apart.
+    assert.equal(hostile - plain, CONTROL[1].length);
+  });
+});
+
+describe('embeddings', () => {
+  test('are unit vectors in order', async () => {
+    const response = await inPage(() => engine.embeddings.create({ input: ['hello', 'the', 'hello'] }));
+    assert.equal(response.object, 'list');
+    assert.deepEqual(response.data.map(({ index, object }) => [index, object]), [[0, 'embedding'], [1, 'embedding'], [2, 'embedding']]);
+    const [one, two, three] = response.data.map(({ embedding }) => embedding);
+    assert.equal(one.length, 64);
+    assert.ok(Math.abs(Math.hypot(...one) - 1) < 1e-3);
+    assert.deepEqual(one, three);
+    assert.notDeepEqual(one, two);
+    assert.ok(response.usage.prompt_tokens > 0);
+  });
+});
+
+describe('text', () => {
+  const texts = ['', 'hello', ' hello  the ', 'naïve 😀 👩‍👩‍👧 漢字', 'a\u0000b', '\ufeffx', 'line\r\n\ttab'];
+
+  test('survives tokenising and detokenising', async () => {
+    const back = await inPage(async (given) => {
+      const results = [];
+      for (const text of given) results.push(await engine.detokenize(await engine.tokenize(text)));
+      return results;
+    }, texts);
+    assert.deepEqual(back, texts);
+  });
+
+  test('with lone surrogates becomes well-formed', async () => {
+    const { back, usage } = await inPage(async () => ({
+      back: await engine.detokenize(await engine.tokenize('a\ud800b\udc00')),
+      usage: (await engine.chat.completions.create({ messages: [{ role: 'user', content: '\ud83dx' }], max_tokens: 1 })).usage,
+    }));
+    assert.equal(back, 'a\ufffdb\ufffd');
+    assert.ok(usage.prompt_tokens > 0);
+  });
+
+  test('is not cut within a character by a stream', async () => {
+    // Forced tokens spell characters of two to four bytes, one byte a token.
+    const { pieces, bytes } = await inPage(async () => {
+      const spelled = new TextEncoder().encode('é漢😀');
+      const seen = [];
+      const ids = Array.from(spelled, (byte) => 3 + byte);
+      for (let count = 1; count <= ids.length; count += 1) seen.push(await engine.detokenize(ids.slice(0, count)));
+      return { pieces: seen, bytes: ids.length };
+    });
+    assert.equal(pieces.length, bytes);
+    assert.equal(pieces.at(-1), 'é漢😀');
+  });
+
+  test('of a megabyte of one character takes linear time', async () => {
+    const times = await inPage(async () => {
+      const measured = [];
+      for (const length of [250_000, 1_000_000]) {
+        const started = performance.now();
+        const ids = await engine.tokenize('a'.repeat(length));
+        measured.push([performance.now() - started, ids.length]);
+      }
+      return measured;
+    });
+    assert.ok(times.every(([, count]) => count > 100_000));
+    assert.ok(times[1][0] < 10_000 && times[1][0] < 12 * times[0][0] + 500, JSON.stringify(times));
+  });
+});
+
+describe('odd requests', () => {
+  test('empty prompts and messages are refused', async () => {
+    await assertRefused('completions', [{ prompt: [] }, {}, { prompt: null }, { prompt: ['a'] }, { prompt: 5 }], 'InvalidParameter');
+    await assertRefused('chat', [{ messages: [] }, {}, { messages: 'hello' }, { messages: [{}] }, { messages: [{ role: 5, content: 'x' }] }, { messages: [null] }], 'InvalidParameter');
+    await assertRefused('embeddings', [{ input: [] }, {}, { input: [[]] }, { input: [{}] }], 'InvalidParameter');
+  });
+
+  test('a prompt beyond the context is refused before it is computed', async () => {
+    const outcomes = await assertRefused('completions', [{ prompt: Array(CONTEXT).fill(270) }, { prompt: 'a b c '.repeat(1000) }], 'ContextOverflow');
+    for (const { details } of outcomes) assert.ok(details.need > details.have && details.have === CONTEXT, JSON.stringify(details));
+  });
+
+  test('values that cannot be are refused by name', async () => {
+    const values = {
+      temperature: ['NaN', -1, 'Infinity', 'hot'], top_p: ['NaN', -0.1, 1.5], min_p: [-1, 2], top_k: [-1, 1.5, 'NaN'], repeat_penalty: [0, 'NaN'],
+      presence_penalty: [1e9], frequency_penalty: ['Infinity'], max_tokens: [-1, 1.5, 'NaN'], n: [0, -1, 1e9], seed: [1.5, 'x'], stop: [5, ['a', 5]],
+      logprobs: [-1, 51, 'NaN'], logit_bias: [{ 999999: 1 }, { x: 1 }, { 5: 'much' }, []], response_format: [{ type: 'json_object' }], echo: [true],
+    };
+    const cases = Object.entries(values).flatMap(([name, list]) => list.map((value) => [name, { prompt: 'hello', max_tokens: 1, [name]: value }]));
+    const outcomes = await assertRefused('completions', cases.map(([, body]) => body), 'InvalidParameter');
+    outcomes.forEach((outcome, index) => assert.equal(outcome.details.name, cases[index][0], JSON.stringify(cases[index][1])));
+  });
+
+  test('ids beyond the vocabulary are refused', async () => {
+    await assertRefused('completions', [{ prompt: [999_999] }, { prompt: [-1] }, { prompt: [1.5] }], 'InvalidParameter');
+    const codes = await inPage(() => Promise.all([[-1], [1e9], [1.5], 'x', null].map((tokens) => engine.detokenize(tokens).then(() => 'accepted', (error) => error.code))));
+    assert.deepEqual(codes, Array(5).fill('InvalidParameter'));
+  });
+
+  test('bodies that are no JSON are refused', async () => {
+    const codes = await inPage(async () => {
+      const cycle = { role: 'user', content: 'x' };
+      cycle.self = cycle;
+      const bodies = [null, 5, 'x', [], { messages: [cycle] }, { messages: [{ role: 'user', content: 'x', big: 1n }] }];
+      return Promise.all(bodies.map((body) => engine.chat.completions.create(body).then(() => 'accepted', (error) => error.code)));
+    });
+    assert.deepEqual(codes, Array(6).fill('InvalidParameter'));
+  });
+
+  test('an error of a stream comes from create', async () => {
+    const outcome = await inPage(() => engine.completions.create({ prompt: 'x', temperature: -1, stream: true }).then(() => 'accepted', chord.failure));
+    assert.equal(outcome.code, 'InvalidParameter');
+  });
+});

@@ -1,0 +1,58 @@
+// Pages with the built package, and functions inside them that tests call.
+
+/** The strictest policy that the package promises to run under. */
+export const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src *; style-src 'self' 'unsafe-inline'; img-src data:";
+
+/** What Chromium says of requests that fail on purpose. */
+const EXPECTED = [/blocked by CORS policy/];
+
+/** Runs `body` with a page of `stage` that has the package in `window.chord`. */
+export function withChord(stage, body, { address = '/pkg/index.js', allow = [], ...options } = {}) {
+  return stage.visit({ csp: POLICY, allow: [...EXPECTED, ...allow], ...options }, async (page) => {
+    await page.evaluate(install, address);
+    return body(page);
+  });
+}
+
+/** Puts the package and a few functions into `window.chord`. */
+async function install(address) {
+  const chord = await import(address);
+  const network = Symbol.for('wasm-chord.network');
+  window.chord = {
+    ...chord,
+    /** An error as plain data. */
+    failure: (error) => (error instanceof chord.ChordError
+      ? { code: error.code, message: error.message, retryable: error.retryable, details: error.details, cause: String(error.cause) }
+      : { code: 'not a ChordError', message: String(error) }),
+    /** createEngine with other settings of the network. */
+    open: ({ network: settings, ...options }) => chord.createEngine({ ...options, [network]: settings ?? {} }),
+    /** Opens, generates and loads: what came out, or the error. */
+    async outcome(options) {
+      let engine;
+      try {
+        engine = await window.chord.open(options);
+        const completion = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2 });
+        await engine.loaded;
+        const { source } = await engine.stats();
+        const { token_ids: ids, token_logprobs: logprobs } = completion.choices[0].logprobs;
+        return { ids, logprobs, source };
+      } catch (error) {
+        return window.chord.failure(error);
+      } finally {
+        await engine?.dispose();
+      }
+    },
+  };
+}
+
+/** Runs `body` with a page of `stage` whose `engine` has been opened with `options`. */
+export function withEngine(stage, options, body) {
+  return withChord(stage, async (page) => {
+    await page.evaluate(async (given) => { window.engine = await window.chord.open(given); }, options);
+    try {
+      return await body(page);
+    } finally {
+      await page.evaluate(() => window.engine.dispose());
+    }
+  });
+}

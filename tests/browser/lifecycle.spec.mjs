@@ -1,0 +1,327 @@
+// Cancelling, queueing, disposing, and workers that fail.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { tinyModel } from '../support/tiny-gguf.mjs';
+import { withChord, withEngine } from './engine-page.mjs';
+import { openStage, root } from './support.mjs';
+
+const MODEL = '/model.gguf';
+const LARGE = '/large.gguf';
+const stage = await openStage({
+  files: { [MODEL]: tinyModel({ context: 4096 }), [LARGE]: tinyModel({ layers: 3, feedForward: 4096 }) },
+});
+const { server } = stage;
+
+const inPage = (body, argument) => withEngine(stage, { model: MODEL }, (page) => page.evaluate(body, argument));
+
+/** Waits until a condition holds. */
+async function eventually(condition, what) {
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  assert.fail(what);
+}
+
+const openRequests = (path) => server.requests(path).filter(({ done }) => !done).length;
+
+describe('an AbortSignal', () => {
+  test('that is aborted already refuses everything', async () => {
+    const outcomes = await inPage(async () => {
+      const signal = AbortSignal.abort('because');
+      const tries = [
+        chord.createEngine({ model: '/model.gguf', signal }), chord.plan('/model.gguf', { signal }),
+        engine.completions.create({ prompt: 'a' }, { signal }), engine.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], stream: true }, { signal }),
+        engine.embeddings.create({ input: 'a' }, { signal }),
+      ];
+      return Promise.all(tries.map((promise) => promise.then(() => 'went on', (error) => [error.code, error.cause])));
+    });
+    assert.deepEqual(outcomes, Array(5).fill(['Aborted', 'because']));
+  });
+
+  test('ends createEngine at any moment, and its requests', async () => {
+    server.fault(MODEL, { stallAfter: 1000 });
+    await withChord(stage, async (page) => {
+      for (const delay of [0, 5, 50, 200, 800]) {
+        const code = await page.evaluate(async ([model, ms]) => {
+          const abort = new AbortController();
+          setTimeout(() => abort.abort(), ms);
+          return chord.createEngine({ model, signal: abort.signal }).then(() => 'opened', (error) => error.code);
+        }, [MODEL, delay]);
+        assert.equal(code, 'Aborted');
+        await eventually(() => openRequests(MODEL) === 0, 'the connection is still open');
+      }
+    });
+    server.fault(MODEL, undefined);
+  });
+
+  test('ends the download of the weights', async () => {
+    let count = 0;
+    server.fault(LARGE, () => {
+      count += 1;
+      return count > 1 ? { stallAfter: 1000 } : undefined;
+    });
+    const outcomes = await withChord(stage, async (page) => {
+      await page.evaluate(async (model) => {
+        window.abort = new AbortController();
+        window.engine = await chord.createEngine({ model, signal: window.abort.signal });
+        window.pending = [window.engine.loaded, window.engine.completions.create({ prompt: 'a' })].map((promise) => promise.then(() => 'went on', (error) => error.code));
+      }, LARGE);
+      await eventually(() => openRequests(LARGE) > 0, 'nothing was requested');
+      const codes = await page.evaluate(() => {
+        window.abort.abort();
+        return Promise.all(window.pending);
+      });
+      await eventually(() => openRequests(LARGE) === 0, 'connections are still open');
+      return codes;
+    });
+    server.fault(LARGE, undefined);
+    assert.deepEqual(outcomes, ['Aborted', 'Aborted']);
+  });
+
+  test('does nothing once the engine is loaded', async () => {
+    const tokens = await withChord(stage, (page) => page.evaluate(async (model) => {
+      const abort = new AbortController();
+      const engine = await chord.createEngine({ model, signal: abort.signal });
+      await engine.loaded;
+      abort.abort();
+      const { usage } = await engine.completions.create({ prompt: 'a', max_tokens: 1 });
+      await engine.dispose();
+      return usage.completion_tokens;
+    }, MODEL));
+    assert.equal(tokens, 1);
+  });
+
+  test('ends a call that waits for bytes, computes its prompt, decodes or queues', async () => {
+    const result = await inPage(async () => {
+      const long = { prompt: Array(3000).fill(270), max_tokens: 1000, ignore_eos: true };
+      const cancelled = async (body, when) => {
+        const abort = new AbortController();
+        const call = engine.completions.create(body, { signal: abort.signal }).then(() => 'finished', (error) => error.code);
+        setTimeout(() => abort.abort(), when);
+        const started = performance.now();
+        return [await call, performance.now() - started];
+      };
+      const outcomes = [];
+      for (const when of [0, 20, 100]) outcomes.push(await cancelled(long, when));
+      for (const when of [0, 100, 300]) outcomes.push(await cancelled({ prompt: 'a', max_tokens: 4000, ignore_eos: true }, when));
+      const running = engine.completions.create({ prompt: 'hello', max_tokens: 50, temperature: 0, ignore_eos: true });
+      outcomes.push(await cancelled({ prompt: 'a' }, 0));
+      const first = await running;
+      const next = await engine.completions.create({ prompt: 'hello', max_tokens: 50, temperature: 0, ignore_eos: true });
+      return { outcomes, same: first.choices[0].text === next.choices[0].text };
+    });
+    for (const [code, ms] of result.outcomes) {
+      assert.equal(code, 'Aborted');
+      assert.ok(ms < 2000, `it took ${ms} ms`);
+    }
+    assert.ok(result.same, 'cancelled calls leave no trace in the cache');
+  });
+});
+
+describe('streams', () => {
+  test('that are left stop computing', async () => {
+    const result = await inPage(async () => {
+      let seen = 0;
+      for await (const chunk of await engine.completions.create({ prompt: 'a', max_tokens: 4000, ignore_eos: true, stream: true })) {
+        seen += chunk.choices.length;
+        if (seen >= 3) break;
+      }
+      const started = performance.now();
+      const { usage } = await engine.completions.create({ prompt: 'a', max_tokens: 2, ignore_eos: true });
+      return [seen, usage.completion_tokens, performance.now() - started];
+    });
+    assert.deepEqual(result.slice(0, 2), [3, 2]);
+    assert.ok(result[2] < 2000);
+  });
+
+  test('that nobody reads do not hold up other calls for long', async () => {
+    const result = await inPage(async () => {
+      const abandoned = await engine.completions.create({ prompt: 'a', max_tokens: 4000, ignore_eos: true, stream: true });
+      const iterator = abandoned[Symbol.asyncIterator]();
+      await iterator.next();
+      const started = performance.now();
+      await engine.completions.create({ prompt: 'a', max_tokens: 2 });
+      const waited = performance.now() - started;
+      const late = await (async () => { for (;;) if ((await iterator.next()).done) return 'ended'; })().catch((error) => error.code);
+      return [waited, late];
+    });
+    assert.ok(result[0] < 10_000, `waited ${result[0]} ms`);
+    assert.equal(result[1], 'Aborted');
+  });
+
+  test('pause when they are read slowly, and lose nothing', async () => {
+    const [slow, whole] = await inPage(async () => {
+      const body = { prompt: 'a', max_tokens: 300, temperature: 0, ignore_eos: true };
+      let text = '';
+      let count = 0;
+      for await (const chunk of await engine.completions.create({ ...body, stream: true })) {
+        text += chunk.choices[0].text;
+        count += 1;
+        if (count % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 300));
+      }
+      return [text, (await engine.completions.create(body)).choices[0].text];
+    });
+    assert.equal(slow, whole);
+  });
+});
+
+describe('concurrent calls', () => {
+  test('queue in order and give what they give alone', async () => {
+    const { together, alone, order } = await inPage(async () => {
+      const body = (index) => ({ prompt: 'hello '.repeat(index + 1), max_tokens: 10 + index, temperature: 0, ignore_eos: true });
+      const finished = [];
+      const calls = Array.from({ length: 8 }, (_, index) => engine.completions.create(body(index)).then((completion) => {
+        finished.push(index);
+        return completion.choices[0].text;
+      }));
+      const statistics = await engine.stats();
+      const texts = await Promise.all(calls);
+      const single = [];
+      for (let index = 0; index < 8; index += 1) single.push((await engine.completions.create(body(index))).choices[0].text);
+      return { together: texts, alone: single, order: finished, answered: statistics.device };
+    });
+    assert.deepEqual(together, alone);
+    assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+});
+
+describe('dispose', () => {
+  test('settles everything that is pending, and may be repeated', async () => {
+    const codes = await withChord(stage, async (page) => {
+      server.fault(LARGE, { stallAfter: 300_000 });
+      const outcome = await page.evaluate(async (model) => {
+        const engine = await chord.open({ model, network: { idleMs: 60_000 } });
+        const calls = [
+          engine.loaded, engine.completions.create({ prompt: 'a' }), engine.completions.create({ prompt: 'b' }), engine.stats(), engine.tokenize('x'),
+          engine.embeddings.create({ input: 'a' }),
+          (async () => { for await (const chunk of await engine.completions.create({ prompt: 'a', stream: true })) void chunk; })(),
+        ].map((promise) => promise.then(() => 'went on', (error) => error.code));
+        await Promise.all([engine.dispose(), engine.dispose()]);
+        await engine.dispose();
+        const late = [engine.tokenize('x'), engine.completions.create({ prompt: 'a' }), engine.stats(), engine.countTokens('x')].map((promise) => promise.catch((error) => error.code));
+        return [await Promise.all(calls), await Promise.all(late), engine.model.name];
+      }, LARGE);
+      await eventually(() => openRequests(LARGE) === 0, 'connections are still open');
+      return outcome;
+    });
+    server.fault(LARGE, undefined);
+    assert.deepEqual(codes, [Array(7).fill('Disposed'), Array(4).fill('Disposed'), 'tiny random']);
+  });
+
+  test('is what `await using` calls', async () => {
+    const hasSymbol = await inPage(async () => typeof Symbol.asyncDispose !== 'symbol' || typeof engine[Symbol.asyncDispose] === 'function');
+    assert.ok(hasSymbol);
+  });
+
+  test('gives the memory back: many engines one after the other', async () => {
+    const tokens = await withChord(stage, (page) => page.evaluate(async (model) => {
+      let total = 0;
+      for (let round = 0; round < 20; round += 1) {
+        const engine = await chord.createEngine({ model });
+        total += (await engine.completions.create({ prompt: 'a', max_tokens: 1 })).usage.completion_tokens;
+        await engine.dispose();
+      }
+      return total;
+    }, MODEL));
+    assert.equal(tokens, 20);
+  });
+});
+
+describe('workers and builds', () => {
+  /** The package with some files replaced, below another address. */
+  async function packageWith(address, replaced) {
+    for (const name of ['index.js', 'engine-worker.js', 'io-worker.js', 'wasm/chord-relaxed.js', 'wasm/chord-simd.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-simd.wasm']) {
+      const body = name in replaced ? replaced[name] : await readFile(join(root, 'pkg', name));
+      if (body === undefined) server.files.delete(address + name);
+      else server.files.set(address + name, Buffer.from(body));
+    }
+    return `${address}index.js`;
+  }
+
+  const outcome = (address, options = {}) => withChord(stage, (page) => page.evaluate(async (model) => {
+    const started = performance.now();
+    const result = await chord.outcome({ model });
+    return { ...result, ms: performance.now() - started };
+  }, MODEL), { address, ...options });
+
+  for (const name of ['engine-worker.js', 'io-worker.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-relaxed.js']) {
+    test(`a missing ${name} is WorkerFailed`, async () => {
+      const result = await outcome(await packageWith(`/missing-${name}/`, { [name]: undefined }));
+      assert.equal(result.code, 'WorkerFailed', result.message);
+      assert.ok(result.ms < 10_000);
+    });
+  }
+
+  test('a worker script that never comes is WorkerFailed', async () => {
+    const address = await packageWith('/silent/', {});
+    server.fault('/silent/engine-worker.js', { delayMs: 30_000 });
+    const result = await outcome(address);
+    assert.equal(result.code, 'WorkerFailed');
+    assert.ok(result.ms < 10_000);
+  });
+
+  test('workers blocked by a policy are WorkerFailed', async () => {
+    const result = await outcome('/pkg/index.js', { csp: "script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'", allow: [/Content Security Policy/] });
+    assert.equal(result.code, 'WorkerFailed');
+  });
+
+  test('a wasm file of the wrong type still works', async () => {
+    const address = await packageWith('/typeless/', {});
+    server.fault('/typeless/wasm/chord-relaxed.wasm', { headers: { 'content-type': 'text/plain' } });
+    assert.equal((await outcome(address)).ids.length, 6);
+  });
+
+  test('damaged wasm is WorkerFailed', async () => {
+    assert.equal((await outcome(await packageWith('/damaged/', { 'wasm/chord-relaxed.wasm': 'no wasm' }))).code, 'WorkerFailed');
+  });
+
+  /** The core, with one method replaced by something that throws. */
+  const sabotage = (code) => `import start, * as core from '/pkg/wasm/chord-relaxed.js';
+    const { Session, HeaderReader } = core;
+    ${code}
+    export * from '/pkg/wasm/chord-relaxed.js';
+    export default () => start({ module_or_path: '/pkg/wasm/chord-relaxed.wasm' });`;
+
+  test('a trap ends the engine, every call and no other engine', async () => {
+    const address = await packageWith('/trapped/', {
+      'wasm/chord-relaxed.js': sabotage("Session.prototype.step = () => { throw new WebAssembly.RuntimeError('unreachable'); };"),
+    });
+    const result = await withChord(stage, (page) => page.evaluate(async (model) => {
+      const engine = await chord.open({ model });
+      const calls = [engine.completions.create({ prompt: 'a' }), engine.completions.create({ prompt: 'b' })].map((promise) => promise.catch(chord.failure));
+      const codes = (await Promise.all(calls)).map(({ code, retryable }) => [code, retryable]);
+      const late = await engine.tokenize('x').catch((error) => error.code);
+      await engine.dispose();
+      const sound = await import('/pkg/index.js');
+      const other = await sound.createEngine({ model });
+      const { usage } = await other.completions.create({ prompt: 'a', max_tokens: 1 });
+      await other.dispose();
+      return { codes, late, tokens: usage.completion_tokens };
+    }, MODEL), { address });
+    assert.deepEqual(result, { codes: [['EnginePanicked', true], ['EnginePanicked', true]], late: 'EnginePanicked', tokens: 1 });
+  });
+
+  for (const method of ['HeaderReader.prototype.open', 'Session.prototype.want', 'Session.prototype.begin', 'Session.prototype.step']) {
+    test(`memory that cannot be had in ${method.split('.').at(-1)} is OutOfMemory`, async () => {
+      const address = await packageWith(`/full-${method}/`, {
+        'wasm/chord-relaxed.js': sabotage(`${method} = () => { throw { code: 'OutOfMemory', message: 'no memory', retryable: true, details: { bytes: 9 } }; };`),
+      });
+      const result = await outcome(address);
+      assert.equal(result.code, 'OutOfMemory');
+      assert.equal(result.details.bytes, 9);
+    });
+  }
+});
+
+describe('server-side rendering', () => {
+  test('importing the package in Node touches nothing', async () => {
+    const chord = await import(join(root, 'pkg/index.js'));
+    assert.deepEqual(Object.keys(chord).sort(), ['ChordError', 'createEngine', 'modelStore', 'plan']);
+    await assert.rejects(chord.createEngine({ model: 'https://example.com/model.gguf' }), { code: 'UnsupportedBrowser' });
+    assert.deepEqual(await chord.modelStore.list(), []);
+  });
+});

@@ -1,0 +1,420 @@
+// Where models come from and how servers misbehave: each case gives the same tokens as a sound server,
+// or the right error.
+
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { tinyModel } from '../support/tiny-gguf.mjs';
+import { withChord } from './engine-page.mjs';
+import { openStage } from './support.mjs';
+
+const MODEL = '/model.gguf';
+const model = tinyModel({ layers: 3, feedForward: 4096 });
+const parts = tinyModel({ layers: 3, feedForward: 4096, parts: 3 });
+const partPath = (number) => `/split-0000${number}-of-00003.gguf`;
+
+/** Network settings that make tests quick. */
+const network = { idleMs: 700, backoffMs: 20 };
+
+const stage = await openStage({
+  files: { [MODEL]: model, ...Object.fromEntries(parts.map((part, index) => [partPath(index + 1), part])) },
+});
+const { server } = stage;
+let expected;
+
+const run = (options) => withChord(stage, (page) => page.evaluate((given) => window.chord.outcome(given), { network, ...options }));
+
+/** The outcome of opening the model while its server misbehaves, with the requests that were made. */
+async function faulty(fault, options = {}) {
+  server.fault(MODEL, fault);
+  const from = server.log.length;
+  try {
+    const result = await run({ model: MODEL, ...options });
+    return { ...result, requests: server.log.slice(from).filter(({ path, method }) => path === MODEL && method === 'GET') };
+  } finally {
+    server.fault(MODEL, undefined);
+  }
+}
+
+function assertSame(result) {
+  assert.equal(result.code, undefined, result.message);
+  assert.deepEqual([result.ids, result.logprobs], [expected.ids, expected.logprobs]);
+}
+
+/** A fault for every request but the first `count`. */
+const afterwards = (count, fault) => {
+  let seen = 0;
+  return () => {
+    seen += 1;
+    return seen > count ? fault : undefined;
+  };
+};
+
+before(async () => {
+  expected = await run({ model: MODEL });
+  assert.equal(expected.ids?.length, 6, expected.message);
+});
+
+describe('a sound server', () => {
+  test('is asked for single ranges that cover the file about once', async () => {
+    const result = await faulty(undefined);
+    assertSame(result);
+    for (const { range } of result.requests) assert.match(range, /^bytes=\d+-\d+$/);
+    assert.equal(result.source.requests, result.requests.length);
+    assert.equal(result.source.retries, 0);
+    assert.ok(result.source.fetchedBytes <= model.length + 256 * 1024, 'only the header may be read twice');
+  });
+
+  test('never has more than four requests at a time', async () => {
+    let most = 0;
+    await faulty(() => {
+      most = Math.max(most, server.requests(MODEL).filter((entry) => !entry.done).length);
+      return { delayMs: 30 };
+    });
+    assert.ok(most > 1 && most <= 4, `${most} at a time`);
+  });
+});
+
+describe('servers that ignore ranges', () => {
+  test('are read in order with one request', async () => {
+    for (const noLength of [false, true]) {
+      const result = await faulty({ ignoreRange: true, noLength });
+      assertSame(result);
+      assert.equal(result.requests.length, 1);
+    }
+  });
+
+  test('are read again up to where the connection broke', async () => {
+    const broken = { ignoreRange: true, disconnectAfter: model.length / 2 };
+    assertSame(await faulty([broken, broken, { ignoreRange: true }]));
+  });
+
+  test('cannot be paged from', async () => {
+    const { budgetBytes, weightBytes } = await withChord(stage, (page) => page.evaluate((path) => window.chord.plan(path), MODEL));
+    const result = await faulty({ ignoreRange: true }, { maxResidentBytes: Math.floor(budgetBytes - weightBytes / 8) });
+    assert.equal(result.code, 'InvalidSource', result.message);
+  });
+});
+
+describe('broken answers', () => {
+  test('a wrong Content-Range is refused', async () => {
+    for (const fault of [{ shiftRange: 100 }, { contentRange: 'bytes 7-8/9' }, { contentRange: 'nonsense' }, { headers: { 'content-range': null } }]) {
+      const result = await faulty(fault);
+      assert.equal(result.code, 'Http', JSON.stringify(fault));
+      assert.equal(result.details.status, 206);
+    }
+  });
+
+  test('a body that is longer than its range is refused', async () => {
+    assert.equal((await faulty({ bodyDelta: 10 })).code, 'Http');
+    assert.equal((await faulty({ bodyDelta: 10, noLength: true })).code, 'Http');
+  });
+
+  test('a body that is shorter than its range is completed', async () => {
+    assertSame(await faulty({ bodyDelta: -10, noLength: true, times: 3 }));
+    assertSame(await faulty({ bodyDelta: -10, times: 2 }));
+  });
+
+  test('connections that break again and again are resumed', async () => {
+    const result = await faulty({ disconnectAfter: 200_000 });
+    assertSame(result);
+    assert.ok(result.source.retries > 10);
+    assert.ok(result.source.fetchedBytes <= model.length + 4 * 1024 * 1024, 'bytes that came are not asked for again');
+  });
+
+  test('a stalled connection is given up and asked again', async () => {
+    const result = await faulty([undefined, { stallAfter: 1000 }]);
+    assertSame(result);
+    assert.equal(result.source.retries, 1);
+  });
+
+  test('a server that never answers is a Timeout', async () => {
+    const started = Date.now();
+    const result = await faulty({ delayMs: 60_000 });
+    assert.equal(result.code, 'Timeout');
+    assert.equal(result.retryable, true);
+    assert.ok(Date.now() - started < 10_000);
+  });
+
+  test('a server that is not there is a Network error', async () => {
+    const result = await run({ model: 'http://127.0.0.1:9/model.gguf' });
+    assert.equal(result.code, 'Network');
+    assert.equal(result.retryable, true);
+  });
+
+  test('a compressed range is refused', async () => {
+    const { code } = await faulty({ gzip: true });
+    // Chromium itself refuses an encoding that the request did not allow.
+    assert.ok(code === 'Http' || code === 'Network', code);
+  });
+
+  test('a web page, an empty file and nothing at all are no models', async () => {
+    const page = await faulty({ html: true });
+    assert.equal(page.code, 'InvalidGguf');
+    assert.match(page.message, /web page/);
+    server.files.set('/empty.gguf', Buffer.alloc(0));
+    assert.equal((await run({ model: '/empty.gguf' })).code, 'InvalidGguf');
+    assert.equal((await run({ model: '/nothing.gguf' })).code, 'NotFound');
+  });
+
+  test('a file that ends early is no model', async () => {
+    for (const length of [5_000, model.length - 100_000]) {
+      server.files.set('/short.gguf', model.subarray(0, length));
+      assert.equal((await run({ model: '/short.gguf' })).code, 'InvalidGguf');
+      server.fault('/short.gguf', { ignoreRange: true, noLength: true });
+      assert.equal((await run({ model: '/short.gguf' })).code, 'InvalidGguf');
+      server.fault('/short.gguf', undefined);
+    }
+  });
+});
+
+describe('files that change', () => {
+  test('are noticed by their ETag', async () => {
+    const result = await faulty(afterwards(2, { etag: '"another"' }));
+    assert.equal(result.code, 'SourceChanged');
+    assert.equal(result.details.now.etag, '"another"');
+  });
+
+  test('are noticed by their size', async () => {
+    const shorter = { contentRange: `bytes 0-0/${model.length - 1}` };
+    const result = await faulty(afterwards(2, shorter));
+    assert.ok(['SourceChanged', 'Http'].includes(result.code), result.code);
+  });
+
+  test('are noticed by HTTP 412 and 416', async () => {
+    for (const status of [412, 416]) assert.equal((await faulty(afterwards(2, { status }))).code, 'SourceChanged');
+  });
+
+  test('a weak ETag or none will do', async () => {
+    assertSame(await faulty({ etag: 'W/"weak"' }));
+    assertSame(await faulty({ etag: null }));
+  });
+});
+
+describe('busy servers', () => {
+  test('are given the time they ask for', async () => {
+    for (const status of [429, 503]) {
+      const started = Date.now();
+      assertSame(await faulty([undefined, { status, retryAfter: 1 }]));
+      assert.ok(Date.now() - started >= 1000);
+    }
+  });
+
+  test('that ask for too long fail at once and say how long', async () => {
+    const result = await faulty({ status: 503, retryAfter: 3600 });
+    assert.equal(result.code, 'Http');
+    assert.equal(result.retryable, true);
+    assert.equal(result.details.retryAfterMs, 3_600_000);
+    assert.equal(result.requests.length, 1);
+  });
+
+  test('are asked again after their own errors, not after refusals', async () => {
+    let count = 0;
+    assertSame(await faulty(() => {
+      count += 1;
+      return count % 3 === 0 ? { status: 500 } : undefined;
+    }));
+    const refused = await faulty({ status: 403 });
+    assert.equal(refused.code, 'Http');
+    assert.equal(refused.retryable, false);
+    assert.equal(refused.requests.length, 1);
+  });
+
+  test('an engine whose download failed goes on with the next call', async () => {
+    server.fault(MODEL, afterwards(2, { disconnectAfter: 0 }));
+    const ids = await withChord(stage, async (page) => {
+      const failed = await page.evaluate(async (options) => {
+        window.engine = await window.chord.open(options);
+        const call = await window.engine.completions.create({ prompt: 'hello' }).catch(window.chord.failure);
+        const loaded = await window.engine.loaded.catch(window.chord.failure);
+        return [call.code, loaded.code];
+      }, { model: MODEL, network });
+      assert.deepEqual(failed, ['Network', 'Network']);
+      server.fault(MODEL, undefined);
+      return page.evaluate(async () => {
+        const completion = await window.engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2 });
+        await window.engine.loaded;
+        return completion.choices[0].logprobs.token_ids;
+      });
+    });
+    assert.deepEqual(ids, expected.ids);
+  });
+});
+
+describe('other origins', () => {
+  test('are read when they expose their headers', async () => {
+    assertSame(await run({ model: server.otherUrl(MODEL) }));
+  });
+
+  test('that hide headers are named, with the headers', async () => {
+    const result = await faulty({ hideHeaders: true }, { model: server.otherUrl(MODEL) });
+    assert.equal(result.code, 'CorsHeaders');
+    assert.deepEqual(result.details.headers, ['Content-Range', 'ETag']);
+    assert.match(result.message, /Content-Range.*ETag/);
+  });
+
+  test('that do not allow the page are a Network error', async () => {
+    assert.equal((await faulty({ noCors: true }, { model: server.otherUrl(MODEL) })).code, 'Network');
+  });
+
+  test('a redirect is followed once, and a signed address that expires is asked for again', async () => {
+    const once = await faulty({ signed: { other: true } });
+    assertSame(once);
+    assert.equal(once.requests.filter(({ status }) => status === 302).length, 1);
+    const again = await faulty({ signed: { other: true, uses: 2 } });
+    assertSame(again);
+    assert.ok(again.requests.filter(({ status }) => status === 302).length > 1);
+  });
+});
+
+describe('access tokens', () => {
+  const headers = { Authorization: 'Bearer secret' };
+  const isFirst = (entry) => `http://localhost:${entry.port}` === server.origin;
+  const guarded = (name, behind) => (entry) => {
+    if (!isFirst(entry)) return undefined;
+    return entry.headers[name] === undefined ? { status: 401 } : behind;
+  };
+  const sentToOther = (requests) => requests.filter((entry) => !isFirst(entry));
+
+  test('go to the original address', async () => {
+    assertSame(await faulty(guarded('authorization'), { headers }));
+    assert.equal((await faulty(guarded('authorization'))).code, 'Http');
+  });
+
+  test('are never forwarded to another origin', async () => {
+    const result = await faulty(guarded('authorization', { redirect: 'other' }), { headers });
+    assertSame(result);
+    assert.ok(sentToOther(result.requests).length > 1);
+    for (const entry of sentToOther(result.requests)) assert.equal(entry.headers.authorization, undefined);
+  });
+
+  test('in headers that browsers would forward do not follow a redirect', async () => {
+    const result = await faulty((entry) => {
+      if (!isFirst(entry)) return undefined;
+      return entry.headers['x-key'] ? { redirect: 'other' } : { redirect: '/refused' };
+    }, { headers: { 'X-Key': 'secret' } });
+    assert.equal(result.code, 'InvalidSource');
+    assert.equal(sentToOther(result.requests).length, 0);
+  });
+
+  test('are not sent to the origins of other parts', async () => {
+    const from = server.log.length;
+    assertSame(await run({ model: [partPath(1), server.otherUrl(partPath(2)), partPath(3)], headers }));
+    const others = sentToOther(server.log.slice(from)).filter(({ method }) => method === 'GET');
+    assert.ok(others.length > 0);
+    for (const entry of others) assert.equal(entry.headers.authorization, undefined);
+  });
+});
+
+describe('the hub', () => {
+  const LIST = '/api/models/some/repo/tree/main';
+  const sizes = {
+    'README.md': 10, 'mmproj-model-Q4_K_M.gguf': 10, 'model-Q4_K.gguf': 10, 'broken-Q8_0-00001-of-00002.gguf': 10,
+    'Q4_K_M/model-Q4_K_M.gguf': model.length, ...Object.fromEntries(parts.map((part, index) => [`split-Q2_K-0000${index + 1}-of-00003.gguf`, part.length])),
+  };
+  const onHub = (name, options) => run({ model: name, network: { ...network, hub: server.origin }, ...options });
+
+  before(() => {
+    const entries = Object.entries(sizes).map(([path, size]) => ({ type: 'file', path, size, lfs: { oid: 'a'.repeat(64), size } }));
+    server.files.set(LIST, Buffer.from(JSON.stringify(entries.slice(0, 4))));
+    server.files.set('/page-2', Buffer.from(JSON.stringify(entries.slice(4))));
+    server.fault(LIST, () => ({ headers: { link: `<${server.url('/page-2')}>; rel="next"` } }));
+    server.files.set('/some/repo/resolve/main/Q4_K_M/model-Q4_K_M.gguf', model);
+    parts.forEach((part, index) => server.files.set(`/some/repo/resolve/main/split-Q2_K-0000${index + 1}-of-00003.gguf`, part));
+  });
+
+  test('gives a file by name', async () => {
+    assertSame(await onHub('hf:some/repo/Q4_K_M/model-Q4_K_M.gguf'));
+    assertSame(await onHub('hf:some/repo/split-Q2_K-00001-of-00003.gguf'));
+  });
+
+  test('gives a quantisation whatever its case, not a longer name nor a projector', async () => {
+    assertSame(await onHub('hf:some/repo:q4_k_m'));
+    assertSame(await onHub('hf:some/repo:Q2_K'));
+  });
+
+  test('says what there is when it has none, or not all parts', async () => {
+    for (const quant of ['IQ1_S', 'Q8_0']) {
+      const result = await onHub(`hf:some/repo:${quant}`);
+      assert.equal(result.code, 'NotFound');
+      assert.ok(result.details.available.includes('model-Q4_K.gguf'));
+      assert.match(result.message, /model-Q4_K\.gguf/);
+    }
+  });
+
+  test('that knows no such repository is NotFound, that answers nonsense is Http', async () => {
+    assert.equal((await onHub('hf:no/repo:Q4_0')).code, 'NotFound');
+    server.files.set('/api/models/odd/repo/tree/main', Buffer.from('<html>'));
+    assert.equal((await onHub('hf:odd/repo:Q4_0')).code, 'Http');
+  });
+
+  test('gets the access token with its list', async () => {
+    const from = server.log.length;
+    assertSame(await onHub('hf:some/repo:Q4_K_M', { headers: { Authorization: 'Bearer secret' } }));
+    const toHub = server.log.slice(from).filter(({ path }) => path.includes('/repo/') || path === '/page-2');
+    assert.ok(toHub.length > 3);
+    for (const entry of toHub) assert.equal(entry.headers.authorization, 'Bearer secret', entry.path);
+  });
+});
+
+describe('local files and parts', () => {
+  const local = (kind, paths) => withChord(stage, (page) => page.evaluate(async ([wanted, from]) => {
+    const blobs = await Promise.all(from.map(async (path) => (await fetch(path)).blob()));
+    const wrapped = blobs.map((blob) => (wanted === 'file' ? new File([blob], 'model.gguf') : blob));
+    return window.chord.outcome({ model: wrapped.length === 1 ? wrapped[0] : wrapped });
+  }, [kind, paths]));
+
+  test('a File and a Blob are read in place', async () => {
+    for (const kind of ['file', 'blob']) {
+      const result = await local(kind, [MODEL]);
+      assertSame(result);
+      assert.equal(result.source.requests, 0);
+    }
+  });
+
+  test('a list of parts is one model', async () => {
+    const paths = [1, 2, 3].map(partPath);
+    assertSame(await local('file', paths));
+    assertSame(await run({ model: paths }));
+    assertSame(await run({ model: paths.map((path) => server.url(path)) }));
+  });
+
+  test('the URL of any part stands for all', async () => {
+    assertSame(await run({ model: partPath(2) }));
+  });
+
+  test('parts are streamed too where ranges are ignored', async () => {
+    for (const number of [1, 2, 3]) server.fault(partPath(number), { ignoreRange: true });
+    assertSame(await run({ model: partPath(1) }));
+    server.fault(partPath(2), undefined);
+    assertSame(await run({ model: partPath(1) }));
+    for (const number of [1, 3]) server.fault(partPath(number), undefined);
+  });
+
+  test('missing, doubled and disordered parts are refused', async () => {
+    for (const numbers of [[1, 2], [1, 1, 2], [2, 1, 3], [1, 3, 2]]) {
+      const result = await run({ model: numbers.map(partPath) });
+      assert.ok(['InvalidSource', 'InvalidGguf', 'InvalidModel'].includes(result.code), `${numbers}: ${result.code ?? 'accepted'}`);
+    }
+  });
+});
+
+describe('hostile names', () => {
+  const names = [
+    'javascript:alert(1)', 'data:application/octet-stream,GGUF', 'file:///etc/passwd', 'blob:null/1', 'ftp://host/model.gguf', 'http://',
+    'http://user:password@127.0.0.1/model.gguf', 'hf:', 'hf:owner', 'hf:owner/repo', 'hf:../../api/whoami.gguf', 'hf:owner/repo/../../other.gguf',
+    'hf:owner/repo:Q4/..', 'hf:owner/repo/a\\b.gguf', 'hf:owner/repo/a?b.gguf', 'hf:owner/repo//a.gguf',
+    '/model-00000-of-00002.gguf', '/model-00003-of-00002.gguf', '/model-00001-of-99999.gguf',
+  ];
+
+  test('are refused before any request', async () => {
+    await withChord(stage, async (page) => {
+      const from = server.log.length;
+      const code = (name) => page.evaluate((given) => window.chord.outcome({ model: given }).then((result) => result.code), name);
+      for (const name of names) assert.equal(await code(name), 'InvalidSource', name);
+      assert.equal(await code([]), 'InvalidSource');
+      assert.equal(await code(Array.from({ length: 2000 }, () => '/a.gguf')), 'InvalidSource');
+      for (const given of [null, 5, {}, [{}]]) assert.equal(await code(given), 'InvalidParameter');
+      assert.equal(server.log.length, from);
+    });
+  });
+});
