@@ -61,6 +61,8 @@ fn joined(parts: &[Json]) -> std::result::Result<String, &'static str> {
 #[derive(Default)]
 pub(super) struct Survey {
     pub guards: FreeGuards,
+    /// Number of all values.
+    pub values: usize,
     /// Bytes of all strings.
     pub bytes: usize,
     /// True if a control text occurs somewhere.
@@ -81,6 +83,7 @@ impl Survey {
         if depth > DEPTH_MAX {
             return Err(());
         }
+        self.values += 1;
         match value {
             Json::String(text) => self.text(text, controls),
             Json::Array(items) => items.iter().try_for_each(|item| self.walk(item, controls, depth + 1))?,
@@ -90,7 +93,7 @@ impl Survey {
                     self.walk(field, controls, depth + 1)?;
                 }
             }
-            Json::Null | Json::Bool(_) | Json::Number(_) => self.bytes += 8,
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
         Ok(())
     }

@@ -6,6 +6,8 @@
 use minijinja::value::{ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::source::{SOLID_METHOD, solid};
+
 /// Bytes of text that one unit of fuel pays for, as in minijinja itself.
 const BYTES_PER_FUEL: usize = 64;
 /// What one item of a list that a method makes costs, in bytes.
@@ -13,6 +15,9 @@ const ITEM_BYTES: usize = 64;
 
 /// Called by minijinja for methods that it does not know itself.
 pub(super) fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    if method == SOLID_METHOD {
+        return solid(state, value);
+    }
     match value.as_str() {
         Some(text) => {
             pay(state, text.len())?;
@@ -38,8 +43,11 @@ fn string(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Val
     match method {
         "strip" | "lstrip" | "rstrip" => strip(text, method, args),
         "split" | "rsplit" => split(state, text, method == "rsplit", args),
-        "splitlines" => splitlines(state, text, args),
-        "startswith" | "endswith" => affix(text, method == "startswith", args),
+        "splitlines" => {
+            let () = from_args(args)?;
+            splitlines(state, text)
+        }
+        "startswith" | "endswith" => affix(state, text, method == "startswith", args),
         "removeprefix" | "removesuffix" => {
             let (affix,): (&str,) = from_args(args)?;
             let rest = if method == "removeprefix" { text.strip_prefix(affix) } else { text.strip_suffix(affix) };
@@ -47,10 +55,10 @@ fn string(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Val
         }
         "replace" => replace(state, text, args),
         "join" => join(state, text, args),
-        "find" | "rfind" | "index" | "rindex" => find(text, method, args),
+        "find" | "rfind" | "index" | "rindex" => find(state, text, method, args),
         "count" => {
             let (part,): (&str,) = from_args(args)?;
-            let count = if part.is_empty() { text.chars().count() + 1 } else { text.matches(part).count() };
+            let count = places(state, text, part, false, usize::MAX)?.len();
             Ok(Value::from(count))
         }
         _ => {
@@ -110,40 +118,73 @@ fn strip(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     }))
 }
 
-fn split(state: &State, text: &str, from_end: bool, args: &[Value]) -> Result<Value, Error> {
-    let (separator, most): (Option<Value>, Option<i64>) = from_args(args)?;
-    let separator = separator.filter(|separator| !separator.is_none());
-    let pieces = most.and_then(|most| usize::try_from(most).ok()).map_or(usize::MAX, |most| most.saturating_add(1));
-    let Some(separator) = separator else {
-        return split_space(state, text, from_end, pieces);
-    };
-    let separator = separator.as_str().filter(|separator| !separator.is_empty());
-    let separator = separator.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "empty separator"))?;
-    pay(state, text.matches(separator).count().min(pieces) * ITEM_BYTES)?;
-    if from_end {
-        let mut parts: Vec<Value> = text.rsplitn(pieces, separator).map(Value::from).collect();
-        parts.reverse();
-        return Ok(Value::from(parts));
+/// Where a part occurs, without overlaps, ascending; the first so many or, from the end, the last.
+/// An empty part occurs before every character and at the end.
+///
+/// The only search of this file: every use of the standard library's own `split`, `matches` or
+/// `replace` would bring another copy of it into the download.
+fn places(state: &State, text: &str, part: &str, from_end: bool, most: usize) -> Result<Vec<usize>, Error> {
+    let mut found = Vec::new();
+    if part.is_empty() {
+        let all = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+        for at in all.take(most) {
+            pay(state, 0)?;
+            found.push(at);
+        }
+        return Ok(found);
     }
-    Ok(text.splitn(pieces, separator).map(Value::from).collect())
+    let mut rest = 0..text.len();
+    while found.len() < most {
+        let slice = &text[rest.clone()];
+        let Some(at) = (if from_end { slice.rfind(part) } else { slice.find(part) }) else { break };
+        pay(state, 0)?;
+        let at = rest.start + at;
+        rest = if from_end { 0..at } else { at + part.len()..text.len() };
+        found.push(at);
+    }
+    if from_end {
+        found.reverse();
+    }
+    Ok(found)
 }
 
-/// Splits at runs of white space; the last piece keeps the rest of the text.
-fn split_space(state: &State, text: &str, from_end: bool, pieces: usize) -> Result<Value, Error> {
-    pay(state, text.split_whitespace().count().min(pieces) * ITEM_BYTES)?;
-    let mut rest = text.trim();
+fn split(state: &State, text: &str, from_end: bool, args: &[Value]) -> Result<Value, Error> {
+    let (separator, most): (&Value, Option<i64>) = match args {
+        [] => (&Value::UNDEFINED, None),
+        _ => from_args(args)?,
+    };
+    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    if separator.is_none() || separator.is_undefined() {
+        return split_space(state, text, from_end, most);
+    }
+    let separator = separator.as_str().filter(|separator| !separator.is_empty());
+    let separator = separator.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "empty separator"))?;
+    let mut parts: Vec<Value> = Vec::new();
+    let mut start = 0;
+    for at in places(state, text, separator, from_end, most)? {
+        parts.push(Value::from(&text[start..at]));
+        start = at + separator.len();
+    }
+    parts.push(Value::from(&text[start..]));
+    Ok(Value::from(parts))
+}
+
+/// Splits at runs of white space; after so many splits the rest stays whole.
+fn split_space(state: &State, text: &str, from_end: bool, most: usize) -> Result<Value, Error> {
+    let trimmed = |text| if from_end { str::trim_end(text) } else { str::trim_start(text) };
+    let mut rest = trimmed(text);
     let mut parts: Vec<Value> = Vec::new();
     while !rest.is_empty() {
+        pay(state, 0)?;
         let border = if from_end { rest.rfind(char::is_whitespace) } else { rest.find(char::is_whitespace) };
-        let Some(border) = border.filter(|_| parts.len() + 1 < pieces) else {
+        let Some(border) = border.filter(|_| parts.len() < most) else {
             parts.push(Value::from(rest));
             break;
         };
         let (left, right) = rest.split_at(border);
-        let (piece, left_over) =
-            if from_end { (right.trim_start(), left.trim_end()) } else { (left, right.trim_start()) };
+        let (piece, left_over) = if from_end { (right.trim_start(), left) } else { (left, right) };
         parts.push(Value::from(piece));
-        rest = left_over;
+        rest = trimmed(left_over);
     }
     if from_end {
         parts.reverse();
@@ -151,31 +192,48 @@ fn split_space(state: &State, text: &str, from_end: bool, pieces: usize) -> Resu
     Ok(Value::from(parts))
 }
 
-fn splitlines(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
-    let (keep,): (Option<bool>,) = from_args(args)?;
-    pay(state, text.matches('\n').count() * ITEM_BYTES)?;
-    if keep == Some(true) {
-        return Ok(text.split_inclusive('\n').map(Value::from).collect());
+fn splitlines(state: &State, text: &str) -> Result<Value, Error> {
+    let mut parts: Vec<Value> = Vec::new();
+    let mut start = 0;
+    for end in places(state, text, "\n", false, usize::MAX)?.into_iter().chain([text.len()]) {
+        let line = &text[start..end];
+        if end < text.len() || !line.is_empty() {
+            parts.push(Value::from(line.strip_suffix('\r').unwrap_or(line)));
+        }
+        start = end + 1;
     }
-    Ok(text.lines().map(Value::from).collect())
+    Ok(Value::from(parts))
 }
 
-fn affix(text: &str, at_start: bool, args: &[Value]) -> Result<Value, Error> {
+fn affix(state: &State, text: &str, at_start: bool, args: &[Value]) -> Result<Value, Error> {
     let (affix,): (&Value,) = from_args(args)?;
     let test = |affix: &str| if at_start { text.starts_with(affix) } else { text.ends_with(affix) };
     if let Some(affix) = affix.as_str() {
         return Ok(Value::from(test(affix)));
     }
-    let any = affix.try_iter()?.any(|affix| affix.as_str().is_some_and(test));
-    Ok(Value::from(any))
+    for affix in affix.try_iter()? {
+        pay(state, 0)?;
+        if affix.as_str().is_some_and(test) {
+            return Ok(Value::from(true));
+        }
+    }
+    Ok(Value::from(false))
 }
 
 fn replace(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
     let (old, new, most): (&str, &str, Option<i64>) = from_args(args)?;
     let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-    let places = if old.is_empty() { text.chars().count() + 1 } else { text.matches(old).count() };
-    pay(state, places.min(most).saturating_mul(new.len()).saturating_add(text.len()))?;
-    Ok(Value::from(text.replacen(old, new, most)))
+    let places = places(state, text, old, false, most)?;
+    pay(state, places.len().saturating_mul(new.len()))?;
+    let mut out = String::with_capacity(text.len());
+    let mut start = 0;
+    for at in places {
+        out.push_str(&text[start..at]);
+        out.push_str(new);
+        start = at + old.len();
+    }
+    out.push_str(&text[start..]);
+    Ok(Value::from(out))
 }
 
 fn join(state: &State, separator: &str, args: &[Value]) -> Result<Value, Error> {
@@ -194,11 +252,10 @@ fn join(state: &State, separator: &str, args: &[Value]) -> Result<Value, Error> 
 }
 
 /// Positions count characters, as in Python.
-fn find(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+fn find(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let (part,): (&str,) = from_args(args)?;
-    let place = if method.starts_with('r') { text.rfind(part) } else { text.find(part) };
-    match place {
-        Some(place) => Ok(Value::from(text[..place].chars().count())),
+    match places(state, text, part, method.starts_with('r'), 1)?.first() {
+        Some(&place) => Ok(Value::from(text[..place].chars().count())),
         None if method.ends_with("find") => Ok(Value::from(-1)),
         None => Err(Error::new(ErrorKind::InvalidOperation, "substring not found")),
     }

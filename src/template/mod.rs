@@ -4,6 +4,7 @@
 //! and its memory. Messages are texts of strangers too: see [`guard`](self::guard) for how a
 //! control token written in a message stays text.
 
+mod builtins;
 mod guard;
 mod input;
 mod json;
@@ -27,10 +28,13 @@ use crate::error::{ChordError, ErrorCode, Result};
 
 /// Longer templates are refused; the longest in use have about 30 KB.
 const SOURCE_BYTES_MAX: usize = 256 * 1024;
-/// Fuel of every rendering. One unit is an instruction or 64 bytes of text.
-const FUEL: u64 = 500_000;
-/// Fuel added for each message, so that long conversations render.
-const FUEL_PER_MESSAGE: u64 = 1_000;
+/// Fuel of every rendering. One unit is an instruction or 64 bytes of text. Templates in use need a
+/// few hundred for a short conversation; what hostile ones can do with this takes seconds at worst.
+const FUEL: u64 = 50_000;
+/// Fuel added for each value in the messages and tools, so that long conversations render.
+const FUEL_PER_VALUE: u64 = 500;
+/// Fuel added is the bytes of the input divided by this: dozens of passes over every text.
+const BYTES_PER_FUEL: u64 = 2;
 /// Depth of loops and macros in each other; a macro costs five. The stack of a wasm worker is small.
 const RECURSION_MAX: usize = 250;
 /// Name of the only template in an environment; without a suffix nothing is escaped.
@@ -124,9 +128,8 @@ impl ChatTemplate {
         let guard = if survey.controls { Some(survey.guards.pick()?) } else { None };
         let context = context(&messages, input, guard);
 
-        let count = messages.as_array().map_or(0, Vec::len) as u64;
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(FUEL + count * FUEL_PER_MESSAGE + survey.bytes as u64));
+        environment.set_fuel(Some(survey.fuel()));
         let template = environment.get_template(NAME).map_err(|error| failed(&error))?;
         let text = template.render(context).map_err(|error| failed(&error))?;
         Ok(Rendered { text, guard })
@@ -144,6 +147,12 @@ impl ChatTemplate {
             survey.see(name, value, input.controls)?;
         }
         Ok(survey)
+    }
+}
+
+impl Survey {
+    fn fuel(&self) -> u64 {
+        FUEL + self.values as u64 * FUEL_PER_VALUE + self.bytes as u64 / BYTES_PER_FUEL
     }
 }
 
@@ -172,9 +181,10 @@ fn context(messages: &Json, input: &RenderInput, guard: Option<char>) -> Value {
 /// The environment that Hugging Face's renderer gives to chat templates, with the template in it.
 fn compiled(source: &str) -> std::result::Result<Environment<'static>, Error> {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
-    let mut environment = Environment::new();
+    let mut environment = Environment::empty();
     environment.set_syntax(syntax.clone());
     environment.set_recursion_limit(RECURSION_MAX);
+    builtins::add(&mut environment);
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
     environment.add_function("raise_exception", |message: String| -> std::result::Result<Value, Error> {

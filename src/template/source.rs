@@ -6,12 +6,12 @@
 //! minijinja's own lexer, and every assignment passes its value through a filter that bounds the
 //! nesting of values.
 
-use std::fmt::Write;
+use std::ops::Range;
 
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Tuple, ValueKind};
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, ErrorKind, State, Value, filters};
 
 /// Tokens of one tag: chains of operators and filters become nested code.
 const TAG_TOKENS_MAX: usize = 1_000;
@@ -25,16 +25,20 @@ const WITH_TOKENS_MAX: usize = 100;
 /// How deep an assigned value may nest: what messages may have, and some containers around them.
 const VALUE_DEPTH_MAX: usize = 100;
 /// Items whose inspection costs one unit of fuel.
-const ITEMS_PER_FUEL: u32 = 4;
+const ITEMS_PER_FUEL: usize = 8;
 
-/// Names of the filters that assignments pass through.
-const BOUNDED: &str = "__bounded";
-const BOUNDED_FIELD: &str = "__bounded_field";
+/// The ends of assignments, whose values pass through filters, and the method that slices go
+/// through.
+const BOUNDED: &str = ")|__bounded ";
+const BOUNDED_FIELD: &str = ")|__bounded_field ";
+const SOLID: &str = ".__solid()";
+/// Name of the method in [`SOLID`].
+pub(super) const SOLID_METHOD: &str = "__solid";
 
 /// Adds the filters that prepared sources use.
 pub(super) fn add_filters(environment: &mut minijinja::Environment) {
-    environment.add_filter(BOUNDED, |state: &State, value: &Value| bounded(state, value, false));
-    environment.add_filter(BOUNDED_FIELD, |state: &State, value: &Value| bounded(state, value, true));
+    environment.add_filter("__bounded", |state: &State, value: &Value| bounded(state, value, false));
+    environment.add_filter("__bounded_field", |state: &State, value: &Value| bounded(state, value, true));
 }
 
 /// The source with `{% generation %}` blocks, which only mark text for training, turned into plain
@@ -43,21 +47,13 @@ pub(super) fn add_filters(environment: &mut minijinja::Environment) {
 /// # Errors
 /// A syntax error if the source is no Jinja or nests too deeply.
 pub(super) fn prepared(source: &str, syntax: SyntaxConfig) -> Result<String, Error> {
-    let mut rewriter = Rewriter {
-        source,
-        out: String::with_capacity(source.len() * 2),
-        copied: 0,
-        elifs: Vec::new(),
-        enclosures: Vec::new(),
-        withs: 0,
-    };
+    let mut rewriter = Rewriter::default();
     let mut tag = Tag::default();
     for token in tokenize(source, false, syntax) {
         let (token, span) = token?;
         rewriter.token(&mut tag, &token, span)?;
     }
-    rewriter.copy_to(source.len());
-    Ok(rewriter.out)
+    Ok(rewriter.applied(source))
 }
 
 /// What is known about the tag being read.
@@ -65,7 +61,8 @@ pub(super) fn prepared(source: &str, syntax: SyntaxConfig) -> Result<String, Err
 struct Tag {
     kind: Kind,
     tokens: usize,
-    brackets: usize,
+    /// Open brackets: where square ones begin.
+    brackets: Vec<Option<usize>>,
     /// True if a set has assigned already or is a block, so that later `=` are not its own.
     assigned: bool,
     dotted: bool,
@@ -81,10 +78,10 @@ enum Kind {
     With,
 }
 
-struct Rewriter<'a> {
-    source: &'a str,
-    out: String,
-    copied: usize,
+#[derive(Default)]
+struct Rewriter {
+    /// Ranges of the source and what stands there instead.
+    edits: Vec<(Range<usize>, &'static str)>,
     /// The `elif` of every open `if`.
     elifs: Vec<usize>,
     /// For every open loop, the blocks open in it that `break` and `continue` may not leave.
@@ -92,41 +89,50 @@ struct Rewriter<'a> {
     withs: usize,
 }
 
-impl Rewriter<'_> {
+impl Rewriter {
     fn token(&mut self, tag: &mut Tag, token: &Token, span: Span) -> Result<(), Error> {
         tag.tokens += 1;
+        let range = span.start_offset as usize..span.end_offset as usize;
         match token {
             Token::TemplateData(_) | Token::VariableStart => *tag = Tag::default(),
             Token::BlockStart => *tag = Tag { kind: Kind::Unnamed, ..Tag::default() },
-            Token::Ident(name) if tag.kind == Kind::Unnamed => self.name(tag, name, span)?,
-            Token::BracketOpen | Token::ParenOpen | Token::BraceOpen => tag.brackets += 1,
-            Token::BracketClose | Token::ParenClose | Token::BraceClose => {
-                tag.brackets = tag.brackets.saturating_sub(1)
-            }
+            Token::Ident(name) if tag.kind == Kind::Unnamed => self.name(tag, name, range)?,
+            Token::BracketOpen => tag.brackets.push(Some(range.start)),
+            Token::ParenOpen | Token::BraceOpen => tag.brackets.push(None),
+            Token::BracketClose | Token::ParenClose | Token::BraceClose => drop(tag.brackets.pop()),
+            Token::Colon => self.slice(tag),
             Token::Dot => tag.dotted |= tag.kind == Kind::Set && !tag.assigned,
-            Token::Assign if tag.kind == Kind::Set && !tag.assigned && tag.brackets == 0 => {
+            Token::Assign if tag.kind == Kind::Set && !tag.assigned && tag.brackets.is_empty() => {
                 tag.assigned = true;
-                self.insert(span.end_offset as usize, "(");
+                self.insert(range.end, "(");
             }
-            Token::BlockEnd => self.end(tag, span),
+            Token::BlockEnd => {
+                if tag.assigned {
+                    if let Some(open) = self.enclosures.last_mut() {
+                        *open = open.saturating_sub(1);
+                    }
+                    self.insert(range.start, if tag.dotted { BOUNDED_FIELD } else { BOUNDED });
+                }
+                *tag = Tag::default();
+            }
             _ => {}
         }
         let tokens_max = if tag.kind == Kind::With { WITH_TOKENS_MAX } else { TAG_TOKENS_MAX };
-        if tag.tokens > tokens_max || tag.brackets > BRACKETS_MAX {
+        if tag.tokens > tokens_max || tag.brackets.len() > BRACKETS_MAX {
             return Err(complex("an expression is too long or nests too deeply"));
         }
         Ok(())
     }
 
-    fn name(&mut self, tag: &mut Tag, name: &str, span: Span) -> Result<(), Error> {
+    fn name(&mut self, tag: &mut Tag, name: &str, range: Range<usize>) -> Result<(), Error> {
         tag.kind = match name {
             "set" => Kind::Set,
             "with" => Kind::With,
             _ => Kind::Other,
         };
         match name {
-            "generation" => self.replace(span, "if true"),
-            "endgeneration" => self.replace(span, "endif"),
+            "generation" => self.edits.push((range, "if true")),
+            "endgeneration" => self.edits.push((range, "endif")),
             "if" => self.elifs.push(0),
             "elif" => {
                 if let Some(count) = self.elifs.last_mut() {
@@ -165,33 +171,28 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    fn end(&mut self, tag: &mut Tag, span: Span) {
-        if tag.assigned {
-            if let Some(open) = self.enclosures.last_mut() {
-                *open = open.saturating_sub(1);
-            }
-            let filter = if tag.dotted { BOUNDED_FIELD } else { BOUNDED };
-            let at = span.start_offset as usize;
-            self.copy_to(at);
-            // Writing to a string cannot fail.
-            let _ = write!(self.out, ")|{filter} ");
+    /// The colon of a slice: what is sliced becomes solid first. The second colon finds it done.
+    fn slice(&mut self, tag: &mut Tag) {
+        if let Some(bracket) = tag.brackets.last_mut().and_then(Option::take) {
+            self.insert(bracket, SOLID);
         }
-        *tag = Tag::default();
     }
 
-    fn copy_to(&mut self, end: usize) {
-        self.out.push_str(self.source.get(self.copied..end).unwrap_or_default());
-        self.copied = end;
+    fn insert(&mut self, at: usize, text: &'static str) {
+        self.edits.push((at..at, text));
     }
 
-    fn insert(&mut self, at: usize, text: &str) {
-        self.copy_to(at);
-        self.out.push_str(text);
-    }
-
-    fn replace(&mut self, span: Span, text: &str) {
-        self.insert(span.start_offset as usize, text);
-        self.copied = span.end_offset as usize;
+    fn applied(mut self, source: &str) -> String {
+        self.edits.sort_by_key(|(range, _)| range.start);
+        let mut out = String::with_capacity(source.len() * 2);
+        let mut copied = 0;
+        for (range, text) in self.edits {
+            out.push_str(source.get(copied..range.start).unwrap_or_default());
+            out.push_str(text);
+            copied = range.end;
+        }
+        out.push_str(source.get(copied..).unwrap_or_default());
+        out
     }
 }
 
@@ -205,27 +206,28 @@ fn complex(message: &'static str) -> Error {
 /// The field of a namespace may not be a namespace: it could contain itself, and would never be
 /// freed nor printed to an end.
 fn bounded(state: &State, value: &Value, field: bool) -> Result<Value, Error> {
-    let value = match value.kind() {
-        ValueKind::Iterable => Value::from(listed(state, value)?),
-        _ => value.clone(),
-    };
+    let value = solid(state, value)?;
     Inspection { state, field, items: 0 }.walk(&value, 0)?;
     Ok(value)
 }
 
-fn listed(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
-    let mut items = Vec::new();
-    for item in value.try_iter()? {
-        state.consume_fuel(1)?;
-        items.push(item);
+/// Pays for a walk through a value, and makes lazy iterables lists.
+///
+/// minijinja's lazy iterables are walked without paying when they are sliced: `([1] * 10 ** 15)[10
+/// ** 14:]` is made at once, and its first item takes days.
+pub(super) fn solid(state: &State, value: &Value) -> Result<Value, Error> {
+    if value.kind() == ValueKind::Iterable {
+        return filters::list(state, value.clone());
     }
-    Ok(items)
+    let items = value.as_str().map_or_else(|| value.len().unwrap_or(0), |text| text.len() / ITEMS_PER_FUEL);
+    state.consume_fuel((items / ITEMS_PER_FUEL) as u64)?;
+    Ok(value.clone())
 }
 
 struct Inspection<'a, 't, 'e> {
     state: &'a State<'t, 'e>,
     field: bool,
-    items: u32,
+    items: usize,
 }
 
 impl Inspection<'_, '_, '_> {
