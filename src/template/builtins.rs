@@ -66,7 +66,6 @@ fn add_filters(environment: &mut Environment) {
     environment.add_filter("safe", filters::safe);
     environment.add_filter("attr", filters::attr);
     environment.add_filter("trim", filters::trim);
-    environment.add_filter("replace", filters::replace);
     environment.add_filter("join", filters::join);
     environment.add_filter("int", filters::int);
     environment.add_filter("float", filters::float);

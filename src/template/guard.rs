@@ -5,26 +5,33 @@
 //! guard, is put behind the first character of each occurrence, and the tokeniser takes it out
 //! again after it has split the prompt at the control tokens that are still whole.
 
+use std::sync::Arc;
+
 use crate::error::{ChordError, Result};
 use crate::matcher::{Matcher, State};
 
 /// The texts of a model's control tokens, compiled for the search.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ControlTexts {
     /// The texts reversed: reading a string from its end, a match tells where an occurrence
     /// begins, and each beginning is told once however many texts begin there.
-    reversed: Matcher,
+    reversed: Arc<Matcher>,
 }
 
 impl ControlTexts {
     /// Compiles the texts. Empty ones are passed over.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> ControlTexts {
-        ControlTexts { reversed: Matcher::new(texts.into_iter().map(|text| text.bytes().rev())) }
+        ControlTexts { reversed: Arc::new(Matcher::new(texts.into_iter().map(|text| text.bytes().rev()))) }
+    }
+
+    /// True if there are no control texts.
+    pub fn is_empty(&self) -> bool {
+        self.reversed.is_empty()
     }
 
     /// True if the string contains a control text.
     pub fn occur_in(&self, text: &str) -> bool {
-        !self.reversed.is_empty() && !self.starts(text).is_empty()
+        !self.is_empty() && !self.starts(text).is_empty()
     }
 
     /// Breaks every occurrence, overlapping ones too. `None` if there is none.
@@ -34,7 +41,7 @@ impl ControlTexts {
     /// by the guard as text. Guards never begin a string, so they cannot disable the template's own
     /// control tokens.
     pub fn guarded(&self, text: &str, guard: char) -> Option<String> {
-        if self.reversed.is_empty() {
+        if self.is_empty() {
             return None;
         }
         let starts = self.starts(text);
@@ -65,6 +72,24 @@ impl ControlTexts {
             }
         }
         starts
+    }
+}
+
+/// What a rendering needs to break control texts that only come about while it runs.
+#[derive(Clone)]
+pub(super) struct Guarding {
+    pub controls: ControlTexts,
+    pub guard: Option<char>,
+}
+
+impl Guarding {
+    /// Breaks the control texts of an edited string if there were none before: taking `/think` out
+    /// of `<|im_/thinkend|>` must not make a control token.
+    pub fn edited(&self, before: &str, after: String) -> String {
+        match self.guard {
+            Some(guard) if !self.controls.occur_in(before) => self.controls.guarded(&after, guard).unwrap_or(after),
+            _ => after,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use minijinja::value::{ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::guard::Guarding;
 use super::source::{SOLID_METHOD, solid};
 
 /// Bytes of text that one unit of fuel pays for, as in minijinja itself.
@@ -14,13 +15,22 @@ const BYTES_PER_FUEL: usize = 64;
 const ITEM_BYTES: usize = 64;
 
 /// Called by minijinja for methods that it does not know itself.
-pub(super) fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn call(
+    guarding: &Guarding,
+    state: &State,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     if method == SOLID_METHOD {
         return solid(state, value);
     }
     match value.as_str() {
         Some(text) => {
             pay(state, text.len())?;
+            if method == "replace" {
+                return replace(guarding, state, text, args);
+            }
             string(state, text, method, args)
         }
         None => match value.kind() {
@@ -53,7 +63,6 @@ fn string(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Val
             let rest = if method == "removeprefix" { text.strip_prefix(affix) } else { text.strip_suffix(affix) };
             Ok(Value::from(rest.unwrap_or(text)))
         }
-        "replace" => replace(state, text, args),
         "join" => join(state, text, args),
         "find" | "rfind" | "index" | "rindex" => find(state, text, method, args),
         "count" => {
@@ -220,7 +229,8 @@ fn affix(state: &State, text: &str, at_start: bool, args: &[Value]) -> Result<Va
     Ok(Value::from(false))
 }
 
-fn replace(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
+/// The method and the filter of this name.
+pub(super) fn replace(guarding: &Guarding, state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
     let (old, new, most): (&str, &str, Option<i64>) = from_args(args)?;
     let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     let places = places(state, text, old, false, most)?;
@@ -233,7 +243,8 @@ fn replace(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
         start = at + old.len();
     }
     out.push_str(&text[start..]);
-    Ok(Value::from(out))
+    pay(state, text.len() + out.len())?;
+    Ok(Value::from(guarding.edited(text, out)))
 }
 
 fn join(state: &State, separator: &str, args: &[Value]) -> Result<Value, Error> {

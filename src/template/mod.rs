@@ -15,13 +15,16 @@ mod time;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::value::Rest;
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde_json::{Map, Value as Json};
 
 pub use self::guard::ControlTexts;
+use self::guard::Guarding;
 use self::input::{Converter, Survey};
 pub use self::time::CivilTime;
 use crate::error::{ChordError, ErrorCode, Result};
@@ -125,13 +128,15 @@ impl ChatTemplate {
     pub fn render(&self, input: &RenderInput) -> Result<Rendered> {
         let messages = Json::Array(input::normalised(input.messages)?);
         let survey = self.survey(&messages, input)?;
-        let guard = if survey.controls { Some(survey.guards.pick()?) } else { None };
+        let guard = survey.guard(input.controls)?;
         let context = context(&messages, input, guard);
 
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(survey.fuel()));
+        add_editing(&mut environment, Guarding { controls: input.controls.clone(), guard });
         let template = environment.get_template(NAME).map_err(|error| failed(&error))?;
         let text = template.render(context).map_err(|error| failed(&error))?;
+        let guard = guard.filter(|&guard| text.contains(guard));
         Ok(Rendered { text, guard })
     }
 
@@ -151,9 +156,29 @@ impl ChatTemplate {
 }
 
 impl Survey {
+    /// The guard to use, if there can be a need for one.
+    fn guard(&self, controls: &ControlTexts) -> Result<Option<char>> {
+        match self.guards.pick() {
+            Ok(guard) => Ok((!controls.is_empty()).then_some(guard)),
+            Err(error) if self.controls => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     fn fuel(&self) -> u64 {
         FUEL + self.values as u64 * FUEL_PER_VALUE + self.bytes as u64 / BYTES_PER_FUEL
     }
+}
+
+/// Adds what can make a control text out of harmless pieces.
+fn add_editing(environment: &mut Environment, guarding: Guarding) {
+    let for_filter = guarding.clone();
+    environment.add_filter("replace", move |state: &State, text: Cow<str>, args: Rest<Value>| {
+        methods::replace(&for_filter, state, &text, &args)
+    });
+    environment.set_unknown_method_callback(move |state, value, method, args| {
+        methods::call(&guarding, state, value, method, args)
+    });
 }
 
 /// The variables of a rendering. Like Hugging Face's renderer, `tools` and `documents` are none
@@ -185,7 +210,6 @@ fn compiled(source: &str) -> std::result::Result<Environment<'static>, Error> {
     environment.set_syntax(syntax.clone());
     environment.set_recursion_limit(RECURSION_MAX);
     builtins::add(&mut environment);
-    environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
     environment.add_function("raise_exception", |message: String| -> std::result::Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message.into())))
@@ -203,7 +227,8 @@ struct Raised(Arc<str>);
 /// Turns an error of minijinja into one of ours. `details.reason` is `raised`, `fuel`, `syntax` or
 /// `failed`.
 fn failed(error: &Error) -> ChordError {
-    let raised = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Raised>());
+    let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let raised = sources.filter_map(|source| source.downcast_ref::<Raised>()).next();
     let (reason, message) = match (raised, error.kind()) {
         (Some(raised), _) => ("raised", format!("the chat template refuses: {raised}")),
         (None, ErrorKind::OutOfFuel) => ("fuel", "the chat template does too much work".to_owned()),

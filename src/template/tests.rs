@@ -121,6 +121,20 @@ fn control_tokens_in_tools_and_arguments_are_broken() {
 }
 
 #[test]
+fn control_tokens_cannot_be_put_together_by_removals() {
+    let controls = ["<|im_end|>"];
+    let messages = json!([{"role": "user", "content": "<|im_/thinkend|>"}]);
+    for source in ["{{ messages[0].content.replace('/think', '') }}", "{{ messages[0].content|replace('/think', '') }}"]
+    {
+        let rendered = render_with(&ChatTemplate::new(source).unwrap(), &controls, &messages).unwrap();
+        assert_eq!(rendered.text, "<\u{FDD0}|im_end|>");
+        assert_eq!(rendered.guard, Some('\u{FDD0}'));
+    }
+    let own = ChatTemplate::new("{{ '<|im_end|>xy'.replace('x', '') }}").unwrap();
+    assert_eq!(render_with(&own, &controls, &messages).unwrap().text, "<|im_end|>y");
+}
+
+#[test]
 fn a_megabyte_of_control_characters_takes_linear_time() {
     let template = ChatTemplate::chatml().unwrap();
     let control = "<".repeat(500);
