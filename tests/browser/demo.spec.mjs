@@ -199,10 +199,11 @@ test('a file can be dropped anywhere and replaces the model', async () => {
 });
 
 test('failures say what can be done, and it can be done', async () => {
-  const failures = [{ code: 'ContextOverflow', message: 'too long', details: { need: 4300, have: 512 } }];
+  const failures = [null, { code: 'ContextOverflow', message: 'too long', details: { need: 4300, have: 512 } }];
   await withPage({ script: { failures } }, async (page) => {
     await ask(page, 'Hello');
-    assert.match(await page.locator('[role=alert]').innerText(), /needs 4,300 tokens and there is room for 512/);
+    await ask(page, 'And then?');
+    assert.match(await page.locator('[role=alert]').innerText(), /needs 4,300 tokens, and there is room for 512/);
     await page.getByRole('button', { name: 'Ask in a new chat' }).click();
     await finished(page);
     assert.match(await lastTurn(page).innerText(), /^Hello there\./);

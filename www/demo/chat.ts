@@ -194,7 +194,7 @@ export class Chat {
   }
 
   #foot({ reason, timings }: Ending): HTMLElement {
-    const facts = [reason === 'cancelled' ? 'Stopped' : reason === 'length' ? 'Cut off at the token limit' : ''];
+    const facts = [reason === 'cancelled' ? 'Stopped' : reason === 'length' ? 'Cut off at the length limit' : ''];
     if (timings) {
       facts.push(`${decimal(timings.predicted_per_second)} tokens/s`, `first after ${latency(timings.prompt_ms)}`);
     }
@@ -203,11 +203,12 @@ export class Chat {
   }
 
   #remedies(): Remedies {
-    return {
+    const remedies: Remedies = {
       ...this.#host.remedies(),
       retry: { label: 'Try again', run: () => this.#regenerate() },
-      newChat: { label: 'Ask in a new chat', run: () => this.#askAfresh() },
     };
+    if (this.#messages.length > 1) remedies.newChat = { label: 'Ask in a new chat', run: () => this.#askAfresh() };
+    return remedies;
   }
 
   #askAfresh(): void {

@@ -39,7 +39,7 @@ const TABLE: Record<Exclude<ChordErrorCode, 'Aborted'>, Entry> = {
   // This device.
   OutOfMemory: [outOfMemory, 'context', 'choose'],
   BudgetTooSmall: [({ need }) => `The memory ceiling is too low${typeof need === 'number' ? `: this takes at least ${bytes(need)}` : ''}.`, 'ceiling'],
-  DeviceUnavailable: ['This browser does not offer the device that was asked for.', 'cpu'],
+  DeviceUnavailable: ['The device that was asked for is not available here. The CPU always is.', 'cpu'],
   DeviceLost: ['The graphics device went away. Trying again usually helps; the CPU always works.', 'retry', 'cpu'],
   UnsupportedBrowser: [({ feature }) => `This browser lacks something that is needed${named(feature)}. A current Chrome, Edge, Firefox or Safari has it.`],
   // The conversation.
@@ -98,9 +98,9 @@ function named(name: unknown): string {
 }
 
 function contextOverflow({ need, have }: Details): string {
-  const sentence = 'The conversation has grown too long for the model';
+  const sentence = 'This is more text than the model’s context holds';
   if (typeof need !== 'number' || typeof have !== 'number') return `${sentence}.`;
-  return `${sentence}: it needs ${plural(need, 'token')} and there is room for ${have.toLocaleString('en')}.`;
+  return `${sentence}: it needs ${plural(need, 'token')}, and there is room for ${have.toLocaleString('en')}.`;
 }
 
 function outOfMemory({ bytes: count }: Details): string {
