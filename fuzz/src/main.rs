@@ -6,6 +6,7 @@
 
 mod allocation;
 mod gguf;
+mod model;
 mod mutate;
 mod runner;
 mod template;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 fn target(name: &str) -> Option<Box<dyn Target>> {
     Some(match name {
         "gguf" => Box::new(gguf::Gguf::new()),
+        "model" => Box::new(model::Model),
         "template" => Box::new(template::Template::new()),
         "tokenizer" => Box::new(tokenizer::Tokenizers::new()),
         _ => return None,
@@ -55,6 +57,6 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
 /// Says how to call the program.
 fn usage(message: &str) -> ExitCode {
     eprintln!("{message}");
-    eprintln!("usage: fuzz gguf|template|tokenizer [--inputs N] [--seed N] [--threads N] [--first N] [--only N]");
+    eprintln!("usage: fuzz gguf|model|template|tokenizer [--inputs N] [--seed N] [--threads N] [--first N] [--only N]");
     ExitCode::from(2)
 }

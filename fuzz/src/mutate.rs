@@ -58,15 +58,19 @@ fn change_field(random: &mut Rng, bytes: &mut [u8], field: Field) {
     let Some(place) = bytes.get_mut(field.at..field.at + field.width) else { return };
     let mut number = [0; 8];
     number[..field.width].copy_from_slice(place);
-    let old = u64::from_le_bytes(number);
-    let new = match random.u8(..8) {
+    let new = changed_number(random, u64::from_le_bytes(number), 8 * field.width);
+    place.copy_from_slice(&new.to_le_bytes()[..field.width]);
+}
+
+/// Another number of `bits` bits: an extreme, a neighbour, or with one bit flipped.
+pub fn changed_number(random: &mut Rng, old: u64, bits: usize) -> u64 {
+    match random.u8(..8) {
         0..4 => EXTREMES[random.usize(..EXTREMES.len())],
         4 => old.wrapping_add(random.u64(1..=8)),
         5 => old.wrapping_sub(random.u64(1..=8)),
         6 => random.u64(..16),
-        _ => old ^ 1 << random.usize(..8 * field.width),
-    };
-    place.copy_from_slice(&new.to_le_bytes()[..field.width]);
+        _ => old ^ 1 << random.usize(..bits),
+    }
 }
 
 /// One change that knows nothing of the format.

@@ -9,8 +9,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Longest time for one input: the bound that every call of the package has to keep.
-const INPUT_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time between two looks of the watchdog.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Looks at the same input after which it counts as hanging: the 10 s that every call of the
+/// package has to keep. Looks and not a clock, so that a machine that pauses all is no failure.
+const LOOKS_MAX: u32 = 40;
 
 /// Inputs that a thread takes at a time.
 const CHUNK: u64 = 1024;
@@ -46,13 +50,11 @@ struct Failure {
     message: String,
 }
 
-/// What a thread is doing, for the watchdog: the number of the input, and when it began in
-/// milliseconds.
-#[derive(Default)]
-struct Activity {
-    number: AtomicU64,
-    since: AtomicU64,
-}
+/// What a thread is doing, for the watchdog: the number of its input.
+struct Activity(AtomicU64);
+
+/// The number of a thread without an input.
+const IDLE: u64 = u64::MAX;
 
 #[derive(Default)]
 struct State {
@@ -90,7 +92,7 @@ pub fn run(name: &str, target: &dyn Target, options: &Options) -> ExitCode {
         PANIC.set(Some((place, info.to_string())));
     }));
     let state = State { next: AtomicU64::new(options.first), ..State::default() };
-    let activities: Vec<Activity> = (0..options.threads).map(|_| Activity::default()).collect();
+    let activities: Vec<Activity> = (0..options.threads).map(|_| Activity(AtomicU64::new(IDLE))).collect();
     let start = Instant::now();
     std::thread::scope(|scope| {
         let watchdog = scope.spawn(|| watch(start, &state, &activities));
@@ -133,8 +135,7 @@ fn work(target: &dyn Target, options: &Options, start: Instant, state: &State, a
         let count = numbers.end - numbers.start;
         for number in numbers {
             NUMBER.set(number);
-            activity.number.store(number, Relaxed);
-            activity.since.store(before.as_millis() as u64, Relaxed);
+            activity.0.store(number, Relaxed);
             let mut random = random(options.seed, number);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let input = target.generate(&mut random);
@@ -148,7 +149,7 @@ fn work(target: &dyn Target, options: &Options, start: Instant, state: &State, a
             slowest = slowest.max((now - before, number));
             before = now;
         }
-        activity.since.store(u64::MAX, Relaxed);
+        activity.0.store(IDLE, Relaxed);
         state.done.fetch_add(count, Relaxed);
         state.accepted.fetch_add(accepted, Relaxed);
         let mut all = state.slowest.lock().expect("no panic under this lock");
@@ -168,20 +169,23 @@ fn record(state: &State, number: u64) {
 /// Ends the process if an input takes too long, and tells how far the work is.
 fn watch(start: Instant, state: &State, activities: &[Activity]) {
     let mut told = 0;
+    let mut seen = vec![(IDLE, 0); activities.len()];
     while !state.finished.load(Relaxed) {
-        let now = start.elapsed();
-        for activity in activities {
-            let since = Duration::from_millis(activity.since.load(Relaxed));
-            if now.saturating_sub(since) > INPUT_TIME_MAX {
-                eprintln!("input {}: takes longer than {INPUT_TIME_MAX:?}", activity.number.load(Relaxed));
+        for (activity, (number, looks)) in activities.iter().zip(&mut seen) {
+            let now = activity.0.load(Relaxed);
+            *looks = if now == *number && now != IDLE { *looks + 1 } else { 0 };
+            *number = now;
+            if *looks > LOOKS_MAX {
+                eprintln!("input {now}: takes longer than {:?}", LOOK * LOOKS_MAX);
                 std::process::exit(1);
             }
         }
-        if now.as_secs() / 10 > told {
-            told = now.as_secs() / 10;
-            eprintln!("{:>5} s: {} inputs", now.as_secs(), state.done.load(Relaxed));
+        let seconds = start.elapsed().as_secs();
+        if seconds / 10 > told {
+            told = seconds / 10;
+            eprintln!("{seconds:>5} s: {} inputs", state.done.load(Relaxed));
         }
-        std::thread::park_timeout(Duration::from_millis(250));
+        std::thread::park_timeout(LOOK);
     }
 }
 
