@@ -54,3 +54,23 @@ pub fn within<T>(bytes_max: usize, work: impl FnOnce() -> T) -> T {
     assert!(peak <= bytes_max, "{peak} bytes of memory, more than {bytes_max}");
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+
+    #[test]
+    fn what_fits_the_bound_passes() {
+        assert_eq!(within(1000, || vec![1u8; 1000].len()), 1000);
+    }
+
+    #[test]
+    #[should_panic(expected = "more than 1500")]
+    fn growing_counts_the_old_and_the_new_block() {
+        within(1500, || {
+            let mut bytes = std::hint::black_box(vec![1u8; 600]);
+            bytes.reserve_exact(400);
+            std::hint::black_box(bytes).len()
+        });
+    }
+}
