@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { openStage, root } from './support.mjs';
 
 const EXPORTS = ['ChordError', 'createEngine', 'modelStore', 'plan'];
-const STRICT = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+const STRICT = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src data:";
 
 const stage = await openStage();
 

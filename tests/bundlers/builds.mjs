@@ -24,7 +24,7 @@ export const builds = {
       root: from,
       logLevel: 'warn',
       configFile: false,
-      worker: { format: 'es' },
+      base: './',
       build: { outDir: to, emptyOutDir: true, target: 'es2022' },
     });
   },
