@@ -95,7 +95,7 @@ export class Loader {
     if (signal.aborted) await engine.dispose();
     signal.throwIfAborted();
     this.#engine = engine;
-    document.body.dataset['model'] = 'open';
+    document.body.dataset['model'] = engine.model.hasText ? 'open' : 'none';
     this.#showModel(engine, choice);
     this.#onEngine(engine, choice);
     this.refresh().catch(() => undefined); // What fails here fails below, where it is reported.
