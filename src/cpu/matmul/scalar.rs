@@ -107,20 +107,15 @@ pub(super) fn quantised_row(product: &mut Product, activations: &Activations, ro
 /// Adds the product of block number `index` of a row with a column to `sum`.
 fn add_block(dtype: Dtype, parts: &Parts, column: &[Pair], index: usize, sum: f32) -> f32 {
     let pairs = dtype.block_values() / PAIR;
-    // Formats with a scale for each 16 values apply it to each group, the others to pairs of groups.
-    let fine = matches!(dtype, Dtype::Q2_K | Dtype::Q3_K | Dtype::Q6_K);
     let (mut products, mut minimums) = (0.0, 0.0);
     for (at, pair) in column[index * pairs..][..pairs].iter().enumerate() {
         let (low, high) = (2 * at, 2 * at + 1);
-        let product_low = group_product(parts, pair, low);
-        let product_high = group_product(parts, pair, high);
-        if fine {
-            products += parts.scales[low] * product_low;
-            products += parts.scales[high] * product_high;
+        products += group_product(parts, pair, low) + group_product(parts, pair, high);
+        // A format has minimums for each 16 values, or for each 32.
+        if dtype == Dtype::Q2_K {
             minimums += parts.minimums[low] * pair.sums[0];
             minimums += parts.minimums[high] * pair.sums[1];
         } else {
-            products += parts.scales[low] * (product_low + product_high);
             minimums += parts.minimums[low] * pair.sum;
         }
     }
@@ -128,12 +123,13 @@ fn add_block(dtype: Dtype, parts: &Parts, column: &[Pair], index: usize, sum: f3
     if has_minimums(dtype) { sum - parts.minimum * minimums } else { sum }
 }
 
-/// The product of a block's group with the same group of `pair`: of the integers, scaled.
+/// The product of a block's group with the same group of `pair`: of the integers, the integer scale
+/// among them, which is exact; then scaled.
 fn group_product(parts: &Parts, pair: &Pair, group: usize) -> f32 {
     let weights = &parts.quants[group * GROUP..][..GROUP];
     let first = group % 2 * GROUP;
     let product: i32 = weights.iter().enumerate().map(|(i, &w)| i32::from(w) * pair.value(first + i)).sum();
-    pair.scales[group % 2] * product as f32
+    pair.scales[group % 2] * (parts.scales[group] as i32 * product) as f32
 }
 
 /// Whether values of the format have a minimum or offset of their own.

@@ -65,8 +65,8 @@ impl Format for IQ4_XS {
             // SAFETY: the field has 4 bytes a row.
             let lower = unsafe { u16x8_load_extend_u8x8(block.add(32 + 8 * index).cast()) };
             let upper = u16x8_shr(upper, 4 * index as u32);
-            widen_words(six_bits(lower, upper), &mut scales.scales[2 * index]);
-            widen_words(six_bits(u16x8_shr(lower, 4), u16x8_shr(upper, 2)), &mut scales.scales[2 * index + 1]);
+            scales.scales[2 * index] = twice(six_bits(lower, upper));
+            scales.scales[2 * index + 1] = twice(six_bits(u16x8_shr(lower, 4), u16x8_shr(upper, 2)));
         }
     }
 }

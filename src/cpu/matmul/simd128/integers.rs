@@ -6,7 +6,9 @@
 //! sum of 8 products (weight − zero point) · activation, which fits: |32 · 127 · 8| < 2^15.
 
 use super::super::activations::Pair;
+use super::tile::splat;
 use crate::cpu::arch::*;
+use std::mem::offset_of;
 
 /// Sixteen weights, ready to multiply.
 #[derive(Clone, Copy)]
@@ -72,8 +74,8 @@ pub trait Sums: Copy {
     /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool);
 
-    /// The sums of 4 rows in 32 bits.
-    fn total(self, signed: bool) -> v128;
+    /// The sums of 4 rows in 32 bits, multiplied by the rows' scales: 16-bit integers, twice for each.
+    fn total(self, signed: bool, scales: Option<v128>) -> v128;
 }
 
 /// Sums in two places: `low` of all weights that are not signed, and of low nibbles.
@@ -91,6 +93,21 @@ pub struct Lanes32 {
     high: v128,
 }
 
+/// The two sums of each row, scaled and added.
+#[inline(always)]
+fn add_pairs(sums: v128, scales: Option<v128>) -> v128 {
+    match scales {
+        Some(scales) => i32x4_dot_i16x8(sums, scales),
+        None => i32x4_extadd_pairwise_i16x8(sums),
+    }
+}
+
+/// The sum of each row, scaled.
+#[inline(always)]
+fn multiply(sums: v128, scales: Option<v128>) -> v128 {
+    scales.map_or(sums, |scales| i32x4_mul(sums, i32x4_shr(scales, 16)))
+}
+
 /// Minus the zero point times the sums of activations.
 #[inline(always)]
 fn start(negative: v128, zero: i16) -> v128 {
@@ -106,7 +123,7 @@ fn start(negative: v128, zero: i16) -> v128 {
 #[inline(always)]
 unsafe fn activations(pair: *const Pair, at: usize) -> v128 {
     // SAFETY: the four bytes lie within the pair's integers, by the caller's promise.
-    unsafe { v128_load32_splat((&raw const (*pair).integers).cast::<i8>().add(at).cast()) }
+    unsafe { splat(pair, offset_of!(Pair, integers) + at) }
 }
 
 /// For processors whose bytes multiply in pairs: x86 before AVX-VNNI.
@@ -129,12 +146,9 @@ impl Sums for Lanes16 {
     }
 
     #[inline(always)]
-    fn total(self, signed: bool) -> v128 {
-        let low = i32x4_extadd_pairwise_i16x8(self.low);
-        if !signed {
-            return low;
-        }
-        i32x4_add(low, i32x4_shl(i32x4_extadd_pairwise_i16x8(self.high), 4))
+    fn total(self, signed: bool, scales: Option<v128>) -> v128 {
+        let low = add_pairs(self.low, scales);
+        if signed { i32x4_add(low, i32x4_shl(add_pairs(self.high, scales), 4)) } else { low }
     }
 }
 
@@ -158,8 +172,9 @@ impl Sums for Lanes32 {
     }
 
     #[inline(always)]
-    fn total(self, signed: bool) -> v128 {
-        if signed { i32x4_add(self.low, i32x4_shl(self.high, 4)) } else { self.low }
+    fn total(self, signed: bool, scales: Option<v128>) -> v128 {
+        let total = if signed { i32x4_add(self.low, i32x4_shl(self.high, 4)) } else { self.low };
+        multiply(total, scales)
     }
 }
 
@@ -177,8 +192,8 @@ impl Sums for Lanes16 {
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
         // SAFETY: the four words lie within the pair's integers, by the caller's promise.
         let (even, odd) = unsafe {
-            let words = (&raw const (*pair).integers).cast::<i16>().add(at);
-            (v128_load32_splat(words.cast()), v128_load32_splat(words.add(2).cast()))
+            let words = offset_of!(Pair, integers) + 2 * at;
+            (splat(pair, words), splat(pair, words + 4))
         };
         let weights = weights.low;
         if signed {
@@ -192,7 +207,7 @@ impl Sums for Lanes16 {
     }
 
     #[inline(always)]
-    fn total(self, signed: bool) -> v128 {
-        if signed { self.low } else { i32x4_extadd_pairwise_i16x8(self.low) }
+    fn total(self, signed: bool, scales: Option<v128>) -> v128 {
+        if signed { multiply(self.low, scales) } else { add_pairs(self.low, scales) }
     }
 }

@@ -45,10 +45,8 @@ impl Format for Q2_K {
         for index in 0..8 {
             // SAFETY: the field has 16 bytes a row.
             let bytes = unsafe { load_bytes(block, 0, index) };
-            let (low, high) = two(&mut scales.scales, index);
-            widen_unsigned(nibbles::<0>(bytes), low, high);
-            let (low, high) = two(&mut scales.minimums, index);
-            widen_unsigned(nibbles::<1>(bytes), low, high);
+            widen_scales(nibbles::<0>(bytes), &mut scales.scales, index);
+            widen_minimums(nibbles::<1>(bytes), &mut scales.minimums, index);
         }
     }
 }
@@ -88,8 +86,7 @@ impl Format for Q3_K {
         let bytes: [v128; 6] = std::array::from_fn(|index| unsafe { load_bytes(block, 96, index) });
         let mut put = |index: usize, lower: v128, upper: v128| {
             let scale = v128_or(lower, u16x8_shl(mask(upper, 3), 4));
-            let (low, high) = two(&mut scales.scales, index);
-            widen_signed(i8x16_sub(scale, i8x16_splat(32)), low, high);
+            widen_scales(i8x16_sub(scale, i8x16_splat(32)), &mut scales.scales, index);
         };
         for index in 0..2 {
             let upper = bytes[4 + index];
@@ -222,9 +219,8 @@ impl Format for Q6_K {
     #[inline(always)]
     unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
         for index in 0..8 {
-            let (low, high) = two(&mut scales.scales, index);
             // SAFETY: the field has 16 bytes a row.
-            widen_signed(unsafe { load_bytes(block, 192, index) }, low, high);
+            widen_scales(unsafe { load_bytes(block, 192, index) }, &mut scales.scales, index);
         }
     }
 }
@@ -235,7 +231,6 @@ impl Format for Q8_K {
     const DTYPE: Dtype = Dtype::Q8_K;
     const SECTIONS: usize = 8;
     const SIGNED: bool = true;
-    const SCALED: Scaled = Scaled::Pair;
 
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
@@ -252,11 +247,6 @@ impl Format for Q8_K {
     unsafe fn scale(block: *const u8, half: usize) -> v128 {
         // SAFETY: the scales lie within the block.
         unsafe { load(block, 0, 0, half) }
-    }
-
-    #[inline(always)]
-    unsafe fn integer_scales(_: *const u8, scales: &mut IntegerScales) {
-        scales.scales = [[f32x4_splat(1.0); 2]; 16];
     }
 }
 
@@ -276,15 +266,9 @@ unsafe fn scales_and_minimums(block: *const u8, scales: &mut IntegerScales) {
         // SAFETY: the field has 12 bytes a row, of which these are two, two and two.
         let [scale, minimum, low] = [0, 2, 4].map(|first| unsafe { load_bytes(block, 4, first + index) });
         let upper = |bytes| mask(u16x8_shr(bytes, 2), 0x30);
-        widen_two(&mut scales.scales, index, mask(scale, 63));
-        widen_two(&mut scales.scales, index + 2, v128_or(nibbles::<0>(low), upper(scale)));
-        widen_two(&mut scales.minimums, index, mask(minimum, 63));
-        widen_two(&mut scales.minimums, index + 2, v128_or(nibbles::<1>(low), upper(minimum)));
+        widen_scales(mask(scale, 63), &mut scales.scales, index);
+        widen_scales(v128_or(nibbles::<0>(low), upper(scale)), &mut scales.scales, index + 2);
+        widen_minimums(mask(minimum, 63), &mut scales.minimums, index);
+        widen_minimums(v128_or(nibbles::<1>(low), upper(minimum)), &mut scales.minimums, index + 2);
     }
-}
-
-#[inline(always)]
-fn widen_two(table: &mut [[v128; 2]; 16], index: usize, bytes: v128) {
-    let (low, high) = two(table, index);
-    widen_unsigned(bytes, low, high);
 }

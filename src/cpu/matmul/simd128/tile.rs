@@ -8,6 +8,7 @@ use super::integers::{Sums, Weights};
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
 use std::array::from_fn;
+use std::mem::offset_of;
 
 /// A block format, interleaved. A block is `SECTIONS · PHASES` pairs of groups of 16 values: within a
 /// section, phases take different bits of the same bytes. Rows 0 to 3 of the group are half 0, rows
@@ -66,9 +67,11 @@ pub enum Scaled {
     Group,
 }
 
-/// Integer scales and minimums of a block as f32: for each pair or group, of rows 0 to 3 and 4 to 7.
+/// Integer scales and minimums of a block, for each pair or group: of rows 0 to 3 and 4 to 7.
 pub struct IntegerScales {
+    /// As 16-bit integers, twice for each row.
     pub scales: [[v128; 2]; 16],
+    /// As f32.
     pub minimums: [[v128; 2]; 16],
 }
 
@@ -119,18 +122,21 @@ fn tile<F: Format, S: Sums, const COLUMNS: usize>(blocks: &[u8], columns: [&[Pai
     let count = blocks.len() / block_bytes;
     assert!(columns.iter().all(|column| column.len() == count * pairs), "columns as long as the rows");
     let mut tile = Tile::<COLUMNS>::new();
-    for index in 0..count {
-        // SAFETY: `index` is below the number of whole blocks, and of `pairs` pairs in each column.
+    let mut block = blocks.as_ptr();
+    let mut columns = columns.map(<[Pair]>::as_ptr);
+    for _ in 0..count {
+        // SAFETY: there are `count` blocks, and as many times `pairs` pairs in each column.
         unsafe {
-            let block = blocks.as_ptr().add(index * block_bytes);
-            tile.block::<F, S>(block, columns.map(|column| column.as_ptr().add(index * pairs)));
+            tile.block::<F, S>(block, columns);
+            block = block.add(block_bytes);
+            columns = columns.map(|column| column.add(pairs));
         }
     }
     tile.sums
 }
 
 /// Rows 0 to 3 of a group, and rows 4 to 7.
-type Rows = [v128; 2];
+pub type Rows = [v128; 2];
 
 /// Sums of a tile; `products` and `minimums` those of the current block.
 struct Tile<const COLUMNS: usize> {
@@ -203,20 +209,17 @@ impl<const COLUMNS: usize> Tile<COLUMNS> {
         // SAFETY: the pair exists in the block and in every column, by the caller's promise.
         unsafe {
             let columns = columns.map(|column| column.add(index));
-            let low = products::<F, S, PHASE, 0, COLUMNS>(block, section, columns);
-            let high = products::<F, S, PHASE, 1, COLUMNS>(block, section, columns);
+            let scales = match F::SCALED {
+                Scaled::Block => [None; 2],
+                Scaled::Pair => [Some(self.scales.scales[index]); 2],
+                Scaled::Group => [Some(self.scales.scales[2 * index]), Some(self.scales.scales[2 * index + 1])],
+            };
+            let low = products::<F, S, PHASE, 0, COLUMNS>(block, section, columns, scales[0]);
+            let high = products::<F, S, PHASE, 1, COLUMNS>(block, section, columns, scales[1]);
             for column in 0..COLUMNS {
-                let sums = &mut self.products[column];
-                match F::SCALED {
-                    Scaled::Block => *sums = both(|half| f32x4_add(low[column][half], high[column][half])),
-                    Scaled::Pair => {
-                        let whole = both(|half| f32x4_add(low[column][half], high[column][half]));
-                        add_scaled(sums, &self.scales.scales[index], whole);
-                    }
-                    Scaled::Group => {
-                        add_scaled(sums, &self.scales.scales[2 * index], low[column]);
-                        add_scaled(sums, &self.scales.scales[2 * index + 1], high[column]);
-                    }
+                for half in 0..2 {
+                    let sum = &mut self.products[column][half];
+                    *sum = f32x4_add(*sum, f32x4_add(low[column][half], high[column][half]));
                 }
                 if F::MINIMUMS {
                     self.add_minimums::<F>(index, column, columns[column]);
@@ -232,14 +235,14 @@ impl<const COLUMNS: usize> Tile<COLUMNS> {
         let (sums, minimums) = (&mut self.minimums[column], &self.scales.minimums);
         // SAFETY: by the caller's promise.
         unsafe {
-            let whole = splat(&raw const (*pair).sum);
+            let whole = splat(pair, offset_of!(Pair, sum));
             match F::SCALED {
                 // An offset that is added is a minimum of weight −1.
                 Scaled::Block => *sums = [f32x4_neg(whole); 2],
                 Scaled::Pair => add_scaled(sums, &minimums[index], [whole; 2]),
                 Scaled::Group => {
-                    add_scaled(sums, &minimums[2 * index], [splat(&raw const (*pair).sums[0]); 2]);
-                    add_scaled(sums, &minimums[2 * index + 1], [splat(&raw const (*pair).sums[1]); 2]);
+                    add_scaled(sums, &minimums[2 * index], [splat(pair, offset_of!(Pair, sums)); 2]);
+                    add_scaled(sums, &minimums[2 * index + 1], [splat(pair, offset_of!(Pair, sums) + 4); 2]);
                 }
             }
         }
@@ -268,11 +271,12 @@ unsafe fn products<F: Format, S: Sums, const PHASE: usize, const GROUP: usize, c
     block: *const u8,
     section: usize,
     columns: [*const Pair; COLUMNS],
+    scales: Option<Rows>,
 ) -> [Rows; COLUMNS] {
     // SAFETY: the group exists in the block and in every column, by the caller's promise.
     unsafe {
         let mut sums = columns.map(|column| {
-            let negative = splat((&raw const (*column).negative_sums[GROUP]).cast());
+            let negative = splat(column, offset_of!(Pair, negative_sums) + 4 * GROUP);
             [S::new(negative, F::ZERO, F::SIGNED); 2]
         });
         for unit in 0..4 {
@@ -284,16 +288,21 @@ unsafe fn products<F: Format, S: Sums, const PHASE: usize, const GROUP: usize, c
             }
         }
         from_fn(|column| {
-            let scale = splat(&raw const (*columns[column]).scales[GROUP]);
-            both(|half| f32x4_mul(scale, f32x4_convert_i32x4(sums[column][half].total(F::SIGNED))))
+            let scale = splat(columns[column], offset_of!(Pair, scales) + 4 * GROUP);
+            both(|half| {
+                let total = sums[column][half].total(F::SIGNED, scales.map(|scales| scales[half]));
+                f32x4_mul(scale, f32x4_convert_i32x4(total))
+            })
         })
     }
 }
 
+/// The four bytes at an offset of a pair, in every lane.
+///
 /// # Safety
-/// `value` points to an f32.
+/// `pair` points to a pair, and the bytes lie within it.
 #[inline(always)]
-unsafe fn splat(value: *const f32) -> v128 {
+pub unsafe fn splat(pair: *const Pair, offset: usize) -> v128 {
     // SAFETY: by the caller's promise.
-    unsafe { v128_load32_splat(value.cast()) }
+    unsafe { v128_load32_splat(pair.cast::<u8>().add(offset).cast()) }
 }

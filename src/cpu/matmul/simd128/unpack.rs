@@ -1,6 +1,7 @@
 //! What the formats' unpacking is made of. A field that begins at byte `b` of a file's block begins at
 //! byte `8 b` of an interleaved one.
 
+use super::tile::Rows;
 use crate::cpu::arch::*;
 
 /// Four bytes of four rows: unit `unit` of the field that begins at byte `field`.
@@ -50,30 +51,27 @@ pub fn where_set(bytes: v128, bits: v128, value: u8) -> v128 {
     mask(i8x16_eq(v128_and(bytes, bits), bits), value)
 }
 
-/// 16 unsigned bytes to f32: the first 8 rows to `low`, the next to `high`.
+/// 16 unsigned bytes to f32: the first 8 rows to place `2 · index`, the next to the place after it.
 #[inline(always)]
-pub fn widen_unsigned(bytes: v128, low: &mut [v128; 2], high: &mut [v128; 2]) {
-    widen_words(u16x8_extend_low_u8x16(bytes), low);
-    widen_words(u16x8_extend_high_u8x16(bytes), high);
+pub fn widen_minimums(bytes: v128, table: &mut [Rows; 16], index: usize) {
+    table[2 * index] = floats(u16x8_extend_low_u8x16(bytes));
+    table[2 * index + 1] = floats(u16x8_extend_high_u8x16(bytes));
 }
 
-/// 16 signed bytes to f32.
 #[inline(always)]
-pub fn widen_signed(bytes: v128, low: &mut [v128; 2], high: &mut [v128; 2]) {
-    widen_words(i16x8_extend_low_i8x16(bytes), low);
-    widen_words(i16x8_extend_high_i8x16(bytes), high);
+fn floats(words: v128) -> Rows {
+    [f32x4_convert_i32x4(i32x4_extend_low_i16x8(words)), f32x4_convert_i32x4(i32x4_extend_high_i16x8(words))]
 }
 
-/// Eight signed words to f32.
+/// 16 signed bytes to integer scales, in places as [`widen_minimums`] has them.
 #[inline(always)]
-pub fn widen_words(words: v128, rows: &mut [v128; 2]) {
-    rows[0] = f32x4_convert_i32x4(i32x4_extend_low_i16x8(words));
-    rows[1] = f32x4_convert_i32x4(i32x4_extend_high_i16x8(words));
+pub fn widen_scales(bytes: v128, table: &mut [Rows; 16], index: usize) {
+    table[2 * index] = twice(i16x8_extend_low_i8x16(bytes));
+    table[2 * index + 1] = twice(i16x8_extend_high_i8x16(bytes));
 }
 
-/// Places 2 · index and 2 · index + 1 of a table of scales.
+/// Each of 8 rows' words twice.
 #[inline(always)]
-pub fn two(table: &mut [[v128; 2]; 16], index: usize) -> (&mut [v128; 2], &mut [v128; 2]) {
-    let [low, high] = &mut table.as_chunks_mut::<2>().0[index];
-    (low, high)
+pub fn twice(words: v128) -> Rows {
+    [i16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(words, words), i16x8_shuffle::<4, 4, 5, 5, 6, 6, 7, 7>(words, words)]
 }
