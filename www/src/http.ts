@@ -4,6 +4,7 @@
  * the file, and a file that changed is never mixed with what it was.
  */
 
+import { ChunkReader } from './stream.js';
 import { ChordError, aborted, throwIfAborted, toChordError } from './errors.js';
 import type { IoCounters, NetworkSettings, PartIdentity, PartSource } from './protocol.js';
 import { RequestRoute } from './route.js';
@@ -48,7 +49,7 @@ class Body {
   #held: Uint8Array | undefined;
 
   constructor(
-    private readonly reader: ReadableStreamDefaultReader<Uint8Array>,
+    private readonly reader: ChunkReader,
     readonly abort: AbortController,
     /** Offset in the file of the next byte. */
     public position: number,
@@ -60,7 +61,7 @@ class Body {
 
   /** The next bytes, or undefined at the end. */
   async next(): Promise<Uint8Array | undefined> {
-    const chunk = this.#held ?? (await this.reader.read()).value;
+    const chunk = this.#held ?? (await this.reader.read());
     this.#held = undefined;
     this.position += chunk?.length ?? 0;
     return chunk;
@@ -183,7 +184,7 @@ export class HttpFile implements SourceFile {
     if (!this.#contacted) this.sequential = status === 200;
     this.#contacted = true;
     this.contentType = headers.get('content-type') ?? undefined;
-    const reader = (response.body ?? new Blob([]).stream()).getReader();
+    const reader = new ChunkReader(response.body ?? new Blob([]).stream());
     const body = new Body(reader, abort, start, bodyEnd, status === 206);
     if (this.sequential) this.#kept = body;
     return body;
@@ -312,13 +313,13 @@ export class BlobFile implements SourceFile {
 
   async read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<void> {
     onFacts();
-    const reader = this.blob.slice(offset, Math.min(end, this.blob.size)).stream().getReader();
+    const reader = new ChunkReader(this.blob.slice(offset, Math.min(end, this.blob.size)).stream());
     try {
       for (;;) {
         throwIfAborted(signal);
-        const { done, value } = await reader.read();
-        if (done) return;
-        await sink(value);
+        const chunk = await reader.read();
+        if (!chunk) return;
+        await sink(chunk);
       }
     } catch (thrown) {
       void reader.cancel().catch(() => undefined);

@@ -8,7 +8,7 @@ import { aborted } from './errors.js';
 /** Bytes of one piece. */
 export const PIECE_BYTES = 1024 * 1024;
 /** Pieces on the way at any time. */
-export const POOL_PIECES = 16;
+export const POOL_PIECES = 8;
 
 interface Waiter {
   resolve: (buffer: ArrayBuffer) => void;
