@@ -77,7 +77,7 @@ for (const model of models('quant')) {
     test(`${model} is refused`, () =>
       stage.visit({}, async (page) => {
         const result = await page.evaluate(compare, { build: BUILDS[0], model });
-        assert.equal(result.refused?.code, 'UnsupportedType');
+        assert.equal(result.refused?.code, 'UnsupportedTensorType');
       }));
   }
 }

@@ -88,13 +88,13 @@ fn web(workspace: &Workspace, tools: &Tools) -> Vec<Verdict> {
         Ok((size.to_string(), Vec::new()))
     });
     let types = step("types", || {
-        let projects = ["www", "www/demo"];
+        let projects = ["www", "www/demo", "tests/types"];
         for project in projects {
             let mut tsc = Command::new(&tools.node);
             tsc.arg(workspace.npm_program("typescript/bin/tsc")).args(["--noEmit", "--project", project]);
             command::run("types", &format!("tsc {project}"), tsc.current_dir(&workspace.root))?;
         }
-        Ok((format!("{} are sound", projects.join(" and ")), Vec::new()))
+        Ok((format!("{} are sound", projects.join(", ")), Vec::new()))
     });
     vec![package, types]
 }

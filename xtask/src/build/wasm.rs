@@ -41,22 +41,20 @@ pub fn build(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: F
     let wasm = folder.join(format!("{}.wasm", variant.name));
     let glue = folder.join(format!("{}.js", variant.name));
     let flags: Vec<&str> = WASM_OPT_BASELINE.iter().chain(variant.wasm_opt).copied().collect();
-    let inputs = Inputs::default()
-        .path(&compiled)?
-        .path(&workspace.npm_program("binaryen/package.json"))?
-        .word(&flags)
-        .word(env!("CARGO_PKG_VERSION"));
+    let inputs = Inputs::default().path(&compiled)?.path(&workspace.npm_program("binaryen/package.json"))?.word(&flags);
     let stamp = Stamp::new(workspace, &step, inputs);
     if stamp.is_fresh(&[wasm.clone(), glue.clone()]) {
         return Ok(());
     }
     fs::create_dir_all(&folder)?;
-    let bound = bind(&compiled, variant.name, &glue)?;
-    let unoptimised = workspace.state().join(format!("{step}.wasm"));
-    fs::create_dir_all(workspace.state())?;
-    fs::write(&unoptimised, bound)?;
-    optimise(workspace, tools, &step, &flags, &unoptimised, &wasm)?;
-    fs::remove_file(unoptimised)?;
+    let bound = workspace.state().join(format!("{step}.bound.wasm"));
+    let optimised = workspace.state().join(format!("{step}.optimised.wasm"));
+    fs::write(&bound, bind(&compiled, variant.name, &glue)?)?;
+    optimise(tools, workspace, &step, &flags, &bound, &optimised)?;
+    // Copied when it is whole: an interrupted run must not leave half a module in the package.
+    fs::copy(&optimised, &wasm)?;
+    fs::remove_file(bound)?;
+    fs::remove_file(optimised)?;
     stamp.write()
 }
 
@@ -105,7 +103,7 @@ fn bind(compiled: &Path, name: &str, glue: &Path) -> Result<Vec<u8>> {
     Ok(output.wasm_mut().emit_wasm())
 }
 
-fn optimise(workspace: &Workspace, tools: &Tools, step: &str, flags: &[&str], from: &Path, to: &Path) -> Result<()> {
+fn optimise(tools: &Tools, workspace: &Workspace, step: &str, flags: &[&str], from: &Path, to: &Path) -> Result<()> {
     let mut command = Command::new(&tools.node);
     command.arg(workspace.npm_program("binaryen/bin/wasm-opt")).args(flags).arg(from).arg("-o").arg(to);
     run(step, "wasm-opt", &mut command)?;
