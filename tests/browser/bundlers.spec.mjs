@@ -17,8 +17,8 @@ for (const [name, build] of Object.entries(builds)) {
   test(name, async () => {
     await build(project(join(folder, 'source', name)), join(folder, 'built', name));
     await stage.visit({ path: `/${name}/` }, async (page) => {
-      await page.waitForSelector('body[data-result]', { state: 'attached', timeout: 60_000 });
-      const result = JSON.parse(await page.evaluate(() => document.body.dataset.result));
+      const answer = await page.waitForFunction(() => document.body.dataset.result);
+      const result = JSON.parse(await answer.jsonValue());
       assert.equal(result.error, undefined);
       assert.equal(result.finish, 'length');
       assert.ok(result.tokens > 0);

@@ -22,9 +22,9 @@ export const builds = {
   async vite(from, to) {
     await vite({
       root: from,
+      base: './',
       logLevel: 'warn',
       configFile: false,
-      base: './',
       build: { outDir: to, emptyOutDir: true, target: 'es2022' },
     });
   },

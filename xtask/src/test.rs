@@ -10,13 +10,18 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::build::{self, size};
-use crate::command::{self, clean, run_with, say};
+use crate::command::{self, clean, follow, say};
 use crate::setup::{self, Needs, Tools};
 use crate::stamp::files_below;
 use crate::workspace::Workspace;
 
-/// A browser test that hangs is stopped after this.
-const BROWSER_TEST_SECONDS_MAX: u32 = 300;
+/// A spec file that hangs is stopped after this.
+const SPEC_SECONDS_MAX: u32 = 900;
+
+/// Lines of cargo's output that the summary repeats when tests fail.
+const FAILURE_LINES_MAX: usize = 100;
+/// Where node repeats what failed.
+const NODE_FAILURES: &str = "✖ failing tests:";
 
 #[derive(Args)]
 pub struct Options {
@@ -68,11 +73,14 @@ fn native(workspace: &Workspace) -> Vec<Verdict> {
         let mut command = Command::new("cargo");
         clean(&mut command).arg("test").args(arguments).args(["--locked", "--no-fail-fast", "--", "--show-output"]);
         command.current_dir(&workspace.root);
-        let is_result = |line: &str| line.starts_with("test result:") || line.contains(" ... FAILED");
-        let output = run_with("native", &format!("cargo test {}", arguments.join(" ")), &mut command, is_result)?;
-        let passed = count(&output, " passed;");
+        let is_result = |line: &str| line.starts_with("test result:") || line.ends_with(" ... FAILED");
+        let ended = follow("native", &format!("cargo test {}", arguments.join(" ")), &mut command, is_result)?;
+        if !ended.success {
+            bail!("{}", failures(&ended.text));
+        }
+        let passed = count(&ended.text, " passed;");
         ensure!(passed > 0, "no test ran");
-        Ok((format!("{passed} tests passed"), skip_lines(&output)))
+        Ok((format!("{passed} tests passed"), skip_lines(&ended.text)))
     };
     vec![
         step("native", || test(&["--workspace", "--exclude", "xtask"])),
@@ -108,15 +116,20 @@ fn browser(workspace: &Workspace, tools: &Tools, filter: Option<&str>) -> Result
     ensure!(!specs.is_empty(), "no browser spec has that name");
     let mut command = Command::new(&tools.node);
     command.args(["--test", "--test-reporter=spec", "--test-concurrency=2"]);
-    command.arg(format!("--test-timeout={}", BROWSER_TEST_SECONDS_MAX * 1000)).args(&specs);
+    command.arg(format!("--test-timeout={}", SPEC_SECONDS_MAX * 1000)).args(&specs);
     command.env("CHORD_SELFTEST", workspace.selftest()).current_dir(&workspace.root);
     if let Some(browser) = &tools.browser {
         command.env("CHROME_PATH", browser);
     }
-    let output = run_with("browser", &format!("{} specs", specs.len()), &mut command, |_| true)?;
-    let passed = count_after(&output, "ℹ pass ").context("node reported no count")?;
+    let ended = follow("browser", &format!("{} spec files", specs.len()), &mut command, |_| true)?;
+    if !ended.success {
+        let failed: Vec<&str> =
+            ended.text.lines().take_while(|line| *line != NODE_FAILURES).filter(|line| line.starts_with('✖')).collect();
+        bail!("{}", failed.join("\n"));
+    }
+    let passed = count_after(&ended.text, "ℹ pass ").context("node reported no count")?;
     ensure!(passed > 0, "no test ran");
-    Ok((format!("{passed} tests passed"), skip_lines(&output)))
+    Ok((format!("{passed} tests passed"), skip_lines(&ended.text)))
 }
 
 fn step(name: &'static str, body: impl FnOnce() -> Result<(String, Vec<String>)>) -> Verdict {
@@ -146,6 +159,14 @@ fn summarise(verdicts: &[Verdict]) -> Result<()> {
         bail!("{failed} of {} steps failed", verdicts.len());
     }
     Ok(())
+}
+
+/// What cargo says of failed tests: from the first list of failures on, or the end of a failed build.
+fn failures(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
+    let first = lines.iter().position(|line| *line == "failures:" || line.starts_with("error"));
+    let start = first.unwrap_or(lines.len().saturating_sub(FAILURE_LINES_MAX));
+    lines[start..].iter().take(FAILURE_LINES_MAX).copied().collect::<Vec<_>>().join("\n")
 }
 
 /// The sum of the numbers that stand before a word, as in `12 passed;`.
@@ -183,6 +204,15 @@ mod tests {
         assert_eq!(count(cargo, " passed;"), 15);
         assert_eq!(count_after("ℹ tests 9\nℹ pass 7\nℹ fail 0\n", "ℹ pass "), Some(7));
         assert_eq!(count_after("nothing", "ℹ pass "), None);
+    }
+
+    #[test]
+    fn failures_begin_with_their_list() {
+        assert_eq!(
+            failures("test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n"),
+            "failures:\n\n---- a stdout ----\nwhy"
+        );
+        assert_eq!(failures("Compiling\nerror[E0308]: mismatched\n"), "error[E0308]: mismatched");
     }
 
     #[test]
