@@ -9,9 +9,9 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BLANK_PAGE, launch, root } from '../support/browser.mjs';
+import { root } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
-import { MemoryWatch } from './lib/memory.mjs';
+import { BARE_PAGE, runBare } from './lib/bare.mjs';
 import { median, table } from './lib/report.mjs';
 
 const { values } = parseArgs({
@@ -47,7 +47,7 @@ async function measureOurs({ model, prompt, tokens, context, threads }) {
   for await (const _ of stream) times.push(performance.now() - start);
   const stats = await engine.stats();
   await engine.dispose();
-  return { times, prefill: stats.last?.prefillTokensPerSecond, decode: stats.last?.decodeTokensPerSecond };
+  return { times, prefill: stats.last?.prefillTokensPerSecond, decode: stats.last?.decodeTokensPerSecond, kvBytes: stats.memory.kvBytes };
 }
 
 /** The same for wllama. */
@@ -67,25 +67,18 @@ async function measureWllama({ model, prompt, tokens, context, threads }) {
 const contenders = { ours: measureOurs, wllama: measureWllama };
 
 async function run(server, measure) {
-  const browser = await launch();
-  try {
-    const page = await browser.newPage();
-    await page.goto(server.url('/blank.html'));
-    const watch = await MemoryWatch.start(browser);
-    const { times, prefill, decode } = await page.evaluate(measure, options);
-    const peak = await watch.stop();
-    const last = times.length - 1;
-    return {
-      firstToken: times[0] / 1000,
-      // The first token's time belongs to the prompt.
-      decode: decode ?? (last * 1000) / (times[last] - times[0]),
-      prefill,
-      tab: peak.tab,
-      all: peak.all,
-    };
-  } finally {
-    await browser.close();
-  }
+  const { value, peak } = await runBare(server, measure, options);
+  const { times, prefill, decode, kvBytes } = value;
+  const last = times.length - 1;
+  return {
+    firstToken: times[0] / 1000,
+    // The first token's time belongs to the prompt.
+    decode: decode ?? (last * 1000) / (times[last] - times[0]),
+    prefill,
+    kvBytes,
+    tab: peak.tab,
+    all: peak.all,
+  };
 }
 
 const server = await startServer({
@@ -94,7 +87,7 @@ const server = await startServer({
     '/wllama/': join(root, 'node_modules/@wllama/wllama/esm'),
     '/model/': dirname(model),
   },
-  files: { '/blank.html': BLANK_PAGE },
+  files: { '/bare.html': BARE_PAGE },
   isolated: true,
 });
 const bytes = statSync(model).size;

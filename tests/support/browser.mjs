@@ -23,7 +23,7 @@ const BROWSERS = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
 
-const FLAGS = [
+export const FLAGS = [
   '--no-sandbox',
   '--disable-quic',
   '--no-first-run',
@@ -39,9 +39,14 @@ export const BLANK_PAGE = Buffer.from(
   '<!doctype html><html lang="en"><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,">',
 );
 
-/** Starts the machine's Chromium or Chrome, headless. */
+/** The machine's Chromium or Chrome. */
+export function executablePath() {
+  const found = process.env.CHROME_PATH || BROWSERS.find((path) => existsSync(path));
+  if (!found) throw new Error('no Chromium or Chrome found: name it in CHROME_PATH');
+  return found;
+}
+
+/** Starts it, headless. */
 export async function launch({ gpu = false, args = [] } = {}) {
-  const executablePath = process.env.CHROME_PATH || BROWSERS.find((path) => existsSync(path));
-  if (!executablePath) throw new Error('no Chromium or Chrome found: name it in CHROME_PATH');
-  return chromium.launch({ executablePath, args: [...FLAGS, ...(gpu ? GPU_FLAGS : []), ...args] });
+  return chromium.launch({ executablePath: executablePath(), args: [...FLAGS, ...(gpu ? GPU_FLAGS : []), ...args] });
 }

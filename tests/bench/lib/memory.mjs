@@ -1,43 +1,56 @@
 /** How much memory a browser's processes hold, sampled from /proc (Linux). */
 
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 
 /** Pause between samples. */
-const SAMPLE_MS = 100;
+const SAMPLE_MS = 50;
 
-/** Watches the processes of one browser until stopped. */
+/** Watches the descendants of one process until stopped. */
 export class MemoryWatch {
-  #session;
+  #root;
   #stopped = false;
   #loop;
-  /** Bytes at the worst moment: `tab` all renderers together, `all` every process of the browser. */
+  /** Bytes at the worst moment: `tab` the largest renderer, `all` every process of the browser. */
   peak = { tab: 0, all: 0 };
 
-  static async start(browser) {
-    const watch = new MemoryWatch();
-    watch.#session = await browser.newBrowserCDPSession();
-    watch.#loop = watch.#run();
-    return watch;
+  constructor(pid) {
+    this.#root = pid;
+    this.#loop = this.#run();
   }
 
   /** Ends the watch and returns the peak. */
   async stop() {
     this.#stopped = true;
     await this.#loop;
-    await this.#session.detach();
     return this.peak;
   }
 
   async #run() {
     while (!this.#stopped) {
-      const { processInfo } = await this.#session.send('SystemInfo.getProcessInfo');
-      const sizes = await Promise.all(processInfo.map(async ({ id, type }) => ({ type, bytes: await proportionalBytes(id) })));
-      const sum = (list) => list.reduce((total, { bytes }) => total + bytes, 0);
-      this.peak.tab = Math.max(this.peak.tab, sum(sizes.filter(({ type }) => type === 'renderer')));
-      this.peak.all = Math.max(this.peak.all, sum(sizes));
+      const processes = await descendants(this.#root);
+      const sizes = await Promise.all(processes.map(async (pid) => ({ bytes: await proportionalBytes(pid), isTab: await isRenderer(pid) })));
+      this.peak.tab = Math.max(this.peak.tab, ...sizes.filter(({ isTab }) => isTab).map(({ bytes }) => bytes));
+      this.peak.all = Math.max(this.peak.all, sizes.reduce((total, { bytes }) => total + bytes, 0));
       await new Promise((done) => setTimeout(done, SAMPLE_MS));
     }
   }
+}
+
+/** A process and all that it started. */
+async function descendants(root) {
+  const children = new Map();
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)) {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    children.set(parent, [...(children.get(parent) ?? []), pid]);
+  }
+  const found = [root];
+  for (let index = 0; index < found.length; index++) found.push(...(children.get(found[index]) ?? []));
+  return found;
+}
+
+async function isRenderer(pid) {
+  return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes('--type=renderer');
 }
 
 /** A process's share of memory (PSS): pages that several processes map count in parts. 0 once it has ended. */

@@ -1,0 +1,68 @@
+/**
+ * Runs a function in a page of a browser that no debugger is attached to: what drives a browser through
+ * its debugging port makes it keep every response body, a few hundred megabytes that no person's tab holds.
+ */
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FLAGS, executablePath } from '../../support/browser.mjs';
+import { MemoryWatch } from './memory.mjs';
+
+/** The page that runs what its address says; serve it at `/bare.html`. */
+export const BARE_PAGE = Buffer.from(`<!doctype html><meta charset="utf-8"><title>bench</title><link rel="icon" href="data:,">
+<script type="module">
+  const { code, options, report } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+  const send = (answer) => fetch(report, { method: 'POST', body: JSON.stringify(answer) });
+  try {
+    await send({ value: await (0, eval)(code)(options) });
+  } catch (error) {
+    await send({ error: String(error?.stack ?? error) });
+  }
+</script>`);
+
+/** A profile folder that outlives one browser, for what a second visit finds. */
+export const newProfile = () => mkdtemp(join(tmpdir(), 'chord-bench-'));
+
+/**
+ * Runs `measure(options)`, an async function that needs nothing around it, in a fresh browser.
+ * Gives its value and the browser's peak of memory in bytes.
+ */
+export async function runBare(server, measure, options, { profile, timeoutMs = 600_000 } = {}) {
+  const folder = profile ?? (await newProfile());
+  const reporter = await startReporter();
+  const hash = encodeURIComponent(JSON.stringify({ code: `(${measure})`, options, report: reporter.url }));
+  const browser = spawn(executablePath(), [...FLAGS, '--headless', `--user-data-dir=${folder}`, `${server.url('/bare.html')}#${hash}`], { stdio: 'ignore' });
+  const watch = new MemoryWatch(browser.pid);
+  const late = new Promise((_, reject) => setTimeout(reject, timeoutMs, new Error('the page did not report in time')).unref());
+  try {
+    const answer = await Promise.race([reporter.answer, late]);
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return { value: answer.value, peak: await watch.stop() };
+  } finally {
+    await watch.stop();
+    const ended = new Promise((done) => browser.once('exit', done));
+    browser.kill('SIGTERM');
+    await ended;
+    reporter.close();
+    if (profile === undefined) await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+}
+
+/** A server that takes one answer, from any origin. */
+async function startReporter() {
+  let settle;
+  const answer = new Promise((done) => (settle = done));
+  const server = createServer(async (request, response) => {
+    response.setHeader('access-control-allow-origin', '*');
+    response.setHeader('cross-origin-resource-policy', 'cross-origin');
+    let body = '';
+    for await (const piece of request) body += piece;
+    response.end();
+    if (request.method === 'POST') settle(JSON.parse(body));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return { url: `http://127.0.0.1:${server.address().port}/`, answer, close: () => server.close() };
+}
