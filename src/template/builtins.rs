@@ -64,13 +64,10 @@ fn add_filters(environment: &mut Environment) {
         environment.add_filter(name, filters::escape as fn(&mut State, &Value) -> Result<Value, Error>);
     }
     environment.add_filter("safe", filters::safe);
-    environment.add_filter("attr", filters::attr);
     environment.add_filter("trim", filters::trim);
     environment.add_filter("join", filters::join);
     environment.add_filter("int", filters::int);
     environment.add_filter("float", filters::float);
-    environment.add_filter("round", filters::round);
-    environment.add_filter("sum", filters::sum);
     environment.add_filter("map", filters::map);
     environment.add_filter("indent", indent);
     add_selections(environment);
