@@ -52,12 +52,14 @@ impl Session {
         Ok(())
     }
 
-    /// One step: a batch of a prompt through one group, or a single token through all groups that are there.
+    /// One step: a batch of a prompt through one group, or a single token through all groups that are
+    /// there. A group that leaves memory ends the step, so that its owner can fetch the next one meanwhile.
     pub(super) fn advance(&mut self, observe: Observe) -> Result<Progress> {
         loop {
             let single = self.forward.as_ref().is_some_and(|f| f.tokens.len() == 1);
+            let evictions = self.pager.counters().evictions;
             match self.advance_group(observe)? {
-                Progress::More if single => continue,
+                Progress::More if single && self.pager.counters().evictions == evictions => continue,
                 progress => return Ok(progress),
             }
         }

@@ -34,6 +34,10 @@ pub struct MemoryPlan {
     pub layers: usize,
 }
 
+/// What a 32-bit memory can hold beside the tokenizer and the allocator's own: the ceiling where the
+/// caller sets none.
+const ADDRESSABLE_BYTES: u64 = if usize::BITS == 32 { 3_700_000_000 } else { u64::MAX };
+
 /// Slots of the ring unless the caller asks for more: one in use, two on their way.
 const RING_DEFAULT: usize = 3;
 
@@ -54,9 +58,8 @@ impl MemoryPlan {
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;
-        if let Some(ceiling) = options.max_resident_bytes
-            && ceiling < plan.budget_bytes
-        {
+        let ceiling = options.max_resident_bytes.unwrap_or(u64::MAX).min(ADDRESSABLE_BYTES);
+        if ceiling < plan.budget_bytes {
             plan.budget_bytes = ceiling;
             plan.page(&sizes, fixed, options.prefetch_distance)?;
         }

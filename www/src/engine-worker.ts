@@ -15,8 +15,6 @@ import type { EngineStats, GroupState, ModelInfo, Plan, Progress } from './types
 
 /** Least time between two reports of progress. */
 const PROGRESS_INTERVAL_MS = 50;
-/** Memory of the 32-bit build, less what the core needs for itself. */
-const WASM32_BYTES_MAX = 4 * 2 ** 30 - 256 * 2 ** 20;
 
 const GROUP_STATES: readonly GroupState[] = ['absent', 'fetching', 'resident', 'pinned'];
 
@@ -133,9 +131,6 @@ async function plan(request: OpenRequest): Promise<void> {
   const { core, io, reader } = await readHeader(request);
   const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(JSON.stringify(request.core))) as CorePlan;
   const reasons = reason === undefined ? [] : [reason];
-  if (memory.budgetBytes > WASM32_BYTES_MAX) {
-    reasons.push(`it takes ${memory.budgetBytes} bytes of memory, and 32-bit WebAssembly has ${WASM32_BYTES_MAX}; set maxResidentBytes`);
-  }
   const plan: Plan = {
     model: info,
     ...memory,

@@ -1,0 +1,137 @@
+/**
+ * What streaming, the store and the memory ceiling cost and give, on one file:
+ *
+ *     cargo xtask bench stream --model model.gguf [--context 512] [--tokens 24] [--rates 20,50,100]
+ *                              [--ceilings 100,75,50,25] [--plot target/stream.svg] [--json target/stream.json]
+ *
+ * Download: the time to the first token of a 64-token prompt beside the time of the download, from a
+ * throttled server. Warm start: the same from the store of an earlier visit. Ceilings: speed, tokens and
+ * memory when a share of the model may be in memory, from the store; the plot is tokens/s against the ceiling.
+ */
+
+import { statSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { root } from '../support/browser.mjs';
+import { startServer } from '../support/server.mjs';
+import { BARE_PAGE, newProfile, runBare } from './lib/bare.mjs';
+import { plot } from './lib/plot.mjs';
+import { table } from './lib/report.mjs';
+
+const { values } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    context: { type: 'string', default: '512' },
+    tokens: { type: 'string', default: '24' },
+    rates: { type: 'string', default: '20,50,100' },
+    ceilings: { type: 'string', default: '100,75,50,25' },
+    plot: { type: 'string', default: join(root, 'target/stream.svg') },
+    json: { type: 'string' },
+  },
+});
+if (!values.model) throw new Error('name a file: --model PATH');
+const model = resolve(values.model);
+const bytes = statSync(model).size;
+const numbers = (list) => list.split(',').filter(Boolean).map(Number);
+
+/** 64 tokens that every vocabulary has. */
+const prompt = Array.from({ length: 64 }, (_, index) => 100 + index);
+
+/** Runs in the page. Times in milliseconds from the call that creates the engine. */
+async function measure({ model, prompt, tokens, context, store, ceiling, wait }) {
+  const { createEngine } = await import('/pkg/index.js');
+  const start = performance.now();
+  const engine = await createEngine({ model, store, device: 'cpu', contextLength: context, ...(ceiling ? { maxResidentBytes: ceiling } : {}) });
+  const loaded = ceiling ? undefined : engine.loaded.then(() => performance.now() - start);
+  const times = [];
+  const ids = [];
+  const stream = await engine.completions.create({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, logprobs: 0, stream: true });
+  for await (const chunk of stream) {
+    times.push(performance.now() - start);
+    ids.push(...(chunk.choices[0]?.logprobs?.token_ids ?? []));
+  }
+  const download = await loaded;
+  // What is written to the store behind the computation must be there for the next visit.
+  if (wait) await new Promise((done) => setTimeout(done, wait));
+  const stats = await engine.stats();
+  await engine.dispose();
+  return { times, ids, download, stats };
+}
+
+const roots = { '/pkg/': join(root, 'pkg'), '/model/': dirname(model) };
+const options = { model: `/model/${basename(model)}`, prompt, tokens: Number(values.tokens), context: Number(values.context) };
+const results = { model: basename(model), bytes, download: [], warm: undefined, ceilings: [] };
+const seconds = (ms) => (ms / 1000).toFixed(2);
+const decodeSpeed = ({ times }) => ((times.length - 2) * 1000) / (times.at(-1) - times[1]);
+
+async function withServer(settings, run) {
+  const server = await startServer({ roots, files: { '/bare.html': BARE_PAGE }, ...settings });
+  try {
+    return await run(server);
+  } finally {
+    await server.close();
+  }
+}
+
+for (const rate of numbers(values.rates)) {
+  await withServer({ bytesPerSecond: rate * 1e6 }, async (server) => {
+    const { value } = await runBare(server, measure, { ...options, store: 'none', tokens: 4 });
+    results.download.push({ rate, firstToken: value.times[0], download: value.download });
+    console.log(`${rate} MB/s: first token after ${seconds(value.times[0])} s, downloaded after ${seconds(value.download)} s`);
+  });
+}
+
+await withServer({}, async (server) => {
+  const profile = await newProfile();
+  const cold = await runBare(server, measure, { ...options, store: 'opfs', wait: 5000 }, { profile });
+  const requests = server.log.filter(({ path }) => path.startsWith('/model/')).length;
+  const warm = await runBare(server, measure, { ...options, store: 'opfs' }, { profile });
+  const again = server.log.filter(({ path }) => path.startsWith('/model/')).length - requests;
+  results.warm = { cold: cold.value.times[0], firstToken: warm.value.times[0], requests: again, storeBytes: warm.value.stats.source.storeBytes };
+  console.log(`warm start: first token after ${seconds(warm.value.times[0])} s (cold ${seconds(cold.value.times[0])} s), ${again} requests`);
+  const resident = warm.value.stats.memory;
+  for (const percent of numbers(values.ceilings)) {
+    const ceiling = percent === 100 ? undefined : Math.round(resident.peakResidentBytes - (bytes * (100 - percent)) / 100);
+    try {
+      const { value, peak } = await runBare(server, measure, { ...options, store: 'opfs', ceiling }, { profile });
+      const same = JSON.stringify(value.ids) === JSON.stringify(warm.value.ids);
+      const { layers, memory, source } = value.stats;
+      results.ceilings.push({ percent, ceiling, speed: decodeSpeed(value), same, peakResident: memory.peakResidentBytes, tab: peak.tab, layers, source });
+      console.log(`${percent} %: ${decodeSpeed(value).toFixed(2)} tokens/s, tokens ${same ? 'identical' : 'DIFFER'}`);
+    } catch (error) {
+      results.ceilings.push({ percent, ceiling, refused: String(error.message ?? error).split('\n')[0] });
+      console.log(`${percent} %: ${error.message}`);
+    }
+  }
+  await rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+});
+
+console.log(`\n${results.model}, ${(bytes / 1e6).toFixed(0)} MB, a prompt of ${prompt.length} tokens\n`);
+console.log(table(['server, MB/s', 'download, s', 'first token, s', 'ratio'], results.download.map((r) => [String(r.rate), seconds(r.download), seconds(r.firstToken), (r.firstToken / r.download).toFixed(3)])));
+console.log('');
+const full = results.ceilings.find(({ percent }) => percent === 100)?.speed;
+console.log(
+  table(
+    ['ceiling, %', 'tokens/s', 'of resident', 'tokens', 'peak resident / ceiling', 'peak of the tab, MB', 'pinned + ring of layers', 'hits', 'waits'],
+    results.ceilings.map((r) =>
+      r.refused
+        ? [String(r.percent), r.refused, '', '', '', '', '', '', '']
+        : [
+            String(r.percent),
+            r.speed.toFixed(2),
+            full ? (r.speed / full).toFixed(2) : '',
+            r.same ? 'identical' : 'DIFFER',
+            r.ceiling ? (r.peakResident / r.ceiling).toFixed(3) : '',
+            (r.tab / 1e6).toFixed(0),
+            `${r.layers.pinned} + ${r.layers.ring} of ${r.layers.total}`,
+            String(r.layers.hits),
+            String(r.layers.syncLoads),
+          ],
+    ),
+  ),
+);
+const drawn = results.ceilings.filter((r) => r.speed);
+writeFileSync(values.plot, plot({ title: `${results.model}: tokens/s against the memory ceiling`, x: 'share of the model in memory, %', y: 'tokens/s', points: drawn.map((r) => [r.percent, r.speed]) }));
+console.log(`\nplot: ${values.plot}`);
+if (values.json) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
