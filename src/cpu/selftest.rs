@@ -5,20 +5,32 @@ use super::random::{Noise, random_rows};
 use super::vector;
 use crate::quant::Dtype;
 
+#[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
+pub use super::matmul::simd128::fours;
+
 /// Runs all comparisons; a sentence for each that fails.
 pub fn selftest() -> Vec<String> {
     let mut failures = Vec::new();
-    for dtype in Dtype::ALL {
-        for seed in 0..4 {
-            compare_products(dtype, seed, &mut failures);
-        }
-        compare_extremes(dtype, &mut failures);
+    #[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
+    {
+        let preferred = fours::preferred();
+        fours::prefer(!preferred);
+        compare_all_products(&mut failures);
+        fours::prefer(preferred);
     }
+    compare_all_products(&mut failures);
     for length in 0..=2 * 16 + 3 {
         compare_vectors(length, &mut failures);
     }
     compare_conversions(&mut failures);
     failures
+}
+
+fn compare_all_products(failures: &mut Vec<String>) {
+    for dtype in Dtype::ALL {
+        (0..4).for_each(|seed| compare_products(dtype, seed, failures));
+        compare_extremes(dtype, failures);
+    }
 }
 
 /// Equal to the bit, or both NaN or infinite: what a NaN holds, and whether a half precision NaN stays

@@ -8,7 +8,7 @@ mod parts;
 mod tests;
 
 pub use codebook::{IQ4_VALUES, MXFP4_VALUES};
-pub use parts::{Parts, all_finite, dequantise_block, dequantise_row};
+pub use parts::{Parts, dequantise_block, dequantise_row};
 
 use crate::error::{ChordError, ErrorCode, Result};
 

@@ -94,26 +94,6 @@ pub fn dequantise_row(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Whether every scale (or value, of the float types) in these rows is finite. `bytes` are whole
-/// blocks as they lie in a file. A model that fails this would answer with NaN.
-pub fn all_finite(dtype: Dtype, bytes: &[u8]) -> bool {
-    let halves = |offsets: &'static [usize]| {
-        let finite = |block: &[u8], at: usize| block[at + 1] & 0x7c != 0x7c;
-        bytes.chunks_exact(dtype.block_bytes()).all(|block| offsets.iter().all(|&at| finite(block, at)))
-    };
-    match dtype {
-        Dtype::F32 => bytes.chunks_exact(4).all(|b| b[3] & 0x7f != 0x7f || b[2] & 0x80 == 0),
-        Dtype::Q8_K => bytes.chunks_exact(292).all(|b| b[3] & 0x7f != 0x7f || b[2] & 0x80 == 0),
-        Dtype::BF16 => bytes.chunks_exact(2).all(|b| b[1] & 0x7f != 0x7f || b[0] & 0x80 == 0),
-        Dtype::F16 | Dtype::Q4_0 | Dtype::Q5_0 | Dtype::Q8_0 | Dtype::IQ4_NL | Dtype::IQ4_XS => halves(&[0]),
-        Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => halves(&[0, 2]),
-        Dtype::Q2_K => halves(&[80, 82]),
-        Dtype::Q3_K => halves(&[108]),
-        Dtype::Q6_K => halves(&[208]),
-        Dtype::MXFP4 => true,
-    }
-}
-
 /// The f16 number at a byte offset.
 pub fn half_at(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()

@@ -8,7 +8,7 @@ mod activations;
 mod layout;
 pub mod scalar;
 #[cfg(target_family = "wasm")]
-mod simd128;
+pub(super) mod simd128;
 #[cfg(test)]
 mod tests;
 

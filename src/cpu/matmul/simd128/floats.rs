@@ -6,6 +6,7 @@ use super::super::layout::row_bytes;
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
 use half::{bf16, f16};
+use std::ops::Range;
 
 /// A type of floating-point weights.
 pub trait Float {
@@ -67,39 +68,43 @@ impl Float for BF16 {
     }
 }
 
-/// All rows and columns of a product.
+/// All rows and columns of a product: four columns at a time by two rows, and what remains of columns
+/// by four rows.
 pub fn rows<W: Float>(product: &mut Product, values: &[f32]) {
+    let Range { start, end } = product.columns;
+    let tiled = start + (end - start) / 4 * 4;
     let mut row = product.rows.start;
     while row < product.rows.end {
-        let left = product.rows.end - row;
-        row += match product.columns.len() {
-            0..4 if left >= 4 => strip::<W, 4>(product, values, row),
-            4.. if left >= 2 => strip::<W, 2>(product, values, row),
-            _ => strip::<W, 1>(product, values, row),
-        };
+        let two = product.rows.end - row >= 2;
+        for column in (start..tiled).step_by(4) {
+            match two {
+                true => tile::<W, 2, 4>(product, values, row, column),
+                false => tile::<W, 1, 4>(product, values, row, column),
+            }
+        }
+        row += if two { 2 } else { 1 };
+    }
+    row = product.rows.start;
+    while row < product.rows.end {
+        let four = product.rows.end - row >= 4;
+        for column in tiled..end {
+            match four {
+                true => tile::<W, 4, 1>(product, values, row, column),
+                false => tile::<W, 1, 1>(product, values, row, column),
+            }
+        }
+        row += if four { 4 } else { 1 };
     }
 }
 
-/// `ROWS` rows times every column; returns `ROWS`.
-fn strip<W: Float, const ROWS: usize>(product: &mut Product, values: &[f32], row: usize) -> usize {
-    let mut column = product.columns.start;
-    while column < product.columns.end {
-        column += match product.columns.end - column {
-            4.. => tile::<W, ROWS, 4>(product, values, row, column),
-            _ => tile::<W, ROWS, 1>(product, values, row, column),
-        };
-    }
-    ROWS
-}
-
-/// `ROWS` rows times `COLUMNS` columns; returns `COLUMNS`.
+/// `ROWS` rows times `COLUMNS` columns.
 #[inline(never)]
 fn tile<W: Float, const ROWS: usize, const COLUMNS: usize>(
     product: &mut Product,
     values: &[f32],
     row: usize,
     column: usize,
-) -> usize {
+) {
     let (length, row_bytes) = (product.matrix.columns, row_bytes(W::DTYPE, product.matrix.columns));
     let weights: [&[u8]; ROWS] = std::array::from_fn(|r| &product.matrix.bytes[(row + r) * row_bytes..][..row_bytes]);
     let values: [&[f32]; COLUMNS] = std::array::from_fn(|c| &values[(column + c) * length..][..length]);
@@ -126,5 +131,4 @@ fn tile<W: Float, const ROWS: usize, const COLUMNS: usize>(
             product.put(row + r, column + c, sum);
         }
     }
-    COLUMNS
 }

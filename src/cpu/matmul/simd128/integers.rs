@@ -10,44 +10,37 @@ use super::tile::splat;
 use crate::cpu::arch::*;
 use std::mem::offset_of;
 
-/// Sixteen weights, ready to multiply.
+/// Sixteen weights in the forms that instances multiply; what one does not use is never computed.
 #[derive(Clone, Copy)]
 pub struct Weights {
-    /// Seven bits at most. Of a signed byte with relaxed SIMD: its low nibble. Without: the byte.
-    low: v128,
-    /// Of a signed byte with relaxed SIMD: its high nibble plus 8, which is not negative.
-    high: v128,
+    bytes: v128,
+    /// Of signed bytes: low nibbles, and high ones plus 8, so that neither is negative.
+    nibbles: [v128; 2],
 }
 
-/// What is to be multiplied by 16 · 8 for the nibbles of signed bytes to be right.
+/// The zero point of the high nibbles of signed bytes.
 const HIGH_ZERO: i16 = 8;
 
 impl Weights {
     /// Integers from 0 to 63, which lie within 32 of the format's zero point.
     #[inline(always)]
-    pub fn small(weights: v128) -> Self {
-        Weights { low: weights, high: weights }
+    pub fn small(bytes: v128) -> Self {
+        Weights { bytes, nibbles: [bytes; 2] }
     }
 
     /// Signed bytes.
     #[inline(always)]
-    pub fn signed(weights: v128) -> Self {
-        if !cfg!(target_feature = "relaxed-simd") {
-            return Self::small(weights);
-        }
-        let flipped = v128_xor(weights, u8x16_splat(0x80));
-        let nibble = u8x16_splat(15);
-        Weights { low: v128_and(weights, nibble), high: v128_and(u16x8_shr(flipped, 4), nibble) }
+    pub fn signed(bytes: v128) -> Self {
+        let (flipped, nibble) = (v128_xor(bytes, u8x16_splat(0x80)), u8x16_splat(15));
+        Weights { bytes, nibbles: [v128_and(bytes, nibble), v128_and(u16x8_shr(flipped, 4), nibble)] }
     }
 
-    /// Signed bytes: the table's value at each nibble.
+    /// Signed bytes: the table's value at each index.
     #[inline(always)]
-    pub fn look_up(table: [i8; 16], nibbles: v128) -> Self {
-        if !cfg!(target_feature = "relaxed-simd") {
-            return Self::small(swizzle(table, nibbles));
-        }
-        let low = swizzle(table.map(|value| value & 15), nibbles);
-        Weights { low, high: swizzle(table.map(|value| (value >> 4) + HIGH_ZERO as i8), nibbles) }
+    pub fn look_up(table: [i8; 16], indices: v128) -> Self {
+        let low = swizzle(table.map(|value| value & 15), indices);
+        let high = swizzle(table.map(|value| (value >> 4) + HIGH_ZERO as i8), indices);
+        Weights { bytes: swizzle(table, indices), nibbles: [low, high] }
     }
 }
 
@@ -64,6 +57,9 @@ pub fn swizzle(table: [i8; 16], nibbles: v128) -> v128 {
 
 /// A way to multiply and add.
 pub trait Sums: Copy {
+    /// The way that is quicker for one column of signed bytes.
+    type Single: Sums;
+
     /// `negative` holds the negative sums of the group's activations for 8 products each. With
     /// `signed`, the weights are signed bytes, and `zero` is 0.
     fn new(negative: v128, zero: i16, signed: bool) -> Self;
@@ -78,19 +74,30 @@ pub trait Sums: Copy {
     fn total(self, signed: bool, scales: Option<v128>) -> v128;
 }
 
-/// Sums in two places: `low` of all weights that are not signed, and of low nibbles.
+/// Sums in 16 bits. With relaxed SIMD: for processors that multiply bytes in pairs, x86 before
+/// AVX-VNNI.
 #[derive(Clone, Copy)]
-pub struct Lanes16 {
+pub struct Pairs {
     low: v128,
     high: v128,
 }
 
-/// As [`Lanes16`], in 32 bits.
+/// Sums in 32 bits, for processors that multiply bytes in fours: ARM, and x86 with AVX-VNNI.
 #[cfg(target_feature = "relaxed-simd")]
 #[derive(Clone, Copy)]
-pub struct Lanes32 {
+pub struct Fours {
     low: v128,
     high: v128,
+}
+
+/// Sums of signed bytes in 32 bits, bytes widened to 16 first.
+#[derive(Clone, Copy)]
+pub struct Widened(v128);
+
+/// Minus the zero point times the sums of activations.
+#[inline(always)]
+fn start(negative: v128, zero: i16) -> v128 {
+    if zero == 0 { i16x8_splat(0) } else { i16x8_mul(negative, i16x8_splat(zero)) }
 }
 
 /// The two sums of each row, scaled and added.
@@ -108,10 +115,10 @@ fn multiply(sums: v128, scales: Option<v128>) -> v128 {
     scales.map_or(sums, |scales| i32x4_mul(sums, i32x4_shr(scales, 16)))
 }
 
-/// Minus the zero point times the sums of activations.
+/// Even and odd bytes, widened.
 #[inline(always)]
-fn start(negative: v128, zero: i16) -> v128 {
-    if zero == 0 { i16x8_splat(0) } else { i16x8_mul(negative, i16x8_splat(zero)) }
+fn widen(bytes: v128) -> [v128; 2] {
+    [i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8)]
 }
 
 /// Four activations, once for each row. Weights go into the operand of seven bits: for them the result
@@ -126,22 +133,39 @@ unsafe fn activations(pair: *const Pair, at: usize) -> v128 {
     unsafe { splat(pair, offset_of!(Pair, integers) + at) }
 }
 
-/// For processors whose bytes multiply in pairs: x86 before AVX-VNNI.
+/// The even two of four activations once for each row, and the odd two, as words.
+///
+/// # Safety
+/// `pair` points to a pair, and `at` is a multiple of 4 below 32.
+#[inline(always)]
+unsafe fn activation_words(pair: *const Pair, at: usize) -> [v128; 2] {
+    // SAFETY: the four integers lie within the pair's, by the caller's promise.
+    unsafe {
+        #[cfg(target_feature = "relaxed-simd")]
+        return widen(activations(pair, at));
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        [0, 4].map(|half| splat(pair, offset_of!(Pair, integers) + 2 * at + half))
+    }
+}
+
 #[cfg(target_feature = "relaxed-simd")]
-impl Sums for Lanes16 {
+impl Sums for Pairs {
+    type Single = Widened;
+
     #[inline(always)]
     fn new(negative: v128, zero: i16, signed: bool) -> Self {
         let high = if signed { start(negative, HIGH_ZERO) } else { negative };
-        Lanes16 { low: start(negative, zero), high }
+        Pairs { low: start(negative, zero), high }
     }
 
     #[inline(always)]
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activations(pair, at) };
-        self.low = i16x8_add(self.low, i16x8_relaxed_dot_i8x16_i7x16(activations, weights.low));
+        let [low, high] = weights.nibbles;
+        self.low = i16x8_add(self.low, i16x8_relaxed_dot_i8x16_i7x16(activations, low));
         if signed {
-            self.high = i16x8_add(self.high, i16x8_relaxed_dot_i8x16_i7x16(activations, weights.high));
+            self.high = i16x8_add(self.high, i16x8_relaxed_dot_i8x16_i7x16(activations, high));
         }
     }
 
@@ -152,22 +176,24 @@ impl Sums for Lanes16 {
     }
 }
 
-/// For processors whose bytes multiply in fours: ARM, and x86 with AVX-VNNI.
 #[cfg(target_feature = "relaxed-simd")]
-impl Sums for Lanes32 {
+impl Sums for Fours {
+    type Single = Fours;
+
     #[inline(always)]
     fn new(negative: v128, zero: i16, signed: bool) -> Self {
         let start = |zero| i32x4_extadd_pairwise_i16x8(start(negative, zero));
-        Lanes32 { low: start(zero), high: if signed { start(HIGH_ZERO) } else { negative } }
+        Fours { low: start(zero), high: if signed { start(HIGH_ZERO) } else { negative } }
     }
 
     #[inline(always)]
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activations(pair, at) };
-        self.low = i32x4_relaxed_dot_i8x16_i7x16_add(activations, weights.low, self.low);
+        let [low, high] = weights.nibbles;
+        self.low = i32x4_relaxed_dot_i8x16_i7x16_add(activations, low, self.low);
         if signed {
-            self.high = i32x4_relaxed_dot_i8x16_i7x16_add(activations, weights.high, self.high);
+            self.high = i32x4_relaxed_dot_i8x16_i7x16_add(activations, high, self.high);
         }
     }
 
@@ -178,36 +204,57 @@ impl Sums for Lanes32 {
     }
 }
 
-/// Without relaxed SIMD: even and odd bytes are widened, and multiply with even and odd activations.
-/// Products of signed bytes are added in 32 bits at once.
+/// Without relaxed SIMD: even and odd bytes, widened, multiply with even and odd activations.
 #[cfg(not(target_feature = "relaxed-simd"))]
-impl Sums for Lanes16 {
+impl Sums for Pairs {
+    type Single = Widened;
+
     #[inline(always)]
-    fn new(negative: v128, zero: i16, _: bool) -> Self {
+    fn new(negative: v128, zero: i16, signed: bool) -> Self {
         let low = start(negative, zero);
-        Lanes16 { low, high: low }
+        Pairs { low, high: if signed { Widened::new(negative, zero, signed).0 } else { low } }
     }
 
     #[inline(always)]
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
-        // SAFETY: the four words lie within the pair's integers, by the caller's promise.
-        let (even, odd) = unsafe {
-            let words = offset_of!(Pair, integers) + 2 * at;
-            (splat(pair, words), splat(pair, words + 4))
-        };
-        let weights = weights.low;
         if signed {
-            let weights_even = i16x8_shr(i16x8_shl(weights, 8), 8);
-            self.low = i32x4_add(self.low, i32x4_dot_i16x8(weights_even, even));
-            self.low = i32x4_add(self.low, i32x4_dot_i16x8(i16x8_shr(weights, 8), odd));
-        } else {
-            self.low = i16x8_add(self.low, i16x8_mul(v128_and(weights, u16x8_splat(0xff)), even));
-            self.low = i16x8_add(self.low, i16x8_mul(u16x8_shr(weights, 8), odd));
+            let mut sums = Widened(self.high);
+            // SAFETY: by the caller's promise.
+            unsafe { sums.add(weights, pair, at, signed) };
+            self.high = sums.0;
+            return;
         }
+        // SAFETY: by the caller's promise.
+        let [even, odd] = unsafe { activation_words(pair, at) };
+        self.low = i16x8_add(self.low, i16x8_mul(v128_and(weights.bytes, u16x8_splat(0xff)), even));
+        self.low = i16x8_add(self.low, i16x8_mul(u16x8_shr(weights.bytes, 8), odd));
     }
 
     #[inline(always)]
     fn total(self, signed: bool, scales: Option<v128>) -> v128 {
-        if signed { multiply(self.low, scales) } else { add_pairs(self.low, scales) }
+        if signed { multiply(self.high, scales) } else { add_pairs(self.low, scales) }
+    }
+}
+
+impl Sums for Widened {
+    type Single = Widened;
+
+    #[inline(always)]
+    fn new(_: v128, _: i16, _: bool) -> Self {
+        Widened(i32x4_splat(0))
+    }
+
+    #[inline(always)]
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, _: bool) {
+        // SAFETY: by the caller's promise.
+        let [even, odd] = unsafe { activation_words(pair, at) };
+        let [weights_even, weights_odd] = widen(weights.bytes);
+        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights_even, even));
+        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights_odd, odd));
+    }
+
+    #[inline(always)]
+    fn total(self, _: bool, scales: Option<v128>) -> v128 {
+        multiply(self.0, scales)
     }
 }

@@ -3,6 +3,8 @@
 mod blocks32;
 mod codebook;
 mod floats;
+#[cfg(target_feature = "relaxed-simd")]
+pub mod fours;
 mod integers;
 mod k_quants;
 mod tile;
@@ -14,7 +16,9 @@ use super::scalar::{self, MAXIMUM_MIN};
 use super::{Activations, Input, Product, f32_columns, quantised_columns};
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
-use integers::{Lanes16, Sums};
+#[cfg(target_feature = "relaxed-simd")]
+use integers::Fours;
+use integers::{Pairs, Sums};
 use tile::Format;
 
 /// Computes a product.
@@ -25,7 +29,14 @@ pub(super) fn compute(mut product: Product, input: Input) {
         Dtype::F32 => floats::rows::<floats::F32>(&mut product, floats()),
         Dtype::F16 => floats::rows::<floats::F16>(&mut product, floats()),
         Dtype::BF16 => floats::rows::<floats::BF16>(&mut product, floats()),
-        _ => quantised::<Lanes16>(&mut product, quantised_columns(input, length, &columns)),
+        _ => {
+            let activations = quantised_columns(input, length, &columns);
+            #[cfg(target_feature = "relaxed-simd")]
+            if fours::preferred() {
+                return quantised::<Fours>(&mut product, activations);
+            }
+            quantised::<Pairs>(&mut product, activations)
+        }
     }
 }
 

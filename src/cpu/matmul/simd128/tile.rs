@@ -91,7 +91,9 @@ pub fn group<F: Format, S: Sums>(product: &mut Product, activations: &Activation
             }
             column += COLUMNS;
         } else {
-            let [sums] = tile::<F, S, 1>(blocks, [activations.column(column)]);
+            let columns = [activations.column(column)];
+            let [sums] =
+                if F::SIGNED { tile::<F, S::Single, 1>(blocks, columns) } else { tile::<F, S, 1>(blocks, columns) };
             store(product, group, column, sums);
             column += 1;
         }
