@@ -73,8 +73,12 @@ fn native(workspace: &Workspace) -> Vec<Verdict> {
         let mut command = Command::new("cargo");
         clean(&mut command).arg("test").args(arguments).args(["--locked", "--no-fail-fast", "--", "--show-output"]);
         command.current_dir(&workspace.root);
-        let is_result = |line: &str| line.starts_with("test result:") || line.ends_with(" ... FAILED");
-        let ended = follow("native", &format!("cargo test {}", arguments.join(" ")), &mut command, is_result)?;
+        let is_news = |line: &str| {
+            line.trim_start().starts_with("Running ")
+                || line.starts_with("test result:")
+                || line.ends_with(" ... FAILED")
+        };
+        let ended = follow("native", &format!("cargo test {}", arguments.join(" ")), &mut command, is_news)?;
         if !ended.success {
             bail!("{}", failures(&ended.text));
         }

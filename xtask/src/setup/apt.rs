@@ -1,10 +1,14 @@
 //! Debian's packages.
 
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
 
 use crate::command::{ask, find_program, run};
+
+/// Set once the lists of packages are fresh; a machine may need several installations.
+static UPDATED: OnceLock<()> = OnceLock::new();
 
 /// Whether this machine has Debian's package manager.
 pub fn is_here() -> bool {
@@ -20,7 +24,10 @@ pub fn ensure(packages: &[&str]) -> Result<()> {
     if !is_here() {
         bail!("this machine has no apt-get to install {}", missing.join(", "));
     }
-    run("setup", "apt-get update", as_root().args(["apt-get", "update", "--quiet"]))?;
+    if UPDATED.get().is_none() {
+        run("setup", "apt-get update", as_root().args(["apt-get", "update", "--quiet"]))?;
+        UPDATED.get_or_init(|| ());
+    }
     run(
         "setup",
         &format!("apt-get install {}", missing.join(" ")),
