@@ -15,17 +15,19 @@ export function withChord(stage, body, { address = '/pkg/index.js', allow = [], 
 }
 
 /** Puts the package and a few functions into `window.chord`. */
-async function install(address) {
+export async function install(address) {
   const chord = await import(address);
   const network = Symbol.for('wasm-chord.network');
+  const store = Symbol.for('wasm-chord.store');
   window.chord = {
     ...chord,
     /** An error as plain data. */
     failure: (error) => (error instanceof chord.ChordError
       ? { code: error.code, message: error.message, retryable: error.retryable, details: error.details, cause: String(error.cause) }
       : { code: 'not a ChordError', message: String(error) }),
-    /** createEngine with other settings of the network. */
-    open: ({ network: settings, ...options }) => chord.createEngine({ ...options, [network]: settings ?? {} }),
+    /** createEngine with other settings of the network and of the store. */
+    open: ({ network: settings, storeSettings, ...options }) => (
+      chord.createEngine({ ...options, [network]: settings ?? {}, [store]: storeSettings ?? {} })),
     /** Opens, generates and loads: what came out, or the error. */
     async outcome(options) {
       let engine;

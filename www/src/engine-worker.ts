@@ -89,10 +89,10 @@ async function open(request: OpenRequest): Promise<void> {
   let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: downloadBytes(io), layer: 0, layers: info.layers };
   const loader = new Loader(session, io, headers, {
     changed: () => model?.runner.wake(),
-    loaded: () => {
+    loaded: () => void io.settle().then(() => {
       report({ ...last, phase: 'ready', loadedBytes: last.totalBytes }, true);
       scope.postMessage({ type: 'loaded' });
-    },
+    }),
     failed: (error) => {
       // Wasm memory never shrinks: only ending the worker gives back what was taken for nothing.
       if (error.code === 'OutOfMemory') die(error);
@@ -115,7 +115,7 @@ async function open(request: OpenRequest): Promise<void> {
   });
   model = { core, io, loader, runner };
   report(last, true);
-  scope.postMessage({ type: 'opened', model: info });
+  scope.postMessage({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings] } });
   loader.start();
 }
 
@@ -187,7 +187,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     threads: 1,
     memory: { ...own.memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: 0 },
     layers: own.layers,
-    source: { ...io.counters, storeBytes: 0 },
+    source: io.counters,
     ...runner.last ? { last: runner.last } : {},
     groups: Array.from(loader.session.groups(), (state) => GROUP_STATES[state] ?? 'absent'),
   };

@@ -5,7 +5,7 @@
 
 import { ChordError, fromWire } from './errors.js';
 import {
-  HANDSHAKE_MS_MAX, IO_SILENT_TICKS_MAX, WATCHDOG_TICK_MS,
+  HANDSHAKE_MS_MAX, IO_SILENT_TICKS_MAX, NO_COUNTERS, WATCHDOG_TICK_MS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ToIo,
 } from './protocol.js';
 
@@ -35,6 +35,8 @@ interface Read {
 }
 
 export class IoClient {
+  /** What is odd but can be lived with. */
+  readonly warnings: string[] = [];
   /** By part number; filled in by the first read of each part. */
   readonly facts: PartFacts[] = [];
   #files: PartSource[] = [];
@@ -45,8 +47,9 @@ export class IoClient {
   #restarts = 0;
   #reads = new Map<number, Read>();
   #nextRead = 0;
-  #past: IoCounters = { requests: 0, fetchedBytes: 0, retries: 0 };
-  #current: IoCounters = { requests: 0, fetchedBytes: 0, retries: 0 };
+  #past: IoCounters = NO_COUNTERS;
+  #current: IoCounters = NO_COUNTERS;
+  #settling: (() => void)[] = [];
   #resolving: { resolve: (parts: number) => void; reject: (error: ChordError) => void } | undefined;
   readonly #watchdog: ReturnType<typeof setInterval>;
 
@@ -60,6 +63,7 @@ export class IoClient {
     return {
       requests: this.#past.requests + this.#current.requests,
       fetchedBytes: this.#past.fetchedBytes + this.#current.fetchedBytes,
+      storeBytes: this.#past.storeBytes + this.#current.storeBytes,
       retries: this.#past.retries + this.#current.retries,
     };
   }
@@ -68,7 +72,7 @@ export class IoClient {
   resolve(): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#resolving = { resolve, reject };
-      this.#send({ type: 'resolve', parts: this.request.parts, headers: this.request.headers, network: this.request.network });
+      this.#send({ type: 'resolve', parts: this.request.parts, headers: this.request.headers, network: this.request.network, store: this.request.store });
     });
   }
 
@@ -93,6 +97,19 @@ export class IoClient {
   cancelAll(): void {
     for (const id of this.#reads.keys()) this.#send({ type: 'cancel', id });
     this.#reads.clear();
+  }
+
+  /** Resolves when everything that was fetched is on disk, as far as it is kept, or the worker died. */
+  settle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#settling.push(resolve);
+      if (this.#isDead) this.#settled();
+      else this.#send({ type: 'settle' });
+    });
+  }
+
+  #settled(): void {
+    for (const resolve of this.#settling.splice(0)) resolve();
   }
 
   close(): void {
@@ -128,6 +145,12 @@ export class IoClient {
         this.#greeted = true;
         break;
       case 'pong':
+        break;
+      case 'settled':
+        this.#settled();
+        break;
+      case 'warning':
+        this.warnings.push(message.message);
         break;
       case 'resolved':
         this.#files = message.files;
@@ -168,7 +191,7 @@ export class IoClient {
   }
 
   #tick(): void {
-    const waiting = this.#reads.size > 0 || this.#resolving !== undefined;
+    const waiting = this.#reads.size > 0 || this.#resolving !== undefined || this.#settling.length > 0;
     if (!waiting) return;
     this.#silentTicks += 1;
     const ticksMax = this.#greeted ? IO_SILENT_TICKS_MAX : Math.ceil(HANDSHAKE_MS_MAX / WATCHDOG_TICK_MS);
@@ -181,7 +204,8 @@ export class IoClient {
     this.#worker.onmessage = null;
     this.#worker.terminate();
     this.#past = this.counters;
-    this.#current = { requests: 0, fetchedBytes: 0, retries: 0 };
+    this.#current = NO_COUNTERS;
+    this.#settled();
     this.#silentTicks = 0;
     const greeted = this.#greeted;
     this.#greeted = false;
@@ -200,9 +224,9 @@ export class IoClient {
   #replace(): void {
     this.#isDead = false;
     this.#worker = this.#start();
-    const { parts, headers, network } = this.request;
-    if (this.#resolving) this.#send({ type: 'resolve', parts, headers, network });
-    else this.#send({ type: 'adopt', files: this.#files, headers, network });
+    const { parts, headers, network, store } = this.request;
+    if (this.#resolving) this.#send({ type: 'resolve', parts, headers, network, store });
+    else this.#send({ type: 'adopt', files: this.#files, headers, network, store });
   }
 
   #giveUp(error: ChordError): void {

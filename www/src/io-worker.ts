@@ -7,12 +7,15 @@ import { ChordError, toWire } from './errors.js';
 import { BlobFile, HttpFile, type SourceFile } from './http.js';
 import { fetchDocument, resolveParts } from './hub.js';
 import { BufferPool, Cutter } from './pool.js';
-import { workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartSource, type ToIo } from './protocol.js';
+import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartSource, type ToIo } from './protocol.js';
 import { RequestRoute } from './route.js';
+import type { StoreSettings } from './store/layout.js';
+import { PageBuffers } from './store/page-buffers.js';
+import { StoredFile } from './store/stored-file.js';
 
 const scope = workerScope<ToIo, FromIo>();
 const pool = new BufferPool();
-const counters: IoCounters = { requests: 0, fetchedBytes: 0, retries: 0 };
+const counters: IoCounters = { ...NO_COUNTERS };
 const reads = new Map<number, AbortController>();
 let files: SourceFile[] = [];
 
@@ -22,13 +25,16 @@ scope.onmessage = ({ data }) => {
       void resolve(data);
       break;
     case 'adopt':
-      open(data.files, data.headers, data.network);
+      open(data.files, data.headers, data.network, data.store);
       break;
     case 'read':
       void read(data);
       break;
     case 'cancel':
       reads.get(data.id)?.abort();
+      break;
+    case 'settle':
+      void settle();
       break;
     case 'recycle':
       pool.recycle(data.buffer);
@@ -39,14 +45,14 @@ scope.onmessage = ({ data }) => {
   }
 };
 
-async function resolve({ parts, headers, network }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
+async function resolve({ parts, headers, network, store }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
   try {
     const hubOrigin = new URL(network.hub).origin;
     const found = await resolveParts(parts, network, (url) => {
       const route = new RequestRoute(url, headersFor(url, hubOrigin, headers), () => { counters.requests += 1; });
       return fetchDocument(url, route, network.idleMs);
     });
-    open(found, headers, network);
+    open(found, headers, network, store);
     scope.postMessage({ type: 'resolved', files: found });
   } catch (thrown) {
     scope.postMessage({ type: 'resolveFailed', error: toWire(thrown) });
@@ -58,14 +64,31 @@ function headersFor(url: string, origin: string, headers: [string, string][]): [
 }
 
 /** Makes the files readable. The caller's headers belong to the origin of the first URL. */
-function open(sources: PartSource[], headers: [string, string][], network: NetworkSettings): void {
+function open(sources: PartSource[], headers: [string, string][], network: NetworkSettings, store: StoreSettings): void {
   const first = sources.find((source) => source.url !== undefined)?.url;
   const origin = first === undefined ? '' : new URL(first).origin;
+  const buffers = new PageBuffers(store.pageBytes);
   files = sources.map((source) => {
     if (source.blob) return new BlobFile(source.blob, source.name);
-    const url = source.url ?? '';
-    return new HttpFile({ ...source, url }, headersFor(url, origin, headers), network, counters);
+    const part = { ...source, url: source.url ?? '' };
+    const makeHttp = (identity: PartIdentity | undefined): HttpFile => {
+      const file = { ...part };
+      delete file.identity;
+      return new HttpFile({ ...file, ...identity ? { identity } : {} }, headersFor(part.url, origin, headers), network, counters);
+    };
+    return store.isUsed ? new StoredFile({ part, makeHttp, settings: store, buffers, counters, warn }) : makeHttp(part.identity);
   });
+}
+
+function warn(message: string): void {
+  console.warn(`wasm-chord: ${message}`);
+  scope.postMessage({ type: 'warning', message });
+}
+
+async function settle(): Promise<void> {
+  const { signal } = new AbortController();
+  await Promise.all(files.map((file) => (file instanceof StoredFile ? file.settle(signal) : undefined)));
+  scope.postMessage({ type: 'settled' });
 }
 
 async function read({ id, part, offset, length }: Extract<ToIo, { type: 'read' }>): Promise<void> {

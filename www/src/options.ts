@@ -3,15 +3,18 @@
 import { ChordError, invalidParameter } from './errors.js';
 import { NETWORK_DEFAULTS, type NetworkSettings, type OpenRequest } from './protocol.js';
 import { parseSource } from './source.js';
+import { STORE_DEFAULTS, type StoreSettings } from './store/layout.js';
 import type { EngineOptions, PlanOptions } from './types.js';
 
 /** Under this key tests pass other network settings; it is not part of the public interface. */
 const NETWORK = Symbol.for('wasm-chord.network');
+/** The same for the durable store. */
+const STORE = Symbol.for('wasm-chord.store');
 
 /** The request to open, or plan for, a model. Throws `InvalidParameter` and `InvalidSource`. */
 export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineOptions, 'model'>)): OpenRequest {
   if (typeof options !== 'object' || options === null) throw invalidParameter('options', 'options must be an object');
-  const all = options as EngineOptions & { [NETWORK]?: Partial<NetworkSettings> };
+  const all = options as EngineOptions & { [NETWORK]?: Partial<NetworkSettings>; [STORE]?: Partial<StoreSettings> };
   checkChoice('device', all.device, ['auto', 'webgpu', 'cpu']);
   checkChoice('memory64', all.memory64, ['auto', true, false]);
   checkChoice('store', all.store, ['opfs', 'memory', 'none']);
@@ -30,6 +33,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     headers: checkHeaders(all.headers),
     core,
     network: { ...NETWORK_DEFAULTS, ...all[NETWORK] },
+    store: { ...STORE_DEFAULTS, isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },
   };
 }
 

@@ -8,7 +8,9 @@ import type { ModelSource, Plan, PlanOptions } from './types.js';
 
 /** Reads the header of `model` and says what opening it with `options` would take. */
 export async function plan(model: ModelSource, options: PlanOptions = {}): Promise<Plan> {
-  const request = openRequest({ ...options, model });
+  const opened = openRequest({ ...options, model });
+  // A header alone is not worth keeping, least of all at the cost of another model.
+  const request = { ...opened, store: { ...opened.store, isUsed: false } };
   const { signal } = options;
   throwIfAborted(signal);
   let end!: (error: ChordError) => void;

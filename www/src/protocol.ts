@@ -8,6 +8,7 @@
  */
 
 import type { WireError } from './errors.js';
+import type { StoreSettings } from './store/layout.js';
 import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, Timings, Usage } from './types.js';
 
 /** How often a waiting side asks its peer for a sign of life. */
@@ -64,6 +65,7 @@ export interface OpenRequest {
   /** Options of the core, passed on as they are. */
   core: { contextLength?: number; maxResidentBytes?: number; prefetchDistance?: number };
   network: NetworkSettings;
+  store: StoreSettings;
 }
 
 /** One alternative of a token's distribution. */
@@ -135,12 +137,14 @@ export type FromEngine =
   | { type: 'fatal'; error: WireError };
 
 export type ToIo =
-  | { type: 'resolve'; parts: PartInput[]; headers: [string, string][]; network: NetworkSettings }
+  | { type: 'resolve'; parts: PartInput[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
   /** Takes over files that were resolved before, by a worker that died. */
-  | { type: 'adopt'; files: PartSource[]; headers: [string, string][]; network: NetworkSettings }
+  | { type: 'adopt'; files: PartSource[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
   /** Reads a range; `length` may be Infinity: to the end of the file. */
   | { type: 'read'; id: number; part: number; offset: number; length: number }
   | { type: 'cancel'; id: number }
+  /** Asks to be told when everything fetched is on disk. */
+  | { type: 'settle' }
   /** Gives a buffer back to the pool. */
   | { type: 'recycle'; buffer: ArrayBuffer }
   | { type: 'ping' };
@@ -149,8 +153,12 @@ export type ToIo =
 export interface IoCounters {
   requests: number;
   fetchedBytes: number;
+  /** Bytes that came from the durable store. */
+  storeBytes: number;
   retries: number;
 }
+
+export const NO_COUNTERS: Readonly<IoCounters> = { requests: 0, fetchedBytes: 0, storeBytes: 0, retries: 0 };
 
 export type FromIo =
   | { type: 'hello' }
@@ -162,7 +170,10 @@ export type FromIo =
   /** The next bytes of a read, `length` of them from the start of `buffer`. */
   | { type: 'piece'; id: number; offset: number; length: number; buffer: ArrayBuffer; counters: IoCounters }
   | { type: 'done'; id: number; counters: IoCounters }
-  | { type: 'failed'; id: number; error: WireError; counters: IoCounters };
+  | { type: 'failed'; id: number; error: WireError; counters: IoCounters }
+  | { type: 'settled' }
+  /** The model works, but not all is as it should be. */
+  | { type: 'warning'; message: string };
 
 /** What a module of this package uses of a dedicated worker's global scope. */
 export interface WorkerScope<In, Out> {

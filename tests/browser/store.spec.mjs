@@ -1,0 +1,224 @@
+// The durable store: what is on disk is used, what is damaged is fetched again, and nothing is ever mixed.
+// Tests are numbered by the faults that the package must survive.
+
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { tinyModel } from '../support/tiny-gguf.mjs';
+import { install, withChord } from './engine-page.mjs';
+import { openStage } from './support.mjs';
+
+const MODEL = '/model.gguf';
+const PAGE_BYTES = 256 * 1024;
+/** Ranges that are fetched at a time. */
+const STREAMS = 4;
+const model = tinyModel({ layers: 3, feedForward: 4096 });
+const PAGES = Math.ceil(model.length / PAGE_BYTES);
+const storeSettings = { pageBytes: PAGE_BYTES, ownerSilentMs: 1500 };
+const options = { model: MODEL, network: { idleMs: 700, backoffMs: 20 }, storeSettings };
+
+const stage = await openStage({ files: { [MODEL]: model } });
+const { server } = stage;
+let expected;
+
+const outcome = (page, more = {}) => page.evaluate((given) => window.chord.outcome(given), { ...options, ...more });
+
+function assertSame(result) {
+  assert.equal(result.code, undefined, result.message);
+  assert.deepEqual([result.ids, result.logprobs], [expected.ids, expected.logprobs]);
+}
+
+/** What `body` gives, and the requests for the model that were made meanwhile. */
+async function counted(body) {
+  const from = server.log.length;
+  const result = await body();
+  const requests = server.log.slice(from).filter(({ path, method }) => path === MODEL && method === 'GET');
+  return { result, requests, sentBytes: requests.reduce((sum, { sentBytes }) => sum + sentBytes, 0) };
+}
+
+/** Another page of the same profile, with the package in it. */
+async function another(page) {
+  const next = await page.context().newPage();
+  await next.goto(server.url('/blank.html'));
+  await next.evaluate(install, '/pkg/index.js');
+  return next;
+}
+
+/** Damages a file of the stored models: sets bytes from `at` to `to` to `value`, or cuts the file at `cut`, from its end if that is negative. */
+const damage = (page, name, { at = 0, to = 0, value = 0, cut = Infinity }) => page.evaluate(async (given) => {
+  const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord');
+  for await (const folder of root.values()) {
+    const handle = await folder.getFileHandle(given.name);
+    const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
+    bytes.fill(given.value, given.at, given.to);
+    const writable = await handle.createWritable();
+    await writable.write(bytes.subarray(0, given.cut));
+    await writable.close();
+  }
+}, { name, at, to, value, cut: Math.min(cut, 2 ** 40) });
+
+/** Bytes of the journal's header and of one record. */
+const journalSizes = (page) => page.evaluate(async (pages) => {
+  const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord');
+  for await (const folder of root.values()) {
+    const { size } = await (await folder.getFileHandle('journal')).getFile();
+    return { header: size - pages * 44, record: 44 };
+  }
+  return undefined;
+}, PAGES);
+
+before(async () => {
+  expected = await withChord(stage, (page) => outcome(page, { store: 'none' }));
+  assert.equal(expected.ids?.length, 6, expected.message);
+});
+
+describe('a stored model', () => {
+  test('29 is opened without a request, even where the server is gone', () => withChord(stage, async (page) => {
+    const cold = await counted(() => outcome(page));
+    assertSame(cold.result);
+    assert.ok(cold.sentBytes <= model.length, `${cold.sentBytes} of ${model.length}`);
+    server.fault(MODEL, { disconnectAfter: 0 });
+    const warm = await counted(() => outcome(page));
+    server.fault(MODEL, undefined);
+    assertSame(warm.result);
+    assert.equal(warm.requests.length, 0);
+    assert.equal(warm.result.source.fetchedBytes, 0);
+    assert.ok(warm.result.source.storeBytes >= model.length * 0.9, `${warm.result.source.storeBytes}`);
+  }));
+
+  test('34 damaged in one page has that page fetched again alone', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page));
+    const { header, record } = await journalSizes(page);
+    const cases = {
+      'a record that is wrong': ['journal', { at: header + 2 * record + 9, to: header + 2 * record + 10, value: 0x5a }],
+      'a torn tail': ['journal', { cut: -5 }],
+      'a flipped byte': ['pages', { at: 3 * PAGE_BYTES + 7, to: 3 * PAGE_BYTES + 8, value: 0x5a }],
+      'a zeroed page': ['pages', { at: 2 * PAGE_BYTES, to: 3 * PAGE_BYTES }],
+      'a short file': ['pages', { cut: (PAGES - 1) * PAGE_BYTES + 10 }],
+    };
+    for (const [name, [file, edit]] of Object.entries(cases)) {
+      await damage(page, file, edit);
+      const { result, sentBytes } = await counted(() => outcome(page));
+      assertSame(result);
+      assert.ok(sentBytes > 0 && sentBytes <= PAGE_BYTES + 1, `${name}: ${sentBytes}`);
+      const again = await counted(() => outcome(page));
+      assert.equal(again.requests.length, 0, name);
+    }
+  }));
+
+  test('34, 36 whose journal is damaged at its head, or of another layout, is fetched again', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page));
+    for (const edit of [{ at: 0, to: 40 }, { at: 4, to: 5, value: 9 }, { cut: 0 }, { cut: 20 }]) {
+      await damage(page, 'journal', edit);
+      const { result, sentBytes } = await counted(() => outcome(page));
+      assertSame(result);
+      assert.ok(sentBytes > model.length * 0.9 && sentBytes <= model.length, `${sentBytes}`);
+    }
+    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+  }));
+
+  test('20 that changed on the server while it was stored in part is fetched anew', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page));
+    await damage(page, 'pages', { cut: 3 * PAGE_BYTES });
+    server.fault(MODEL, { etag: '"another"' });
+    const { result, sentBytes } = await counted(() => outcome(page));
+    server.fault(MODEL, undefined);
+    assertSame(result);
+    assert.ok(sentBytes > model.length * 0.9 && sentBytes <= model.length + 1, `${sentBytes}`);
+  }));
+
+  test('20 that changes in the middle is SourceChanged, and forgotten', () => withChord(stage, async (page) => {
+    let count = 0;
+    server.fault(MODEL, () => {
+      count += 1;
+      return count > 3 ? { etag: '"another"' } : undefined;
+    });
+    assert.equal((await outcome(page)).code, 'SourceChanged');
+    server.fault(MODEL, undefined);
+    const { result, sentBytes } = await counted(() => outcome(page));
+    assertSame(result);
+    assert.ok(sentBytes > model.length * 0.9, `${sentBytes}`);
+  }));
+
+  test('21, 27 is kept only with a version, and only if it is a model', () => withChord(stage, async (page) => {
+    for (const fault of [{ etag: null, headers: { 'last-modified': null } }, { etag: 'W/"1"', headers: { 'last-modified': null } }]) {
+      server.fault(MODEL, fault);
+      for (const _ of [1, 2]) {
+        const { result, sentBytes } = await counted(() => outcome(page));
+        assertSame(result);
+        assert.ok(sentBytes > model.length * 0.9, `${sentBytes}`);
+      }
+    }
+    server.fault(MODEL, { html: true });
+    assert.equal((await outcome(page)).code, 'InvalidGguf');
+    server.fault(MODEL, undefined);
+    assertSame(await outcome(page));
+    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+  }));
+
+  test('is shared by engines of any ceiling, with the same tokens', () => withChord(stage, async (page) => {
+    const whole = await page.evaluate(async (given) => {
+      const engine = await window.chord.open(given);
+      await engine.loaded;
+      const { memory } = await engine.stats();
+      await engine.dispose();
+      return memory.budgetBytes;
+    }, options);
+    for (const share of [0.9, 0.7]) {
+      const { result, requests } = await counted(() => outcome(page, { maxResidentBytes: Math.round(whole * share) }));
+      if (result.code === 'BudgetTooSmall') continue;
+      assertSame(result);
+      assert.equal(requests.length, 0);
+    }
+  }));
+});
+
+describe('tabs', () => {
+  test('30 killed at any moment of a download lose no more than a page a stream', () => withChord(stage, async (page) => {
+    server.throttle.bytesPerSecond = 4_000_000;
+    let sent = 0;
+    const kills = 5;
+    for (let kill = 0; kill < kills; kill += 1) {
+      const tab = await another(page);
+      const run = await counted(async () => {
+        void tab.evaluate((given) => window.chord.outcome(given), options).catch(() => undefined);
+        await new Promise((done) => setTimeout(done, 300 + kill * 170));
+        await tab.close();
+        await new Promise((done) => setTimeout(done, 300));
+      });
+      sent += run.sentBytes;
+    }
+    server.throttle.bytesPerSecond = Infinity;
+    const { result, sentBytes } = await counted(() => outcome(page));
+    assertSame(result);
+    const twice = sent + sentBytes - model.length;
+    assert.ok(twice <= kills * STREAMS * PAGE_BYTES, `${twice} bytes were fetched twice`);
+    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+  }));
+
+  for (const tabs of [2, 5]) {
+    test(`37 ${tabs} at once fetch one model once`, () => withChord(stage, async (page) => {
+      const pages = [page, ...await Promise.all(Array.from({ length: tabs - 1 }, () => another(page)))];
+      const { result, sentBytes } = await counted(() => Promise.all(pages.map((each) => outcome(each))));
+      for (const each of result) assertSame(each);
+      assert.ok(sentBytes <= model.length * 1.01, `${sentBytes} of ${model.length}`);
+    }));
+  }
+
+  test('37 go on when the one that fetches is killed', () => withChord(stage, async (page) => {
+    server.throttle.bytesPerSecond = 3_000_000;
+    const leader = await another(page);
+    const { result, sentBytes } = await counted(async () => {
+      void leader.evaluate((given) => window.chord.outcome(given), options).catch(() => undefined);
+      await new Promise((done) => setTimeout(done, 500));
+      const following = outcome(page);
+      await new Promise((done) => setTimeout(done, 400));
+      await leader.close();
+      // Its workers take a moment to end.
+      await new Promise((done) => setTimeout(done, 300));
+      server.throttle.bytesPerSecond = Infinity;
+      return following;
+    });
+    assertSame(result);
+    assert.ok(sentBytes <= model.length + (STREAMS + 1) * PAGE_BYTES, `${sentBytes} of ${model.length}`);
+  }));
+});

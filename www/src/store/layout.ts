@@ -1,0 +1,118 @@
+/**
+ * Where the store lies: one folder in the origin's private file system for each file of a model, with
+ *
+ *     pages    the file itself, sparse; pages that are not there yet are holes
+ *     journal  which pages are there, see journal.ts
+ *     used     when it was opened last, milliseconds since 1970 as text
+ */
+
+/** Folders of another version are cleared when they are opened. */
+export const LAYOUT_VERSION = 1;
+/** Bytes of one page of a file: what is verified, and lost, as a whole. */
+export const PAGE_BYTES = 4 * 1024 * 1024;
+
+const ROOT = 'wasm-chord';
+
+/** How the store is used; tests make its pages smaller. */
+export interface StoreSettings {
+  isUsed: boolean;
+  pageBytes: number;
+  /** How long a tab waits for bytes from the one that fetches, without any coming, before it fetches by itself. */
+  ownerSilentMs: number;
+}
+
+export const STORE_DEFAULTS: StoreSettings = { isUsed: true, pageBytes: PAGE_BYTES, ownerSilentMs: 4_000 };
+
+/** A file opened for synchronous access, as dedicated workers have it. */
+export interface SyncFile {
+  read(buffer: Uint8Array, options: { at: number }): number;
+  write(buffer: Uint8Array, options: { at: number }): number;
+  truncate(size: number): void;
+  getSize(): number;
+  flush(): void;
+  close(): void;
+}
+
+/** Query parameters that sign an address or carry a secret: they change while the file does not. */
+const SIGNATURE = /^(x-(amz|goog|ms|oss)-.*|.*signature|sig|token|access_token|auth|authorization|key|api_?key|expires|policy|key-pair-id|se|sp|sv|sr|st|spr|sk[a-z]*|response-content-.*)$/i;
+
+/** `url` without what signs it: what a stored file is known by. */
+export function sourceOf(url: string): string {
+  const parsed = new URL(url);
+  for (const name of [...parsed.searchParams.keys()]) {
+    if (SIGNATURE.test(name)) parsed.searchParams.delete(name);
+  }
+  parsed.hash = '';
+  return parsed.href;
+}
+
+/** The name of the folder for the file at `url`. */
+export async function folderName(url: string): Promise<string> {
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(sourceOf(url)));
+  return hex(new Uint8Array(digest, 0, 20));
+}
+
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** The folder of all stored files. Throws where the browser grants none. */
+export async function storeRoot(): Promise<FileSystemDirectoryHandle> {
+  const origin = await navigator.storage.getDirectory();
+  return origin.getDirectoryHandle(ROOT, { create: true });
+}
+
+/**
+ * Opens a file of a folder. Where the browser can, several workers may have it open: one of them
+ * writes, which a lock sees to, and the others verify what they read. Elsewhere it is exclusive.
+ */
+export async function openSync(folder: FileSystemDirectoryHandle, name: string, create: boolean): Promise<SyncFile> {
+  const handle = await folder.getFileHandle(name, { create }) as FileSystemFileHandle & {
+    createSyncAccessHandle(options: { mode: string }): Promise<SyncFile>;
+  };
+  return handle.createSyncAccessHandle({ mode: 'readwrite-unsafe' });
+}
+
+/** The bytes of a small file, whoever has it open; undefined if there is none. */
+export async function readSmall(folder: FileSystemDirectoryHandle, name: string): Promise<Uint8Array | undefined> {
+  try {
+    const file = await openSync(folder, name, false);
+    try {
+      const bytes = new Uint8Array(file.getSize());
+      return bytes.subarray(0, file.read(bytes, { at: 0 }));
+    } finally {
+      file.close();
+    }
+  } catch (thrown) {
+    if (isNamed(thrown, 'NotFoundError')) return undefined;
+  }
+  try {
+    const handle = await folder.getFileHandle(name);
+    return new Uint8Array(await (await handle.getFile()).arrayBuffer());
+  } catch {
+    return undefined;
+  }
+}
+
+/** Notes that the folder is in use now. */
+export async function touch(folder: FileSystemDirectoryHandle): Promise<void> {
+  const file = await openSync(folder, 'used', true);
+  try {
+    file.truncate(0);
+    file.write(new TextEncoder().encode(String(Date.now())), { at: 0 });
+  } finally {
+    file.close();
+  }
+}
+
+/** When the folder was opened last; 0 if that is not known. */
+export async function lastUsed(folder: FileSystemDirectoryHandle): Promise<number> {
+  const bytes = await readSmall(folder, 'used');
+  const time = Number(new TextDecoder().decode(bytes));
+  return Number.isFinite(time) ? time : 0;
+}
+
+/** Whether `thrown` is a DOMException, or its like, of that name. */
+export function isNamed(thrown: unknown, name: string): boolean {
+  return (thrown as { name?: unknown } | null)?.name === name;
+}

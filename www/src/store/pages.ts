@@ -1,0 +1,397 @@
+/**
+ * The pages of one file on disk. One worker of all tabs owns the folder and writes: bytes as they
+ * arrive, then for each whole page its digest, a flush, the record in the journal, and a flush again.
+ * The others read what the journal lists. Every page is hashed before bytes of it are used, once in
+ * the life of this object: nobody else writes, and the owner never changes a page it has listed.
+ */
+
+import { ChordError } from '../errors.js';
+import type { PartIdentity } from '../protocol.js';
+import { decodeJournal, encodeHeader, encodeRecords, pageCount, pageLength, type PageRecord, type StoreHeader } from './journal.js';
+import { folderName, isNamed, openSync, readSmall, sourceOf, storeRoot, touch, type SyncFile } from './layout.js';
+import { Bell, tryLock, waitForLock } from './locks.js';
+import { PageBuffers } from './page-buffers.js';
+import { makeRoom } from './quota.js';
+
+/** Pages that are committed with one flush. */
+const BATCH_PAGES = 4;
+/** Pages that wait for their commit before writing waits too. */
+const QUEUE_PAGES_MAX = 8;
+
+/** What tabs tell each other about one folder. */
+type Notice = { type: 'committed' } | { type: 'off' } | { type: 'want'; first: number; last: number };
+
+export interface PageStoreEvents {
+  /** Another tab asks for pages that it does not find. */
+  wanted(first: number, last: number): void;
+  /** Something is not as it should be, but the model works. */
+  warn(message: string): void;
+}
+
+export class PageStore {
+  /** Rings when pages were stored, the owner changed, or the store gave up. */
+  readonly bell = new Bell();
+  /** Whether this worker may write. */
+  isOwner = false;
+  /** Whether bytes still go to disk, by this worker or another. */
+  isOn = true;
+  /** What is stored; undefined before the first bytes. */
+  header: StoreHeader | undefined;
+  /** When the owner, another tab, was last seen to work. */
+  ownerSeenMs = performance.now();
+  /** The owner stores nothing, or does not answer: there is no use in waiting for it. */
+  isOwnerSilent = false;
+  #records = new Map<number, PageRecord>();
+  #verified = new Set<number>();
+  /** Pages written whole that are not in the journal yet. */
+  #pending = new Set<number>();
+  #isDraining = false;
+  #data: SyncFile | undefined;
+  #journal: SyncFile | undefined;
+  #journalEnd = 0;
+  #seed = 0;
+  #isClosed = false;
+  readonly #closing = new AbortController();
+  readonly #channel: BroadcastChannel;
+
+  private constructor(
+    private readonly root: FileSystemDirectoryHandle,
+    private readonly name: string,
+    private readonly url: string,
+    private readonly sha256: string | undefined,
+    readonly pageBytes: number,
+    private readonly buffers: PageBuffers,
+    private readonly events: PageStoreEvents,
+  ) {
+    this.#channel = new BroadcastChannel(`wasm-chord.store.${name}`);
+    this.#channel.onmessage = ({ data }: MessageEvent<Notice>) => this.#hear(data);
+  }
+
+  /** Opens the folder of the file at `url`. Throws where there is no store. */
+  static async open(url: string, sha256: string | undefined, pageBytes: number, buffers: PageBuffers, events: PageStoreEvents): Promise<PageStore> {
+    const root = await storeRoot();
+    const name = await folderName(url);
+    const release = await tryLock(name);
+    const store = new PageStore(root, name, url, sha256, pageBytes, buffers, events);
+    if (release) {
+      try {
+        await store.#own();
+      } catch (thrown) {
+        store.#channel.close();
+        release();
+        throw thrown;
+      }
+    } else {
+      void waitForLock(name, store.#closing.signal).then(() => store.#takeOver()).catch(() => undefined);
+      await store.refresh();
+    }
+    return store;
+  }
+
+  has(page: number): boolean {
+    return this.#records.has(page);
+  }
+
+  /** Whether the page was written whole and will be there soon. */
+  isPending(page: number): boolean {
+    return this.#pending.has(page);
+  }
+
+  get isComplete(): boolean {
+    return this.header !== undefined && this.#records.size === pageCount(this.header);
+  }
+
+  get isSettled(): boolean {
+    return this.#pending.size === 0;
+  }
+
+  /** Begins the folder anew for a file that is now known. */
+  async begin(identity: PartIdentity & { size: number }): Promise<void> {
+    if (!this.isOwner || !this.isOn) return;
+    if (!await makeRoom(this.root, identity.size, this.name, false)) {
+      this.giveUp(`there is no room to keep ${identity.size} bytes`);
+      return;
+    }
+    try {
+      const header: StoreHeader = { source: sourceOf(this.url), identity, pageBytes: this.pageBytes, generation: crypto.randomUUID() };
+      if (this.sha256 !== undefined) header.sha256 = this.sha256;
+      const { bytes, seed } = encodeHeader(header);
+      this.clear();
+      writeAll(this.#journal, bytes, 0);
+      this.#journal?.flush();
+      this.header = header;
+      this.#journalEnd = bytes.length;
+      this.#seed = seed;
+    } catch (thrown) {
+      this.#failed(thrown);
+    }
+  }
+
+  /** Forgets everything stored: the file is another one now. */
+  clear(): void {
+    this.header = undefined;
+    this.#records.clear();
+    this.#verified.clear();
+    this.#pending.clear();
+    this.#journal?.truncate(0);
+    this.#journal?.flush();
+    this.#data?.truncate(0);
+  }
+
+  /** Writes bytes of a page that is not stored yet. */
+  async write(offset: number, bytes: Uint8Array): Promise<void> {
+    if (!this.isOwner || !this.isOn) return;
+    try {
+      try {
+        writeAll(this.#data, bytes, offset);
+      } catch (thrown) {
+        if (!isNamed(thrown, 'QuotaExceededError')) throw thrown;
+        const isRoom = await makeRoom(this.root, (this.header?.identity.size ?? 0) - offset, this.name, true);
+        if (!isRoom) throw thrown;
+        writeAll(this.#data, bytes, offset);
+      }
+    } catch (thrown) {
+      this.#failed(thrown);
+    }
+  }
+
+  /** Takes a page that has been written whole for the journal. */
+  finish(page: number): void {
+    if (!this.isOwner || !this.isOn) return;
+    this.#pending.add(page);
+    if (!this.#isDraining) void this.#drain();
+  }
+
+  /** Resolves when the store can take more. */
+  async room(signal: AbortSignal): Promise<void> {
+    while (this.#pending.size > QUEUE_PAGES_MAX && !signal.aborted) await this.bell.wait(signal);
+  }
+
+  /**
+   * Reads a stored page into `buffer` and verifies it. Undefined if it is damaged: then it counts as
+   * absent.
+   */
+  async read(page: number, buffer: Uint8Array): Promise<Uint8Array | undefined> {
+    const record = this.#records.get(page);
+    if (!record) return undefined;
+    const bytes = buffer.subarray(0, record.length);
+    let isSound = false;
+    try {
+      isSound = await this.#readAt(bytes, page * this.pageBytes) === record.length
+        && (this.#verified.has(page) || isSame(await digestOf(bytes), record.digest));
+    } catch (thrown) {
+      if (this.isOwner) this.#failed(thrown);
+    }
+    if (this.#records.get(page) !== record) return undefined;
+    if (isSound) {
+      this.#verified.add(page);
+      return bytes;
+    }
+    this.#records.delete(page);
+    return undefined;
+  }
+
+  /** Looks what the owner has stored meanwhile. */
+  async refresh(): Promise<void> {
+    if (this.isOwner || !this.isOn) return;
+    const folder = await this.#folder(false);
+    const bytes = folder && await readSmall(folder, 'journal');
+    const journal = bytes && decodeJournal(bytes);
+    if (!journal || journal.header.pageBytes !== this.pageBytes || this.isOwner) return;
+    if (this.header && this.header.generation !== journal.header.generation) {
+      if (!isSameFile(this.header.identity, journal.header.identity)) {
+        throw new ChordError('SourceChanged', `${this.url} changed while it was read`);
+      }
+      this.#verified.clear();
+    }
+    if (journal.records.size > this.#records.size) this.#ownerSeen();
+    this.header = journal.header;
+    this.#records = journal.records;
+  }
+
+  /** Asks the owner to fetch pages. */
+  ask(first: number, last: number): void {
+    this.#tell({ type: 'want', first, last });
+  }
+
+  /** Ends storing; the model goes on from the network. */
+  giveUp(why: string): void {
+    if (!this.isOn) return;
+    this.isOn = false;
+    this.#pending.clear();
+    this.events.warn(`the model is not kept on this device: ${why}`);
+    if (this.isOwner) this.#tell({ type: 'off' });
+    this.bell.ring();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#closing.abort();
+    this.#channel.close();
+    this.#data?.close();
+    this.#journal?.close();
+  }
+
+  /** Opens the files for writing and reads the journal. */
+  async #own(): Promise<void> {
+    const folder = await this.#folder(true);
+    if (!folder) throw new ChordError('StoreFailed', 'the folder could not be made');
+    this.#data?.close();
+    this.#data = await openSync(folder, 'pages', true);
+    this.#journal = await openSync(folder, 'journal', true);
+    const bytes = new Uint8Array(this.#journal.getSize());
+    this.#journal.read(bytes, { at: 0 });
+    const journal = decodeJournal(bytes);
+    this.isOwner = true;
+    if (journal && journal.header.pageBytes === this.pageBytes) {
+      const size = this.#data.getSize();
+      for (const [page, { length }] of journal.records) {
+        if (page * this.pageBytes + length > size) journal.records.delete(page);
+      }
+      this.header = journal.header;
+      this.#records = journal.records;
+      this.#journalEnd = journal.end;
+      this.#seed = journal.seed;
+    } else {
+      this.clear();
+    }
+    await touch(folder);
+  }
+
+  /** The former owner is gone. */
+  async #takeOver(): Promise<void> {
+    if (this.#isClosed) return;
+    const before = this.header;
+    try {
+      await this.#own();
+      if (before && before.generation !== this.header?.generation) this.giveUp('another tab removed it');
+    } catch (thrown) {
+      this.#failed(thrown);
+    }
+    this.bell.ring();
+  }
+
+  async #drain(): Promise<void> {
+    this.#isDraining = true;
+    const buffer = await this.buffers.acquire();
+    try {
+      while (this.#pending.size > 0 && this.isOn && this.header) {
+        const records: PageRecord[] = [];
+        for (const page of [...this.#pending].slice(0, BATCH_PAGES)) {
+          const bytes = buffer.subarray(0, pageLength(this.header, page));
+          if (this.#data?.read(bytes, { at: page * this.pageBytes }) !== bytes.length) throw new Error('a page cannot be read back');
+          records.push({ page, length: bytes.length, digest: await digestOf(bytes) });
+        }
+        this.#commit(records.filter(({ page }) => this.#pending.has(page)));
+      }
+    } catch (thrown) {
+      this.#failed(thrown);
+    } finally {
+      this.buffers.release(buffer);
+      this.#isDraining = false;
+    }
+  }
+
+  #commit(records: PageRecord[]): void {
+    this.#data?.flush();
+    const bytes = encodeRecords(records, this.#seed);
+    writeAll(this.#journal, bytes, this.#journalEnd);
+    this.#journal?.flush();
+    this.#journalEnd += bytes.length;
+    for (const record of records) {
+      this.#records.set(record.page, record);
+      this.#verified.add(record.page);
+      this.#pending.delete(record.page);
+    }
+    this.#tell({ type: 'committed' });
+    this.bell.ring();
+  }
+
+  async #readAt(bytes: Uint8Array, offset: number): Promise<number> {
+    if (!this.#data) {
+      const folder = await this.#folder(false);
+      if (!folder) return 0;
+      try {
+        this.#data = await openSync(folder, 'pages', false);
+      } catch {
+        // The owner has it for itself in this browser.
+        const file = await (await folder.getFileHandle('pages')).getFile();
+        const part = await file.slice(offset, offset + bytes.length).arrayBuffer();
+        bytes.set(new Uint8Array(part));
+        return part.byteLength;
+      }
+    }
+    return this.#data.read(bytes, { at: offset });
+  }
+
+  async #folder(create: boolean): Promise<FileSystemDirectoryHandle | undefined> {
+    try {
+      return await this.root.getDirectoryHandle(this.name, { create });
+    } catch (thrown) {
+      if (!create && isNamed(thrown, 'NotFoundError')) return undefined;
+      throw thrown;
+    }
+  }
+
+  #ownerSeen(): void {
+    this.ownerSeenMs = performance.now();
+    this.isOwnerSilent = false;
+  }
+
+  #failed(thrown: unknown): void {
+    this.giveUp(isNamed(thrown, 'QuotaExceededError') ? 'the browser grants no more storage' : String(thrown));
+  }
+
+  #tell(notice: Notice): void {
+    if (!this.#isClosed) this.#channel.postMessage(notice);
+  }
+
+  #hear(notice: Notice): void {
+    switch (notice.type) {
+      case 'committed':
+        this.#ownerSeen();
+        if (!this.isOwner) this.bell.ring();
+        break;
+      case 'off':
+        // What it has stored stays readable; the rest has to come from the network.
+        this.isOwnerSilent = !this.isOwner;
+        this.bell.ring();
+        break;
+      case 'want':
+        if (this.isOwner && this.isOn) this.events.wanted(notice.first, notice.last);
+        else if (this.isOwner) this.#tell({ type: 'off' });
+        break;
+    }
+  }
+}
+
+/** Whether a file may be taken up again later: its server names its version. */
+export function isNamedVersion({ size, etag, lastModified }: PartIdentity): boolean {
+  const isStrong = etag !== undefined && !etag.startsWith('W/');
+  return size !== undefined && (isStrong || lastModified !== undefined);
+}
+
+/** Whether two identities are of one file, as far as both tell. */
+export function isSameFile(a: PartIdentity, b: PartIdentity): boolean {
+  const agree = (x: unknown, y: unknown): boolean => x === undefined || y === undefined || x === y;
+  const byTag = a.etag !== undefined && b.etag !== undefined;
+  return agree(a.size, b.size) && (byTag ? a.etag === b.etag : agree(a.lastModified, b.lastModified));
+}
+
+export async function digestOf(bytes: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
+}
+
+export function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+/** Writes all of `bytes`; a browser may take them in several goes. */
+function writeAll(file: SyncFile | undefined, bytes: Uint8Array, offset: number): void {
+  if (!file) throw new Error('the file is not open');
+  for (let written = 0; written < bytes.length;) {
+    const count = file.write(bytes.subarray(written), { at: offset + written });
+    if (!(count > 0)) throw new Error('a write was cut short');
+    written += count;
+  }
+}

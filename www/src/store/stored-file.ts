@@ -1,0 +1,302 @@
+/**
+ * A remote file whose pages are kept on disk. A read is answered from the pages that are there; the
+ * others are requested whole, each once, and go to disk as they pass. Where there is no store, or it
+ * gives up, reads go straight to the network.
+ */
+
+import { ChordError, aborted, throwIfAborted, toChordError } from '../errors.js';
+import type { HttpFile, Sink, SourceFile } from '../http.js';
+import type { IoCounters, PartIdentity, PartSource } from '../protocol.js';
+import type { StoreSettings } from './layout.js';
+import type { PageBuffers } from './page-buffers.js';
+import { PageStream } from './page-stream.js';
+import { PageStore, isNamedVersion, isSameFile } from './pages.js';
+
+/** How often a tab that does not own the store looks for new pages, should no notice come. */
+const POLL_MS = 150;
+/** What every model begins with; anything else is not kept. */
+const MAGIC = [0x47, 0x47, 0x55, 0x46];
+
+/** What a stored file is made with. */
+export interface StoredFileParts {
+  part: PartSource & { url: string };
+  makeHttp: (identity: PartIdentity | undefined) => HttpFile;
+  settings: StoreSettings;
+  buffers: PageBuffers;
+  counters: IoCounters;
+  warn: (message: string) => void;
+}
+
+export class StoredFile implements SourceFile {
+  #http: HttpFile;
+  #store: PageStore | undefined;
+  readonly #streams = new Set<PageStream>();
+  /** Bytes at the start of pages that streams left unfinished. */
+  readonly #begun = new Map<number, number>();
+  readonly #opened: Promise<void>;
+  /** Requests of a server that ignores ranges, one after the other. */
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(private readonly parts: StoredFileParts) {
+    this.#http = parts.makeHttp(parts.part.identity);
+    this.#opened = this.#open();
+  }
+
+  get identity(): PartIdentity {
+    return this.#store?.header?.identity ?? this.#http.identity;
+  }
+
+  get sequential(): boolean {
+    return this.#http.sequential && this.#store?.isComplete !== true;
+  }
+
+  get contentType(): string | undefined {
+    return this.#http.contentType;
+  }
+
+  async read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<void> {
+    await this.#opened;
+    const abortIdle = (): void => {
+      for (const stream of this.#streams) if (stream.startedFor === signal && !stream.hasListeners) stream.abort.abort(aborted(signal));
+    };
+    signal.addEventListener('abort', abortIdle, { once: true });
+    try {
+      let position = offset;
+      const sinceMs = performance.now();
+      this.#claim(offset, end, signal);
+      while (position < Math.min(end, this.identity.size ?? Infinity)) {
+        throwIfAborted(signal);
+        const before = position;
+        await this.#advance(position, end, async (chunk) => {
+          if (position === before) onFacts();
+          await sink(chunk);
+          position += chunk.length;
+        }, onFacts, sinceMs, signal);
+      }
+      onFacts();
+    } finally {
+      signal.removeEventListener('abort', abortIdle);
+    }
+  }
+
+  /** Resolves when nothing is on its way to the disk any more. */
+  async settle(signal: AbortSignal): Promise<void> {
+    const store = this.#store;
+    while (store?.isOwner && store.isOn && !(this.#streams.size === 0 && store.isSettled) && !signal.aborted) await store.bell.wait(signal, POLL_MS);
+  }
+
+  close(): void {
+    for (const stream of this.#streams) stream.abort.abort();
+    this.#store?.close();
+  }
+
+  async #open(): Promise<void> {
+    const { part, settings, buffers, warn } = this.parts;
+    try {
+      this.#store = await PageStore.open(part.url, part.sha256, settings.pageBytes, buffers, {
+        wanted: (first, last) => this.#claim(first * settings.pageBytes, (last + 1) * settings.pageBytes, new AbortController().signal),
+        warn: (message) => warn(`${part.name}: ${message}`),
+      });
+    } catch (thrown) {
+      warn(`${part.name}: the model is not kept on this device: ${String(thrown)}`);
+      return;
+    }
+    const { header } = this.#store;
+    if (!header || !this.#store.isOwner) return;
+    if (part.identity && !isSameFile(part.identity, header.identity)) this.#store.clear();
+    else if (!this.#store.isComplete) await this.#validate();
+  }
+
+  /** Asks whether a file that is stored in part is still the same, by one byte of it. */
+  async #validate(): Promise<void> {
+    const { signal } = new AbortController();
+    try {
+      await this.#network.read(0, 1, () => undefined, () => undefined, signal);
+    } catch (thrown) {
+      // Without a connection what is stored may yet be enough.
+      if (toChordError(thrown).code !== 'SourceChanged') return;
+      this.#store?.clear();
+      this.#http = this.parts.makeHttp(this.parts.part.identity);
+    }
+  }
+
+  /** The file on its server, held to what is stored of it. */
+  get #network(): HttpFile {
+    const stored = this.#store?.header?.identity;
+    const { etag, lastModified } = this.#http.identity;
+    if (stored && etag === undefined && lastModified === undefined) this.#http = this.parts.makeHttp(stored);
+    return this.#http;
+  }
+
+  get #canWrite(): boolean {
+    return this.#store?.isOn === true && this.#store.isOwner;
+  }
+
+  /** Hands over some of the bytes from `position` on, or waits until there may be some. */
+  async #advance(position: number, end: number, sink: Sink, onFacts: () => void, sinceMs: number, signal: AbortSignal): Promise<void> {
+    const store = this.#store;
+    if (!store) return this.#http.read(position, end, sink, onFacts, signal);
+    const { pageBytes } = store;
+    const page = Math.floor(position / pageBytes);
+    if (store.has(page)) return this.#fromDisk(store, page, position, end, sink, signal);
+    const pageEnd = (page + 1) * pageBytes;
+    const stream = this.#streamOf(position, pageEnd);
+    if (stream && position >= stream.position) return stream.listen(position, Math.min(end, stream.end), sink, signal);
+    if (store.isPending(page) || (stream && this.#canWrite)) return store.bell.wait(signal);
+    if (this.#canWrite) {
+      this.#claim(position, end, signal);
+      return this.#streamOf(position, pageEnd) ? undefined : store.bell.wait(signal, POLL_MS);
+    }
+    if (store.isOn && !store.isOwner && await this.#isOwnerBusy(store, page, Math.ceil(end / pageBytes) - 1, sinceMs, signal)) return;
+    return this.#direct(position, this.#untilStored(store, page, end), sink, onFacts, signal);
+  }
+
+  /** Waits for the tab that owns the store. False if nothing comes of it. */
+  async #isOwnerBusy(store: PageStore, first: number, last: number, sinceMs: number, signal: AbortSignal): Promise<boolean> {
+    await store.refresh();
+    if (store.has(first) || store.isOwner) return true;
+    if (performance.now() - Math.max(sinceMs, store.ownerSeenMs) > this.parts.settings.ownerSilentMs) store.isOwnerSilent = true;
+    if (store.isOwnerSilent) return false;
+    const size = this.identity.size ?? store.pageBytes;
+    store.ask(first, Math.min(last, Math.ceil(size / store.pageBytes) - 1));
+    await store.bell.wait(signal, POLL_MS);
+    return true;
+  }
+
+  async #fromDisk(store: PageStore, page: number, position: number, end: number, sink: Sink, signal: AbortSignal): Promise<void> {
+    const { buffers, counters } = this.parts;
+    const buffer = await buffers.acquire();
+    try {
+      throwIfAborted(signal);
+      const bytes = await store.read(page, buffer);
+      if (!bytes) {
+        this.#begun.delete(page);
+        return;
+      }
+      const start = page * store.pageBytes;
+      const part = bytes.subarray(position - start, Math.min(bytes.length, end - start));
+      counters.storeBytes += part.length;
+      await sink(part);
+    } finally {
+      buffers.release(buffer);
+    }
+  }
+
+  /** Requests all pages of a range that are neither stored nor on their way, those that follow one another together. */
+  #claim(offset: number, end: number, signal: AbortSignal): void {
+    const store = this.#store;
+    if (!store || !this.#canWrite) return;
+    const { pageBytes } = store;
+    const size = this.identity.size ?? Infinity;
+    const isNew = store.header === undefined;
+    const limit = Math.min(end, size);
+    let run: PageStream | undefined;
+    for (let page = Math.floor(offset / pageBytes); page * pageBytes < limit; page += 1) {
+      const start = page * pageBytes;
+      if (store.has(page) || store.isPending(page) || this.#streamOf(start + (this.#begun.get(page) ?? 0), start + pageBytes)) {
+        run = undefined;
+        continue;
+      }
+      // The first response tells whether the file can be kept; until then nothing more is asked for than wanted.
+      const pageEnd = isNew ? limit : Math.min(size, start + pageBytes);
+      if (run) {
+        run.end = pageEnd;
+      } else {
+        run = new PageStream(page, start + (this.#begun.get(page) ?? 0), pageEnd, signal);
+        this.#streams.add(run);
+        const stream = run;
+        // The run grows while this function goes on.
+        queueMicrotask(() => void this.#run(stream));
+      }
+      if (isNew) break;
+    }
+  }
+
+  /** The stream that brings `offset`, or is in the middle of its page. */
+  #streamOf(offset: number, pageEnd: number): PageStream | undefined {
+    for (const stream of this.#streams) if (stream.covers(offset, pageEnd)) return stream;
+    return undefined;
+  }
+
+  async #run(stream: PageStream): Promise<void> {
+    let error: unknown;
+    try {
+      await this.#inTurn((http) => http.read(stream.position, stream.end, (chunk) => this.#take(stream, chunk), () => undefined, stream.abort.signal));
+      this.#finish(stream, true);
+    } catch (thrown) {
+      error = thrown;
+      // A response that is wrong at its end leaves nothing to go on from.
+      if (stream.position === stream.end) this.#begun.delete(stream.page);
+      if (thrown instanceof ChordError && thrown.code === 'SourceChanged') {
+        this.#store?.clear();
+        this.#store?.giveUp('the file changed on the server while it was read');
+      }
+    }
+    this.#streams.delete(stream);
+    stream.close(error);
+    this.#store?.bell.ring();
+  }
+
+  async #take(stream: PageStream, chunk: Uint8Array): Promise<void> {
+    const store = this.#store;
+    const from = stream.position;
+    if (store && this.#canWrite) {
+      if (!store.header) await this.#begin(store, from, chunk);
+      await store.write(from, chunk);
+    }
+    const passed = stream.pass(from, chunk);
+    this.#finish(stream, false);
+    await passed;
+    if (store && this.#canWrite) await store.room(stream.abort.signal);
+    else if (!stream.hasListeners && stream.position < stream.end) stream.abort.abort();
+  }
+
+  /** The first bytes decide whether the file can be kept. */
+  async #begin(store: PageStore, offset: number, chunk: Uint8Array): Promise<void> {
+    const identity = { ...this.#http.identity };
+    const isModel = offset === 0 && MAGIC.every((byte, index) => chunk[index] === byte);
+    if (!isModel) store.giveUp('it does not look like a model');
+    else if (!isNamedVersion(identity)) store.giveUp('its server tells neither a strong ETag nor Last-Modified, with the size');
+    else await store.begin({ ...identity, size: identity.size ?? 0 });
+  }
+
+  /** Commits the pages that the stream has brought whole, that at the end of its response only when it `isOver`. */
+  #finish(stream: PageStream, isOver: boolean): void {
+    const store = this.#store;
+    if (!store || !this.#canWrite) return;
+    const size = this.identity.size ?? Infinity;
+    for (let start = stream.page * store.pageBytes; start < size; start += store.pageBytes) {
+      const end = Math.min(start + store.pageBytes, size);
+      if (stream.position < end || (end === stream.end && !isOver)) {
+        if (stream.position > start) this.#begun.set(stream.page, stream.position - start);
+        return;
+      }
+      this.#begun.delete(stream.page);
+      store.finish(stream.page);
+      stream.page += 1;
+    }
+  }
+
+  /** Where the next stored page after `page` begins, or `end`. */
+  #untilStored(store: PageStore, page: number, end: number): number {
+    if (store.isOn && !store.isOwner) return Math.min(end, (page + 1) * store.pageBytes);
+    const limit = Math.min(end, this.identity.size ?? 0);
+    for (let next = page + 1; next * store.pageBytes < limit; next += 1) if (store.has(next)) return next * store.pageBytes;
+    return end;
+  }
+
+  /** Reads past the store. */
+  async #direct(position: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<void> {
+    const identity = this.#store?.header?.identity;
+    if (identity && !isSameFile(identity, this.#http.identity)) throw new ChordError('SourceChanged', `${this.parts.part.name} changed on the server while it was read`);
+    await this.#inTurn((http) => http.read(position, end, sink, onFacts, signal));
+  }
+
+  #inTurn(read: (http: HttpFile) => Promise<void>): Promise<void> {
+    const http = this.#network;
+    if (!http.sequential) return read(http);
+    const turn = this.#turn.then(() => read(http));
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+}
