@@ -80,15 +80,16 @@ fn tile(
         vector::from_f16(&keys[at * a.head_dim..][..a.head_dim], row);
         for (index, (token, head)) in rows() {
             let q = &query[token * width + head * a.head_dim..][..a.head_dim];
-            scratch.scores[index * span + at - start] =
-                if visible(token).contains(&at) { vector::dot(q, row) * a.scale } else { f32::NEG_INFINITY };
+            let score = vector::dot(q, row) * a.scale;
+            scratch.scores[index * span + at - start] = match (visible(token).contains(&at), a.softcap) {
+                (false, _) => f32::NEG_INFINITY,
+                (true, None) => score,
+                (true, Some(cap)) => cap * (score / cap).tanh(),
+            };
         }
     }
     for (index, (token, head)) in rows() {
         let scores = &mut scratch.scores[index * span..][..span];
-        if let Some(cap) = a.softcap {
-            scores.iter_mut().for_each(|s| *s = cap * (*s / cap).tanh());
-        }
         vector::softmax(scores);
         dst[token * value_width + head * a.value_dim..][..a.value_dim].fill(0.0);
     }
@@ -100,6 +101,75 @@ fn tile(
             let weight = scratch.scores[index * span + at - start];
             if weight != 0.0 {
                 vector::axpy(&mut dst[token * value_width + head * a.value_dim..][..a.value_dim], weight, row);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(count: usize, seed: f32) -> Vec<f32> {
+        (0..count).map(|i| ((i as f32 + 1.0) * seed).sin()).collect()
+    }
+
+    /// Attention by its definition, in f64, over f32 keys and values that f16 holds exactly.
+    fn naive(
+        a: &Attention,
+        keys: &[f32],
+        values: &[f32],
+        query: &[f32],
+        token: usize,
+        position: usize,
+        head: usize,
+    ) -> Vec<f64> {
+        let group = a.heads / a.kv_heads;
+        let q = &query[(token * a.heads + head) * a.head_dim..][..a.head_dim];
+        let visible = |at: usize| at <= position && a.window.is_none_or(|w| position - at < w);
+        let score = |at: usize| {
+            let k = &keys[(at * a.kv_heads + head / group) * a.head_dim..][..a.head_dim];
+            let dot: f64 =
+                q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>() * f64::from(a.scale);
+            a.softcap.map_or(dot, |c| f64::from(c) * (dot / f64::from(c)).tanh())
+        };
+        let weights: Vec<f64> = (0..=position).map(|at| if visible(at) { score(at).exp() } else { 0.0 }).collect();
+        let sum: f64 = weights.iter().sum();
+        let value = |at: usize, i: usize| f64::from(values[(at * a.kv_heads + head / group) * a.value_dim + i]);
+        (0..a.value_dim).map(|i| weights.iter().enumerate().map(|(at, w)| w / sum * value(at, i)).sum()).collect()
+    }
+
+    #[test]
+    fn attention_agrees_with_its_definition() {
+        let (heads, kv_heads, head_dim, value_dim, context) = (6, 2, 20, 12, 40);
+        let halved = |v: Vec<f32>| v.into_iter().map(|v| half::f16::from_f32(v).to_f32()).collect::<Vec<f32>>();
+        let (keys, vals) = (
+            halved(values(context * kv_heads * head_dim, 0.731)),
+            halved(values(context * kv_heads * value_dim, 1.377)),
+        );
+        for (window, softcap) in
+            [(None, None), (Some(5), None), (Some(1), None), (None, Some(2.0)), (Some(64), Some(0.5))]
+        {
+            let a = Attention { layer: 0, heads, kv_heads, head_dim, value_dim, scale: 0.3, window, softcap };
+            let mut cache =
+                KvCache::new(&[(kv_heads * head_dim, kv_heads * value_dim)], context).expect("a small cache");
+            cache.write(0, 0, context, &keys, &vals, head_dim);
+            // Batches of one token and of more than a tile, at the start and in the middle.
+            for (position, tokens) in [(0, 1), (0, 19), (13, 1), (20, 11)] {
+                let query = values(tokens * heads * head_dim, 0.917);
+                let mut out = vec![f32::NAN; tokens * heads * value_dim];
+                let mut scratch = Scratch::new(heads / kv_heads, context, head_dim, tokens).expect("small scratch");
+                attend(&a, &cache, &query, &mut out, position, &mut scratch);
+                for token in 0..tokens {
+                    for head in 0..heads {
+                        let truth = naive(&a, &keys, &vals, &query, token, position + token, head);
+                        let got = &out[(token * heads + head) * value_dim..][..value_dim];
+                        assert!(
+                            truth.iter().zip(got).all(|(t, g)| (t - f64::from(*g)).abs() < 1e-5),
+                            "window {window:?}, position {position}"
+                        );
+                    }
+                }
             }
         }
     }

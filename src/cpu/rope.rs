@@ -80,3 +80,81 @@ fn correction_range(rope: &Rope) -> (f32, f32) {
         |rotations: f32| dims * (rope.original_context / (rotations * 2.0 * PI)).ln() / (2.0 * rope.base.ln());
     (dimension(rope.beta_fast).floor().max(0.0), dimension(rope.beta_slow).ceil().min(dims - 1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f64::consts::TAU;
+
+    fn rope(style: RopeStyle) -> Rope {
+        Rope {
+            dims: 16,
+            style,
+            base: 10_000.0,
+            frequency_scale: 1.0,
+            extrapolation: 0.0,
+            attention_factor: 1.0,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            original_context: 64.0,
+            factors: None,
+        }
+    }
+
+    /// The angle and magnitude of pair `i`, written from the papers in f64.
+    fn expected(rope: &Rope, factors: Option<&[f32]>, position: usize, i: usize) -> (f64, f64) {
+        let frequency =
+            f64::from(rope.base).powf(-2.0 * i as f64 / rope.dims as f64) / factors.map_or(1.0, |f| f64::from(f[i]));
+        let extrapolated = position as f64 * frequency;
+        let interpolated = extrapolated * f64::from(rope.frequency_scale);
+        if rope.extrapolation == 0.0 {
+            return (interpolated, f64::from(rope.attention_factor));
+        }
+        // The pair whose wave turns `n` times over the original context.
+        let turning = |n: f32| {
+            rope.dims as f64 * (f64::from(rope.original_context) / (f64::from(n) * TAU)).ln()
+                / (2.0 * f64::from(rope.base).ln())
+        };
+        let (low, high) =
+            (turning(rope.beta_fast).floor().max(0.0), turning(rope.beta_slow).ceil().min(rope.dims as f64 - 1.0));
+        let share =
+            (1.0 - ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0)) * f64::from(rope.extrapolation);
+        let magnitude = f64::from(rope.attention_factor) * (0.1 * (1.0 / f64::from(rope.frequency_scale)).ln() + 1.0);
+        (interpolated * (1.0 - share) + extrapolated * share, magnitude)
+    }
+
+    #[test]
+    fn rotations_follow_the_papers() {
+        let factors: Vec<f32> = (0..8).map(|i| 1.0 + i as f32 / 4.0).collect();
+        for style in [RopeStyle::Interleaved, RopeStyle::Halves] {
+            let linear = Rope { frequency_scale: 0.25, ..rope(style) };
+            let yarn = Rope { frequency_scale: 0.125, extrapolation: 1.0, attention_factor: 0.9, ..rope(style) };
+            for (rope, factors) in
+                [(rope(style), None), (linear, None), (yarn, None), (rope(style), Some(factors.as_slice()))]
+            {
+                // Two heads of 20 values, of which 16 rotate, at positions 7, 8 and 9.
+                let before: Vec<f32> = (0..3 * 2 * 20).map(|v| (v as f32 * 0.37).sin()).collect();
+                let mut after = before.clone();
+                let mut rotation = Rotation::default();
+                rotation.prepare(&rope, factors, 7, 3);
+                rotation.rotate(&rope, &mut after, 2, 20);
+                for (index, (before, after)) in before.chunks(20).zip(after.chunks(20)).enumerate() {
+                    for i in 0..8 {
+                        let (angle, magnitude) = expected(&rope, factors, 7 + index / 2, i);
+                        let (a, b) = if style == RopeStyle::Interleaved { (2 * i, 2 * i + 1) } else { (i, i + 8) };
+                        let (x, y) = (f64::from(before[a]), f64::from(before[b]));
+                        let rotated = (
+                            magnitude * (x * angle.cos() - y * angle.sin()),
+                            magnitude * (x * angle.sin() + y * angle.cos()),
+                        );
+                        assert!(
+                            (rotated.0 - f64::from(after[a])).abs() < 1e-5
+                                && (rotated.1 - f64::from(after[b])).abs() < 1e-5
+                        );
+                    }
+                    assert_eq!(before[16..], after[16..], "what does not rotate passes through");
+                }
+            }
+        }
+    }
+}

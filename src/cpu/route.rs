@@ -34,3 +34,34 @@ pub fn sum(src: &[f32], choice: &[f32], used: usize, tokens: usize, dst: &mut [f
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_experts_are_chosen_with_their_probabilities() {
+        let logits = [0.5f32, 2.0, -1.0, 2.0, 1.0];
+        let total: f32 = logits.iter().map(|l| l.exp()).sum();
+        let probability = |expert: usize| logits[expert].exp() / total;
+        for (normalise, scale) in [(true, 1.0), (false, 1.0), (true, 2.5)] {
+            let mut choice = [0.0; 6];
+            route(&mut logits.clone(), &mut choice, 3, normalise, scale);
+            assert_eq!(choice[..3], [1.0, 3.0, 4.0], "of equals the first comes first");
+            let chosen: f32 = [1, 3, 4].map(probability).iter().sum();
+            for (expert, weight) in [1, 3, 4].into_iter().zip(&choice[3..]) {
+                let expected = probability(expert) * scale / if normalise { chosen } else { 1.0 };
+                assert!((weight - expected).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn outputs_are_summed_by_weight() {
+        let src: Vec<f32> = (0..12).map(|v| v as f32).collect();
+        let choice = [0.0, 1.0, 0.25, 0.75, 1.0, 0.0, 2.0, -1.0];
+        let mut dst = [10.0; 6];
+        sum(&src, &choice, 2, 2, &mut dst);
+        assert_eq!(dst, [12.25, 13.25, 14.25, 10.0 + 12.0 - 9.0, 10.0 + 14.0 - 10.0, 10.0 + 16.0 - 11.0]);
+    }
+}
