@@ -123,15 +123,7 @@ impl Session {
 
     pub(super) fn chat_tokens(&self, chat: &Chat, now: CivilTime) -> Result<Vec<u32>> {
         let rendered = self.render(chat, now)?;
-        let mut tokens = self.tokenizer.encode_chat(&rendered.text, rendered.guard)?;
-        // Templates write the beginning-of-sequence token themselves; those that do not get it here.
-        if let Some(bos) = self.tokenizer.bos()
-            && self.tokenizer.add_bos()
-            && tokens.first() != Some(&bos)
-        {
-            tokens.insert(0, bos);
-        }
-        Ok(tokens)
+        self.tokenizer.encode_chat(&rendered.text, rendered.guard)
     }
 
     /// The tokens of a completion's prompt: ids as they are, text with the special tokens that the model adds.
