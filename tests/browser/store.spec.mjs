@@ -2,10 +2,12 @@
 // Tests are numbered by the faults that the package must survive.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { tinyModel } from '../support/tiny-gguf.mjs';
 import { install, withChord } from './engine-page.mjs';
-import { openStage } from './support.mjs';
+import { openStage, root } from './support.mjs';
 
 const MODEL = '/model.gguf';
 const PAGE_BYTES = 256 * 1024;
@@ -65,6 +67,30 @@ const journalSizes = (page) => page.evaluate(async (pages) => {
   }
   return undefined;
 }, PAGES);
+
+/** Runs `body` while IO workers begin with the code `stub`. */
+async function stubbed(stub, body) {
+  const path = '/pkg/io-worker.js';
+  const script = await readFile(join(root, 'pkg/io-worker.js'), 'utf8');
+  server.files.set(path, Buffer.from(`${stub}\n${script}`));
+  try {
+    return await body();
+  } finally {
+    server.files.delete(path);
+  }
+}
+
+/** Code that runs `before` ahead of each write of more than a record; it may throw, or return another count of bytes. */
+const writing = (before) => `{
+  const { write } = FileSystemSyncAccessHandle.prototype;
+  let calls = 0, bytes = 0;
+  FileSystemSyncAccessHandle.prototype.write = function (chunk, options) {
+    calls += 1;
+    bytes += chunk.length;
+    ${before}
+    return write.call(this, chunk, options);
+  };
+}`;
 
 before(async () => {
   expected = await withChord(stage, (page) => outcome(page, { store: 'none' }));
@@ -220,5 +246,126 @@ describe('tabs', () => {
     });
     assertSame(result);
     assert.ok(sentBytes <= model.length + (STREAMS + 1) * PAGE_BYTES, `${sentBytes} of ${model.length}`);
+  }));
+});
+
+describe('a browser', () => {
+  test('33 without the file system, or that refuses it, works from the network', async () => {
+    const stubs = [
+      'navigator.storage.getDirectory = undefined;',
+      "navigator.storage.getDirectory = () => Promise.reject(new DOMException('no', 'SecurityError'));",
+      "FileSystemFileHandle.prototype.createSyncAccessHandle = () => Promise.reject(new DOMException('no', 'NoModificationAllowedError'));",
+    ];
+    for (const stub of stubs) {
+      await stubbed(stub, () => withChord(stage, async (page) => {
+        const { result, sentBytes } = await counted(() => outcome(page));
+        assertSame(result);
+        assert.ok(sentBytes >= model.length * 0.9, `${sentBytes}`);
+        const warnings = await page.evaluate(async (given) => {
+          const engine = await window.chord.open(given);
+          await engine.dispose();
+          return engine.model.warnings;
+        }, options);
+        assert.match(warnings.join(), /not kept on this device/);
+      }));
+    }
+  });
+
+  test('31 whose quota is used up in the middle goes on, and what is stored stays good', () => withChord(stage, async (page) => {
+    const full = writing(`if (bytes > ${5 * PAGE_BYTES}) throw new DOMException('full', 'QuotaExceededError');`);
+    await stubbed(full, async () => assertSame(await outcome(page)));
+    const { result, sentBytes } = await counted(() => outcome(page));
+    assertSame(result);
+    assert.ok(sentBytes < model.length, `${sentBytes}`);
+    assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true);
+  }));
+
+  test('31 removes the model that was used longest ago, never one in use', () => withChord(stage, async (page) => {
+    const paths = ['/one.gguf', '/two.gguf', '/three.gguf'];
+    for (const path of paths) server.files.set(path, model);
+    const room = 16 * 2 ** 20 + Math.round(2.5 * model.length);
+    // Counts what models take, as the browser would.
+    const counting = `navigator.storage.estimate = async () => {
+      let usage = 0;
+      const store = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord', { create: true });
+      for await (const folder of store.values()) {
+        if (folder.kind === 'directory') usage += (await (await folder.getFileHandle('pages')).getFile()).size;
+      }
+      return { quota: ${room}, usage };
+    };`;
+    const stored = () => page.evaluate(async () => (await window.chord.modelStore.list()).map(({ source }) => new URL(source).pathname).sort());
+    await stubbed(counting, async () => {
+      for (const path of paths) assertSame(await outcome(page, { model: path }));
+      assert.deepEqual(await stored(), ['/three.gguf', '/two.gguf']);
+      await page.evaluate(async (given) => { window.engine = await window.chord.open(given); await window.engine.loaded; }, { ...options, model: paths[1] });
+      assertSame(await outcome(page, { model: paths[0] }));
+      assert.deepEqual(await stored(), ['/one.gguf', '/two.gguf']);
+      await page.evaluate(() => window.engine.dispose());
+    });
+  }));
+
+  test('32 that writes in several goes stores the same', () => withChord(stage, async (page) => {
+    await stubbed(writing('if (chunk.length > 1000) chunk = chunk.subarray(0, 1000 + (chunk.length >> 1));'), async () => assertSame(await outcome(page)));
+    assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true);
+    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+  }));
+
+  test('30 that kills the worker in a write loses the page at most', () => withChord(stage, async (page) => {
+    // A browser takes up to two seconds to end a worker that is busy, and so to free its lock.
+    const patient = { storeSettings: { ...storeSettings, ownerSilentMs: 10_000 } };
+    for (const kill of [1, 2, 5, 12]) {
+      const dying = writing(`if (calls === ${kill}) {
+        write.call(this, chunk.subarray(0, chunk.length >> 1), options);
+        reportError(new Error('killed'));
+        for (;;);
+      }`);
+      await stubbed(dying, async () => {
+        const result = await outcome(page, patient);
+        if (result.code !== 'WorkerFailed') assertSame(result);
+      });
+      assertSame(await outcome(page, patient));
+      assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true, `killed in write ${kill}`);
+      assert.equal(await page.evaluate((url) => window.chord.modelStore.delete(url), MODEL), true);
+    }
+  }));
+});
+
+describe('modelStore', () => {
+  test('lists, verifies and deletes what is there, and says when it is in use', () => withChord(stage, async (page) => {
+    const ask = (name, ...given) => page.evaluate(async ([method, args]) => (
+      window.chord.modelStore[method](...args).catch(window.chord.failure)), [name, given]);
+    assert.deepEqual(await ask('list'), []);
+    assert.equal(await ask('delete', MODEL), false);
+    assert.equal((await ask('verify', MODEL)).code, 'NotFound');
+    const before = Date.now();
+    assertSame(await outcome(page, { model: `${MODEL}?X-Amz-Signature=secret&v=1` }));
+    assertSame(await outcome(page));
+    const list = await ask('list');
+    assert.deepEqual(list.map(({ source }) => source).sort(), [server.url(MODEL), server.url(`${MODEL}?v=1`)]);
+    for (const { bytes, storedBytes, complete, lastUsed } of list) {
+      assert.deepEqual([bytes, storedBytes, complete], [model.length, model.length, true]);
+      assert.ok(lastUsed >= before - 1000 && lastUsed <= Date.now() + 1000);
+    }
+    assert.equal(await ask('verify', MODEL), true);
+    await damage(page, 'pages', { at: 9, to: 10, value: 0x5a });
+    assert.equal(await ask('verify', MODEL), false);
+    await page.evaluate(async (given) => { window.engine = await window.chord.open(given); }, options);
+    const refused = await ask('delete', MODEL);
+    assert.equal(refused.code, 'StoreFailed');
+    assert.match(refused.message, /in use/);
+    await page.evaluate(() => window.engine.dispose());
+    assert.equal(await ask('delete', MODEL), true);
+    assert.deepEqual((await ask('list')).map(({ source }) => source), [server.url(`${MODEL}?v=1`)]);
+  }));
+
+  test('35 cleared by the person while a model loads does not stop it', () => withChord(stage, async (page) => {
+    server.throttle.bytesPerSecond = 6_000_000;
+    const running = outcome(page);
+    await new Promise((done) => setTimeout(done, 900));
+    const session = await page.context().newCDPSession(page);
+    await session.send('Storage.clearDataForOrigin', { origin: server.origin, storageTypes: 'all' });
+    server.throttle.bytesPerSecond = Infinity;
+    assertSame(await running);
+    assertSame(await outcome(page));
   }));
 });

@@ -7,9 +7,11 @@ import { ChordError, toWire } from './errors.js';
 import { BlobFile, HttpFile, type SourceFile } from './http.js';
 import { fetchDocument, resolveParts } from './hub.js';
 import { BufferPool, Cutter } from './pool.js';
-import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartSource, type ToIo } from './protocol.js';
+import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ToIo } from './protocol.js';
 import { RequestRoute } from './route.js';
 import type { StoreSettings } from './store/layout.js';
+import { deleteStored, isStored, listStored, verifyStored } from './store/manage.js';
+import { recallParts, rememberParts } from './store/names.js';
 import { PageBuffers } from './store/page-buffers.js';
 import { StoredFile } from './store/stored-file.js';
 
@@ -33,6 +35,9 @@ scope.onmessage = ({ data }) => {
     case 'cancel':
       reads.get(data.id)?.abort();
       break;
+    case 'store':
+      void answer(data);
+      break;
     case 'settle':
       void settle();
       break;
@@ -47,15 +52,40 @@ scope.onmessage = ({ data }) => {
 
 async function resolve({ parts, headers, network, store }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
   try {
-    const hubOrigin = new URL(network.hub).origin;
-    const found = await resolveParts(parts, network, (url) => {
-      const route = new RequestRoute(url, headersFor(url, hubOrigin, headers), () => { counters.requests += 1; });
-      return fetchDocument(url, route, network.idleMs);
-    });
+    const found = store.isUsed ? await resolveStored(parts, headers, network) : await ask(parts, headers, network);
     open(found, headers, network, store);
     scope.postMessage({ type: 'resolved', files: found });
   } catch (thrown) {
     scope.postMessage({ type: 'resolveFailed', error: toWire(thrown) });
+  }
+}
+
+/** Finds the files, without a request where the model is stored completely. */
+async function resolveStored(parts: PartInput[], headers: [string, string][], network: NetworkSettings): Promise<PartSource[]> {
+  const known = await recallParts(parts, network.hub);
+  if (known && await isStored(known)) return known;
+  const found = await ask(parts, headers, network);
+  await rememberParts(parts, network.hub, found);
+  return found;
+}
+
+/** Finds the files, asking the hub where a name needs it. */
+function ask(parts: PartInput[], headers: [string, string][], network: NetworkSettings): Promise<PartSource[]> {
+  const hubOrigin = new URL(network.hub).origin;
+  return resolveParts(parts, network, (url) => {
+    const route = new RequestRoute(url, headersFor(url, hubOrigin, headers), () => { counters.requests += 1; });
+    return fetchDocument(url, route, network.idleMs);
+  });
+}
+
+/** Answers a question about what is stored. */
+async function answer({ question, parts, network }: Extract<ToIo, { type: 'store' }>): Promise<void> {
+  try {
+    const files = await recallParts(parts, network.hub) ?? await ask(parts, [], network);
+    const value = await { list: listStored, verify: () => verifyStored(files), delete: () => deleteStored(files) }[question]();
+    scope.postMessage({ type: 'storeAnswer', value });
+  } catch (thrown) {
+    scope.postMessage({ type: 'storeFailed', error: toWire(thrown) });
   }
 }
 

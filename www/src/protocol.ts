@@ -9,7 +9,7 @@
 
 import type { WireError } from './errors.js';
 import type { StoreSettings } from './store/layout.js';
-import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, Timings, Usage } from './types.js';
+import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, StoredModel, Timings, Usage } from './types.js';
 
 /** How often a waiting side asks its peer for a sign of life. */
 export const WATCHDOG_TICK_MS = 2_000;
@@ -136,6 +136,14 @@ export type FromEngine =
   /** The engine is lost: every call fails with this. */
   | { type: 'fatal'; error: WireError };
 
+/** Questions about the durable store. */
+export interface StoreAnswers {
+  list: StoredModel[];
+  verify: boolean;
+  delete: boolean;
+}
+export type StoreQuestion = keyof StoreAnswers;
+
 export type ToIo =
   | { type: 'resolve'; parts: PartInput[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
   /** Takes over files that were resolved before, by a worker that died. */
@@ -143,6 +151,7 @@ export type ToIo =
   /** Reads a range; `length` may be Infinity: to the end of the file. */
   | { type: 'read'; id: number; part: number; offset: number; length: number }
   | { type: 'cancel'; id: number }
+  | { type: 'store'; question: StoreQuestion; parts: PartInput[]; network: NetworkSettings }
   /** Asks to be told when everything fetched is on disk. */
   | { type: 'settle' }
   /** Gives a buffer back to the pool. */
@@ -172,6 +181,8 @@ export type FromIo =
   | { type: 'done'; id: number; counters: IoCounters }
   | { type: 'failed'; id: number; error: WireError; counters: IoCounters }
   | { type: 'settled' }
+  | { type: 'storeAnswer'; value: StoreAnswers[StoreQuestion] }
+  | { type: 'storeFailed'; error: WireError }
   /** The model works, but not all is as it should be. */
   | { type: 'warning'; message: string };
 

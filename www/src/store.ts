@@ -1,26 +1,14 @@
-/** The models kept on the person's disk. */
+/** The models kept on the person's disk, as the page sees them. An IO worker of its own does the work. */
 
-import { ChordError } from './errors.js';
+import { ChordError, fromWire } from './errors.js';
+import { HANDSHAKE_MS_MAX, NETWORK_DEFAULTS, type FromIo, type StoreAnswers, type StoreQuestion, type ToIo } from './protocol.js';
 import { parseSource } from './source.js';
-import type { ModelSource, ModelStore, StoredModel } from './types.js';
+import type { ModelSource, ModelStore } from './types.js';
 
-/**
- * This version keeps nothing on disk: every model is read from its source. The store is truthful
- * about that, so that code written for it works: it lists nothing, has nothing to delete, and cannot
- * verify a model.
- */
 export const modelStore: ModelStore = {
-  list: () => Promise.resolve<StoredModel[]>([]),
-
-  async verify(model: ModelSource): Promise<boolean> {
-    check(model);
-    throw new ChordError('NotFound', 'the model is not in the store');
-  },
-
-  async delete(model: ModelSource): Promise<boolean> {
-    check(model);
-    return false;
-  },
+  list: () => ask('list', []),
+  verify: async (model) => ask('verify', model),
+  delete: async (model) => ask('delete', model),
 
   async estimate() {
     const storage = globalThis.navigator?.storage;
@@ -30,6 +18,28 @@ export const modelStore: ModelStore = {
   },
 };
 
-function check(model: ModelSource): void {
-  parseSource(model, globalThis.document?.baseURI ?? globalThis.location?.href);
+/** Asks a new IO worker one question. */
+function ask<Name extends StoreQuestion>(question: Name, model: ModelSource): Promise<StoreAnswers[Name]> {
+  const parts = question === 'list' ? [] : parseSource(model, globalThis.document?.baseURI ?? globalThis.location?.href);
+  let worker: Worker | undefined;
+  const answer = new Promise<StoreAnswers[Name]>((resolve, reject) => {
+    if (typeof Worker === 'undefined') {
+      throw new ChordError('UnsupportedBrowser', 'there are no Web Workers here', { details: { feature: 'Worker' } });
+    }
+    const fail = (why: string): void => reject(new ChordError('WorkerFailed', `the IO worker failed: ${why}`));
+    const handshake = setTimeout(() => fail('it did not start in time'), HANDSHAKE_MS_MAX);
+    worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
+    worker.onerror = (event) => {
+      event.preventDefault();
+      fail(event.message || 'its script could not be loaded');
+    };
+    worker.onmessage = ({ data }: MessageEvent<FromIo>) => {
+      clearTimeout(handshake);
+      if (data.type === 'storeAnswer') resolve(data.value as StoreAnswers[Name]);
+      if (data.type === 'storeFailed') reject(fromWire(data.error));
+    };
+    const message: ToIo = { type: 'store', question, parts, network: NETWORK_DEFAULTS };
+    worker.postMessage(message);
+  });
+  return answer.finally(() => worker?.terminate());
 }

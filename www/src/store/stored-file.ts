@@ -254,7 +254,8 @@ export class StoredFile implements SourceFile {
   /** The first bytes decide whether the file can be kept. */
   async #begin(store: PageStore, offset: number, chunk: Uint8Array): Promise<void> {
     const identity = { ...this.#http.identity };
-    const isModel = offset === 0 && MAGIC.every((byte, index) => chunk[index] === byte);
+    // Elsewhere than at its start, the header has been read before.
+    const isModel = offset > 0 || MAGIC.every((byte, index) => chunk[index] === byte);
     if (!isModel) store.giveUp('it does not look like a model');
     else if (!isNamedVersion(identity)) store.giveUp('its server tells neither a strong ETag nor Last-Modified, with the size');
     else await store.begin({ ...identity, size: identity.size ?? 0 });

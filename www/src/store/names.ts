@@ -1,0 +1,36 @@
+/** Which files a name of the hub stood for, so that a stored model opens without asking the hub. */
+
+import type { PartInput, PartSource } from '../protocol.js';
+import { hex, readSmall, storeRoot } from './layout.js';
+import { digestOf } from './pages.js';
+
+/** The files that the name stood for last; undefined if it is not a name, or not known. */
+export async function recallParts(parts: PartInput[], hub: string): Promise<PartSource[] | undefined> {
+  try {
+    const name = await fileName(parts, hub);
+    const bytes = name === undefined ? undefined : await readSmall(await storeRoot(), name);
+    return bytes && JSON.parse(new TextDecoder().decode(bytes)) as PartSource[];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Notes the files behind a name. */
+export async function rememberParts(parts: PartInput[], hub: string, files: PartSource[]): Promise<void> {
+  try {
+    const name = await fileName(parts, hub);
+    if (name === undefined) return;
+    const handle = await (await storeRoot()).getFileHandle(name, { create: true });
+    const writable = await handle.createWritable();
+    await writable.write(JSON.stringify(files));
+    await writable.close();
+  } catch {
+    // Without it the hub is asked again.
+  }
+}
+
+async function fileName([part]: PartInput[], hub: string): Promise<string | undefined> {
+  if (part?.kind !== 'hub-quant') return undefined;
+  const digest = await digestOf(new TextEncoder().encode(`${hub} ${part.repo} ${part.quant.toLowerCase()}`));
+  return `${hex(digest.subarray(0, 20))}.parts`;
+}
