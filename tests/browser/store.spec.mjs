@@ -15,8 +15,8 @@ const PAGE_BYTES = 256 * 1024;
 const STREAMS = 4;
 const model = tinyModel({ layers: 3, feedForward: 4096 });
 const PAGES = Math.ceil(model.length / PAGE_BYTES);
-const storeSettings = { pageBytes: PAGE_BYTES, ownerSilentMs: 1500 };
-const options = { model: MODEL, network: { idleMs: 700, backoffMs: 20 }, storeSettings };
+const storeSettings = { pageBytes: PAGE_BYTES, ownerSilentMs: 3000 };
+const options = { model: MODEL, network: { backoffMs: 20 }, storeSettings };
 
 const stage = await openStage({ files: { [MODEL]: model } });
 const { server } = stage;

@@ -32,7 +32,10 @@ export interface EngineOptions {
   threads?: number;
   /** Which build: 64-bit memory or not. */
   memory64?: 'auto' | boolean;
-  /** Where fetched bytes are kept. */
+  /**
+   * Where fetched bytes are kept: `opfs`, the default for URLs, on the person's disk, from where the model
+   * opens without a request afterwards; otherwise nowhere but in the engine's memory.
+   */
   store?: 'opfs' | 'memory' | 'none';
   /**
    * Request headers, an access token for instance. They go to the origin of the model's first URL
@@ -395,7 +398,7 @@ export interface ModelStore {
   list(): Promise<StoredModel[]>;
   /** Whether every stored byte of the model is intact and all are there. */
   verify(model: ModelSource): Promise<boolean>;
-  /** Whether something was deleted. */
+  /** Whether something was deleted. Rejects with `StoreFailed` while the model is in use. */
   delete(model: ModelSource): Promise<boolean>;
   estimate(): Promise<{ usageBytes: number; quotaBytes: number; persisted: boolean }>;
 }

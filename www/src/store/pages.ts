@@ -19,7 +19,7 @@ const BATCH_PAGES = 4;
 const QUEUE_PAGES_MAX = 8;
 
 /** What tabs tell each other about one folder. */
-type Notice = { type: 'committed' } | { type: 'off' } | { type: 'want'; first: number; last: number };
+type Notice = { type: 'committed' } | { type: 'alive' } | { type: 'off' } | { type: 'want'; first: number; last: number };
 
 export interface PageStoreEvents {
   /** Another tab asks for pages that it does not find. */
@@ -168,25 +168,28 @@ export class PageStore {
   }
 
   /**
-   * Reads a stored page into `buffer` and verifies it. Undefined if it is damaged: then it counts as
-   * absent.
+   * Reads bytes `from` to `to` of a stored page, using `buffer`; the first time the whole page, to verify
+   * it. Undefined if it is damaged: then it counts as absent.
    */
-  async read(page: number, buffer: Uint8Array): Promise<Uint8Array | undefined> {
+  async read(page: number, from: number, to: number, buffer: Uint8Array): Promise<Uint8Array | undefined> {
     const record = this.#records.get(page);
     if (!record) return undefined;
-    const bytes = buffer.subarray(0, record.length);
+    const end = Math.min(to, record.length);
+    const isVerified = this.#verified.has(page);
+    const bytes = isVerified ? buffer.subarray(0, end - from) : buffer.subarray(0, record.length);
     let isSound = false;
     try {
-      isSound = await this.#readAt(bytes, page * this.pageBytes) === record.length
-        && (this.#verified.has(page) || isSame(await digestOf(bytes), record.digest));
+      isSound = await this.#readAt(bytes, page * this.pageBytes + (isVerified ? from : 0)) === bytes.length
+        && (isVerified || isSame(await digestOf(bytes), record.digest));
     } catch (thrown) {
       if (this.isOwner) this.#failed(thrown);
     }
     if (this.#records.get(page) !== record) return undefined;
     if (isSound) {
       this.#verified.add(page);
-      return bytes;
+      return isVerified ? bytes : bytes.subarray(from, end);
     }
+    this.#verified.delete(page);
     this.#records.delete(page);
     return undefined;
   }
@@ -212,6 +215,11 @@ export class PageStore {
   /** Asks the owner to fetch pages. */
   ask(first: number, last: number): void {
     this.#tell({ type: 'want', first, last });
+  }
+
+  /** Tells the other tabs that a request failed, so that they try by themselves. */
+  tellFailure(): void {
+    if (this.isOwner) this.#tell({ type: 'off' });
   }
 
   /** Ends storing; the model goes on from the network. */
@@ -358,8 +366,13 @@ export class PageStore {
         this.bell.ring();
         break;
       case 'want':
-        if (this.isOwner && this.isOn) this.events.wanted(notice.first, notice.last);
-        else if (this.isOwner) this.#tell({ type: 'off' });
+        if (!this.isOwner) break;
+        // A page can take long to come; an answer says that it is on its way.
+        this.#tell({ type: this.isOn ? 'alive' : 'off' });
+        if (this.isOn) this.events.wanted(notice.first, notice.last);
+        break;
+      case 'alive':
+        this.ownerSeenMs = performance.now();
         break;
     }
   }

@@ -168,15 +168,14 @@ export class StoredFile implements SourceFile {
     const buffer = await buffers.acquire();
     try {
       throwIfAborted(signal);
-      const bytes = await store.read(page, buffer);
+      const start = page * store.pageBytes;
+      const bytes = await store.read(page, position - start, end - start, buffer);
       if (!bytes) {
         this.#begun.delete(page);
         return;
       }
-      const start = page * store.pageBytes;
-      const part = bytes.subarray(position - start, Math.min(bytes.length, end - start));
-      counters.storeBytes += part.length;
-      await sink(part);
+      counters.storeBytes += bytes.length;
+      await sink(bytes);
     } finally {
       buffers.release(buffer);
     }
@@ -225,6 +224,7 @@ export class StoredFile implements SourceFile {
       this.#finish(stream, true);
     } catch (thrown) {
       error = thrown;
+      if (!stream.abort.signal.aborted) this.#store?.tellFailure();
       // A response that is wrong at its end leaves nothing to go on from.
       if (stream.position === stream.end) this.#begun.delete(stream.page);
       if (thrown instanceof ChordError && thrown.code === 'SourceChanged') {
