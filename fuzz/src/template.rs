@@ -52,7 +52,7 @@ const SEEDS: [&str; 16] = [
 ];
 
 /// Whole statements, put in after a tag.
-const STATEMENTS: [&str; 26] = [
+const STATEMENTS: [&str; 28] = [
     "{% for x in messages %}{{ x }}{% endfor %}",
     "{% for x in range(9) %}{% for y in range(9) %}{{ x * y }}{% endfor %}{% endfor %}",
     "{% for x in range(1000000000) %}{{ x }}{% endfor %}",
@@ -78,6 +78,8 @@ const STATEMENTS: [&str; 26] = [
     "{% block b %}{{ self.b() }}{% endblock %}",
     "{% do x.append(1) %}",
     "{% break %}",
+    "{{ loop.cycle() }}{{ loop.cycle(*[]) }}",
+    "{{ loop.changed(loop) }}{{ loop.previtem }}{{ loop.nextitem }}",
     "{% unknown_tag %}",
 ];
 

@@ -66,6 +66,25 @@ struct Tag {
     /// True if a set has assigned already or is a block, so that later `=` are not its own.
     assigned: bool,
     dotted: bool,
+    /// How many tokens of `.cycle(` come last.
+    cycle: usize,
+}
+
+impl Tag {
+    /// Refuses `loop.cycle()` without values, by which minijinja divides by their number. Unpacked
+    /// lists are refused with it, because they may be empty.
+    fn cycle(&mut self, token: &Token) -> Result<(), Error> {
+        self.cycle = match (self.cycle, token) {
+            (_, Token::Dot) => 1,
+            (1, Token::Ident("cycle")) => 2,
+            (2, Token::ParenOpen) => 3,
+            (3, Token::ParenClose | Token::Mul | Token::Pow) => {
+                return Err(complex("cycle needs values"));
+            }
+            _ => 0,
+        };
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -92,6 +111,7 @@ struct Rewriter {
 impl Rewriter {
     fn token(&mut self, tag: &mut Tag, token: &Token, span: Span) -> Result<(), Error> {
         tag.tokens += 1;
+        tag.cycle(token)?;
         let range = span.start_offset as usize..span.end_offset as usize;
         match token {
             Token::TemplateData(_) | Token::VariableStart => *tag = Tag::default(),

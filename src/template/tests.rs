@@ -356,6 +356,14 @@ fn deep_sources_are_refused() {
 }
 
 #[test]
+fn cycles_need_values() {
+    for call in ["loop.cycle()", "loop . cycle ( )", "loop.cycle(*[])", "loop.cycle(**{})"] {
+        assert_eq!(reason(&format!("{{% for a in [1, 2] %}}{{{{ {call} }}}}{{% endfor %}}")), "syntax", "{call}");
+    }
+    assert_eq!(run("{% for a in [1, 2, 3] %}{{ loop.cycle('x', 'y') }}{% endfor %}").unwrap(), "xyx");
+}
+
+#[test]
 fn jumps_out_of_a_block_within_a_loop_are_refused() {
     for (open, close) in [
         ("with x=1", "endwith"),
