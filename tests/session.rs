@@ -145,3 +145,61 @@ fn embeddings_have_length_one_and_tell_inputs_apart() {
     let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
     assert!((dot(&a, &a) - 1.0).abs() < 1e-4 && dot(&a, &b) < 0.9999);
 }
+
+/// Opens a header whose keys are a sound model's but for one.
+fn open_with(key: &str, value: u32) -> wasm_chord::ChordError {
+    let mut file = wasm_chord::gguf::testing::Writer::new().pair("general.architecture", "llama");
+    for (name, sound) in [
+        ("llama.block_count", 1),
+        ("llama.context_length", 64),
+        ("llama.embedding_length", 64),
+        ("llama.feed_forward_length", 96),
+        ("llama.attention.head_count", 4),
+        ("llama.attention.head_count_kv", 2),
+        ("llama.rope.dimension_count", 16),
+        ("llama.expert_count", 0),
+        ("llama.expert_used_count", 0),
+    ] {
+        file = file.pair(name, if name == key { value } else { sound });
+    }
+    let file = file.zeros("token_embd.weight", &[64, 259], wasm_chord::quant::Dtype::F32).file();
+    open(&file, &OpenOptions::default()).err().expect("refused")
+}
+
+#[test]
+fn fault_13_sizes_that_cannot_be_are_named() {
+    for (key, values) in [
+        ("llama.block_count", vec![0, 1025, u32::MAX]),
+        ("llama.embedding_length", vec![0, u32::MAX]),
+        ("llama.feed_forward_length", vec![0, u32::MAX]),
+        ("llama.context_length", vec![0, u32::MAX]),
+        ("llama.attention.head_count", vec![0, 5000]),
+        ("llama.attention.head_count_kv", vec![3, 4097]),
+        ("llama.rope.dimension_count", vec![15, 18]),
+        ("llama.expert_count", vec![2, 2000]),
+    ] {
+        for value in values {
+            let error = open_with(key, value);
+            assert_eq!(error.code, ErrorCode::InvalidModel, "{key} = {value}: {error}");
+        }
+    }
+    // A sound header whose tensors do not fit it, or are not there.
+    for (key, value) in [("llama.embedding_length", 128), ("llama.block_count", 2)] {
+        assert!(open_with(key, value).details.contains_key("tensor"), "{key}");
+    }
+}
+
+#[test]
+fn fault_13_tensors_of_another_shape_are_named() {
+    let narrow = Shape { feed_forward: 32, ..Shape::default() };
+    let mut sound = random_model::file(Shape::default());
+    let other = random_model::file(narrow);
+    // The metadata of one and the tensors of the other.
+    let key = b"llama.feed_forward_length";
+    let at = |file: &[u8]| file.windows(key.len()).position(|w| w == key).expect("the key") + key.len() + 4;
+    let (to, from) = (at(&sound), at(&other));
+    sound[to..to + 4].copy_from_slice(&other[from..from + 4]);
+    let error = open(&sound, &OpenOptions::default()).err().expect("refused");
+    assert_eq!(error.code, ErrorCode::InvalidModel);
+    assert_eq!(error.details["tensor"], "blk.0.ffn_gate.weight");
+}
