@@ -132,10 +132,9 @@ class TestServer {
 
   async #answer(request, response) {
     const url = new URL(request.url, 'http://localhost');
-    const path = decodeURIComponent(url.pathname);
     const entry = {
       method: request.method,
-      path,
+      path: url.pathname,
       query: url.search,
       port: request.socket.localPort,
       headers: request.headers,
@@ -145,19 +144,18 @@ class TestServer {
     };
     this.log.push(entry);
     response.once('close', () => (entry.done = true));
+    let file;
     try {
-      const fault = faultOfQuery(url) ?? this.#faults.next(path, entry) ?? {};
-      const file = await this.#open(path);
-      try {
-        const answer = plan({ server: this, request: entry, url, fault, file });
-        await this.#send(request, response, entry, answer, fault);
-      } finally {
-        await file?.close();
-      }
+      entry.path = decodeURIComponent(url.pathname);
+      const fault = faultOfQuery(url) ?? this.#faults.next(entry.path, entry) ?? {};
+      file = await this.#open(entry.path);
+      await this.#send(request, response, entry, plan({ server: this, request: entry, url, fault, file }), fault);
     } catch (error) {
       // A test that sees this has a fault of its own, so it should be visible in the output.
       console.error(`test server: ${request.method} ${request.url}:`, error);
       response.destroy();
+    } finally {
+      await file?.close();
     }
   }
 
