@@ -6,7 +6,8 @@ import { parseSource } from './source.js';
 import type { ModelSource, ModelStore } from './types.js';
 
 export const modelStore: ModelStore = {
-  list: () => ask('list', []),
+  // A server that renders the page has none.
+  list: async () => (typeof Worker === 'undefined' ? [] : ask('list', [])),
   verify: async (model) => ask('verify', model),
   delete: async (model) => ask('delete', model),
 
