@@ -7,21 +7,16 @@ pub const GROUP: usize = 16;
 /// The shortest run of values that a quantised row is made of: two groups.
 pub const PAIR: usize = 2 * GROUP;
 
-/// Whether the kernels multiply 16-bit integers, for want of a dot product of bytes.
-const WORDS: bool = cfg!(all(target_family = "wasm", not(target_feature = "relaxed-simd")));
-
-#[cfg(not(all(target_family = "wasm", not(target_feature = "relaxed-simd"))))]
-type Integer = i8;
-#[cfg(all(target_family = "wasm", not(target_feature = "relaxed-simd")))]
-type Integer = i16;
-
 /// Two groups of a column, with all that a kernel needs of them in one place. Value `i` of them is
 /// `scales[i / 16] · value(i)`.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug)]
 pub struct Pair {
-    /// −127 to 127. Where they are 16-bit, the even two of each four values come before the odd two.
-    pub integers: [Integer; PAIR],
+    /// −127 to 127; of each four values the even two, then the odd two.
+    pub words: [i16; PAIR],
+    /// The same in their order, for kernels that multiply bytes.
+    #[cfg(target_feature = "relaxed-simd")]
+    pub bytes: [i8; PAIR],
     pub scales: [f32; 2],
     /// What zero points multiply: of each group minus the sum of the first two of each four integers,
     /// and minus that of the last two.
@@ -33,17 +28,33 @@ pub struct Pair {
 }
 
 impl Pair {
-    const ZERO: Pair =
-        Pair { integers: [0; PAIR], scales: [0.0; 2], negative_sums: [[0; 2]; 2], sums: [0.0; 2], sum: 0.0 };
+    const ZERO: Pair = Pair {
+        words: [0; PAIR],
+        #[cfg(target_feature = "relaxed-simd")]
+        bytes: [0; PAIR],
+        scales: [0.0; 2],
+        negative_sums: [[0; 2]; 2],
+        sums: [0.0; 2],
+        sum: 0.0,
+    };
 
-    /// Where value `i` lies in `integers`.
-    pub const fn place(i: usize) -> usize {
-        if WORDS { (i & !3) | (i & 1) << 1 | (i >> 1 & 1) } else { i }
+    /// Where value `i` lies in `words`.
+    const fn place(i: usize) -> usize {
+        (i & !3) | (i & 1) << 1 | (i >> 1 & 1)
     }
 
     /// The integer of value `i`.
     pub fn value(&self, i: usize) -> i32 {
-        i32::from(self.integers[Self::place(i)])
+        i32::from(self.words[Self::place(i)])
+    }
+
+    /// Sets the integer of value `i`.
+    pub fn set(&mut self, i: usize, value: i8) {
+        self.words[Self::place(i)] = value.into();
+        #[cfg(target_feature = "relaxed-simd")]
+        {
+            self.bytes[i] = value;
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn quantise(source: &[f32; PAIR], pair: &mut Pair) {
         let mut sums = [0i16; 2];
         for (i, &source) in source.iter().enumerate() {
             let value = (source * inverse).round_ties_even() as i8;
-            pair.integers[Pair::place(GROUP * group + i)] = value.into();
+            pair.set(GROUP * group + i, value);
             sums[i / 2 % 2] += i16::from(value);
         }
         pair.scales[group] = scale;

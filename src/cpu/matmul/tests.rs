@@ -129,5 +129,5 @@ fn zeros_and_subnormals_quantise_to_zero() {
     let mut activations = Activations::new(32, 1);
     activations.quantise(&[1e-40; 32], 32, 1);
     let pair = &activations.column(0)[0];
-    assert!(pair.integers.iter().all(|&value| value == 0) && pair.scales == [0.0; 2]);
+    assert!(pair.words.iter().all(|&value| value == 0) && pair.scales == [0.0; 2]);
 }

@@ -57,42 +57,42 @@ pub fn swizzle(table: [i8; 16], nibbles: v128) -> v128 {
 
 /// A way to multiply and add.
 pub trait Sums: Copy {
-    /// The way that is quicker for one column of signed bytes.
-    type Single: Sums;
+    /// The way for signed bytes.
+    type Signed: Sums;
 
-    /// `negative` holds the negative sums of the group's activations for 8 products each. With
-    /// `signed`, the weights are signed bytes, and `zero` is 0.
-    fn new(negative: v128, zero: i16, signed: bool) -> Self;
+    /// `negative` holds the negative sums of the group's activations, for 8 products each.
+    fn new(negative: v128, zero: i16) -> Self;
 
     /// Adds the products with the four activations that begin at value `at` of `pair`.
     ///
     /// # Safety
     /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool);
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize);
 
     /// The sums of 4 rows in 32 bits, multiplied by the rows' scales: 16-bit integers, twice for each.
-    fn total(self, signed: bool, scales: Option<v128>) -> v128;
+    fn total(self, scales: Option<v128>) -> v128;
 }
 
-/// Sums in 16 bits. With relaxed SIMD: for processors that multiply bytes in pairs, x86 before
-/// AVX-VNNI.
+/// Sums in 16 bits, of small integers only.
 #[derive(Clone, Copy)]
-pub struct Pairs {
-    low: v128,
-    high: v128,
-}
+pub struct Pairs(v128);
 
-/// Sums in 32 bits, for processors that multiply bytes in fours: ARM, and x86 with AVX-VNNI.
-#[cfg(target_feature = "relaxed-simd")]
-#[derive(Clone, Copy)]
-pub struct Fours {
-    low: v128,
-    high: v128,
-}
-
-/// Sums of signed bytes in 32 bits, bytes widened to 16 first.
+/// Sums in 32 bits of bytes that are widened first.
 #[derive(Clone, Copy)]
 pub struct Widened(v128);
+
+/// Sums in 32 bits of bytes that multiply in fours: of small integers.
+#[cfg(target_feature = "relaxed-simd")]
+#[derive(Clone, Copy)]
+pub struct Fours(v128);
+
+/// As [`Fours`], of the nibbles of signed bytes.
+#[cfg(target_feature = "relaxed-simd")]
+#[derive(Clone, Copy)]
+pub struct Nibbles {
+    low: v128,
+    high: v128,
+}
 
 /// Minus the zero point times the sums of activations.
 #[inline(always)]
@@ -129,132 +129,132 @@ fn widen(bytes: v128) -> [v128; 2] {
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
 unsafe fn activations(pair: *const Pair, at: usize) -> v128 {
-    // SAFETY: the four bytes lie within the pair's integers, by the caller's promise.
-    unsafe { splat(pair, offset_of!(Pair, integers) + at) }
+    // SAFETY: the four bytes lie within the pair's, by the caller's promise.
+    unsafe { splat(pair, offset_of!(Pair, bytes) + at) }
 }
 
-/// The even two of four activations once for each row, and the odd two, as words.
+/// The even two of four activations once for each row, and the odd two.
 ///
 /// # Safety
 /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
 #[inline(always)]
 unsafe fn activation_words(pair: *const Pair, at: usize) -> [v128; 2] {
-    // SAFETY: the four integers lie within the pair's, by the caller's promise.
-    unsafe {
-        #[cfg(target_feature = "relaxed-simd")]
-        return widen(activations(pair, at));
-        #[cfg(not(target_feature = "relaxed-simd"))]
-        [0, 4].map(|half| splat(pair, offset_of!(Pair, integers) + 2 * at + half))
-    }
+    let words = offset_of!(Pair, words) + 2 * at;
+    // SAFETY: the four words lie within the pair's, by the caller's promise.
+    unsafe { [splat(pair, words), splat(pair, words + 4)] }
 }
 
 #[cfg(target_feature = "relaxed-simd")]
 impl Sums for Pairs {
-    type Single = Widened;
+    type Signed = Widened;
 
     #[inline(always)]
-    fn new(negative: v128, zero: i16, signed: bool) -> Self {
-        let high = if signed { start(negative, HIGH_ZERO) } else { negative };
-        Pairs { low: start(negative, zero), high }
+    fn new(negative: v128, zero: i16) -> Self {
+        Pairs(start(negative, zero))
     }
 
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activations(pair, at) };
-        let [low, high] = weights.nibbles;
-        self.low = i16x8_add(self.low, i16x8_relaxed_dot_i8x16_i7x16(activations, low));
-        if signed {
-            self.high = i16x8_add(self.high, i16x8_relaxed_dot_i8x16_i7x16(activations, high));
-        }
+        self.0 = i16x8_add(self.0, i16x8_relaxed_dot_i8x16_i7x16(activations, weights.bytes));
     }
 
     #[inline(always)]
-    fn total(self, signed: bool, scales: Option<v128>) -> v128 {
-        let low = add_pairs(self.low, scales);
-        if signed { i32x4_add(low, i32x4_shl(add_pairs(self.high, scales), 4)) } else { low }
-    }
-}
-
-#[cfg(target_feature = "relaxed-simd")]
-impl Sums for Fours {
-    type Single = Fours;
-
-    #[inline(always)]
-    fn new(negative: v128, zero: i16, signed: bool) -> Self {
-        let start = |zero| i32x4_extadd_pairwise_i16x8(start(negative, zero));
-        Fours { low: start(zero), high: if signed { start(HIGH_ZERO) } else { negative } }
-    }
-
-    #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
-        // SAFETY: by the caller's promise.
-        let activations = unsafe { activations(pair, at) };
-        let [low, high] = weights.nibbles;
-        self.low = i32x4_relaxed_dot_i8x16_i7x16_add(activations, low, self.low);
-        if signed {
-            self.high = i32x4_relaxed_dot_i8x16_i7x16_add(activations, high, self.high);
-        }
-    }
-
-    #[inline(always)]
-    fn total(self, signed: bool, scales: Option<v128>) -> v128 {
-        let total = if signed { i32x4_add(self.low, i32x4_shl(self.high, 4)) } else { self.low };
-        multiply(total, scales)
+    fn total(self, scales: Option<v128>) -> v128 {
+        add_pairs(self.0, scales)
     }
 }
 
 /// Without relaxed SIMD: even and odd bytes, widened, multiply with even and odd activations.
 #[cfg(not(target_feature = "relaxed-simd"))]
 impl Sums for Pairs {
-    type Single = Widened;
+    type Signed = Widened;
 
     #[inline(always)]
-    fn new(negative: v128, zero: i16, signed: bool) -> Self {
-        let low = start(negative, zero);
-        Pairs { low, high: if signed { Widened::new(negative, zero, signed).0 } else { low } }
+    fn new(negative: v128, zero: i16) -> Self {
+        Pairs(start(negative, zero))
     }
 
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, signed: bool) {
-        if signed {
-            let mut sums = Widened(self.high);
-            // SAFETY: by the caller's promise.
-            unsafe { sums.add(weights, pair, at, signed) };
-            self.high = sums.0;
-            return;
-        }
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let [even, odd] = unsafe { activation_words(pair, at) };
-        self.low = i16x8_add(self.low, i16x8_mul(v128_and(weights.bytes, u16x8_splat(0xff)), even));
-        self.low = i16x8_add(self.low, i16x8_mul(u16x8_shr(weights.bytes, 8), odd));
+        self.0 = i16x8_add(self.0, i16x8_mul(v128_and(weights.bytes, u16x8_splat(0xff)), even));
+        self.0 = i16x8_add(self.0, i16x8_mul(u16x8_shr(weights.bytes, 8), odd));
     }
 
     #[inline(always)]
-    fn total(self, signed: bool, scales: Option<v128>) -> v128 {
-        if signed { multiply(self.high, scales) } else { add_pairs(self.low, scales) }
+    fn total(self, scales: Option<v128>) -> v128 {
+        add_pairs(self.0, scales)
     }
 }
 
 impl Sums for Widened {
-    type Single = Widened;
+    type Signed = Widened;
 
     #[inline(always)]
-    fn new(_: v128, _: i16, _: bool) -> Self {
+    fn new(_: v128, _: i16) -> Self {
         Widened(i32x4_splat(0))
     }
 
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize, _: bool) {
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let [even, odd] = unsafe { activation_words(pair, at) };
-        let [weights_even, weights_odd] = widen(weights.bytes);
+        let weights_even = i16x8_shr(i16x8_shl(weights.bytes, 8), 8);
         self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights_even, even));
-        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights_odd, odd));
+        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(i16x8_shr(weights.bytes, 8), odd));
     }
 
     #[inline(always)]
-    fn total(self, _: bool, scales: Option<v128>) -> v128 {
+    fn total(self, scales: Option<v128>) -> v128 {
         multiply(self.0, scales)
+    }
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Sums for Fours {
+    type Signed = Nibbles;
+
+    #[inline(always)]
+    fn new(negative: v128, zero: i16) -> Self {
+        Fours(i32x4_extadd_pairwise_i16x8(start(negative, zero)))
+    }
+
+    #[inline(always)]
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
+        // SAFETY: by the caller's promise.
+        let activations = unsafe { activations(pair, at) };
+        self.0 = i32x4_relaxed_dot_i8x16_i7x16_add(activations, weights.bytes, self.0);
+    }
+
+    #[inline(always)]
+    fn total(self, scales: Option<v128>) -> v128 {
+        multiply(self.0, scales)
+    }
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Sums for Nibbles {
+    type Signed = Nibbles;
+
+    #[inline(always)]
+    fn new(negative: v128, _: i16) -> Self {
+        Nibbles { low: i32x4_splat(0), high: i32x4_extadd_pairwise_i16x8(start(negative, HIGH_ZERO)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
+        // SAFETY: by the caller's promise.
+        let activations = unsafe { activations(pair, at) };
+        let [low, high] = weights.nibbles;
+        self.low = i32x4_relaxed_dot_i8x16_i7x16_add(activations, low, self.low);
+        self.high = i32x4_relaxed_dot_i8x16_i7x16_add(activations, high, self.high);
+    }
+
+    #[inline(always)]
+    fn total(self, scales: Option<v128>) -> v128 {
+        multiply(i32x4_add(self.low, i32x4_shl(self.high, 4)), scales)
     }
 }

@@ -65,7 +65,11 @@ fn rows<F: Format, S: Sums>(product: &mut Product, activations: &Activations) {
     let whole = product.matrix.rows / GROUP_ROWS * GROUP_ROWS;
     let end = product.rows.end.min(whole);
     for group in product.rows.start / GROUP_ROWS..end.div_ceil(GROUP_ROWS) {
-        tile::group::<F, S>(product, activations, group);
+        if F::SIGNED {
+            tile::group::<F, S::Signed>(product, activations, group);
+        } else {
+            tile::group::<F, S>(product, activations, group);
+        }
     }
     for row in product.rows.start.max(whole)..product.rows.end {
         scalar::quantised_row(product, activations, row);
@@ -83,7 +87,7 @@ pub(super) fn quantise(source: &[f32; PAIR], pair: &mut Pair) {
         let integers = values.map(|v| i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(v, factor))));
         let low = i16x8_narrow_i32x4(integers[0], integers[1]);
         let high = i16x8_narrow_i32x4(integers[2], integers[3]);
-        put(&mut pair.integers[GROUP * group..][..GROUP], low, high);
+        put(pair, group, low, high);
         let sums = i32x4_extadd_pairwise_i16x8(i16x8_add(low, high));
         let sums = i32x4_add(sums, i64x2_shuffle::<1, 0>(sums, sums));
         let sums = [i32x4_extract_lane::<0>(sums) as i16, i32x4_extract_lane::<1>(sums) as i16];
@@ -104,22 +108,19 @@ fn group_scale(values: [v128; 4]) -> (f32, f32) {
     if maximum < MAXIMUM_MIN { (0.0, 0.0) } else { (maximum / 127.0, 127.0 / maximum) }
 }
 
-/// Stores 16 integers as the kernels read them.
-#[cfg(target_feature = "relaxed-simd")]
-fn put(integers: &mut [i8], low: v128, high: v128) {
-    assert_eq!(integers.len(), GROUP);
-    // SAFETY: the slice has room for 16 bytes.
-    unsafe { v128_store(integers.as_mut_ptr().cast(), i8x16_narrow_i16x8(low, high)) }
-}
-
-/// Stores 16 integers as the kernels read them.
-#[cfg(not(target_feature = "relaxed-simd"))]
-fn put(integers: &mut [i16], low: v128, high: v128) {
-    assert_eq!(integers.len(), GROUP);
+/// Stores the 16 integers of a group as the kernels read them.
+fn put(pair: &mut Pair, group: usize, low: v128, high: v128) {
+    let words = &mut pair.words[GROUP * group..][..GROUP];
     let split = |v| i16x8_shuffle::<0, 2, 1, 3, 4, 6, 5, 7>(v, v);
     // SAFETY: the slice has room for 16 words, two vectors.
     unsafe {
-        v128_store(integers.as_mut_ptr().cast(), split(low));
-        v128_store(integers.as_mut_ptr().add(8).cast(), split(high));
+        v128_store(words.as_mut_ptr().cast(), split(low));
+        v128_store(words.as_mut_ptr().add(8).cast(), split(high));
+    }
+    #[cfg(target_feature = "relaxed-simd")]
+    {
+        let bytes = &mut pair.bytes[GROUP * group..][..GROUP];
+        // SAFETY: the slice has room for 16 bytes.
+        unsafe { v128_store(bytes.as_mut_ptr().cast(), i8x16_narrow_i16x8(low, high)) }
     }
 }

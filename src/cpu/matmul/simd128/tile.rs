@@ -91,9 +91,7 @@ pub fn group<F: Format, S: Sums>(product: &mut Product, activations: &Activation
             }
             column += COLUMNS;
         } else {
-            let columns = [activations.column(column)];
-            let [sums] =
-                if F::SIGNED { tile::<F, S::Single, 1>(blocks, columns) } else { tile::<F, S, 1>(blocks, columns) };
+            let [sums] = tile::<F, S, 1>(blocks, [activations.column(column)]);
             store(product, group, column, sums);
             column += 1;
         }
@@ -124,14 +122,17 @@ fn tile<F: Format, S: Sums, const COLUMNS: usize>(blocks: &[u8], columns: [&[Pai
     let count = blocks.len() / block_bytes;
     assert!(columns.iter().all(|column| column.len() == count * pairs), "columns as long as the rows");
     let mut tile = Tile::<COLUMNS>::new();
-    let mut block = blocks.as_ptr();
-    let mut columns = columns.map(<[Pair]>::as_ptr);
-    for _ in 0..count {
-        // SAFETY: there are `count` blocks, and as many times `pairs` pairs in each column.
-        unsafe {
+    // SAFETY: there are `count` blocks, and as many times `pairs` pairs in each column.
+    unsafe {
+        let mut block = blocks.as_ptr();
+        let end = block.add(count * block_bytes);
+        let mut columns = columns.map(<[Pair]>::as_ptr);
+        while block < end {
             tile.block::<F, S>(block, columns);
             block = block.add(block_bytes);
-            columns = columns.map(|column| column.add(pairs));
+            for column in &mut columns {
+                *column = column.add(pairs);
+            }
         }
     }
     tile.sums
@@ -210,7 +211,10 @@ impl<const COLUMNS: usize> Tile<COLUMNS> {
         let index = section * F::PHASES + PHASE;
         // SAFETY: the pair exists in the block and in every column, by the caller's promise.
         unsafe {
-            let columns = columns.map(|column| column.add(index));
+            let mut columns = columns;
+            for column in &mut columns {
+                *column = column.add(index);
+            }
             let scales = match F::SCALED {
                 Scaled::Block => [None; 2],
                 Scaled::Pair => [Some(self.scales.scales[index]); 2],
@@ -251,11 +255,6 @@ impl<const COLUMNS: usize> Tile<COLUMNS> {
     }
 }
 
-#[inline(always)]
-fn both(rows: impl Fn(usize) -> v128) -> Rows {
-    [rows(0), rows(1)]
-}
-
 /// sums += scales · values
 #[inline(always)]
 fn add_scaled(sums: &mut Rows, scales: &Rows, values: Rows) {
@@ -277,25 +276,28 @@ unsafe fn products<F: Format, S: Sums, const PHASE: usize, const GROUP: usize, c
 ) -> [Rows; COLUMNS] {
     // SAFETY: the group exists in the block and in every column, by the caller's promise.
     unsafe {
-        let mut sums = columns.map(|column| {
+        let mut sums = [[S::new(i16x8_splat(0), 0); 2]; COLUMNS];
+        for (sums, column) in sums.iter_mut().zip(columns) {
             let negative = splat(column, offset_of!(Pair, negative_sums) + 4 * GROUP);
-            [S::new(negative, F::ZERO, F::SIGNED); 2]
-        });
+            *sums = [S::new(negative, F::ZERO); 2];
+        }
         for unit in 0..4 {
             let low = F::weights::<PHASE, GROUP>(block, section, 0, unit);
             let high = F::weights::<PHASE, GROUP>(block, section, 1, unit);
             for (sums, column) in sums.iter_mut().zip(columns) {
-                sums[0].add(low, column, 16 * GROUP + 4 * unit, F::SIGNED);
-                sums[1].add(high, column, 16 * GROUP + 4 * unit, F::SIGNED);
+                sums[0].add(low, column, 16 * GROUP + 4 * unit);
+                sums[1].add(high, column, 16 * GROUP + 4 * unit);
             }
         }
-        from_fn(|column| {
+        let mut products = [[f32x4_splat(0.0); 2]; COLUMNS];
+        for column in 0..COLUMNS {
             let scale = splat(columns[column], offset_of!(Pair, scales) + 4 * GROUP);
-            both(|half| {
-                let total = sums[column][half].total(F::SIGNED, scales.map(|scales| scales[half]));
-                f32x4_mul(scale, f32x4_convert_i32x4(total))
-            })
-        })
+            for half in 0..2 {
+                let total = sums[column][half].total(scales.map(|scales| scales[half]));
+                products[column][half] = f32x4_mul(scale, f32x4_convert_i32x4(total));
+            }
+        }
+        products
     }
 }
 
