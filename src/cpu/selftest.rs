@@ -3,6 +3,7 @@
 use super::matmul::{self, Activations, Input, Matrix, repack, wants_quantised};
 use super::random::{Noise, random_rows};
 use super::vector;
+use crate::op::WEIGHT_ALIGNMENT;
 use crate::quant::Dtype;
 
 #[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
@@ -202,6 +203,8 @@ pub struct Bench {
     size: usize,
     columns: usize,
     bytes: Vec<u8>,
+    /// Where the weights begin in `bytes`: at a multiple of 64 in memory, as in a model.
+    start: usize,
     values: Vec<f32>,
     activations: Activations,
     dst: Vec<f32>,
@@ -211,17 +214,22 @@ impl Bench {
     /// Random weights of `size` rows and columns, and a batch of `columns`.
     pub fn new(dtype: Dtype, size: usize, columns: usize) -> Self {
         let mut noise = Noise::new(1);
-        let mut bytes = random_rows(dtype, size, size, &mut noise);
-        repack(dtype, size, size, &mut bytes, &mut Vec::new());
+        let rows = random_rows(dtype, size, size, &mut noise);
+        let mut bytes = vec![0; rows.len() + WEIGHT_ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(WEIGHT_ALIGNMENT);
+        bytes[start..][..rows.len()].copy_from_slice(&rows);
+        bytes.truncate(start + rows.len());
+        repack(dtype, size, size, &mut bytes[start..], &mut Vec::new());
         let values: Vec<f32> = (0..size * columns).map(|_| noise.normal()).collect();
         let mut activations = Activations::new(size, columns);
         activations.quantise(&values, size, columns);
-        Bench { dtype, size, columns, bytes, values, activations, dst: vec![0.0; size * columns] }
+        Bench { dtype, size, columns, bytes, start, values, activations, dst: vec![0.0; size * columns] }
     }
 
     /// Computes the product a number of times, in vector or scalar code.
     pub fn run(&mut self, times: usize, scalar: bool) -> f32 {
-        let matrix = Matrix { dtype: self.dtype, columns: self.size, rows: self.size, bytes: &self.bytes };
+        let matrix =
+            Matrix { dtype: self.dtype, columns: self.size, rows: self.size, bytes: &self.bytes[self.start..] };
         let product = if scalar { matmul::scalar::matmul } else { matmul::matmul };
         for _ in 0..times {
             let input = match wants_quantised(self.dtype) {

@@ -21,7 +21,7 @@ pub fn dot_f16(a: &[f32], b: &[u16]) -> f32 {
     let length = a.len().min(b.len());
     let (a, b) = (&a[..length], &b[..length]);
     // SAFETY: `sum_of` asks for places of which four values exist.
-    let four = |i| unsafe { f32x4_mul(load(a, i), load_f16(b.as_ptr().add(i))) };
+    let four = |i| unsafe { f32x4_mul(load(a, i), load_f16(b.as_ptr().add(i), half_constants())) };
     sum_of(length, four, |i| a[i] * half::f16::from_bits(b[i]).to_f32())
 }
 
@@ -39,7 +39,7 @@ pub fn axpy_f16(y: &mut [f32], factor: f32, x: &[u16]) {
     for i in (0..fours).step_by(4) {
         // SAFETY: both slices have four values from `i` on.
         unsafe {
-            let x = load_f16(x.as_ptr().add(i));
+            let x = load_f16(x.as_ptr().add(i), half_constants());
             store(y, i, f32x4_add(load(y, i), f32x4_mul(splat, x)));
         }
     }
@@ -84,7 +84,7 @@ pub fn from_f16(source: &[u16], dst: &mut [f32]) {
     let fours = source.len().min(dst.len()) & !3;
     for i in (0..fours).step_by(4) {
         // SAFETY: both slices have four values from `i` on.
-        unsafe { store(dst, i, load_f16(source.as_ptr().add(i))) };
+        unsafe { store(dst, i, load_f16(source.as_ptr().add(i), half_constants())) };
     }
     scalar::from_f16(&source[fours..], &mut dst[fours..]);
 }
@@ -137,18 +137,22 @@ pub fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
     sum_of(x.len(), |i| unsafe { load(x, i) }, |i| x[i])
 }
 
+/// What [`load_f16`] needs: the bits that are taken, and the factors for the exponent.
+#[inline(always)]
+pub fn half_constants() -> [v128; 3] {
+    let power = |exponent: i32| f32x4_splat(f32::from_bits(((exponent + 127) << 23) as u32));
+    [i32x4_splat(0x8fff_e000_u32 as i32), power(112), power(-112)]
+}
+
 /// Four half precision numbers. Shifted into place their exponents are 112 short; the factor is
 /// split so that only infinity and NaN overflow on the way, and both become infinity.
 ///
 /// # Safety
 /// `source` points to four of them; it need not be aligned.
 #[inline(always)]
-pub unsafe fn load_f16(source: *const u16) -> v128 {
+pub unsafe fn load_f16(source: *const u16, [bits, up, down]: [v128; 3]) -> v128 {
     // SAFETY: by the caller's promise.
-    let bits = unsafe { i32x4_load_extend_i16x4(source.cast()) };
-    let short = v128_and(i32x4_shl(bits, 13), i32x4_splat(0x8fff_e000_u32 as i32));
-    let up = f32x4_splat(f32::from_bits((112 + 127) << 23));
-    let down = f32x4_splat(f32::from_bits((127 - 112) << 23));
+    let short = v128_and(i32x4_shl(unsafe { i32x4_load_extend_i16x4(source.cast()) }, 13), bits);
     f32x4_mul(f32x4_mul(f32x4_mul(short, up), up), down)
 }
 

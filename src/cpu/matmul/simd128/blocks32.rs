@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types)]
 
-use super::integers::Weights;
+use super::integers::{Weights, swizzle};
 use super::tile::Format;
 use super::unpack::*;
 use crate::cpu::arch::*;
@@ -20,25 +20,26 @@ macro_rules! four_bits {
 
             #[inline(always)]
             unsafe fn weights<const P: usize, const GROUP: usize>(
+                k: &Constants,
                 block: *const u8,
                 _: usize,
                 half: usize,
                 unit: usize,
             ) -> Weights {
                 // SAFETY: the unit lies within the block.
-                Weights::small(nibbles::<GROUP>(unsafe { load(block, $quants, unit, half) }))
+                Weights::small(k, nibbles::<GROUP>(k.own[0], unsafe { load(block, $quants, 0, unit, half) }))
             }
 
             #[inline(always)]
-            unsafe fn scale(block: *const u8, half: usize) -> v128 {
+            unsafe fn scale(k: &Constants, block: *const u8, half: usize) -> v128 {
                 // SAFETY: the scales lie within the block.
-                unsafe { halves(block, 0, half) }
+                unsafe { halves(k, block, 0, half) }
             }
 
             #[inline(always)]
-            unsafe fn minimum(block: *const u8, half: usize) -> v128 {
+            unsafe fn minimum(k: &Constants, block: *const u8, half: usize) -> v128 {
                 // SAFETY: as before; Q4_0, which has none, does not use what is read.
-                unsafe { halves(block, 2, half) }
+                unsafe { halves(k, block, 2, half) }
             }
         }
     };
@@ -46,6 +47,12 @@ macro_rules! four_bits {
 
 four_bits!(Q4_0, 2, 8, false);
 four_bits!(Q4_1, 4, 0, true);
+
+/// The first byte of each row's word, four times.
+#[inline(always)]
+fn first_bytes() -> v128 {
+    u8x16(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)
+}
 
 /// Q5_0 and Q5_1 differ in their scales only.
 macro_rules! five_bits {
@@ -57,33 +64,37 @@ macro_rules! five_bits {
             const ZERO: i16 = $zero;
             const MINIMUMS: bool = $minimums;
 
+            fn constants() -> [v128; 4] {
+                [nibble_mask(), u8x16_splat(16), u8x16_splat(0), u8x16_splat(0)]
+            }
+
             #[inline(always)]
             unsafe fn weights<const P: usize, const GROUP: usize>(
+                k: &Constants,
                 block: *const u8,
                 _: usize,
                 half: usize,
                 unit: usize,
             ) -> Weights {
                 // SAFETY: both units lie within the block.
-                let (high, low) = unsafe { (load(block, $high, 0, half), load(block, $high + 4, unit, half)) };
+                let (high, low) = unsafe { (load(block, $high, 0, 0, half), load(block, $high + 4, 0, unit, half)) };
                 // The fifth bits of this unit are a nibble of byte `2 · GROUP + unit / 2` of each row.
                 let byte = (2 * GROUP + unit / 2) as u8;
-                let rows = u8x16(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
-                let bytes = i8x16_swizzle(high, u8x16_add(rows, u8x16_splat(byte)));
+                let bytes = swizzle(high, u8x16_add(first_bytes(), u8x16_splat(byte)));
                 let bits = u32x4_splat(0x0804_0201 << (4 * (unit % 2)));
-                Weights::small(v128_or(nibbles::<GROUP>(low), where_set(bytes, bits, 16)))
+                Weights::small(k, v128_or(nibbles::<GROUP>(k.own[0], low), where_set(bytes, bits, k.own[1])))
             }
 
             #[inline(always)]
-            unsafe fn scale(block: *const u8, half: usize) -> v128 {
+            unsafe fn scale(k: &Constants, block: *const u8, half: usize) -> v128 {
                 // SAFETY: the scales lie within the block.
-                unsafe { halves(block, 0, half) }
+                unsafe { halves(k, block, 0, half) }
             }
 
             #[inline(always)]
-            unsafe fn minimum(block: *const u8, half: usize) -> v128 {
+            unsafe fn minimum(k: &Constants, block: *const u8, half: usize) -> v128 {
                 // SAFETY: as before; Q5_0, which has none, does not use what is read.
-                unsafe { halves(block, 2, half) }
+                unsafe { halves(k, block, 2, half) }
             }
         }
     };
@@ -100,18 +111,19 @@ impl Format for Q8_0 {
 
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
+        _: &Constants,
         block: *const u8,
         _: usize,
         half: usize,
         unit: usize,
     ) -> Weights {
         // SAFETY: the unit lies within the block.
-        Weights::signed(unsafe { load(block, 2, 4 * GROUP + unit, half) })
+        Weights::signed(unsafe { load(block, 2, 0, 4 * GROUP + unit, half) })
     }
 
     #[inline(always)]
-    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+    unsafe fn scale(k: &Constants, block: *const u8, half: usize) -> v128 {
         // SAFETY: the scales lie within the block.
-        unsafe { halves(block, 0, half) }
+        unsafe { halves(k, block, 0, half) }
     }
 }

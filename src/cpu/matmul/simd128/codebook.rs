@@ -2,11 +2,17 @@
 
 #![allow(non_camel_case_types)]
 
-use super::integers::{Weights, swizzle};
+use super::integers::{HIGH_ZERO, Weights, swizzle};
 use super::tile::{Format, IntegerScales, Scaled};
 use super::unpack::*;
 use crate::cpu::arch::*;
 use crate::quant::{Dtype, IQ4_VALUES, MXFP4_VALUES};
+
+/// The mask of nibbles, the table of IQ4_NL and IQ4_XS, and the tables of its low and high nibbles.
+fn iq4_tables() -> [v128; 4] {
+    let (low, high) = (IQ4_VALUES.map(|value| value & 15), IQ4_VALUES.map(|value| (value >> 4) + HIGH_ZERO as i8));
+    [nibble_mask(), table(IQ4_VALUES), table(low), table(high)]
+}
 
 pub struct IQ4_NL;
 
@@ -14,21 +20,29 @@ impl Format for IQ4_NL {
     const DTYPE: Dtype = Dtype::IQ4_NL;
     const SIGNED: bool = true;
 
+    fn constants() -> [v128; 4] {
+        iq4_tables()
+    }
+
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
+        k: &Constants,
         block: *const u8,
         _: usize,
         half: usize,
         unit: usize,
     ) -> Weights {
         // SAFETY: the unit lies within the block.
-        Weights::look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 2, unit, half) }))
+        Weights::look_up(
+            [k.own[1], k.own[2], k.own[3]],
+            nibbles::<GROUP>(k.own[0], unsafe { load(block, 2, 0, unit, half) }),
+        )
     }
 
     #[inline(always)]
-    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+    unsafe fn scale(k: &Constants, block: *const u8, half: usize) -> v128 {
         // SAFETY: the scales lie within the block.
-        unsafe { halves(block, 0, half) }
+        unsafe { halves(k, block, 0, half) }
     }
 }
 
@@ -40,21 +54,29 @@ impl Format for IQ4_XS {
     const SIGNED: bool = true;
     const SCALED: Scaled = Scaled::Pair;
 
+    fn constants() -> [v128; 4] {
+        iq4_tables()
+    }
+
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
+        k: &Constants,
         block: *const u8,
         section: usize,
         half: usize,
         unit: usize,
     ) -> Weights {
         // SAFETY: the unit lies within the block.
-        Weights::look_up(IQ4_VALUES, nibbles::<GROUP>(unsafe { load(block, 8, 4 * section + unit, half) }))
+        Weights::look_up(
+            [k.own[1], k.own[2], k.own[3]],
+            nibbles::<GROUP>(k.own[0], unsafe { load(block, 8, 4 * section, unit, half) }),
+        )
     }
 
     #[inline(always)]
-    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+    unsafe fn scale(k: &Constants, block: *const u8, half: usize) -> v128 {
         // SAFETY: the scales lie within the block.
-        unsafe { halves(block, 0, half) }
+        unsafe { halves(k, block, 0, half) }
     }
 
     #[inline(always)]
@@ -84,21 +106,27 @@ impl Format for MXFP4 {
     const DTYPE: Dtype = Dtype::MXFP4;
     const ZERO: i16 = 12;
 
+    fn constants() -> [v128; 4] {
+        let values = table(MXFP4_VALUES.map(|value| value + Self::ZERO as i8));
+        [nibble_mask(), values, values, values]
+    }
+
     #[inline(always)]
     unsafe fn weights<const P: usize, const GROUP: usize>(
+        k: &Constants,
         block: *const u8,
         _: usize,
         half: usize,
         unit: usize,
     ) -> Weights {
         // SAFETY: the unit lies within the block.
-        let nibbles = nibbles::<GROUP>(unsafe { load(block, 1, unit, half) });
-        Weights::small(swizzle(MXFP4_VALUES.map(|value| value + Self::ZERO as i8), nibbles))
+        let nibbles = nibbles::<GROUP>(k.own[0], unsafe { load(block, 1, 0, unit, half) });
+        Weights::small(k, swizzle(k.own[1], nibbles))
     }
 
     /// Half a power of two: see `quant::codebook`.
     #[inline(always)]
-    unsafe fn scale(block: *const u8, half: usize) -> v128 {
+    unsafe fn scale(_: &Constants, block: *const u8, half: usize) -> v128 {
         // SAFETY: the exponents lie within the block.
         let bytes = unsafe { v128_load32_zero(block.add(4 * half).cast()) };
         let exponents = u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(bytes));

@@ -4,6 +4,7 @@
 use super::super::Product;
 use super::super::layout::row_bytes;
 use crate::cpu::arch::*;
+use crate::cpu::vector::{half_constants, load_f16};
 use crate::quant::Dtype;
 use half::{bf16, f16};
 use std::ops::Range;
@@ -46,7 +47,7 @@ impl Float for F16 {
     #[inline(always)]
     unsafe fn load(weights: *const u8) -> v128 {
         // SAFETY: by the caller's promise.
-        unsafe { crate::cpu::vector::load_f16(weights.cast()) }
+        unsafe { load_f16(weights.cast(), half_constants()) }
     }
 
     fn one(bytes: &[u8]) -> f32 {

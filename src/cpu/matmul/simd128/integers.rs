@@ -7,6 +7,7 @@
 
 use super::super::activations::Pair;
 use super::tile::splat;
+use super::unpack::Constants;
 use crate::cpu::arch::*;
 use std::mem::offset_of;
 
@@ -14,45 +15,51 @@ use std::mem::offset_of;
 #[derive(Clone, Copy)]
 pub struct Weights {
     bytes: v128,
+    /// Even and odd bytes, widened.
+    words: [v128; 2],
     /// Of signed bytes: low nibbles, and high ones plus 8, so that neither is negative.
     nibbles: [v128; 2],
 }
 
 /// The zero point of the high nibbles of signed bytes.
-const HIGH_ZERO: i16 = 8;
+pub const HIGH_ZERO: i16 = 8;
 
 impl Weights {
     /// Integers from 0 to 63, which lie within 32 of the format's zero point.
     #[inline(always)]
-    pub fn small(bytes: v128) -> Self {
-        Weights { bytes, nibbles: [bytes; 2] }
+    pub fn small(k: &Constants, bytes: v128) -> Self {
+        Weights { bytes, words: [v128_and(bytes, k.even), u16x8_shr(bytes, 8)], nibbles: [bytes; 2] }
     }
 
     /// Signed bytes.
     #[inline(always)]
     pub fn signed(bytes: v128) -> Self {
         let (flipped, nibble) = (v128_xor(bytes, u8x16_splat(0x80)), u8x16_splat(15));
-        Weights { bytes, nibbles: [v128_and(bytes, nibble), v128_and(u16x8_shr(flipped, 4), nibble)] }
+        let nibbles = [v128_and(bytes, nibble), v128_and(u16x8_shr(flipped, 4), nibble)];
+        Self::signed_with(bytes, nibbles)
     }
 
-    /// Signed bytes: the table's value at each index.
+    /// Signed bytes: the value at each index of a table, whose low nibbles and high ones plus 8 are
+    /// tables of their own.
     #[inline(always)]
-    pub fn look_up(table: [i8; 16], indices: v128) -> Self {
-        let low = swizzle(table.map(|value| value & 15), indices);
-        let high = swizzle(table.map(|value| (value >> 4) + HIGH_ZERO as i8), indices);
-        Weights { bytes: swizzle(table, indices), nibbles: [low, high] }
+    pub fn look_up(tables: [v128; 3], indices: v128) -> Self {
+        let [bytes, low, high] = tables.map(|table| swizzle(table, indices));
+        Self::signed_with(bytes, [low, high])
+    }
+
+    #[inline(always)]
+    fn signed_with(bytes: v128, nibbles: [v128; 2]) -> Self {
+        Weights { bytes, words: [i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8)], nibbles }
     }
 }
 
-/// The table's value at each nibble.
+/// The table's value at each index below 16.
 #[inline(always)]
-pub fn swizzle(table: [i8; 16], nibbles: v128) -> v128 {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = table;
-    let table = i8x16(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
+pub fn swizzle(table: v128, indices: v128) -> v128 {
     #[cfg(target_feature = "relaxed-simd")]
-    return i8x16_relaxed_swizzle(table, nibbles);
+    return i8x16_relaxed_swizzle(table, indices);
     #[cfg(not(target_feature = "relaxed-simd"))]
-    i8x16_swizzle(table, nibbles)
+    i8x16_swizzle(table, indices)
 }
 
 /// A way to multiply and add.
@@ -144,7 +151,6 @@ unsafe fn activation_words(pair: *const Pair, at: usize) -> [v128; 2] {
     unsafe { [splat(pair, words), splat(pair, words + 4)] }
 }
 
-#[cfg(target_feature = "relaxed-simd")]
 impl Sums for Pairs {
     type Signed = Widened;
 
@@ -153,6 +159,7 @@ impl Sums for Pairs {
         Pairs(start(negative, zero))
     }
 
+    #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
@@ -160,28 +167,13 @@ impl Sums for Pairs {
         self.0 = i16x8_add(self.0, i16x8_relaxed_dot_i8x16_i7x16(activations, weights.bytes));
     }
 
-    #[inline(always)]
-    fn total(self, scales: Option<v128>) -> v128 {
-        add_pairs(self.0, scales)
-    }
-}
-
-/// Without relaxed SIMD: even and odd bytes, widened, multiply with even and odd activations.
-#[cfg(not(target_feature = "relaxed-simd"))]
-impl Sums for Pairs {
-    type Signed = Widened;
-
-    #[inline(always)]
-    fn new(negative: v128, zero: i16) -> Self {
-        Pairs(start(negative, zero))
-    }
-
+    #[cfg(not(target_feature = "relaxed-simd"))]
     #[inline(always)]
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
-        let [even, odd] = unsafe { activation_words(pair, at) };
-        self.0 = i16x8_add(self.0, i16x8_mul(v128_and(weights.bytes, u16x8_splat(0xff)), even));
-        self.0 = i16x8_add(self.0, i16x8_mul(u16x8_shr(weights.bytes, 8), odd));
+        let activations = unsafe { activation_words(pair, at) };
+        self.0 = i16x8_add(self.0, i16x8_mul(weights.words[0], activations[0]));
+        self.0 = i16x8_add(self.0, i16x8_mul(weights.words[1], activations[1]));
     }
 
     #[inline(always)]
@@ -201,10 +193,9 @@ impl Sums for Widened {
     #[inline(always)]
     unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
-        let [even, odd] = unsafe { activation_words(pair, at) };
-        let weights_even = i16x8_shr(i16x8_shl(weights.bytes, 8), 8);
-        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights_even, even));
-        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(i16x8_shr(weights.bytes, 8), odd));
+        let activations = unsafe { activation_words(pair, at) };
+        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights.words[0], activations[0]));
+        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights.words[1], activations[1]));
     }
 
     #[inline(always)]

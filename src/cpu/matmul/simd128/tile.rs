@@ -5,6 +5,7 @@ use super::super::Product;
 use super::super::activations::{Activations, PAIR, Pair};
 use super::super::layout::{GROUP_ROWS, row_bytes};
 use super::integers::{Sums, Weights};
+use super::unpack::{Constants, nibble_mask};
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
 use std::array::from_fn;
@@ -26,12 +27,18 @@ pub trait Format {
     /// Whether the format has minimums, or offsets.
     const MINIMUMS: bool = false;
 
+    /// What [`Format::weights`] takes from [`Constants::own`].
+    fn constants() -> [v128; 4] {
+        [nibble_mask(); 4]
+    }
+
     /// Four weights of four rows: those from value `16 · GROUP + 4 · unit` on of pair
     /// `section · PHASES + PHASE`.
     ///
     /// # Safety
     /// `block` points to a whole interleaved block; `section`, `half` and `unit` are in range.
     unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+        k: &Constants,
         block: *const u8,
         section: usize,
         half: usize,
@@ -42,13 +49,13 @@ pub trait Format {
     ///
     /// # Safety
     /// As for [`Format::weights`].
-    unsafe fn scale(block: *const u8, half: usize) -> v128;
+    unsafe fn scale(k: &Constants, block: *const u8, half: usize) -> v128;
 
     /// The f32 factors of the minimums of four rows.
     ///
     /// # Safety
     /// As for [`Format::weights`].
-    unsafe fn minimum(_block: *const u8, _half: usize) -> v128 {
+    unsafe fn minimum(_k: &Constants, _block: *const u8, _half: usize) -> v128 {
         f32x4_splat(0.0)
     }
 
@@ -86,12 +93,20 @@ pub fn group<F: Format, S: Sums>(product: &mut Product, activations: &Activation
     while column < product.columns.end {
         if product.columns.end - column >= COLUMNS {
             let columns = from_fn(|i| activations.column(column + i));
-            for (i, sums) in tile::<F, S, COLUMNS>(blocks, columns).into_iter().enumerate() {
+            let sums = if F::PHASES > 2 {
+                // So much unpacking leaves too few registers for eight rows.
+                let low = tile::<F, S, 0, 1, COLUMNS>(blocks, columns);
+                let high = tile::<F, S, 1, 2, COLUMNS>(blocks, columns);
+                from_fn(|i| [low[i][0], high[i][1]])
+            } else {
+                tile::<F, S, 0, 2, COLUMNS>(blocks, columns)
+            };
+            for (i, sums) in sums.into_iter().enumerate() {
                 store(product, group, column + i, sums);
             }
             column += COLUMNS;
         } else {
-            let [sums] = tile::<F, S, 1>(blocks, [activations.column(column)]);
+            let [sums] = tile::<F, S, 0, 2, 1>(blocks, [activations.column(column)]);
             store(product, group, column, sums);
             column += 1;
         }
@@ -113,26 +128,23 @@ fn store(product: &mut Product, group: usize, column: usize, sums: [v128; 2]) {
     }
 }
 
-/// 8 rows times `COLUMNS` columns.
+/// Halves `FIRST` to `LAST` (excluded) of 8 rows times `COLUMNS` columns.
 #[inline(never)]
-fn tile<F: Format, S: Sums, const COLUMNS: usize>(blocks: &[u8], columns: [&[Pair]; COLUMNS]) -> [Rows; COLUMNS] {
+fn tile<F: Format, S: Sums, const FIRST: usize, const LAST: usize, const COLUMNS: usize>(
+    blocks: &[u8],
+    columns: [&[Pair]; COLUMNS],
+) -> [Rows; COLUMNS] {
     let block_bytes = GROUP_ROWS * F::DTYPE.block_bytes();
     let pairs = F::SECTIONS * F::PHASES;
     assert_eq!(pairs * PAIR, F::DTYPE.block_values());
     let count = blocks.len() / block_bytes;
     assert!(columns.iter().all(|column| column.len() == count * pairs), "columns as long as the rows");
-    let mut tile = Tile::<COLUMNS>::new();
+    let mut tile = Tile::<FIRST, LAST, COLUMNS>::new(Constants::new(F::constants()));
     // SAFETY: there are `count` blocks, and as many times `pairs` pairs in each column.
     unsafe {
-        let mut block = blocks.as_ptr();
-        let end = block.add(count * block_bytes);
-        let mut columns = columns.map(<[Pair]>::as_ptr);
-        while block < end {
-            tile.block::<F, S>(block, columns);
-            block = block.add(block_bytes);
-            for column in &mut columns {
-                *column = column.add(pairs);
-            }
+        for index in 0..count {
+            let columns = columns.map(|column| column.as_ptr());
+            tile.block::<F, S>(place(blocks.as_ptr(), index * block_bytes), places(columns, index * pairs));
         }
     }
     tile.sums
@@ -142,24 +154,21 @@ fn tile<F: Format, S: Sums, const COLUMNS: usize>(blocks: &[u8], columns: [&[Pai
 pub type Rows = [v128; 2];
 
 /// Sums of a tile; `products` and `minimums` those of the current block.
-struct Tile<const COLUMNS: usize> {
+struct Tile<const FIRST: usize, const LAST: usize, const COLUMNS: usize> {
     sums: [Rows; COLUMNS],
     products: [Rows; COLUMNS],
     minimums: [Rows; COLUMNS],
     scales: IntegerScales,
+    constants: Constants,
 }
 
-impl<const COLUMNS: usize> Tile<COLUMNS> {
+impl<const FIRST: usize, const LAST: usize, const COLUMNS: usize> Tile<FIRST, LAST, COLUMNS> {
     #[inline(always)]
-    fn new() -> Self {
+    fn new(constants: Constants) -> Self {
         let zero = [f32x4_splat(0.0); 2];
         let sums = [zero; COLUMNS];
-        Tile {
-            sums,
-            products: sums,
-            minimums: sums,
-            scales: IntegerScales { scales: [zero; 16], minimums: [zero; 16] },
-        }
+        let scales = IntegerScales { scales: [zero; 16], minimums: [zero; 16] };
+        Tile { sums, products: sums, minimums: sums, scales, constants }
     }
 
     /// Adds the products of a block.
@@ -183,9 +192,9 @@ impl<const COLUMNS: usize> Tile<COLUMNS> {
                     self.pair::<F, S, 3>(block, section, columns);
                 }
             }
-            for half in 0..2 {
-                let scale = F::scale(block, half);
-                let minimum = F::minimum(block, half);
+            for half in FIRST..LAST {
+                let scale = F::scale(&self.constants, block, half);
+                let minimum = F::minimum(&self.constants, block, half);
                 for column in 0..COLUMNS {
                     let sum = &mut self.sums[column][half];
                     *sum = f32x4_add(*sum, f32x4_mul(scale, self.products[column][half]));
@@ -211,19 +220,21 @@ impl<const COLUMNS: usize> Tile<COLUMNS> {
         let index = section * F::PHASES + PHASE;
         // SAFETY: the pair exists in the block and in every column, by the caller's promise.
         unsafe {
-            let mut columns = columns;
+            let mut columns = places(columns, section * F::PHASES);
             for column in &mut columns {
-                *column = column.add(index);
+                *column = column.add(PHASE);
             }
             let scales = match F::SCALED {
                 Scaled::Block => [None; 2],
                 Scaled::Pair => [Some(self.scales.scales[index]); 2],
                 Scaled::Group => [Some(self.scales.scales[2 * index]), Some(self.scales.scales[2 * index + 1])],
             };
-            let low = products::<F, S, PHASE, 0, COLUMNS>(block, section, columns, scales[0]);
-            let high = products::<F, S, PHASE, 1, COLUMNS>(block, section, columns, scales[1]);
+            let low =
+                products::<F, S, PHASE, 0, FIRST, LAST, COLUMNS>(&self.constants, block, section, columns, scales[0]);
+            let high =
+                products::<F, S, PHASE, 1, FIRST, LAST, COLUMNS>(&self.constants, block, section, columns, scales[1]);
             for column in 0..COLUMNS {
-                for half in 0..2 {
+                for half in FIRST..LAST {
                     let sum = &mut self.products[column][half];
                     *sum = f32x4_add(*sum, f32x4_add(low[column][half], high[column][half]));
                 }
@@ -268,7 +279,16 @@ fn add_scaled(sums: &mut Rows, scales: &Rows, values: Rows) {
 /// # Safety
 /// As for [`Tile::block`]; `columns` point to the group's pairs.
 #[inline(always)]
-unsafe fn products<F: Format, S: Sums, const PHASE: usize, const GROUP: usize, const COLUMNS: usize>(
+unsafe fn products<
+    F: Format,
+    S: Sums,
+    const PHASE: usize,
+    const GROUP: usize,
+    const FIRST: usize,
+    const LAST: usize,
+    const COLUMNS: usize,
+>(
+    k: &Constants,
     block: *const u8,
     section: usize,
     columns: [*const Pair; COLUMNS],
@@ -282,23 +302,48 @@ unsafe fn products<F: Format, S: Sums, const PHASE: usize, const GROUP: usize, c
             *sums = [S::new(negative, F::ZERO); 2];
         }
         for unit in 0..4 {
-            let low = F::weights::<PHASE, GROUP>(block, section, 0, unit);
-            let high = F::weights::<PHASE, GROUP>(block, section, 1, unit);
-            for (sums, column) in sums.iter_mut().zip(columns) {
-                sums[0].add(low, column, 16 * GROUP + 4 * unit);
-                sums[1].add(high, column, 16 * GROUP + 4 * unit);
+            for half in FIRST..LAST {
+                let weights = F::weights::<PHASE, GROUP>(k, block, section, half, unit);
+                for (sums, column) in sums.iter_mut().zip(columns) {
+                    sums[half].add(weights, column, 16 * GROUP + 4 * unit);
+                }
             }
         }
         let mut products = [[f32x4_splat(0.0); 2]; COLUMNS];
         for column in 0..COLUMNS {
             let scale = splat(columns[column], offset_of!(Pair, scales) + 4 * GROUP);
-            for half in 0..2 {
+            for half in FIRST..LAST {
                 let total = sums[column][half].total(scales.map(|scales| scales[half]));
                 products[column][half] = f32x4_mul(scale, f32x4_convert_i32x4(total));
             }
         }
         products
     }
+}
+
+/// `bytes` further on. Compilers rewrite pointers that advance with a loop, and lose on the way that
+/// constant offsets from them do not wrap around, so that loads cannot have the offsets in themselves:
+/// a fifth of all instructions. What was a number is left alone.
+///
+/// # Safety
+/// The result lies within what `from` points to.
+#[inline(always)]
+pub unsafe fn place<T>(from: *const T, bytes: usize) -> *const T {
+    std::ptr::with_exposed_provenance(from.expose_provenance() + bytes)
+}
+
+/// The pairs that are `index` further on.
+///
+/// # Safety
+/// They exist.
+#[inline(always)]
+unsafe fn places<const COLUMNS: usize>(columns: [*const Pair; COLUMNS], index: usize) -> [*const Pair; COLUMNS] {
+    let mut result = columns;
+    for column in &mut result {
+        // SAFETY: by the caller's promise.
+        *column = unsafe { place(*column, index * size_of::<Pair>()) };
+    }
+    result
 }
 
 /// The four bytes at an offset of a pair, in every lane.
