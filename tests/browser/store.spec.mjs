@@ -52,7 +52,14 @@ const damage = (page, name, { at = 0, to = 0, value = 0, cut = Infinity }) => pa
     const handle = await folder.getFileHandle(given.name);
     const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
     bytes.fill(given.value, given.at, given.to);
-    const writable = await handle.createWritable();
+    // The worker of an engine that was just disposed may still hold the file.
+    let writable;
+    for (let tries = 0; writable === undefined; tries++) {
+      writable = await handle.createWritable().catch(async (error) => {
+        if (error.name !== 'NoModificationAllowedError' || tries === 50) throw error;
+        await new Promise((done) => setTimeout(done, 100));
+      });
+    }
     await writable.write(bytes.subarray(0, given.cut));
     await writable.close();
   }
