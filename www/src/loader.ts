@@ -133,6 +133,8 @@ export class Loader {
   /** Why loading stopped, until it is resumed. */
   failure: ChordError | undefined;
   #inFlight = 0;
+  /** Counts resumptions, so that the end of a read tells whether it began before the last one. */
+  #attempt = 0;
   #suppliedBytes = 0;
   #isLoaded = false;
   #isStreaming = false;
@@ -172,6 +174,7 @@ export class Loader {
   resume(): void {
     if (!this.failure?.retryable) return;
     this.failure = undefined;
+    this.#attempt += 1;
     this.pump();
   }
 
@@ -185,12 +188,14 @@ export class Loader {
   #fetch({ part, offset, length, group }: WantedRange): void {
     this.#inFlight += 1;
     const end = offset + length;
+    const attempt = this.#attempt;
     let position = offset;
     this.io.read(part, offset, length, this.#handler(part, (at) => { position = at; }, (error) => {
       this.#inFlight -= 1;
       if (position < end) this.#guard(() => this.session.refetch(part, position, end - position, group));
-      if (error) this.#fail(error);
-      else if (position < end) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
+      // A read from before the resumption may fail after it, and is tried once more with the others.
+      if (error && attempt === this.#attempt) this.#fail(error);
+      else if (!error && position < end) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
       else this.pump();
     }));
   }
