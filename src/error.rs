@@ -28,6 +28,8 @@ pub enum ErrorCode {
     OutOfMemory,
     /// `maxResidentBytes` cannot work; `details` has `need` and `have`.
     BudgetTooSmall,
+    /// The GPU cannot run this model, and the CPU can.
+    GpuUnsuited,
     /// The call was cancelled.
     Aborted,
     /// A defect of this package: an assertion failed.
@@ -69,6 +71,11 @@ impl ChordError {
     /// A model whose parts contradict each other.
     pub fn model(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidModel, message)
+    }
+
+    /// A defect of this package.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Internal, message)
     }
 
     /// A request value that is not allowed.

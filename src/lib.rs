@@ -7,11 +7,14 @@
 pub mod cpu;
 pub mod error;
 pub mod gguf;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod matcher;
 pub mod model;
 pub mod op;
 pub mod pager;
 pub mod quant;
+mod rope;
 pub mod sample;
 pub mod session;
 pub mod template;

@@ -4,6 +4,8 @@
 //! A batch is a run of tokens of one sequence at consecutive positions. Every activation slot holds
 //! `width` f32 values for each token of the batch, token-major.
 
+use std::ops::Range;
+
 /// An activation buffer, an index into [`Program::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot(pub u16);
@@ -175,3 +177,67 @@ pub struct Program {
 
 /// The residual stream.
 pub const RESIDUAL: Slot = Slot(0);
+
+/// Consecutive tokens of the sequence.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    pub tokens: &'a [u32],
+    /// Position of the first in the sequence.
+    pub position: usize,
+    /// Their rows of the residual stream.
+    pub rows: Range<usize>,
+}
+
+/// The slot that an op writes.
+pub fn destination(op: &Op) -> Option<Slot> {
+    match *op {
+        Op::Embed { dst, .. } | Op::RmsNorm { dst, .. } | Op::MatMul { dst, .. } | Op::Attention { dst, .. } => {
+            Some(dst)
+        }
+        Op::Add { dst, .. } | Op::ExpertMatMul { dst, .. } | Op::ExpertSum { dst, .. } => Some(dst),
+        Op::Rope { slot, .. } | Op::Softcap { slot, .. } => Some(slot),
+        Op::Gate { gate, .. } => Some(gate),
+        Op::Route { choice, .. } => Some(choice),
+        Op::KvWrite { .. } => None,
+    }
+}
+
+/// How a backend that samples itself chooses a token: the sampler's fields for one draw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// 1 is greedy.
+    pub top_k: u32,
+    pub temperature: f32,
+    pub top_p: f32,
+    pub min_p: f32,
+    /// Between 0 and 1.
+    pub random: f32,
+}
+
+impl Draw {
+    /// The largest logit.
+    pub const GREEDY: Draw = Draw { top_k: 1, temperature: 1.0, top_p: 1.0, min_p: 0.0, random: 0.0 };
+
+    /// Largest `top_k` to draw from.
+    pub const TOP_K_MAX: u32 = 64;
+}
+
+/// What a pass is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wanted {
+    /// The next token, chosen by the backend if it can.
+    Token(Draw),
+    /// All logits.
+    Logits,
+    /// The head's normalised input.
+    Hidden,
+}
+
+/// Whether the results of a pass are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    Pending,
+    Ready,
+    /// The device is gone, with all that was on it.
+    Lost,
+}

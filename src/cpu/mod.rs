@@ -12,7 +12,6 @@ mod memory;
 mod norm;
 #[cfg(any(test, feature = "selftest"))]
 mod random;
-mod rope;
 mod route;
 #[cfg(feature = "selftest")]
 pub mod selftest;
@@ -21,6 +20,7 @@ mod weights;
 
 use crate::error::Result;
 use crate::op::*;
+use crate::rope::Rotation;
 use attention::Attention;
 use matmul::{Activations, Input};
 use std::ops::Range;
@@ -31,22 +31,12 @@ pub use weights::Weights;
 /// Tokens that run through a group at once during prefill.
 pub const BATCH_MAX: usize = 64;
 
-/// Consecutive tokens of the sequence.
-#[derive(Clone, Debug)]
-pub struct Batch<'a> {
-    pub tokens: &'a [u32],
-    /// Position of the first in the sequence.
-    pub position: usize,
-    /// Their rows of the residual stream.
-    pub rows: Range<usize>,
-}
-
 /// The state of a model on the CPU.
 pub struct Cpu {
     pub weights: Weights,
     slots: Vec<Vec<f32>>,
     cache: KvCache,
-    rotations: Vec<rope::Rotation>,
+    rotations: Vec<Rotation>,
     activations: Activations,
     /// The slot whose quantised copy `activations` holds.
     quantised: Option<Slot>,
@@ -114,7 +104,7 @@ impl Cpu {
             weights: Weights::new(program),
             slots: program.slots.iter().enumerate().map(slot).collect::<Result<_>>()?,
             cache: KvCache::new(&program.kv_widths, context)?,
-            rotations: program.ropes.iter().map(|_| rope::Rotation::default()).collect(),
+            rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             activations: Activations::new(columns_max(program), batch * experts_max(program)),
             quantised: None,
             scratch: attention::Scratch::new(group, context, attention_max(program, |_, _, d| d), batch)?,
@@ -360,20 +350,6 @@ impl Cpu {
                 vector::scale(out, scale[expert]);
             }
         }
-    }
-}
-
-/// The slot that an op writes.
-fn destination(op: &Op) -> Option<Slot> {
-    match *op {
-        Op::Embed { dst, .. } | Op::RmsNorm { dst, .. } | Op::MatMul { dst, .. } | Op::Attention { dst, .. } => {
-            Some(dst)
-        }
-        Op::Add { dst, .. } | Op::ExpertMatMul { dst, .. } | Op::ExpertSum { dst, .. } => Some(dst),
-        Op::Rope { slot, .. } | Op::Softcap { slot, .. } => Some(slot),
-        Op::Gate { gate, .. } => Some(gate),
-        Op::Route { choice, .. } => Some(choice),
-        Op::KvWrite { .. } => None,
     }
 }
 

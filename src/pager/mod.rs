@@ -5,8 +5,10 @@
 //! used, since by then they are the ones needed last (Belady's choice for a cycle). Prefetch walks
 //! ahead of the computation as far as the ring has room.
 
+mod intervals;
 mod ranges;
 
+pub use intervals::Intervals;
 pub use ranges::{RANGE_BYTES_MAX, SourceRange, group_ranges};
 
 use std::collections::VecDeque;

@@ -28,6 +28,7 @@ pub use self::params::{RequestKind, SamplingParams};
 use self::select::{Candidate, largest};
 pub use self::stop::StopMatcher;
 use crate::error::{ChordError, ErrorCode, Result};
+use crate::op::Draw;
 
 /// How many tokens back `repeat_penalty` looks.
 pub const REPEAT_WINDOW: usize = 64;
@@ -87,6 +88,27 @@ impl Sampler {
             *self.sampled.entry(token).or_default() += 1;
         }
         Ok(token)
+    }
+
+    /// The next draw as a backend may make it itself, with the random number that it takes; `None` if the
+    /// parameters need all logits.
+    pub fn draw_elsewhere(&mut self) -> Option<Draw> {
+        let p = &self.params;
+        let is_plain = p.logit_bias.is_empty()
+            && (p.repeat_penalty, p.presence_penalty, p.frequency_penalty) == (1.0, 0.0, 0.0)
+            && p.logprobs.is_none();
+        match (p.temperature == 0.0, p.top_k) {
+            _ if !is_plain => None,
+            (true, _) => Some(Draw::GREEDY),
+            (false, 1..=Draw::TOP_K_MAX) => Some(Draw {
+                top_k: p.top_k,
+                temperature: p.temperature,
+                top_p: p.top_p,
+                min_p: p.min_p,
+                random: self.random.f64() as f32,
+            }),
+            _ => None,
+        }
     }
 
     fn add_bias(&mut self, logits: &mut [f32]) {

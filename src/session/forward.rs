@@ -2,8 +2,9 @@
 //! go through a layer before the next one is needed, so each weight is read once a prompt.
 
 use super::Session;
-use crate::cpu::{BATCH_MAX, Batch};
 use crate::error::{ChordError, ErrorCode, Result};
+use crate::op::{Batch, Poll, Wanted};
+use std::ops::Range;
 
 /// For which rows the head runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +21,14 @@ pub struct Forward {
     /// Position of the first token in the sequence.
     position: usize,
     output: Output,
+    wanted: Wanted,
     group: usize,
     /// Rows of the current group that are done.
     done: usize,
+    /// Rows that were sent through the head and whose results are not there yet.
+    awaited: Option<Range<usize>>,
+    /// Rows that were observed before a device was lost: not again.
+    observed: usize,
 }
 
 /// What a step of a pass came to.
@@ -30,25 +36,44 @@ pub struct Forward {
 pub enum Progress {
     /// The bytes of this group are not there yet.
     Wait(usize),
+    /// The device computes.
+    Device,
+    /// The device is gone: [`Session::attach`] goes on with another.
+    Lost,
     /// There is more to do.
     More,
     /// The pass is complete: its tokens are in the cache.
     Done,
 }
 
-/// Called for each row that went through the head, with the row, its logits and its hidden state.
-pub type Observe<'a> = &'a mut dyn FnMut(usize, &[f32], &[f32]);
+/// Called for each row that went through the head, with the row and its logits or its hidden state.
+pub type Observe<'a> = &'a mut dyn FnMut(usize, &[f32]);
 
 impl Session {
     /// Begins a pass of `tokens` from `position`; what the cache held from there on is forgotten.
-    pub(super) fn start_forward(&mut self, tokens: &[u32], position: usize, output: Output) -> Result<()> {
+    pub(super) fn start_forward(
+        &mut self,
+        tokens: &[u32],
+        position: usize,
+        output: Output,
+        wanted: Wanted,
+    ) -> Result<()> {
         if let Some(bad) = tokens.iter().find(|t| **t as usize >= self.program.vocabulary) {
             let text = format!("token {bad} is outside the vocabulary of {}", self.program.vocabulary);
             return Err(ChordError::parameter("prompt", text));
         }
         self.cached.truncate(position);
         self.backend.reserve(&self.program, tokens.len())?;
-        self.forward = Some(Forward { tokens: tokens.to_vec(), position, output, group: 0, done: 0 });
+        self.forward = Some(Forward {
+            tokens: tokens.to_vec(),
+            position,
+            output,
+            wanted,
+            group: 0,
+            done: 0,
+            awaited: None,
+            observed: 0,
+        });
         Ok(())
     }
 
@@ -67,53 +92,70 @@ impl Session {
 
     fn advance_group(&mut self, observe: Observe) -> Result<Progress> {
         let Some(mut forward) = self.forward.take() else { return Ok(Progress::Done) };
-        let group = forward.group;
-        if forward.done == 0 && !self.pager.enter(group) {
+        let progress = self.advance_pass(&mut forward, observe)?;
+        if progress == Progress::Done {
+            self.cached.extend_from_slice(&forward.tokens);
+        } else {
             self.forward = Some(forward);
-            return Ok(Progress::Wait(group));
         }
+        Ok(progress)
+    }
+
+    fn advance_pass(&mut self, forward: &mut Forward, observe: Observe) -> Result<Progress> {
+        let group = forward.group;
         let head = group + 1 == self.pager.len();
-        if head && forward.output == Output::Last {
-            forward.done = forward.tokens.len() - 1;
-        }
-        let rows = forward.done..forward.tokens.len().min(forward.done + if head { 1 } else { BATCH_MAX });
-        let batch = Batch {
-            tokens: &forward.tokens[rows.clone()],
-            position: forward.position + rows.start,
-            rows: rows.clone(),
+        let rows = match forward.awaited.clone() {
+            Some(rows) => rows,
+            None => {
+                if forward.done == 0 && !self.pager.enter(group) {
+                    return Ok(Progress::Wait(group));
+                }
+                if head && forward.output == Output::Last {
+                    forward.done = forward.tokens.len() - 1;
+                }
+                let most = if head { 1 } else { self.backend.batch_max() };
+                let rows = forward.done..forward.tokens.len().min(forward.done + most);
+                let batch = Batch {
+                    tokens: &forward.tokens[rows.clone()],
+                    position: forward.position + rows.start,
+                    rows: rows.clone(),
+                };
+                self.backend.run(&self.program, group, &batch, forward.wanted)?;
+                rows
+            }
         };
-        self.backend.run(&self.program, group, &batch);
-        self.check_finite(group, rows.clone())?;
-        if head {
-            let hidden = self.backend.hidden(&self.program);
-            observe(rows.start, self.backend.logits(&self.program), hidden);
+        match self.backend.poll() {
+            Poll::Lost => return Ok(Progress::Lost),
+            Poll::Pending if head => {
+                forward.awaited = Some(rows);
+                return Ok(Progress::Device);
+            }
+            _ => forward.awaited = None,
+        }
+        if let Some(group) = self.backend.damaged(&self.program, group, rows.clone()) {
+            return Err(self.not_finite(group));
+        }
+        if head && rows.start >= forward.observed {
+            match forward.wanted {
+                Wanted::Hidden => observe(rows.start, self.backend.hidden(&self.program)),
+                _ => observe(rows.start, self.backend.logits(&self.program)),
+            }
+            forward.observed = rows.end;
         }
         forward.done = rows.end;
         if forward.done == forward.tokens.len() {
             if self.pager.leave(group) {
-                self.backend.weights.evict(group);
+                self.backend.evict(group);
             }
             forward.done = 0;
             forward.group += 1;
         }
-        if forward.group == self.pager.len() {
-            self.cached.extend_from_slice(&forward.tokens);
-            return Ok(Progress::Done);
-        }
-        self.forward = Some(forward);
-        Ok(Progress::More)
+        Ok(if forward.group == self.pager.len() { Progress::Done } else { Progress::More })
     }
 
     /// NaN or infinity in the residual stream or the logits: an error that names the layer.
-    fn check_finite(&self, group: usize, rows: std::ops::Range<usize>) -> Result<()> {
+    fn not_finite(&self, group: usize) -> ChordError {
         let layers = self.pager.len() - 2;
-        let finite = match group > layers {
-            true => all_finite(self.backend.logits(&self.program)),
-            false => rows.into_iter().all(|row| all_finite(self.backend.residual(&self.program, row))),
-        };
-        if finite {
-            return Ok(());
-        }
         let (place, layer) = match group {
             0 => ("the embedding".into(), None),
             g if g > layers => ("the output head".into(), None),
@@ -121,18 +163,23 @@ impl Session {
         };
         let error =
             ChordError::new(ErrorCode::NonFinite, format!("{place} produced NaN or infinity: its weights are damaged"));
-        Err(match layer {
+        match layer {
             Some(layer) => error.with("layer", layer),
             None => error,
-        })
+        }
     }
 }
 
-/// Whether no value is NaN or infinite: their difference to themselves is not zero.
-fn all_finite(values: &[f32]) -> bool {
-    let sums = values.chunks(4).fold([0.0f32; 4], |mut sums, chunk| {
-        sums.iter_mut().zip(chunk).for_each(|(s, v)| *s += v - v);
-        sums
-    });
-    sums.iter().all(|s| *s == 0.0)
+impl Forward {
+    /// Tokens of the pass.
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The same pass from the beginning of the sequence, for a device that knows nothing of it yet: `cached`
+    /// is what the lost one had in its cache.
+    pub(super) fn replay(self, cached: &[u32]) -> Forward {
+        let tokens = cached[..self.position].iter().chain(&self.tokens).copied().collect();
+        Forward { tokens, position: 0, group: 0, done: 0, awaited: None, ..self }
+    }
 }

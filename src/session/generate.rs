@@ -4,6 +4,7 @@ use super::Session;
 use super::forward::{Output, Progress};
 use super::request::{Moment, Request};
 use crate::error::{ChordError, ErrorCode, Result};
+use crate::op::Wanted;
 use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
 use serde::Serialize;
@@ -15,6 +16,10 @@ use std::collections::VecDeque;
 pub enum Event {
     /// The bytes of a group are needed.
     Wait { group: usize },
+    /// The device computes: step again when it wakes the owner.
+    Device,
+    /// The device is gone: attach another, or the CPU, and step again.
+    Lost,
     /// A part of the prompt was computed.
     Work,
     /// A token was chosen; its text may be held back until it is whole and no stop string.
@@ -114,6 +119,13 @@ struct Text {
     ended: bool,
 }
 
+impl Text {
+    /// What the next pass is for.
+    fn wanted(&mut self) -> Wanted {
+        self.sampler.draw_elsewhere().map_or(Wanted::Logits, Wanted::Token)
+    }
+}
+
 impl Session {
     /// Begins a request. One runs at a time.
     pub fn begin(&mut self, request: Request, moment: Moment) -> Result<()> {
@@ -147,7 +159,14 @@ impl Session {
             Purpose::Text(_) => common_prefix(&self.cached, &prompt).min(prompt.len() - 1),
         };
         let output = if matches!(purpose, Purpose::Embedding(_)) { Output::Every } else { Output::Last };
-        self.start_forward(&prompt[cached..], cached, output)?;
+        let mut purpose = purpose;
+        let wanted = match &mut purpose {
+            Purpose::Embedding(_) => Wanted::Hidden,
+            // Choices that start from the same prompt need its logits.
+            Purpose::Text(text) if text.params.n > 1 => Wanted::Logits,
+            Purpose::Text(text) => text.wanted(),
+        };
+        self.start_forward(&prompt[cached..], cached, output, wanted)?;
         let mut usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         usage.prompt_tokens_details.cached_tokens = cached;
         self.generation = Some(Generation { prompt, usage, purpose });
@@ -190,14 +209,14 @@ impl Session {
     pub fn cancel(&mut self) {
         self.generation = None;
         self.forward = None;
+        self.backend.cancel();
     }
 
     fn generate(&mut self, generation: &mut Generation) -> Result<Event> {
         let Generation { prompt, usage, purpose } = generation;
         match purpose {
             Purpose::Embedding(sum) => {
-                let progress =
-                    self.advance(&mut |_, _, hidden| sum.iter_mut().zip(hidden).for_each(|(s, h)| *s += h))?;
+                let progress = self.advance(&mut |_, hidden| sum.iter_mut().zip(hidden).for_each(|(s, h)| *s += h))?;
                 Ok(match waiting(progress) {
                     Some(event) => event,
                     None => {
@@ -216,7 +235,7 @@ impl Session {
                 self.next_token(text, usage)
             }
             Purpose::Text(text) => {
-                let progress = self.advance(&mut |_, _, _| {})?;
+                let progress = self.advance(&mut |_, _| {})?;
                 if let Some(event) = waiting(progress) {
                     return Ok(event);
                 }
@@ -231,7 +250,7 @@ impl Session {
     /// Goes back to the end of the prompt for another choice.
     fn restart(&mut self, text: &mut Text, prompt: &[u32]) {
         self.cached.truncate(prompt.len());
-        self.backend.logits_mut(&self.program).copy_from_slice(&text.first_logits);
+        self.backend.set_logits(&self.program, &text.first_logits);
         text.history.truncate(prompt.len());
         text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
         text.stops = stop_matcher(&text.params);
@@ -244,7 +263,10 @@ impl Session {
         if text.params.max_tokens == Some(0) {
             return Ok(self.finish(text, FinishReason::Length));
         }
-        let token = text.sampler.sample(self.backend.logits_mut(&self.program), &text.history)?;
+        let token = match self.backend.chosen() {
+            Some(token) => token,
+            None => text.sampler.sample(self.backend.logits(&self.program), &text.history)?,
+        };
         let ends = self.tokenizer.is_end(token);
         if ends && !text.params.ignore_eos {
             usage.completion_tokens += 1;
@@ -280,7 +302,8 @@ impl Session {
             }
             return Ok(event);
         }
-        self.start_forward(&[token], text.history.len() - 1, Output::Last)?;
+        let wanted = text.wanted();
+        self.start_forward(&[token], text.history.len() - 1, Output::Last, wanted)?;
         Ok(Event::Token { choice: text.choice, text: released, logprobs: release(text) })
     }
 
@@ -299,12 +322,12 @@ impl Session {
     }
 
     /// The log-probability of `token` and the `count` best.
-    fn logprob(&self, token: u32, count: usize) -> Result<Logprob> {
+    fn logprob(&mut self, token: u32, count: usize) -> Result<Logprob> {
+        let (chosen, top) = top_logprobs(self.backend.logits(&self.program), token, count);
         let describe = |id: u32, logprob: f32| {
             let bytes = self.tokenizer.piece_special(id)?.to_vec();
             Ok(TokenLogprob { id, token: String::from_utf8_lossy(&bytes).into_owned(), bytes, logprob })
         };
-        let (chosen, top) = top_logprobs(self.backend.logits(&self.program), token, count);
         let top = top.into_iter().map(|(id, logprob)| describe(id, logprob)).collect::<Result<_>>()?;
         Ok(Logprob { chosen: describe(token, chosen)?, top })
     }
@@ -318,6 +341,8 @@ fn stop_matcher(params: &SamplingParams) -> StopMatcher {
 fn waiting(progress: Progress) -> Option<Event> {
     match progress {
         Progress::Wait(group) => Some(Event::Wait { group }),
+        Progress::Device => Some(Event::Device),
+        Progress::Lost => Some(Event::Lost),
         Progress::More => Some(Event::Work),
         Progress::Done => None,
     }

@@ -42,14 +42,26 @@ const ADDRESSABLE_BYTES: u64 = if usize::BITS == 32 { 3_700_000_000 } else { u64
 const RING_DEFAULT: usize = 3;
 
 impl MemoryPlan {
-    /// Chooses what stays in memory. A ceiling that cannot work is refused with what it would need.
+    /// Chooses what stays in memory on the CPU. A ceiling that cannot work is refused with what it would need.
     pub fn new(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
-        let sizes: Vec<u64> = program.groups.iter().map(|g| g.bytes as u64).collect();
+        let sizes = program.groups.iter().map(|g| g.bytes as u64).collect();
+        Self::of(sizes, program, context, Cpu::scratch_bytes(program, context), ADDRESSABLE_BYTES, options)
+    }
+
+    /// The same for groups of these sizes, where activations take `scratch_bytes` and memory ends at `most`.
+    pub fn of(
+        sizes: Vec<u64>,
+        program: &Program,
+        context: usize,
+        scratch_bytes: u64,
+        most: u64,
+        options: &OpenOptions,
+    ) -> Result<MemoryPlan> {
         let layers = sizes.len() - 2;
         let mut plan = MemoryPlan {
             weight_bytes: sizes.iter().sum(),
             kv_bytes: KvCache::bytes(&program.kv_widths, context),
-            scratch_bytes: Cpu::scratch_bytes(program, context),
+            scratch_bytes,
             budget_bytes: 0,
             pinned: vec![true; sizes.len()],
             ring: 0,
@@ -58,7 +70,7 @@ impl MemoryPlan {
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;
-        let ceiling = options.max_resident_bytes.unwrap_or(u64::MAX).min(ADDRESSABLE_BYTES);
+        let ceiling = options.max_resident_bytes.unwrap_or(u64::MAX).min(most);
         if ceiling < plan.budget_bytes {
             plan.budget_bytes = ceiling;
             plan.page(&sizes, fixed, options.prefetch_distance)?;

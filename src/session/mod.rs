@@ -4,6 +4,7 @@
 //! begins a request and calls [`Session::step`] until it is done. Nothing here waits, reads a clock or
 //! draws random numbers.
 
+mod backend;
 mod forward;
 mod generate;
 mod memory;
@@ -14,12 +15,15 @@ pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
 use crate::cpu::Cpu;
+#[cfg(feature = "gpu")]
+use crate::error::ErrorCode;
 use crate::error::Result;
 use crate::model::Config;
-use crate::op::Program;
+use crate::op::{Program, Wanted};
 use crate::pager::{Action, Pager, SourceRange, State};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
+use backend::Backend;
 use forward::Forward;
 use generate::Generation;
 use std::ops::Range;
@@ -41,12 +45,15 @@ pub struct Session {
     pager: Pager,
     /// Weights by their place in the source, to find where a piece of a file belongs.
     places: Vec<Place>,
-    backend: Cpu,
+    backend: Backend,
+    options: OpenOptions,
     /// The tokens whose keys and values are in the cache.
     cached: Vec<u32>,
     forward: Option<Forward>,
     generation: Option<Generation>,
     peak_bytes: u64,
+    #[cfg(feature = "gpu")]
+    wake: Option<crate::gpu::Wake>,
 }
 
 /// A weight's bytes in the source.
@@ -68,9 +75,9 @@ impl Session {
     pub fn want(&mut self) -> Result<Option<SourceRange>> {
         while let Some(action) = self.pager.poll() {
             match action {
-                Action::Evict(group) => self.backend.weights.evict(group),
+                Action::Evict(group) => self.backend.evict(group),
                 Action::Fetch(range) => {
-                    self.backend.weights.allocate(&self.program, range.group)?;
+                    self.backend.allocate(&self.program, range.group)?;
                     self.peak_bytes = self.peak_bytes.max(self.resident_bytes());
                     return Ok(Some(range));
                 }
@@ -99,14 +106,68 @@ impl Session {
             // A piece is in memory already, so its part of a weight is a usize.
             let range = within.start as usize..within.end as usize;
             let source = (place.start + within.start - offset) as usize;
-            self.backend.weights.fill(&self.program, place.weight, range.clone(), |gap, destination| {
+            self.backend.fill(&self.program, place.weight, range.clone(), |gap, destination| {
                 let from = source + (gap.start - range.start);
                 copy(from..from + gap.len(), destination);
             });
-            if self.backend.weights.resident(group) {
+            if self.backend.resident(group) {
                 self.pager.arrived(group);
             }
         }
+    }
+
+    /// Goes on with another backend, after a device was lost or in place of it: the weights are wanted again,
+    /// and the sequence is computed again from its tokens. Without a device that is the CPU.
+    fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
+        self.pager = open::pager(&self.program, &plan);
+        (self.backend, self.plan) = (backend, plan);
+        self.forward = self.forward.take().map(|forward| forward.replay(&self.cached));
+        self.cached.clear();
+        let tokens = self.forward.as_ref().map_or(0, Forward::tokens);
+        self.backend.reserve(&self.program, tokens)
+    }
+
+    /// Goes on with the CPU.
+    pub fn attach_cpu(&mut self) -> Result<()> {
+        let plan = MemoryPlan::new(&self.program, self.config.context, &self.options)?;
+        let cpu = Cpu::new(&self.program, self.config.context)?;
+        self.replace(Backend::Cpu(Box::new(cpu)), plan)
+    }
+
+    /// Goes on with this device; if it does not suit the model, with the CPU.
+    #[cfg(feature = "gpu")]
+    pub fn attach(&mut self, device: crate::gpu::Device) -> Result<()> {
+        let wake = self.wake.clone();
+        match open::on_gpu(device, &self.program, self.config.context, &self.options) {
+            Ok((backend, plan)) => self.replace(backend, plan)?,
+            Err(error) if error.code == ErrorCode::GpuUnsuited => return self.attach_cpu(),
+            Err(error) => return Err(error),
+        }
+        self.set_wake(wake);
+        Ok(())
+    }
+
+    /// Sets what a GPU's results call when they come.
+    #[cfg(feature = "gpu")]
+    pub fn set_wake(&mut self, wake: Option<crate::gpu::Wake>) {
+        if let Backend::Gpu(gpu) = &mut self.backend {
+            gpu.set_wake(wake.clone());
+        }
+        self.wake = wake;
+    }
+
+    /// The GPU, if there is one in use.
+    #[cfg(feature = "gpu")]
+    pub fn gpu(&self) -> Option<&crate::gpu::Gpu> {
+        match &self.backend {
+            Backend::Gpu(gpu) => Some(gpu),
+            Backend::Cpu(_) => None,
+        }
+    }
+
+    /// Waits for the device, natively.
+    pub fn wait(&mut self) {
+        self.backend.wait();
     }
 
     /// The state of each group: the embedding, the layers, the head.
@@ -121,7 +182,7 @@ impl Session {
 
     /// Bytes of weights, cache and scratch that are allocated.
     fn resident_bytes(&self) -> u64 {
-        self.backend.weights.bytes() + self.plan.kv_bytes + self.plan.scratch_bytes
+        self.backend.weight_bytes() + self.plan.kv_bytes + self.plan.scratch_bytes
     }
 
     /// The tokenizer.
@@ -134,7 +195,9 @@ impl Session {
         let counters = self.pager.counters();
         let layers = 1..self.pager.len() - 1;
         let pinned = layers.clone().filter(|g| self.pager.pinned(*g)).count();
-        serde_json::json!({
+        #[allow(unused_mut)] // Without a GPU nothing is added.
+        let mut stats = serde_json::json!({
+            "device": self.backend.name(),
             "memory": {
                 "residentBytes": self.resident_bytes(),
                 "peakResidentBytes": self.peak_bytes.max(self.resident_bytes()),
@@ -150,7 +213,12 @@ impl Session {
                 "prefetched": counters.prefetched,
                 "evictions": counters.evictions,
             },
-        })
+        });
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.gpu() {
+            stats["gpu"] = gpu.stats();
+        }
+        stats
     }
 
     /// The logits at every position of a sequence of tokens, for tests: [tokens, vocabulary]. All weights
@@ -159,8 +227,10 @@ impl Session {
         self.cancel();
         self.cached.clear();
         let mut all = Vec::with_capacity(tokens.len() * self.program.vocabulary);
-        self.start_forward(tokens, 0, forward::Output::Every)?;
-        while self.advance(&mut |_, logits: &[f32], _| all.extend_from_slice(logits))? != forward::Progress::Done {}
+        self.start_forward(tokens, 0, forward::Output::Every, Wanted::Logits)?;
+        while self.advance(&mut |_, logits: &[f32]| all.extend_from_slice(logits))? != forward::Progress::Done {
+            self.backend.wait();
+        }
         Ok(all)
     }
 }

@@ -1,5 +1,6 @@
 //! From the bytes of a header to an open session.
 
+use super::backend::Backend;
 use super::{MemoryPlan, OpenOptions, Place, Session};
 use crate::cpu::Cpu;
 use crate::error::{ChordError, ErrorCode, Result};
@@ -88,12 +89,28 @@ impl HeaderReader {
         Ok(info)
     }
 
-    /// Opens the model: compiles its program, builds its tokenizer, and allocates cache and scratch.
+    /// Opens the model on the CPU: compiles its program, builds its tokenizer, and allocates cache and scratch.
     pub fn open(self, options: &OpenOptions) -> Result<Session> {
+        self.open_by(options, on_cpu)
+    }
+
+    /// Opens the model on a GPU, or on the CPU if the device does not suit it.
+    #[cfg(feature = "gpu")]
+    pub fn open_on(self, device: crate::gpu::Device, options: &OpenOptions) -> Result<Session> {
+        self.open_by(options, |program, context, options| match on_gpu(device, program, context, options) {
+            Err(error) if error.code == ErrorCode::GpuUnsuited => on_cpu(program, context, options),
+            opened => opened,
+        })
+    }
+
+    fn open_by(
+        self,
+        options: &OpenOptions,
+        backend: impl FnOnce(&Program, usize, &OpenOptions) -> Result<(Backend, MemoryPlan)>,
+    ) -> Result<Session> {
         let mut header = self.join()?;
         let config = Config::from_header(&header, options.context_length)?;
         let program = model::compile(&header, &config)?;
-        let plan = MemoryPlan::new(&program, config.context, options)?;
         let (tokenizer, mut warnings) = Tokenizer::from_metadata(&mut header.metadata)?;
         check_vocabulary(&tokenizer, &config)?;
         let template = match header.metadata.opt_str("tokenizer.chat_template")? {
@@ -106,11 +123,13 @@ impl HeaderReader {
         let mut info = describe(&mut header, &config, &program);
         info["warnings"] = warnings.into();
         info["hasText"] = tokenizer.has_text().into();
-        let ranges =
-            program.groups.iter().enumerate().map(|(number, group)| group_ranges(&program, number, group)).collect();
+        let (backend, plan) = backend(&program, config.context, options)?;
         Ok(Session {
-            pager: Pager::new(ranges, &plan.pinned, plan.ring),
-            backend: Cpu::new(&program, config.context)?,
+            pager: pager(&program, &plan),
+            backend,
+            options: options.clone(),
+            #[cfg(feature = "gpu")]
+            wake: None,
             places: places(&program),
             controls: ControlTexts::new(tokenizer.control_texts()),
             tokenizer,
@@ -125,6 +144,34 @@ impl HeaderReader {
             program,
         })
     }
+}
+
+/// The CPU with room for the model.
+fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Result<(Backend, MemoryPlan)> {
+    let plan = MemoryPlan::new(program, context, options)?;
+    Ok((Backend::Cpu(Box::new(Cpu::new(program, context)?)), plan))
+}
+
+/// A device with the model planned on it.
+#[cfg(feature = "gpu")]
+pub fn on_gpu(
+    device: crate::gpu::Device,
+    program: &Program,
+    context: usize,
+    options: &OpenOptions,
+) -> Result<(Backend, MemoryPlan)> {
+    use crate::gpu::Gpu;
+    let gpu = Gpu::new(device, program, context, true)?;
+    let sizes = (0..program.groups.len()).map(|group| gpu.weights.map.group_bytes(group) as u64).collect();
+    let plan = MemoryPlan::of(sizes, program, context, Gpu::scratch_bytes(program, context), u64::MAX, options)?;
+    Ok((Backend::Gpu(Box::new(gpu)), plan))
+}
+
+/// A pager that fetches every group anew.
+pub fn pager(program: &Program, plan: &MemoryPlan) -> Pager {
+    let groups = program.groups.iter().enumerate();
+    let ranges = groups.map(|(number, group)| group_ranges(program, number, group)).collect();
+    Pager::new(ranges, &plan.pinned, plan.ring)
 }
 
 /// The token list and the embedding table must be of one size.

@@ -93,6 +93,11 @@ pub fn ask(session: &mut Session, file: &[u8], body: serde_json::Value) -> wasm_
                 continue;
             }
             Event::Work => continue,
+            Event::Device => {
+                session.wait();
+                continue;
+            }
+            Event::Lost => panic!("the device was lost"),
             Event::Token { choice, text, logprobs } => (choice, text, logprobs, None),
             Event::Finish { choice, text, finish_reason, logprobs } => (choice, text, logprobs, Some(finish_reason)),
             Event::Done { usage, embedding } => {

@@ -87,7 +87,7 @@ fn native(workspace: &Workspace) -> Vec<Verdict> {
         Ok((format!("{passed} tests passed"), skip_lines(&ended.text)))
     };
     vec![
-        step("native", || test(&["--workspace", "--exclude", "xtask"])),
+        step("native", || test(&["--workspace", "--exclude", "xtask", "--features", "wasm-chord/gpu"])),
         step("xtask", || test(&["--package", "xtask", "--profile", "xtask"])),
     ]
 }

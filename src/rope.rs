@@ -43,6 +43,12 @@ impl Rotation {
         self.computed = Some((position, tokens));
     }
 
+    /// What was computed: [token][dims / 2] of cosine and sine.
+    #[cfg(feature = "gpu")]
+    pub fn pairs(&self) -> &[(f32, f32)] {
+        &self.pairs
+    }
+
     /// Rotates `heads` heads of `head_dim` values in every row of `values`.
     pub fn rotate(&self, rope: &Rope, values: &mut [f32], heads: usize, head_dim: usize) {
         let half = rope.dims / 2;

@@ -1,0 +1,130 @@
+// Causal grouped-query attention with online softmax, one head of one token a workgroup. For decode the
+// positions are split over `step.splits` workgroups, whose results attention_reduce joins.
+// Dispatch: (heads, splits, tokens).
+
+struct Op {
+    // Quads.
+    query: u32,
+    query_stride: u32,
+    dst: u32,
+    dst_stride: u32,
+    // Results of splits: [token][head][split] of maximum, sum and values.
+    partials: u32,
+    partial_stride: u32,
+    heads: u32,
+    group: u32,
+    head_dim: u32,
+    value_dim: u32,
+    scale: f32,
+    // 0: none.
+    window: u32,
+    softcap: f32,
+    context: u32,
+    values: u32,
+    pad: u32,
+}
+
+@group(0) @binding(5) var<uniform> op: Op;
+
+const TILE: u32 = 64u;
+const LOWEST: f32 = -3.0e38;
+
+var<workgroup> q: array<vec2<f32>, 256>;
+var<workgroup> weights: array<f32, TILE>;
+var<workgroup> maxima: array<f32, TILE>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let token = group.z;
+    let head = group.x;
+    let kv_head = head / op.group;
+    let end = step.position + token + 1u;
+    var start = 0u;
+    if (op.window != 0u && end > op.window) {
+        start = end - op.window;
+    }
+    let share = (end - start + step.splits - 1u) / step.splits;
+    let from_position = start + group.y * share;
+    let to_position = min(end, from_position + share);
+
+    let row = op.query + token * op.query_stride;
+    let pairs = op.head_dim / 2u;
+    for (var i = local; i < pairs; i += TILE) {
+        let at = head * op.head_dim + 2u * i;
+        q[i] = vec2(arena[row + at / 4u][at & 3u], arena[row + (at + 1u) / 4u][(at + 1u) & 3u]) * op.scale;
+    }
+    workgroupBarrier();
+
+    let value_pairs = op.value_dim / 2u;
+    var highest = LOWEST;
+    var sum = 0.0;
+    // An invocation has pairs local, local + 64, … of the values.
+    var result = array<vec2<f32>, 4>();
+    for (var tile = from_position; tile < to_position; tile += TILE) {
+        let position = tile + local;
+        var score = LOWEST;
+        if (position < to_position) {
+            let at = (kv_head * op.context + position) * pairs;
+            var products = vec2(0.0);
+            for (var i = 0u; i < pairs; i++) {
+                products += q[i] * unpack2x16float(cache[at + i]);
+            }
+            score = products.x + products.y;
+            if (op.softcap != 0.0) {
+                let t = clamp(score / op.softcap, -15.0, 15.0);
+                score = op.softcap * (1.0 - 2.0 / (1.0 + exp(2.0 * t)));
+            }
+        }
+        maxima[local] = score;
+        workgroupBarrier();
+        for (var width = TILE / 2u; width > 0u; width /= 2u) {
+            if (local < width) {
+                maxima[local] = max(maxima[local], maxima[local + width]);
+            }
+            workgroupBarrier();
+        }
+        let before = highest;
+        highest = max(highest, maxima[0]);
+        weights[local] = select(0.0, exp(score - highest), position < to_position);
+        workgroupBarrier();
+
+        let fade = exp(before - highest);
+        sum *= fade;
+        for (var j = 0u; j < 4u; j++) {
+            result[j] *= fade;
+        }
+        let count = min(TILE, to_position - tile);
+        for (var p = 0u; p < count; p++) {
+            let weight = weights[p];
+            sum += weight;
+            let at = op.values + (kv_head * op.context + tile + p) * value_pairs;
+            for (var j = 0u; j < 4u; j++) {
+                let i = local + TILE * j;
+                if (i < value_pairs) {
+                    result[j] += weight * unpack2x16float(cache[at + i]);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    var out = op.dst + token * op.dst_stride;
+    var first = head * op.value_dim;
+    var factor = 1.0 / sum;
+    if (step.splits > 1u) {
+        out = op.partials + ((token * op.heads + head) * step.splits + group.y) * op.partial_stride;
+        first = 4u;
+        factor = 1.0;
+        if (local == 0u) {
+            arena[out] = vec4(highest, sum, 0.0, 0.0);
+        }
+    }
+    for (var j = 0u; j < 4u; j++) {
+        let i = local + TILE * j;
+        if (i < value_pairs) {
+            let at = first + 2u * i;
+            arena[out + at / 4u][at & 3u] = result[j].x * factor;
+            arena[out + (at + 1u) / 4u][(at + 1u) & 3u] = result[j].y * factor;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+// Heads of queries and keys are normalised (where the model does so) and rotated; keys and values go to the
+// cache as pairs of f16: [head][position][pair], keys first. Cosines and sines come with the batch.
+// Dispatch: (heads + 2 · key heads, 1, tokens).
+
+struct Op {
+    // Quads.
+    query: u32,
+    query_stride: u32,
+    key: u32,
+    key_stride: u32,
+    value: u32,
+    value_stride: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    value_dim: u32,
+    // Words of the norms' weights.
+    query_norm: u32,
+    key_norm: u32,
+    epsilon: f32,
+    // Pairs that rotate, and where their cosines and sines are: quads of two pairs, `dims / 4` a token.
+    pairs: u32,
+    table: u32,
+    // 1: pairs are neighbours. 2: queries rotate. 4: keys rotate. 8: keys and values go to the cache.
+    flags: u32,
+    context: u32,
+    // Words at which the values begin in the cache.
+    values: u32,
+}
+
+@group(0) @binding(5) var<uniform> op: Op;
+
+var<workgroup> head: array<f32, 512>;
+
+fn load(row: u32, i: u32) -> f32 {
+    return arena[row + i / 4u][i & 3u];
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
+    //SUBGROUPS @builtin(subgroup_invocation_id) subgroup_lane: u32,
+    //SUBGROUPS @builtin(num_subgroups) subgroup_count: u32,
+    //SUBGROUPS @builtin(subgroup_id) subgroup_number: u32,
+) {
+    //SUBGROUPS subgroup = vec4(subgroup_size, subgroup_lane, subgroup_count, subgroup_number);
+    let token = group.z;
+    let is_query = group.x < op.heads;
+    let is_key = !is_query && group.x < op.heads + op.kv_heads;
+    let position = step.position + token;
+    var number = group.x;
+    var row = op.query + token * op.query_stride;
+    var norm = op.query_norm;
+    if (is_key) {
+        number -= op.heads;
+        row = op.key + token * op.key_stride;
+        norm = op.key_norm;
+    } else if (!is_query) {
+        number -= op.heads + op.kv_heads;
+        row = op.value + token * op.value_stride;
+        norm = NONE;
+    }
+    let dim = select(op.value_dim, op.head_dim, is_query || is_key);
+    // A head need not begin with a quad.
+    let first = number * dim;
+    for (var i = local; i < dim; i += 64u) {
+        head[i] = load(row, first + i);
+    }
+    workgroupBarrier();
+
+    if (norm != NONE) {
+        var squares = 0.0;
+        for (var i = local; i < dim; i += 64u) {
+            squares += head[i] * head[i];
+        }
+        let magnitude = inverseSqrt(sum_of_64(vec4(squares), local).x / f32(dim) + op.epsilon);
+        for (var i = local; i < dim; i += 64u) {
+            head[i] *= magnitude * weight(norm + i);
+        }
+        workgroupBarrier();
+    }
+
+    let rotates = (is_query && (op.flags & 2u) != 0u) || (is_key && (op.flags & 4u) != 0u);
+    if (rotates) {
+        for (var i = local; i < op.pairs; i += 64u) {
+            let quad = arena[op.table + (token * op.pairs + i) / 2u];
+            let turn = select(quad.xy, quad.zw, ((token * op.pairs + i) & 1u) == 1u);
+            let neighbours = (op.flags & 1u) != 0u;
+            let a = select(i, 2u * i, neighbours);
+            let b = select(i + op.pairs, 2u * i + 1u, neighbours);
+            let pair = vec2(head[a], head[b]);
+            head[a] = pair.x * turn.x - pair.y * turn.y;
+            head[b] = pair.x * turn.y + pair.y * turn.x;
+        }
+        workgroupBarrier();
+    }
+
+    if (!is_query && (op.flags & 8u) != 0u) {
+        let base = select(op.values, 0u, is_key) + (number * op.context + position) * (dim / 2u);
+        for (var i = local; i < dim / 2u; i += 64u) {
+            cache[base + i] = pack2x16float(vec2(head[2u * i], head[2u * i + 1u]));
+        }
+    } else if (is_query || is_key) {
+        for (var i = local; i < dim; i += 64u) {
+            let at = first + i;
+            arena[row + at / 4u][at & 3u] = head[i];
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Where a session computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
+
+use crate::cpu::{self, Cpu};
+use crate::error::Result;
+#[cfg(feature = "gpu")]
+use crate::gpu::{self, Gpu};
+use crate::op::{Batch, Poll, Program, Wanted, WeightId};
+use std::ops::Range;
+
+/// One of the backends.
+pub enum Backend {
+    Cpu(Box<Cpu>),
+    #[cfg(feature = "gpu")]
+    Gpu(Box<Gpu>),
+}
+
+/// Calls the same method of either backend.
+macro_rules! either {
+    ($self:expr, $cpu:ident => $on_cpu:expr, $gpu:ident => $on_gpu:expr) => {
+        match $self {
+            Backend::Cpu($cpu) => $on_cpu,
+            #[cfg(feature = "gpu")]
+            Backend::Gpu($gpu) => $on_gpu,
+        }
+    };
+}
+
+impl Backend {
+    /// The device, as statistics name it.
+    pub fn name(&self) -> &'static str {
+        either!(self, _cpu => "cpu", _gpu => "webgpu")
+    }
+
+    /// Tokens that run through a group at once.
+    pub fn batch_max(&self) -> usize {
+        either!(self, _cpu => cpu::BATCH_MAX, _gpu => gpu::BATCH_MAX)
+    }
+
+    /// Makes room for a group's weights.
+    pub fn allocate(&mut self, program: &Program, group: usize) -> Result<()> {
+        either!(self, cpu => cpu.weights.allocate(program, group), gpu => gpu.allocate(program, group))
+    }
+
+    /// Frees a group.
+    pub fn evict(&mut self, group: usize) {
+        either!(self, cpu => cpu.weights.evict(group), gpu => gpu.evict(group))
+    }
+
+    /// Whether every byte of a group is there.
+    pub fn resident(&self, group: usize) -> bool {
+        either!(self, cpu => cpu.weights.resident(group), gpu => gpu.weights.resident(group))
+    }
+
+    /// Bytes of weights.
+    pub fn weight_bytes(&self) -> u64 {
+        either!(self, cpu => cpu.weights.bytes(), gpu => gpu.weights.bytes())
+    }
+
+    /// Takes a part of a weight's bytes by calls of `copy(range of the weight, destination)`.
+    pub fn fill(
+        &mut self,
+        program: &Program,
+        id: WeightId,
+        range: Range<usize>,
+        copy: impl FnMut(Range<usize>, &mut [u8]),
+    ) {
+        either!(self, cpu => cpu.weights.fill(program, id, range, copy), gpu => gpu.fill(program, id, range, copy))
+    }
+
+    /// Makes room for a pass of `tokens`.
+    pub fn reserve(&mut self, program: &Program, tokens: usize) -> Result<()> {
+        either!(self, cpu => cpu.reserve(program, tokens), gpu => {
+            gpu.reserve(tokens);
+            Ok(())
+        })
+    }
+
+    /// Runs a group over a batch, or sends that off.
+    pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
+        either!(self, cpu => {
+            let _ = wanted;
+            cpu.run(program, group, batch);
+            Ok(())
+        }, gpu => gpu.run(program, group, batch, wanted))
+    }
+
+    /// Whether the results of the last pass through the head are there.
+    pub fn poll(&mut self) -> Poll {
+        either!(self, _cpu => Poll::Ready, gpu => gpu.poll())
+    }
+
+    /// Waits for them, natively.
+    pub fn wait(&mut self) {
+        either!(self, _cpu => {}, gpu => {
+            gpu.wait();
+        })
+    }
+
+    /// The first group of `groups` that made a value that is not finite over these rows: on the CPU of the one
+    /// that just ran, on the GPU of the whole pass, once its results are there.
+    pub fn damaged(&mut self, program: &Program, group: usize, rows: Range<usize>) -> Option<usize> {
+        either!(self, cpu => {
+            let is_head = group + 1 == program.groups.len();
+            let finite = match is_head {
+                true => all_finite(cpu.logits(program)),
+                false => rows.into_iter().all(|row| all_finite(cpu.residual(program, row))),
+            };
+            (!finite).then_some(group)
+        }, gpu => gpu.outcome().damaged.take().filter(|_| group + 1 == program.groups.len() && !rows.is_empty()))
+    }
+
+    /// The token that the backend chose itself, if it did.
+    pub fn chosen(&mut self) -> Option<u32> {
+        either!(self, _cpu => None, gpu => gpu.outcome().token.take())
+    }
+
+    /// The logits of the last token through the head, if they were wanted.
+    pub fn logits(&mut self, program: &Program) -> &mut [f32] {
+        either!(self, cpu => cpu.logits_mut(program), gpu => &mut gpu.outcome().values)
+    }
+
+    /// Puts logits in place of those that the head made.
+    pub fn set_logits(&mut self, program: &Program, logits: &[f32]) {
+        either!(self, cpu => cpu.logits_mut(program).copy_from_slice(logits), gpu => {
+            let outcome = gpu.outcome();
+            outcome.token = None;
+            outcome.values.clear();
+            outcome.values.extend_from_slice(logits);
+        })
+    }
+
+    /// The hidden state of the last token through the head, if it was wanted.
+    pub fn hidden(&mut self, program: &Program) -> &[f32] {
+        either!(self, cpu => cpu.hidden(program), gpu => &gpu.outcome().values)
+    }
+
+    /// Drops what is under way.
+    pub fn cancel(&mut self) {
+        either!(self, _cpu => {}, gpu => gpu.cancel())
+    }
+}
+
+/// Whether no value is NaN or infinite: their difference to themselves is not zero.
+fn all_finite(values: &[f32]) -> bool {
+    let sums = values.chunks(4).fold([0.0f32; 4], |mut sums, chunk| {
+        sums.iter_mut().zip(chunk).for_each(|(s, v)| *s += v - v);
+        sums
+    });
+    sums.iter().all(|s| *s == 0.0)
+}
