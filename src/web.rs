@@ -109,6 +109,34 @@ impl HeaderReader {
         let core = self.reader.open(&options).map_err(thrown)?;
         Ok(Session { core })
     }
+
+    /// Opens the model on a GPU, or on the CPU if the device does not suit it. Consumes the reader and the
+    /// device.
+    #[cfg(feature = "gpu")]
+    #[wasm_bindgen(js_name = openOn)]
+    pub fn open_on(self, device: GpuDevice, options: &str) -> JsResult<Session> {
+        let options = OpenOptions::from_json(options).map_err(thrown)?;
+        let core = self.reader.open_on(device.device, &options).map_err(thrown)?;
+        Ok(Session { core })
+    }
+}
+
+/// A device of the browser's WebGPU.
+#[cfg(feature = "gpu")]
+#[wasm_bindgen]
+pub struct GpuDevice {
+    device: crate::gpu::Device,
+}
+
+#[cfg(feature = "gpu")]
+#[wasm_bindgen]
+impl GpuDevice {
+    /// Opens the fastest adapter's device; undefined where there is none, or only one that computes on the
+    /// CPU and `software` is false.
+    pub async fn open(software: bool) -> Option<GpuDevice> {
+        let options = crate::gpu::DeviceOptions { software, ..Default::default() };
+        crate::gpu::Device::open(&options).await.map(|device| GpuDevice { device })
+    }
 }
 
 /// An open model.
@@ -164,6 +192,27 @@ impl Session {
     pub fn step(&mut self) -> JsResult<String> {
         let event = self.core.step().map_err(thrown)?;
         Ok(serde_json::to_string(&event).expect("events are plain data"))
+    }
+
+    /// Sets what is called when a device has computed what a step that came to `device` waits for.
+    #[cfg(feature = "gpu")]
+    #[wasm_bindgen(js_name = setWake)]
+    pub fn set_wake(&mut self, wake: js_sys::Function) {
+        self.core.set_wake(Some(std::rc::Rc::new(move || {
+            // What the callback throws is its own affair.
+            let _ = wake.call0(&JsValue::UNDEFINED);
+        })));
+    }
+
+    /// Goes on with another device after a step came to `lost`: weights are wanted again, and the running
+    /// request continues. Without a device, with the CPU.
+    #[cfg(feature = "gpu")]
+    pub fn attach(&mut self, device: Option<GpuDevice>) -> JsResult<()> {
+        match device {
+            Some(device) => self.core.attach(device.device),
+            None => self.core.attach_cpu(),
+        }
+        .map_err(thrown)
     }
 
     /// Drops the running request.

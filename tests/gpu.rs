@@ -4,9 +4,10 @@
 mod support;
 
 use serde_json::json;
+use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::gpu::{Device, DeviceOptions};
-use wasm_chord::session::{HeaderReader, OpenOptions, Session};
+use wasm_chord::session::{Event, HeaderReader, OpenOptions, Session};
 
 /// Error of f32 activations at most.
 const NMSE_MAX: f64 = 1e-5;
@@ -51,7 +52,7 @@ fn check_all(folder: &str, names: &[&str], options: &DeviceOptions) {
 
 #[test]
 fn architectures() {
-    check_all("arch", &["llama", "llama-moe", "qwen2", "qwen3", "gemma3", "phi3"], &DeviceOptions::default());
+    check_all("arch", &["llama", "llama-moe", "qwen2", "qwen3", "gemma3", "phi3"], &DEVICE);
 }
 
 #[test]
@@ -60,14 +61,14 @@ fn formats() {
         "f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl",
         "iq4_xs", "mxfp4",
     ];
-    check_all("quant", &names, &DeviceOptions::default());
+    check_all("quant", &names, &DEVICE);
 }
 
 #[test]
 fn greedy_text_of_a_trained_model() {
-    check_all("real", &["stories260k"], &DeviceOptions::default());
+    check_all("real", &["stories260k"], &DEVICE);
     let Some(data) = reference_data() else { return };
-    let Some(device) = device(DeviceOptions::default()) else { return };
+    let Some(device) = device(DEVICE) else { return };
     let model = data.join("real/stories260k.gguf");
     let (json, _) = expected(&model);
     let file = std::fs::read(model).expect("reference model");
@@ -76,4 +77,232 @@ fn greedy_text_of_a_trained_model() {
     let answer = ask(&mut session, &file, body).expect("an answer");
     assert_eq!(answer.texts, [json["greedy_text"].as_str().expect("the text")]);
     println!("{}", session.stats()["gpu"]);
+}
+
+const DEVICE: DeviceOptions = DeviceOptions { software: true, subgroups: true, buffer_bytes_max: None };
+
+fn greedy(extra: serde_json::Value) -> serde_json::Value {
+    let mut body = json!({"kind": "completion", "prompt": "A prompt of some length", "temperature": 0, "max_tokens": 24, "ignore_eos": true});
+    body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+    body
+}
+
+/// What the CPU answers.
+fn truth(file: &[u8], body: serde_json::Value) -> Answer {
+    ask(&mut open(file, &OpenOptions::default()).expect("the model opens"), file, body).expect("an answer")
+}
+
+fn stat(session: &Session, group: &str, name: &str) -> u64 {
+    session.stats()[group][name].as_u64().unwrap_or_else(|| panic!("{group}.{name}"))
+}
+
+#[test]
+fn a_token_is_one_submit_and_sixteen_bytes_and_makes_nothing() {
+    let Some(device) = device(DEVICE) else { return };
+    let file = random_model::file(Shape::default());
+    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let names = ["submits", "readbackBytes", "buffers", "bindGroups"];
+    for (sampling, most) in [(json!({}), 16), (json!({"temperature": 0.9, "top_k": 40, "top_p": 0.9, "seed": 3}), 16)] {
+        let mut before: Option<Vec<u64>> = None;
+        let mut tokens = 0;
+        let answer = ask_with(&mut session, &file, greedy(sampling), |session, event| {
+            if !matches!(event, Event::Token { .. }) {
+                return;
+            }
+            let now: Vec<u64> = names.iter().map(|name| stat(session, "gpu", name)).collect();
+            if let Some(before) = before.replace(now.clone()) {
+                let made: Vec<u64> = now.iter().zip(&before).map(|(n, b)| n - b).collect();
+                assert_eq!(made, [1, most, 0, 0], "{names:?} of a token");
+                tokens += 1;
+            }
+        });
+        answer.expect("an answer");
+        assert!(tokens > 10);
+    }
+    // norm + qkv; rope and cache; attention; output; gate and up; down; and one more where attention is split.
+    assert_eq!(stat(&session, "gpu", "dispatchesPerLayer"), 6);
+}
+
+#[test]
+fn attention_that_is_split_costs_one_dispatch_more_and_gives_the_same_tokens() {
+    let Some(device) = device(DEVICE) else { return };
+    let file = random_model::file(Shape { context: 1024, layers: 2, ..Shape::default() });
+    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let body = greedy(json!({"prompt": "long ".repeat(150), "max_tokens": 40}));
+    let answer = ask(&mut session, &file, body.clone()).expect("an answer");
+    assert_eq!(answer.texts, truth(&file, body).texts);
+    assert_eq!(stat(&session, "gpu", "dispatchesPerLayer"), 7);
+}
+
+#[test]
+fn a_prompt_is_computed_in_batches_and_not_token_by_token() {
+    let Some(device) = device(DEVICE) else { return };
+    let file = random_model::file(Shape { context: 512, ..Shape::default() });
+    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    ask(&mut session, &file, greedy(json!({"prompt": vec![5; 300], "max_tokens": 1}))).expect("an answer");
+    // Three batches through each of the groups but the head, and the head once.
+    assert_eq!(stat(&session, "gpu", "submits"), 3 * 7 + 1);
+}
+
+#[test]
+fn requests_of_every_kind_agree_with_the_cpu() {
+    let Some(device) = device(DEVICE) else { return };
+    let file = random_model::file(Shape::default());
+    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    for body in [
+        greedy(json!({"logprobs": 2})),
+        greedy(json!({"n": 2})),
+        greedy(json!({"logit_bias": {"70": 20}, "repeat_penalty": 1.3})),
+        greedy(json!({"temperature": 0.8, "top_k": 1})),
+        greedy(json!({"temperature": 1.2, "top_k": 0, "seed": 5})),
+        greedy(json!({"temperature": 1.2, "top_k": 20, "seed": 5})),
+        greedy(json!({"temperature": 0.5, "top_k": 64, "top_p": 0.7, "min_p": 0.02, "seed": 9})),
+        greedy(json!({"temperature": 1.5, "top_k": 8, "n": 3, "seed": 11})),
+    ] {
+        let answer = ask(&mut session, &file, body.clone()).expect("an answer");
+        let expected = truth(&file, body.clone());
+        assert_eq!((answer.texts, answer.tokens), (expected.texts, expected.tokens), "{body}");
+    }
+    let body = json!({"kind": "embedding", "input": "a text"});
+    let (a, b) =
+        (ask(&mut session, &file, body.clone()).expect("an embedding").embedding, truth(&file, body).embedding);
+    assert!(nmse(&b, &a) < NMSE_MAX);
+}
+
+#[test]
+fn layers_move_through_the_ring_and_tokens_stay_the_same() {
+    let file = random_model::file(Shape { layers: 12, ..Shape::default() });
+    let Some(first) = device(DEVICE) else { return };
+    let mut whole = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    let expected = ask(&mut whole, &file, greedy(json!({}))).expect("an answer");
+    let most = stat(&whole, "memory", "peakResidentBytes");
+    for percent in [75, 50] {
+        let budget = most - file.len() as u64 * (100 - percent) / 100;
+        let options = OpenOptions { max_resident_bytes: Some(budget), ..OpenOptions::default() };
+        let device = device(DEVICE).expect("there was one before");
+        let mut session = open_on(&file, device, &options).expect("the model opens under a ceiling");
+        assert_eq!(ask(&mut session, &file, greedy(json!({}))).expect("an answer"), expected, "at {percent} %");
+        assert!(stat(&session, "layers", "evictions") > 50);
+        let peak = stat(&session, "memory", "peakResidentBytes");
+        assert!(peak <= budget, "{peak} of {budget} at {percent} %: {}", session.stats());
+        // Ring groups share buffers, and their bind groups are kept.
+        let made = |session: &Session| (stat(session, "gpu", "buffers"), stat(session, "gpu", "bindGroups"));
+        let before = made(&session);
+        assert_eq!(ask(&mut session, &file, greedy(json!({}))).expect("an answer").texts, expected.texts);
+        assert_eq!(made(&session), before, "nothing is made once every layer has been in every slot");
+    }
+}
+
+#[test]
+fn pieces_may_come_in_any_order_and_of_any_size() {
+    let Some(data) = reference_data() else { return };
+    for name in ["q4_0", "q6_k", "q3_k", "mxfp4", "f16"] {
+        let Some(device) = device(DEVICE) else { return };
+        let file = std::fs::read(data.join(format!("quant/{name}.gguf"))).expect("reference model");
+        let (json, truth) = expected(&data.join(format!("quant/{name}.gguf")));
+        let mut reader = HeaderReader::new(Some(file.len() as u64));
+        assert!(reader.feed(&file).expect("a header"));
+        let mut session = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
+        while session.want().expect("room").is_some() {}
+        for size in [7_001usize, 13_007] {
+            let mut starts: Vec<usize> = (0..file.len()).step_by(size).collect();
+            starts.reverse();
+            for start in starts {
+                let piece = &file[start..file.len().min(start + size)];
+                session.supply(0, start as u64, piece.len(), |range, to| to.copy_from_slice(&piece[range]));
+            }
+        }
+        let logits = session.logits(&ids(&json["tokens"])).expect("logits");
+        assert!(nmse(&truth, &logits) < NMSE_MAX, "{name}");
+    }
+}
+
+#[test]
+fn fault_14_damaged_weights_are_an_error_that_names_the_layer() {
+    for value in [f32::NAN, f32::INFINITY] {
+        let Some(device) = device(DEVICE) else { return };
+        let file = random_model::writer(Shape::default(), |name, data| {
+            if name == "blk.3.ffn_down.weight" {
+                data[..4].copy_from_slice(&value.to_le_bytes());
+            }
+        })
+        .file();
+        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        let error = ask(&mut session, &file, greedy(json!({}))).expect_err("damaged");
+        assert_eq!(error.code, wasm_chord::ErrorCode::NonFinite);
+        assert_eq!(error.details["layer"], 3, "{error}");
+    }
+}
+
+/// Loses the device at the event of that number, and once more if `twice`: then the CPU goes on.
+fn lose(at: usize, twice: bool) {
+    let Some(first) = device(DEVICE) else { return };
+    let file = random_model::file(Shape { context: 512, ..Shape::default() });
+    let body = greedy(json!({"prompt": "A prompt of some length. ".repeat(8)}));
+    let expected = truth(&file, body.clone());
+    let mut session = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    if at == 0 {
+        session.gpu().expect("a GPU").device().destroy();
+    }
+    let (mut events, mut losses) = (0, 0);
+    let answer = ask_with(&mut session, &file, body, |session, event| {
+        if matches!(event, Event::Lost) {
+            losses += 1;
+            match losses {
+                1 => session.attach(device(DEVICE).expect("there was one before")).expect("attaches"),
+                _ => session.attach_cpu().expect("the CPU has room"),
+            }
+        }
+        events += 1;
+        if events == at || (twice && losses == 1 && events > at + 12) {
+            session.gpu().expect("a GPU").device().destroy();
+        }
+    });
+    assert_eq!(answer.expect("an answer").texts, expected.texts, "lost at event {at}");
+    assert_eq!((losses, session.gpu().is_some()), if twice { (2, false) } else { (1, true) }, "lost at event {at}");
+}
+
+#[test]
+fn fault_43_a_lost_device_is_replaced_and_the_same_tokens_go_on() {
+    // In loading, in the prompt, and after some tokens.
+    [0, 3, 20, 31].into_iter().for_each(|at| lose(at, false));
+}
+
+#[test]
+fn fault_44_after_a_second_loss_the_cpu_goes_on() {
+    [0, 20].into_iter().for_each(|at| lose(at, true));
+}
+
+#[test]
+fn fault_45_small_buffers_cut_matrices_into_slabs_and_too_small_ones_leave_it_to_the_cpu() {
+    let Some(data) = reference_data() else { return };
+    for (name, most) in [("q4_0", 120_000), ("f32", 140_000), ("q6_k", 120_000)] {
+        let options = DeviceOptions { buffer_bytes_max: Some(most), ..DEVICE };
+        // The arena is one buffer, so the context must be small too.
+        let Some(device) = device(options) else { return };
+        let path = data.join(format!("quant/{name}.gguf"));
+        let (json, truth) = expected(&path);
+        let file = std::fs::read(path).expect("reference model");
+        let options = OpenOptions { context_length: Some(8), ..OpenOptions::default() };
+        let mut session = open_on(&file, device, &options).expect("the model opens");
+        let logits = session.logits(&ids(&json["tokens"])[..8]).expect("logits");
+        assert!(nmse(&truth[..logits.len()], &logits) < NMSE_MAX, "{name}");
+    }
+    let Some(device) = device(DeviceOptions { buffer_bytes_max: Some(20_000), ..DEVICE }) else { return };
+    let file = random_model::file(Shape::default());
+    let mut reader = HeaderReader::new(Some(file.len() as u64));
+    assert!(reader.feed(&file).expect("a header"));
+    let mut session = reader.open_on(device, &OpenOptions::default()).expect("opens on the CPU");
+    assert!(session.gpu().is_none());
+    supply(&mut session, &file).expect("supplied");
+    assert_eq!(
+        ask(&mut session, &file, greedy(json!({}))).expect("an answer").texts,
+        truth(&file, greedy(json!({}))).texts
+    );
+}
+
+#[test]
+fn fault_46_no_subgroups_is_a_slower_path() {
+    check_all("quant", &["q4_k", "f16"], &DeviceOptions { subgroups: false, ..DEVICE });
+    check_all("arch", &["qwen3", "llama-moe"], &DeviceOptions { subgroups: false, ..DEVICE });
 }

@@ -42,8 +42,11 @@ pub struct Outcome {
     pub values: Vec<f32>,
 }
 
-/// Called from outside when results are there.
+/// Called from outside when results are there; natively from any thread that polls.
+#[cfg(not(target_family = "wasm"))]
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
+#[cfg(target_family = "wasm")]
+pub type Wake = std::rc::Rc<dyn Fn()>;
 
 /// A readback under way: its size, and its result once it came.
 struct Reading {

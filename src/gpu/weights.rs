@@ -4,9 +4,9 @@
 //! group's vectors, so that whatever is computed from a buffer finds norms and biases in it. A matrix that
 //! is larger than a buffer is cut into slabs of rows.
 
-use super::device::Device;
+use super::device::{Device, unsuited};
 use super::layout::{self, CHUNK, PLANE_ALIGNMENT, PLANES_MAX};
-use crate::error::{ChordError, ErrorCode, Result};
+use crate::error::{ChordError, Result};
 use crate::op::{Program, Weight, WeightId};
 use crate::pager::Intervals;
 use crate::quant::Dtype;
@@ -115,8 +115,7 @@ impl Map {
 }
 
 fn too_small(weight: &Weight, limit: usize) -> ChordError {
-    let text = format!("buffers of {limit} bytes cannot hold {} rows of '{}'", SLAB_ROWS, weight.name);
-    ChordError::new(ErrorCode::OutOfMemory, text).with("tensor", weight.name.as_str())
+    unsuited(format!("buffers of {limit} bytes cannot hold {SLAB_ROWS} rows of '{}'", weight.name))
 }
 
 fn slab(weight: &Weight, buffer: usize, rows: Range<usize>, end: &mut usize) -> Slab {
@@ -147,6 +146,9 @@ struct Resident {
 pub struct Weights {
     pub map: Map,
     groups: Vec<Option<Resident>>,
+    pinned: Vec<bool>,
+    /// Bytes of the buffers of groups that do not stay.
+    ring: Vec<usize>,
     /// Sets that an evicted group left.
     free: Vec<Set>,
     sets: usize,
@@ -163,6 +165,8 @@ impl Weights {
         Weights {
             map,
             groups: program.groups.iter().map(|_| None).collect(),
+            pinned: vec![true; program.groups.len()],
+            ring: Vec::new(),
             free: Vec::new(),
             sets: 0,
             bytes: 0,
@@ -172,25 +176,29 @@ impl Weights {
         }
     }
 
+    /// Says which groups stay. The others share sets of buffers that hold any of them.
+    pub fn pin(&mut self, pinned: &[bool]) {
+        self.pinned = pinned.to_vec();
+        self.ring.clear();
+        for (sizes, _) in self.map.buffers.iter().zip(pinned).filter(|(_, pinned)| !**pinned) {
+            self.ring.resize(self.ring.len().max(sizes.len()), 0);
+            self.ring.iter_mut().zip(sizes).for_each(|(most, size)| *most = (*most).max(*size));
+        }
+    }
+
     /// Makes room for a group: in a set that another has left, or in new buffers.
     pub fn allocate(&mut self, device: &Device, program: &Program, group: usize) -> Result<()> {
         if self.groups[group].is_some() {
             return Ok(());
         }
-        let sizes = &self.map.buffers[group];
-        let fits = |set: &Set| {
-            set.buffers.len() == sizes.len() && set.buffers.iter().zip(sizes).all(|(b, s)| b.size() >= *s as u64)
-        };
-        let set = match self.free.iter().position(fits) {
-            Some(index) => self.free.swap_remove(index),
+        let in_ring = !self.pinned[group];
+        let free = if in_ring { self.free.pop() } else { None };
+        let set = match free {
+            Some(set) => set,
             None => {
-                // What is free but too small makes room for what fits.
-                for set in self.free.drain(..) {
-                    self.bytes -= set.buffers.iter().map(|b| b.size()).sum::<u64>();
-                    set.buffers.iter().for_each(wgpu::Buffer::destroy);
-                }
+                let sizes = if in_ring { &self.ring } else { &self.map.buffers[group] };
                 self.sets += 1;
-                self.bytes += self.map.group_bytes(group) as u64;
+                self.bytes += sizes.iter().sum::<usize>() as u64;
                 let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
                 Set { id: self.sets, buffers: sizes.iter().map(|s| device.buffer("weights", *s, usage)).collect() }
             }

@@ -84,6 +84,16 @@ impl Backend {
         }, gpu => gpu.run(program, group, batch, wanted))
     }
 
+    /// Whether it chooses tokens itself.
+    pub fn samples(&self) -> bool {
+        either!(self, _cpu => false, _gpu => true)
+    }
+
+    /// Whether the device is gone.
+    pub fn is_lost(&self) -> bool {
+        either!(self, _cpu => false, gpu => gpu.device().is_lost())
+    }
+
     /// Whether the results of the last pass through the head are there.
     pub fn poll(&mut self) -> Poll {
         either!(self, _cpu => Poll::Ready, gpu => gpu.poll())

@@ -102,6 +102,9 @@ impl Session {
     }
 
     fn advance_pass(&mut self, forward: &mut Forward, observe: Observe) -> Result<Progress> {
+        if self.backend.is_lost() {
+            return Ok(Progress::Lost);
+        }
         let group = forward.group;
         let head = group + 1 == self.pager.len();
         let rows = match forward.awaited.clone() {

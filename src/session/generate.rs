@@ -1,6 +1,7 @@
 //! A request under way: prompt, tokens one by one, the text that may be shown, the choices of `n`.
 
 use super::Session;
+use super::backend::Backend;
 use super::forward::{Output, Progress};
 use super::request::{Moment, Request};
 use crate::error::{ChordError, ErrorCode, Result};
@@ -121,8 +122,10 @@ struct Text {
 
 impl Text {
     /// What the next pass is for.
-    fn wanted(&mut self) -> Wanted {
-        self.sampler.draw_elsewhere().map_or(Wanted::Logits, Wanted::Token)
+    fn wanted(&mut self, backend: &Backend) -> Wanted {
+        // A draw takes a random number, so it is taken once: here, or by the sampler.
+        let draw = if backend.samples() { self.sampler.draw_elsewhere() } else { None };
+        draw.map_or(Wanted::Logits, Wanted::Token)
     }
 }
 
@@ -164,7 +167,7 @@ impl Session {
             Purpose::Embedding(_) => Wanted::Hidden,
             // Choices that start from the same prompt need its logits.
             Purpose::Text(text) if text.params.n > 1 => Wanted::Logits,
-            Purpose::Text(text) => text.wanted(),
+            Purpose::Text(text) => text.wanted(&self.backend),
         };
         self.start_forward(&prompt[cached..], cached, output, wanted)?;
         let mut usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
@@ -302,7 +305,7 @@ impl Session {
             }
             return Ok(event);
         }
-        let wanted = text.wanted();
+        let wanted = text.wanted(&self.backend);
         self.start_forward(&[token], text.history.len() - 1, Output::Last, wanted)?;
         Ok(Event::Token { choice: text.choice, text: released, logprobs: release(text) })
     }

@@ -161,9 +161,10 @@ pub fn on_gpu(
     options: &OpenOptions,
 ) -> Result<(Backend, MemoryPlan)> {
     use crate::gpu::Gpu;
-    let gpu = Gpu::new(device, program, context, true)?;
+    let mut gpu = Gpu::new(device, program, context, true)?;
     let sizes = (0..program.groups.len()).map(|group| gpu.weights.map.group_bytes(group) as u64).collect();
     let plan = MemoryPlan::of(sizes, program, context, Gpu::scratch_bytes(program, context), u64::MAX, options)?;
+    gpu.weights.pin(&plan.pinned);
     Ok((Backend::Gpu(Box::new(gpu)), plan))
 }
 

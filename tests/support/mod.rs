@@ -84,10 +84,22 @@ pub struct Answer {
 
 /// Begins a request given as JSON and steps to its end, supplying from `file` what is wanted on the way.
 pub fn ask(session: &mut Session, file: &[u8], body: serde_json::Value) -> wasm_chord::Result<Answer> {
+    ask_with(session, file, body, |_, event| assert!(!matches!(event, Event::Lost), "the device was lost"))
+}
+
+/// The same, showing each event to `observe` first, which may act on the session.
+pub fn ask_with(
+    session: &mut Session,
+    file: &[u8],
+    body: serde_json::Value,
+    mut observe: impl FnMut(&mut Session, &Event),
+) -> wasm_chord::Result<Answer> {
     session.begin(Request::from_json(&body.to_string())?, MOMENT)?;
     let mut answer = Answer::default();
     loop {
-        let (choice, text, logprobs, reason) = match session.step()? {
+        let event = session.step()?;
+        observe(session, &event);
+        let (choice, text, logprobs, reason) = match event {
             Event::Wait { .. } => {
                 supply(session, file)?;
                 continue;
@@ -97,7 +109,7 @@ pub fn ask(session: &mut Session, file: &[u8], body: serde_json::Value) -> wasm_
                 session.wait();
                 continue;
             }
-            Event::Lost => panic!("the device was lost"),
+            Event::Lost => continue,
             Event::Token { choice, text, logprobs } => (choice, text, logprobs, None),
             Event::Finish { choice, text, finish_reason, logprobs } => (choice, text, logprobs, Some(finish_reason)),
             Event::Done { usage, embedding } => {
