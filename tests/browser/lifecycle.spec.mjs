@@ -234,7 +234,7 @@ describe('dispose', () => {
 describe('workers and builds', () => {
   /** The package with some files replaced, below another address. */
   async function packageWith(address, replaced) {
-    for (const name of ['index.js', 'engine-worker.js', 'io-worker.js', 'wasm/chord-relaxed.js', 'wasm/chord-simd.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-simd.wasm']) {
+    for (const name of ['index.js', 'engine-worker.js', 'io-worker.js', 'store-worker.js', 'wasm/chord-relaxed.js', 'wasm/chord-simd.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-simd.wasm']) {
       const body = name in replaced ? replaced[name] : await readFile(join(root, 'pkg', name));
       if (body === undefined) server.files.delete(address + name);
       else server.files.set(address + name, Buffer.from(body));
@@ -262,6 +262,23 @@ describe('workers and builds', () => {
     const result = await outcome(address);
     assert.equal(result.code, 'WorkerFailed');
     assert.ok(result.ms < 10_000);
+  });
+
+  test('38 worker scripts that come late, and whose modules come late, start all the same', async () => {
+    const address = await packageWith('/late/', {});
+    server.fault('/late/engine-worker.js', { delayMs: 6_000 });
+    server.fault('/late/wasm/chord-relaxed.js', { delayMs: 5_000 });
+    const result = await outcome(address);
+    assert.equal(result.code, undefined, result.message);
+    assert.ok(result.ms > 10_000);
+  });
+
+  test('38 a module of a worker that never comes is WorkerFailed', async () => {
+    const address = await packageWith('/incomplete/', {});
+    server.fault('/incomplete/wasm/chord-relaxed.js', { delayMs: 30_000 });
+    const result = await outcome(address);
+    assert.equal(result.code, 'WorkerFailed');
+    assert.ok(result.ms < 10_500, `${result.ms} ms`);
   });
 
   test('workers blocked by a policy are WorkerFailed', async () => {

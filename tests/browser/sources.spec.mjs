@@ -2,10 +2,12 @@
 // or the right error.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { tinyModel } from '../support/tiny-gguf.mjs';
 import { withChord } from './engine-page.mjs';
-import { openStage } from './support.mjs';
+import { openStage, root } from './support.mjs';
 
 const MODEL = '/model.gguf';
 const model = tinyModel({ layers: 3, feedForward: 4096 });
@@ -125,6 +127,27 @@ describe('broken answers', () => {
     const result = await faulty([undefined, { stallAfter: 1000 }]);
     assertSame(result);
     assert.equal(result.source.retries, 1);
+  });
+
+  test('40 time in which the tab did not run is not held against the server', async () => {
+    // The worker stands still for longer than a server may be silent, with answers on their way.
+    const frozen = `{
+      const { fetch } = globalThis;
+      let count = 0;
+      globalThis.fetch = (...given) => {
+        count += 1;
+        if (count % 2 === 0) setTimeout(() => { for (const start = performance.now(); performance.now() - start < 1000;); }, 20);
+        return fetch(...given);
+      };
+    }`;
+    server.files.set('/pkg/io-worker.js', Buffer.from(`${frozen}\n${await readFile(join(root, 'pkg/io-worker.js'), 'utf8')}`));
+    try {
+      const result = await faulty(() => ({ delayMs: 100 }));
+      assertSame(result);
+      assert.equal(result.source.retries, 0);
+    } finally {
+      server.files.delete('/pkg/io-worker.js');
+    }
   });
 
   test('a server that never answers is a Timeout', async () => {

@@ -1,8 +1,9 @@
 /** The page's side of the engine worker: starts it, watches it, and routes its messages. */
 
 import { ChordError, fromWire } from './errors.js';
+import { Handshake } from './handshake.js';
 import {
-  ENGINE_SILENT_TICKS_MAX, HANDSHAKE_MS_MAX, WATCHDOG_TICK_MS,
+  ENGINE_SILENT_TICKS_MAX, WATCHDOG_TICK_MS,
   type FromEngine, type Queries, type Query, type QueryName, type ToEngine,
 } from './protocol.js';
 
@@ -24,7 +25,7 @@ export class EngineClient {
   #worker: Worker;
   #silentTicks = 0;
   #closed = false;
-  #handshake: ReturnType<typeof setTimeout>;
+  readonly #handshake: Handshake;
   #watchdog: ReturnType<typeof setInterval>;
   #queries = new Map<number, PendingQuery>();
   #nextQuery = 0;
@@ -44,9 +45,9 @@ export class EngineClient {
       this.#die(new ChordError('WorkerFailed', `the engine worker failed: ${event.message || 'its script could not be loaded'}`));
     };
     this.#worker.onmessageerror = () => this.#die(new ChordError('WorkerFailed', 'a message of the engine worker was lost'));
-    this.#handshake = setTimeout(() => {
+    this.#handshake = new Handshake(new URL('./engine-worker.js', import.meta.url), () => {
       this.#die(new ChordError('WorkerFailed', 'the engine worker did not start in time'));
-    }, HANDSHAKE_MS_MAX);
+    });
     this.#watchdog = setInterval(() => this.#tick(), WATCHDOG_TICK_MS);
   }
 
@@ -68,7 +69,7 @@ export class EngineClient {
   close(error: ChordError): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#handshake);
+    this.#handshake.done();
     clearInterval(this.#watchdog);
     this.#worker.onmessage = null;
     this.#worker.terminate();
@@ -81,7 +82,7 @@ export class EngineClient {
     this.#silentTicks = 0;
     switch (message.type) {
       case 'hello':
-        clearTimeout(this.#handshake);
+        this.#handshake.done();
         break;
       case 'pong':
         break;

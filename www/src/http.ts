@@ -15,6 +15,11 @@ const FAILURES_MAX = 5;
 const FIRST_FAILURES_MAX = 2;
 /** How long a read may go without a byte, through all attempts. */
 const STALLED_MS_MAX = 8_000;
+/**
+ * The time without a byte is counted in so many ticks: while this thread does not run, in a frozen tab or
+ * behind a slow disk, one goes by at most, and what has come meanwhile is read before the next.
+ */
+const IDLE_TICKS = 4;
 /** Failures of one read altogether. */
 const READ_FAILURES_MAX = 256;
 /**
@@ -99,10 +104,11 @@ export class HttpFile implements SourceFile {
     let position = offset;
     let failures = 0;
     let failuresTotal = 0;
-    let progressMs = performance.now();
+    let stalledMs = 0;
     const limit = (): number => Math.min(end, this.identity.size ?? Infinity);
     while (position < limit()) {
       throwIfAborted(signal);
+      let sinceMs = performance.now();
       try {
         const askedEnd = failures === 0 ? end : Math.min(end, position + RETRY_BYTES / 4 ** (failures - 1));
         const body = await this.#bodyAt(position, askedEnd, signal);
@@ -111,7 +117,8 @@ export class HttpFile implements SourceFile {
           await sink(chunk);
           position += chunk.length;
           failures = 0;
-          progressMs = performance.now();
+          stalledMs = 0;
+          sinceMs = performance.now();
         });
         if (ended && body.end === Infinity) {
           this.identity.size = position;
@@ -124,13 +131,30 @@ export class HttpFile implements SourceFile {
         const error = signal.aborted ? aborted(signal) : toChordError(thrown);
         failures += 1;
         failuresTotal += 1;
+        // An attempt may have begun before the tab was frozen.
+        stalledMs += Math.min(performance.now() - sinceMs, this.network.idleMs);
         const failuresMax = this.#contacted ? FAILURES_MAX : FIRST_FAILURES_MAX;
         const isHopeless = !error.retryable || error.code === 'SourceChanged' || failures > failuresMax
-          || failuresTotal > READ_FAILURES_MAX || performance.now() - progressMs > STALLED_MS_MAX;
+          || failuresTotal > READ_FAILURES_MAX || stalledMs > STALLED_MS_MAX;
         if (isHopeless) throw error;
         this.counters.retries += 1;
-        await pause(this.#pauseMs(failures, error), signal);
+        const pauseMs = this.#pauseMs(failures, error);
+        stalledMs += pauseMs;
+        await pause(pauseMs, signal);
       }
+    }
+  }
+
+  /** Asks once, by one byte, whether the file is another one than is known; false where that cannot be told. */
+  async hasChanged(signal: AbortSignal): Promise<boolean> {
+    try {
+      const body = await this.#bodyAt(0, 1, signal);
+      await this.#drain(body, 0, 1, signal, () => undefined);
+      return false;
+    } catch (thrown) {
+      return toChordError(thrown).code === 'SourceChanged';
+    } finally {
+      this.#close();
     }
   }
 
@@ -283,15 +307,17 @@ export class HttpFile implements SourceFile {
 
   /** Awaits the network, aborting the request when nothing comes for too long. */
   async #idle<T>(abort: AbortController, wait: () => Promise<T>): Promise<T> {
-    const timer = setTimeout(() => {
-      abort.abort(new ChordError('Timeout', `${this.file.name}: nothing came for ${this.network.idleMs} ms`));
-    }, this.network.idleMs);
+    let ticks = 0;
+    const timer = setInterval(() => {
+      ticks += 1;
+      if (ticks === IDLE_TICKS) abort.abort(new ChordError('Timeout', `${this.file.name}: nothing came for ${this.network.idleMs} ms`));
+    }, this.network.idleMs / IDLE_TICKS);
     try {
       return await wait();
     } catch (thrown) {
       throw abort.signal.aborted ? abort.signal.reason : thrown;
     } finally {
-      clearTimeout(timer);
+      clearInterval(timer);
     }
   }
 

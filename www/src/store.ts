@@ -1,7 +1,8 @@
 /** The models kept on the person's disk, as the page sees them. An IO worker of its own does the work. */
 
 import { ChordError, fromWire } from './errors.js';
-import { HANDSHAKE_MS_MAX, NETWORK_DEFAULTS, type FromIo, type StoreAnswers, type StoreQuestion, type ToIo } from './protocol.js';
+import { Handshake } from './handshake.js';
+import { NETWORK_DEFAULTS, type FromIo, type StoreAnswers, type StoreQuestion, type ToIo } from './protocol.js';
 import { parseSource } from './source.js';
 import type { ModelSource, ModelStore } from './types.js';
 
@@ -23,24 +24,28 @@ export const modelStore: ModelStore = {
 function ask<Name extends StoreQuestion>(question: Name, model: ModelSource): Promise<StoreAnswers[Name]> {
   const parts = question === 'list' ? [] : parseSource(model, globalThis.document?.baseURI ?? globalThis.location?.href);
   let worker: Worker | undefined;
+  let handshake: Handshake | undefined;
   const answer = new Promise<StoreAnswers[Name]>((resolve, reject) => {
     if (typeof Worker === 'undefined') {
       throw new ChordError('UnsupportedBrowser', 'there are no Web Workers here', { details: { feature: 'Worker' } });
     }
     const fail = (why: string): void => reject(new ChordError('WorkerFailed', `the IO worker failed: ${why}`));
-    const handshake = setTimeout(() => fail('it did not start in time'), HANDSHAKE_MS_MAX);
+    handshake = new Handshake(new URL('./io-worker.js', import.meta.url), () => fail('it did not start in time'));
     worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
     worker.onerror = (event) => {
       event.preventDefault();
       fail(event.message || 'its script could not be loaded');
     };
     worker.onmessage = ({ data }: MessageEvent<FromIo>) => {
-      clearTimeout(handshake);
+      handshake?.done();
       if (data.type === 'storeAnswer') resolve(data.value as StoreAnswers[Name]);
       if (data.type === 'storeFailed') reject(fromWire(data.error));
     };
     const message: ToIo = { type: 'store', question, parts, network: NETWORK_DEFAULTS };
     worker.postMessage(message);
   });
-  return answer.finally(() => worker?.terminate());
+  return answer.finally(() => {
+    handshake?.done();
+    worker?.terminate();
+  });
 }
