@@ -145,6 +145,13 @@ class WorkerEngine {
       case 'loadFailed':
         this.#loaded.reject(fromWire(message.error));
         break;
+      case 'warning':
+        this.#model?.warnings.push(message.message);
+        break;
+      case 'loadResumed':
+        // Who asks from now on waits for the new attempt.
+        this.#loaded = new Deferred();
+        break;
       case 'accepted':
         this.#queue.accepted(message.call);
         break;
@@ -166,13 +173,9 @@ class WorkerEngine {
     }
   }
 
-  /** A load that failed and was resumed by a later call gets a fresh promise. */
   #finishLoading(): void {
     this.#isLoaded = true;
     this.#unlisten();
-    const before = this.#loaded;
-    before.resolve();
-    this.#loaded = new Deferred();
     this.#loaded.resolve();
   }
 

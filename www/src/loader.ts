@@ -22,6 +22,8 @@ export interface LoaderEvents {
   changed(): void;
   loaded(): void;
   failed(error: ChordError): void;
+  /** Loading goes on after it had failed. */
+  resumed(): void;
   progress(loadedBytes: number, layer: number, layers: number): void;
   /** The core trapped. */
   panicked(error: ChordError): void;
@@ -175,6 +177,7 @@ export class Loader {
     if (!this.failure?.retryable) return;
     this.failure = undefined;
     this.#attempt += 1;
+    if (!this.#isLoaded) this.events.resumed();
     this.pump();
   }
 
