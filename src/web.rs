@@ -172,9 +172,17 @@ impl Session {
         });
     }
 
-    /// The state of each group: 0 absent, 1 fetching, 2 resident in the ring, 3 resident and pinned.
+    /// Where the bytes of each group lie, as often as four numbers: group, part, offset, length.
+    pub fn ranges(&self) -> Vec<f64> {
+        let numbers = |r: SourceRange| [r.group as f64, f64::from(r.part), r.offset as f64, r.length as f64];
+        self.core.ranges().flat_map(numbers).collect()
+    }
+
+    /// The state of each group: 0 absent, 1 fetching, 2 resident in the ring, 3 resident and pinned, 4 the
+    /// one that is computed next.
     pub fn groups(&self) -> Vec<u8> {
         let code = |(group, state)| match state {
+            State::Resident if self.core.computing() == Some(group) => 4,
             State::Absent => 0,
             State::Fetching => 1,
             State::Resident if self.core.pinned(group) => 3,

@@ -31,6 +31,13 @@ pub struct Forward {
     observed: usize,
 }
 
+impl Forward {
+    /// The group that comes next.
+    pub fn group(&self) -> usize {
+        self.group
+    }
+}
+
 /// What a step of a pass came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {

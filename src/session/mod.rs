@@ -20,7 +20,7 @@ use crate::error::ErrorCode;
 use crate::error::Result;
 use crate::model::Config;
 use crate::op::{Program, Wanted};
-use crate::pager::{Action, Pager, SourceRange, State};
+use crate::pager::{Action, Pager, SourceRange, State, group_ranges};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use backend::Backend;
@@ -173,6 +173,16 @@ impl Session {
     /// The state of each group: the embedding, the layers, the head.
     pub fn groups(&self) -> impl Iterator<Item = State> + '_ {
         (0..self.pager.len()).map(|group| self.pager.state(group))
+    }
+
+    /// The group that the running pass computes, or waits for, next.
+    pub fn computing(&self) -> Option<usize> {
+        self.forward.as_ref().map(Forward::group)
+    }
+
+    /// Where the bytes of every group lie in the source.
+    pub fn ranges(&self) -> impl Iterator<Item = SourceRange> + '_ {
+        self.program.groups.iter().enumerate().flat_map(|(number, group)| group_ranges(&self.program, number, group))
     }
 
     /// Whether a group stays in memory.

@@ -86,7 +86,7 @@ export async function createEngine({ model: source, onProgress, ...options }) {
         memory: { residentBytes: 1e6, peakResidentBytes: 1e6, budgetBytes: 1e9, wasmBytes: 2e6, gpuBytes: 0, kvBytes: 1e5 },
         layers: { total: 4, pinned: 4, ring: 0, hits: 0, syncLoads: 0, prefetched: 0, evictions: 0 },
         source: { requests: 1, fetchedBytes: 1000, storeBytes: 0, retries: 0 },
-        groups: ['resident', 'resident', 'resident', 'resident', 'resident', 'resident'],
+        groups: ['pinned', 'pinned', 'pinned', 'pinned', 'pinned', 'pinned'],
       };
     },
     async dispose() {

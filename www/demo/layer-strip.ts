@@ -26,7 +26,7 @@ export function arrivingStates(arrived: number, total: number): LayerState[] {
 
 /** The states as the engine tells them: its groups are the embedding, every layer in order, the output head. */
 export function groupStates(groups: GroupState[]): LayerState[] {
-  return groups.slice(1, -1).map((state) => (state === 'resident' ? 'pinned' : state));
+  return groups.slice(1, -1);
 }
 
 /** Draws states into a strip of cells and counts them in a legend. */

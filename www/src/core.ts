@@ -35,7 +35,9 @@ export interface Session {
   supply(part: number, offset: number, bytes: Uint8Array): void;
   /** A wanted range that did not come is wanted again. */
   refetch(part: number, offset: number, length: number, group: number): void;
-  /** State of each group: 0 absent, 1 fetching, 2 resident for now, 3 resident to stay. */
+  /** Where the bytes of the groups lie, four numbers each: group, part, offset, length. */
+  ranges(): Float64Array;
+  /** State of each group: 0 absent, 1 fetching, 2 resident for now, 3 resident to stay, 4 computed next. */
   groups(): Uint8Array;
   begin(requestJson: string): void;
   step(): string;

@@ -93,7 +93,7 @@ export interface ModelInfo {
   quantization: string;
   /** The file's metadata; long arrays are left out. */
   metadata: Record<string, unknown>;
-  /** What was found odd about the file but can be lived with. */
+  /** What was found odd about the file but can be lived with; more may be found while the engine is open. */
   warnings: string[];
   /** False for a model whose vocabulary has no text: it takes and gives token ids. */
   hasText: boolean;
@@ -330,8 +330,12 @@ export interface EngineStats {
   groups: GroupState[];
 }
 
-/** `resident` passes through memory, `pinned` stays in it. */
-export type GroupState = 'absent' | 'fetching' | 'resident' | 'pinned';
+/**
+ * `absent`: still to be fetched, or fetched again. `fetching`: on its way into memory. `stored`: not in
+ * memory, but all its bytes are on the person's disk. `ring`: in memory, passing through. `pinned`: in memory,
+ * to stay. `computing`: in memory, and what is computed now.
+ */
+export type GroupState = 'absent' | 'fetching' | 'stored' | 'ring' | 'pinned' | 'computing';
 
 export interface ChatCompletions {
   create(body: ChatCompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<ChatCompletionChunk>>;

@@ -1,0 +1,36 @@
+/** Where the groups of tensors are, as `stats()` tells it: the core knows of memory, the IO worker of the store. */
+
+import type { GroupState } from './types.js';
+
+/** By the core's numbers. */
+const STATES: readonly GroupState[] = ['absent', 'fetching', 'ring', 'pinned', 'computing'];
+/** Numbers of each range that the core tells: group, part, offset, length. */
+const RANGE_NUMBERS = 4;
+
+/** The pages of one part that are stored: one bit each, the first in the lowest. */
+export interface StoredPages {
+  pageBytes: number;
+  pages: Uint8Array;
+}
+
+/** The state of each group. `ranges` are the core's, `stored` goes by part. */
+export function groupStates(codes: Uint8Array, ranges: Float64Array, stored: StoredPages[]): GroupState[] {
+  const isStored = Array.from(codes, () => true);
+  for (let at = 0; at + RANGE_NUMBERS <= ranges.length; at += RANGE_NUMBERS) {
+    const [group = 0, part = 0, offset = 0, length = 0] = ranges.subarray(at, at + RANGE_NUMBERS);
+    if (isStored[group]) isStored[group] = hasAll(stored[part], offset, offset + length);
+  }
+  return Array.from(codes, (code, group) => {
+    const state = STATES[code] ?? 'absent';
+    return state === 'absent' && isStored[group] ? 'stored' : state;
+  });
+}
+
+function hasAll(stored: StoredPages | undefined, start: number, end: number): boolean {
+  if (!stored) return false;
+  const { pageBytes, pages } = stored;
+  for (let page = Math.floor(start / pageBytes); page * pageBytes < end; page += 1) {
+    if ((((pages[page >> 3] ?? 0) >> (page & 7)) & 1) === 0) return false;
+  }
+  return true;
+}
