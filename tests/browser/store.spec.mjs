@@ -2,6 +2,7 @@
 // Tests are numbered by the faults that the package must survive.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
@@ -35,6 +36,11 @@ async function counted(body) {
   const result = await body();
   const requests = server.log.slice(from).filter(({ path, method }) => path === MODEL && method === 'GET');
   return { result, requests, sentBytes: requests.reduce((sum, { sentBytes }) => sum + sentBytes, 0) };
+}
+
+/** Fails if bytes of weights were requested: one byte asks whether the file is still the same, once it is open. */
+function assertNoWeights({ requests, sentBytes }, what) {
+  assert.ok(requests.length <= 1 && sentBytes <= 1, `${what ?? ''} ${requests.map(({ range }) => range)}`);
 }
 
 /** Another page of the same profile, with the package in it. */
@@ -75,10 +81,10 @@ const journalSizes = (page) => page.evaluate(async (pages) => {
   return undefined;
 }, PAGES);
 
-/** Runs `body` while IO workers begin with the code `stub`. */
-async function stubbed(stub, body) {
-  const path = '/pkg/io-worker.js';
-  const script = await readFile(join(root, 'pkg/io-worker.js'), 'utf8');
+/** Runs `body` while IO workers, or those of another script, begin with the code `stub`. */
+async function stubbed(stub, body, name = 'io-worker.js') {
+  const path = `/pkg/${name}`;
+  const script = await readFile(join(root, 'pkg', name), 'utf8');
   server.files.set(path, Buffer.from(`${stub}\n${script}`));
   try {
     return await body();
@@ -104,6 +110,37 @@ before(async () => {
   assert.equal(expected.ids?.length, 6, expected.message);
 });
 
+/** What IO workers begin with where there is no connection. */
+const OFFLINE = "Object.defineProperty(navigator, 'onLine', { get: () => false });";
+
+/**
+ * Opens an engine, waits until it is loaded and `until` a warning came, the whole was checked, or so many
+ * milliseconds are over, and gives its answer, its warnings and the states of its groups.
+ */
+const lingering = (page, until = 500, more = {}) => page.evaluate(async ([given, wanted]) => {
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const isChecked = async () => {
+    const store = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord');
+    for await (const folder of store.values()) {
+      if (folder.kind === 'directory' && await folder.getFileHandle('checked').then(() => true, () => false)) return true;
+    }
+    return false;
+  };
+  const engine = await window.chord.open(given);
+  try {
+    await engine.loaded;
+    if (typeof wanted === 'number') await pause(wanted);
+    const isOver = async () => (wanted === 'warned' ? engine.model.warnings.length > 0 : typeof wanted === 'number' || isChecked());
+    for (let tries = 0; tries < 100 && !await isOver(); tries += 1) await pause(50);
+    const completion = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2 });
+    const { token_ids: ids, token_logprobs: logprobs } = completion.choices[0].logprobs;
+    const { groups } = await engine.stats();
+    return { ids, logprobs, groups, warnings: engine.model.warnings };
+  } finally {
+    await engine.dispose();
+  }
+}, [{ ...options, ...more }, until]);
+
 describe('a stored model', () => {
   test('29 is opened without a request, even where the server is gone', () => withChord(stage, async (page) => {
     const cold = await counted(() => outcome(page));
@@ -113,9 +150,64 @@ describe('a stored model', () => {
     const warm = await counted(() => outcome(page));
     server.fault(MODEL, undefined);
     assertSame(warm.result);
-    assert.equal(warm.requests.length, 0);
+    assertNoWeights(warm);
     assert.equal(warm.result.source.fetchedBytes, 0);
     assert.ok(warm.result.source.storeBytes >= model.length * 0.9, `${warm.result.source.storeBytes}`);
+  }));
+
+  test('29 makes not a single request where there is no connection', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page));
+    await stubbed(OFFLINE, async () => {
+      const { result, requests } = await counted(() => lingering(page));
+      assertSame(result);
+      assert.equal(requests.length, 0);
+    });
+  }));
+
+  test('20, 29 is compared with the server once it is open, by one byte', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page));
+    const { result, requests, sentBytes } = await counted(() => lingering(page));
+    assertSame(result);
+    assert.deepEqual([requests.map(({ range }) => range), sentBytes], [['bytes=0-0'], 1]);
+    assert.deepEqual(result.warnings, []);
+    for (const fault of [{ status: 404 }, { status: 503 }, { disconnectAfter: 0 }]) {
+      server.fault(MODEL, fault);
+      const failing = await counted(() => lingering(page));
+      assertSame(failing.result);
+      assert.ok(failing.requests.length <= 2, 'Chromium itself repeats a request that was cut off');
+      server.fault(MODEL, undefined);
+    }
+    const again = await counted(() => outcome(page));
+    assertSame(again.result);
+    assertNoWeights(again);
+  }));
+
+  test('20, 29 that has changed on the server is used to the end, and fetched anew the next time', () => withChord(stage, async (page) => {
+    const other = tinyModel({ layers: 3, feedForward: 4096, seed: 2 });
+    assertSame(await outcome(page));
+    server.files.set(MODEL, other);
+    try {
+      const old = await counted(() => lingering(page, 'warned'));
+      assertSame(old.result);
+      assert.equal(old.sentBytes, 1);
+      assert.match(old.result.warnings.join(), /has changed on its server/);
+      await stubbed(OFFLINE, async () => {
+        const offline = await counted(() => outcome(page));
+        assertSame(offline.result);
+        assert.equal(offline.requests.length, 0);
+      });
+      const fresh = await counted(() => outcome(page));
+      assert.equal(fresh.result.code, undefined, fresh.result.message);
+      assert.notDeepEqual(fresh.result.logprobs, expected.logprobs);
+      assert.ok(fresh.sentBytes >= other.length * 0.9 && fresh.sentBytes <= other.length + 1, `${fresh.sentBytes} of ${other.length}`);
+      assert.deepEqual((await outcome(page, { store: 'none' })).logprobs, fresh.result.logprobs);
+      assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true);
+      const warm = await counted(() => outcome(page));
+      assert.deepEqual(warm.result.logprobs, fresh.result.logprobs);
+      assertNoWeights(warm);
+    } finally {
+      server.files.set(MODEL, model);
+    }
   }));
 
   test('34 damaged in one page has that page fetched again alone', () => withChord(stage, async (page) => {
@@ -134,7 +226,7 @@ describe('a stored model', () => {
       assertSame(result);
       assert.ok(sentBytes > 0 && sentBytes <= PAGE_BYTES + 1, `${name}: ${sentBytes}`);
       const again = await counted(() => outcome(page));
-      assert.equal(again.requests.length, 0, name);
+      assertNoWeights(again, name);
     }
   }));
 
@@ -146,7 +238,7 @@ describe('a stored model', () => {
       assertSame(result);
       assert.ok(sentBytes > model.length * 0.9 && sentBytes <= model.length, `${sentBytes}`);
     }
-    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+    assertNoWeights(await counted(() => outcome(page)));
   }));
 
   test('20 that changed on the server while it was stored in part is fetched anew', () => withChord(stage, async (page) => {
@@ -185,7 +277,18 @@ describe('a stored model', () => {
     assert.equal((await outcome(page)).code, 'InvalidGguf');
     server.fault(MODEL, undefined);
     assertSame(await outcome(page));
-    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+    assertNoWeights(await counted(() => outcome(page)));
+  }));
+
+  test('shows in the statistics which layers lie on the disk', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page));
+    const { budgetBytes } = await page.evaluate((url) => window.chord.plan(url), MODEL);
+    const { groups } = await lingering(page, 0, { maxResidentBytes: Math.round(budgetBytes * 0.8) });
+    assert.equal(groups.length, 5);
+    assert.ok(groups.includes('stored') && !groups.includes('absent'), groups.join());
+    const { groups: unkept } = await lingering(page, 0, { maxResidentBytes: Math.round(budgetBytes * 0.8), store: 'none' });
+    assert.ok(unkept.includes('absent') && !unkept.includes('stored'), unkept.join());
+    assert.deepEqual((await lingering(page, 0)).groups, Array(5).fill('pinned'));
   }));
 
   test('is shared by engines of any ceiling, with the same tokens', () => withChord(stage, async (page) => {
@@ -197,11 +300,68 @@ describe('a stored model', () => {
       return memory.budgetBytes;
     }, options);
     for (const share of [0.9, 0.7]) {
-      const { result, requests } = await counted(() => outcome(page, { maxResidentBytes: Math.round(whole * share) }));
-      if (result.code === 'BudgetTooSmall') continue;
-      assertSame(result);
-      assert.equal(requests.length, 0);
+      const run = await counted(() => outcome(page, { maxResidentBytes: Math.round(whole * share) }));
+      if (run.result.code === 'BudgetTooSmall') continue;
+      assertSame(run.result);
+      assertNoWeights(run);
     }
+  }));
+});
+
+describe('a model of the hub', () => {
+  const LIST = '/api/models/some/repo/tree/main';
+  const FILE = '/some/repo/resolve/main/model-Q4_0.gguf';
+  const onHub = { model: 'hf:some/repo:Q4_0', network: { ...options.network, hub: server.origin } };
+
+  const publish = (bytes, oid = createHash('sha256').update(bytes).digest('hex')) => {
+    server.files.set(FILE, bytes);
+    server.files.set(LIST, Buffer.from(JSON.stringify([{ type: 'file', path: 'model-Q4_0.gguf', size: bytes.length, lfs: { oid, size: bytes.length } }])));
+  };
+  const requestsOf = async (body) => {
+    const from = server.log.length;
+    const result = await body();
+    return { result, requests: server.log.slice(from).filter(({ path }) => [LIST, FILE].includes(path)) };
+  };
+  const noteIs = (page, name) => page.evaluate(async (wanted) => {
+    const store = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord');
+    for await (const folder of store.values()) {
+      if (folder.kind === 'directory') return folder.getFileHandle(wanted).then(() => true, () => false);
+    }
+    return undefined;
+  }, name);
+
+  test('29 opens by the name of its quantisation without a single request where there is no connection', () => withChord(stage, async (page) => {
+    publish(model);
+    assertSame(await outcome(page, onHub));
+    await stubbed(OFFLINE, async () => {
+      const { result, requests } = await requestsOf(() => lingering(page, 500, onHub));
+      assertSame(result);
+      assert.deepEqual(requests, []);
+    });
+  }));
+
+  test('28 is compared with its SHA-256 once in its life', () => withChord(stage, async (page) => {
+    publish(model);
+    assertSame(await lingering(page, 'checked', onHub));
+    assert.equal(await noteIs(page, 'checked'), true);
+    const hashing = "globalThis.onmessage = () => reportError(new Error('asked to hash again'));";
+    await stubbed(hashing, async () => assertSame(await lingering(page, 500, onHub)), 'store-worker.js');
+  }));
+
+  test('28 that does not have its SHA-256 is told, and fetched anew', () => withChord(stage, async (page) => {
+    publish(model, 'ab'.repeat(32));
+    const wrong = await lingering(page, 'warned', onHub);
+    assertSame(wrong);
+    assert.match(wrong.warnings.join(), /SHA-256/);
+    assert.equal(await noteIs(page, 'doubt'), true);
+    publish(model);
+    const from = server.log.length;
+    const right = await lingering(page, 'checked', onHub);
+    assertSame(right);
+    assert.deepEqual(right.warnings, []);
+    const sentBytes = server.log.slice(from).filter(({ path }) => path === FILE).reduce((sum, entry) => sum + entry.sentBytes, 0);
+    assert.ok(sentBytes > model.length * 0.9, `${sentBytes}`);
+    assert.equal(await noteIs(page, 'doubt'), false);
   }));
 });
 
@@ -225,7 +385,7 @@ describe('tabs', () => {
     assertSame(result);
     const twice = sent + sentBytes - model.length;
     assert.ok(twice <= kills * STREAMS * PAGE_BYTES, `${twice} bytes were fetched twice`);
-    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+    assertNoWeights(await counted(() => outcome(page)));
   }));
 
   for (const tabs of [2, 5]) {
@@ -314,7 +474,24 @@ describe('a browser', () => {
   test('32 that writes in several goes stores the same', () => withChord(stage, async (page) => {
     await stubbed(writing('if (chunk.length > 1000) chunk = chunk.subarray(0, 1000 + (chunk.length >> 1));'), async () => assertSame(await outcome(page)));
     assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true);
-    assert.equal((await counted(() => outcome(page))).requests.length, 0);
+    assertNoWeights(await counted(() => outcome(page)));
+  }));
+
+  test('30 that kills the store worker in a write, or does not let it start, stores the same', () => withChord(stage, async (page) => {
+    const dying = (kill) => writing(`if (calls === ${kill}) {
+      write.call(this, chunk.subarray(0, chunk.length >> 1), options);
+      reportError(new Error('killed'));
+      for (;;);
+    }`);
+    for (const stub of [dying(1), dying(2), dying(5), "throw new Error('no');", "FileSystemFileHandle.prototype.createSyncAccessHandle = () => Promise.reject(new DOMException('no', 'NoModificationAllowedError'));"]) {
+      await stubbed(stub, async () => {
+        const { result, sentBytes } = await counted(() => outcome(page));
+        assertSame(result);
+        assert.ok(sentBytes <= model.length, `${sentBytes}`);
+      }, 'store-worker.js');
+      assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true, stub);
+      assert.equal(await page.evaluate((url) => window.chord.modelStore.delete(url), MODEL), true);
+    }
   }));
 
   test('30 that kills the worker in a write loses the page at most', () => withChord(stage, async (page) => {

@@ -57,7 +57,7 @@ export const builds = {
       logLevel: 'warning',
     });
     const installed = join(from, 'node_modules/wasm-chord');
-    for (const name of ['engine-worker.js', 'io-worker.js', 'wasm']) cpSync(join(installed, name), join(to, name), { recursive: true });
+    for (const name of ['engine-worker.js', 'io-worker.js', 'store-worker.js', 'wasm']) cpSync(join(installed, name), join(to, name), { recursive: true });
     cpSync(join(from, 'index.html'), join(to, 'index.html'));
   },
 

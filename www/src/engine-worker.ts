@@ -4,6 +4,7 @@
 
 import { startCore, type Core } from './core.js';
 import { ChordError, toChordError, toWire } from './errors.js';
+import { groupStates } from './groups.js';
 import { IoClient } from './io-client.js';
 import { HeaderLoader, Loader } from './loader.js';
 import {
@@ -11,12 +12,10 @@ import {
   type FromEngine, type OpenRequest, type Queries, type Query, type QueryName, type ToEngine,
 } from './protocol.js';
 import { Runner } from './runner.js';
-import type { EngineStats, GroupState, ModelInfo, Plan, Progress } from './types.js';
+import type { EngineStats, ModelInfo, Plan, Progress } from './types.js';
 
 /** Least time between two reports of progress. */
 const PROGRESS_INTERVAL_MS = 50;
-
-const GROUP_STATES: readonly GroupState[] = ['absent', 'fetching', 'resident', 'pinned'];
 
 /** An open model. */
 interface OpenModel {
@@ -98,6 +97,7 @@ async function open(request: OpenRequest): Promise<void> {
       if (error.code === 'OutOfMemory') die(error);
       else scope.postMessage({ type: 'loadFailed', error: toWire(error) });
     },
+    resumed: () => scope.postMessage({ type: 'loadResumed' }),
     progress: (arrivedBytes, layer, layers) => {
       const totalBytes = downloadBytes(io);
       last = { phase: 'download', loadedBytes: Math.min(arrivedBytes, totalBytes), totalBytes, layer, layers };
@@ -116,6 +116,7 @@ async function open(request: OpenRequest): Promise<void> {
   model = { core, io, loader, runner };
   report(last, true);
   scope.postMessage({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings] } });
+  io.onWarning = (message) => scope.postMessage({ type: 'warning', message });
   loader.start();
 }
 
@@ -189,7 +190,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     layers: own.layers,
     source: io.counters,
     ...runner.last ? { last: runner.last } : {},
-    groups: Array.from(loader.session.groups(), (state) => GROUP_STATES[state] ?? 'absent'),
+    groups: groupStates(loader.session.groups(), loader.session.ranges(), io.stored),
   };
 }
 

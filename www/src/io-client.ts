@@ -4,8 +4,10 @@
  */
 
 import { ChordError, fromWire } from './errors.js';
+import type { StoredPages } from './groups.js';
+import { Handshake } from './handshake.js';
 import {
-  HANDSHAKE_MS_MAX, IO_SILENT_TICKS_MAX, NO_COUNTERS, WATCHDOG_TICK_MS,
+  IO_SILENT_TICKS_MAX, NO_COUNTERS, WATCHDOG_TICK_MS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ToIo,
 } from './protocol.js';
 
@@ -37,10 +39,15 @@ interface Read {
 export class IoClient {
   /** What is odd but can be lived with. */
   readonly warnings: string[] = [];
+  /** Called with each further one. */
+  onWarning: (message: string) => void = () => undefined;
+  /** By part number; empty where nothing is stored. */
+  readonly stored: StoredPages[] = [];
   /** By part number; filled in by the first read of each part. */
   readonly facts: PartFacts[] = [];
   #files: PartSource[] = [];
   #worker: Worker;
+  #handshake: Handshake | undefined;
   #silentTicks = 0;
   #greeted = false;
   #isDead = false;
@@ -114,6 +121,7 @@ export class IoClient {
 
   close(): void {
     clearInterval(this.#watchdog);
+    this.#handshake?.done();
     this.#reads.clear();
     this.#worker.terminate();
   }
@@ -131,6 +139,7 @@ export class IoClient {
       this.#died(event.message || 'its script could not be loaded');
     };
     worker.onmessageerror = () => this.#died('a message was lost');
+    this.#handshake = new Handshake(new URL('./io-worker.js', import.meta.url), () => this.#died('it did not start in time'));
     return worker;
   }
 
@@ -143,6 +152,7 @@ export class IoClient {
     switch (message.type) {
       case 'hello':
         this.#greeted = true;
+        this.#handshake?.done();
         break;
       case 'pong':
         break;
@@ -151,6 +161,10 @@ export class IoClient {
         break;
       case 'warning':
         this.warnings.push(message.message);
+        this.onWarning(message.message);
+        break;
+      case 'stored':
+        this.stored[message.part] = { pageBytes: message.pageBytes, pages: message.pages };
         break;
       case 'resolved':
         this.#files = message.files;
@@ -192,10 +206,9 @@ export class IoClient {
 
   #tick(): void {
     const waiting = this.#reads.size > 0 || this.#resolving !== undefined || this.#settling.length > 0;
-    if (!waiting) return;
+    if (!waiting || !this.#greeted) return;
     this.#silentTicks += 1;
-    const ticksMax = this.#greeted ? IO_SILENT_TICKS_MAX : Math.ceil(HANDSHAKE_MS_MAX / WATCHDOG_TICK_MS);
-    if (this.#silentTicks > ticksMax) this.#died('it does not answer');
+    if (this.#silentTicks > IO_SILENT_TICKS_MAX) this.#died('it does not answer');
     else this.#send({ type: 'ping' });
   }
 
@@ -203,6 +216,7 @@ export class IoClient {
   #died(why: string): void {
     this.#worker.onmessage = null;
     this.#worker.terminate();
+    this.#handshake?.done();
     this.#past = this.counters;
     this.#current = NO_COUNTERS;
     this.#settled();

@@ -3,7 +3,7 @@
  * which it transfers to the engine worker.
  */
 
-import { ChordError, toWire } from './errors.js';
+import { ChordError, toChordError, toWire } from './errors.js';
 import { BlobFile, HttpFile, type SourceFile } from './http.js';
 import { fetchDocument, resolveParts } from './hub.js';
 import { BufferPool, Cutter } from './pool.js';
@@ -63,8 +63,13 @@ async function resolve({ parts, headers, network, store }: Extract<ToIo, { type:
 /** Finds the files, without a request where the model is stored completely. */
 async function resolveStored(parts: PartInput[], headers: [string, string][], network: NetworkSettings): Promise<PartSource[]> {
   const known = await recallParts(parts, network.hub);
-  if (known && await isStored(known)) return known;
-  const found = await ask(parts, headers, network);
+  const { isComplete, isDoubtful } = known ? await isStored(known) : { isComplete: false, isDoubtful: false };
+  if (known && isComplete && (!isDoubtful || !navigator.onLine)) return known;
+  const found = await ask(parts, headers, network).catch((thrown: unknown) => {
+    // What is stored may be old, but it is better than nothing.
+    if (known && isComplete && toChordError(thrown).retryable) return known;
+    throw thrown;
+  });
   await rememberParts(parts, network.hub, found);
   return found;
 }
@@ -98,7 +103,7 @@ function open(sources: PartSource[], headers: [string, string][], network: Netwo
   const first = sources.find((source) => source.url !== undefined)?.url;
   const origin = first === undefined ? '' : new URL(first).origin;
   const buffers = new PageBuffers(store.pageBytes);
-  files = sources.map((source) => {
+  files = sources.map((source, index) => {
     if (source.blob) return new BlobFile(source.blob, source.name);
     const part = { ...source, url: source.url ?? '' };
     const makeHttp = (identity: PartIdentity | undefined): HttpFile => {
@@ -106,8 +111,15 @@ function open(sources: PartSource[], headers: [string, string][], network: Netwo
       delete file.identity;
       return new HttpFile({ ...file, ...identity ? { identity } : {} }, headersFor(part.url, origin, headers), network, counters);
     };
-    return store.isUsed ? new StoredFile({ part, makeHttp, settings: store, buffers, counters, warn }) : makeHttp(part.identity);
+    if (!store.isUsed) return makeHttp(part.identity);
+    const changed = (): void => tellStored(index, store.pageBytes);
+    return new StoredFile({ part, makeHttp, settings: store, buffers, counters, warn, changed });
   });
+}
+
+function tellStored(part: number, pageBytes: number): void {
+  const file = files[part];
+  if (file instanceof StoredFile) scope.postMessage({ type: 'stored', part, pageBytes, pages: file.storedPages });
 }
 
 function warn(message: string): void {
@@ -119,6 +131,7 @@ async function settle(): Promise<void> {
   const { signal } = new AbortController();
   await Promise.all(files.map((file) => (file instanceof StoredFile ? file.settle(signal) : undefined)));
   scope.postMessage({ type: 'settled' });
+  for (const file of files) if (file instanceof StoredFile) await file.lookAgain().catch(() => undefined);
 }
 
 async function read({ id, part, offset, length }: Extract<ToIo, { type: 'read' }>): Promise<void> {

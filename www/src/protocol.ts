@@ -4,10 +4,13 @@
  *     page  ──ToEngine──▶  engine worker  ──ToIo──▶  IO worker
  *     page  ◀─FromEngine─  engine worker  ◀─FromIo─  IO worker
  *
- * The engine worker starts the IO worker, so ending the one ends both.
+ * The engine worker starts the IO worker, and that one a store worker (ToStore, FromStore), so ending
+ * one ends those behind it.
  */
 
 import type { WireError } from './errors.js';
+import type { CommitRequest } from './store/commit.js';
+import type { PageRecord } from './store/journal.js';
 import type { StoreSettings } from './store/layout.js';
 import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, StoredModel, Timings, Usage } from './types.js';
 
@@ -17,7 +20,7 @@ export const WATCHDOG_TICK_MS = 2_000;
 export const ENGINE_SILENT_TICKS_MAX = 15;
 /** The same for the IO worker, which never computes. */
 export const IO_SILENT_TICKS_MAX = 4;
-/** How long a new worker may take to say hello. */
+/** How long a new worker may take to say hello once its script has come, and the script to come. */
 export const HANDSHAKE_MS_MAX = 9_000;
 
 /** One part of a model as the caller named it, checked and made absolute. */
@@ -127,6 +130,10 @@ export type FromEngine =
   | { type: 'refused'; error: WireError }
   | { type: 'loaded' }
   | { type: 'loadFailed'; error: WireError }
+  /** Loading goes on after it had failed. */
+  | { type: 'loadResumed' }
+  /** Something about the open model that can be lived with. */
+  | { type: 'warning'; message: string }
   /** The core took the request; events follow. */
   | { type: 'accepted'; call: number }
   | { type: 'event'; call: number; event: CallEvent }
@@ -183,8 +190,20 @@ export type FromIo =
   | { type: 'settled' }
   | { type: 'storeAnswer'; value: StoreAnswers[StoreQuestion] }
   | { type: 'storeFailed'; error: WireError }
+  /** Which pages of a part are in the store: one bit each, the first in the lowest. Sent at each change. */
+  | { type: 'stored'; part: number; pageBytes: number; pages: Uint8Array }
   /** The model works, but not all is as it should be. */
   | { type: 'warning'; message: string };
+
+/** What a store worker is asked, one thing at a time. */
+export type ToStore =
+  | { type: 'commit'; folder: string; request: CommitRequest }
+  | { type: 'hash'; folder: string; bytes: number };
+
+export type FromStore =
+  | { type: 'committed'; records: PageRecord[] }
+  | { type: 'hashed'; sha256: string }
+  | { type: 'failed'; name: string; message: string };
 
 /** What a module of this package uses of a dedicated worker's global scope. */
 export interface WorkerScope<In, Out> {

@@ -15,7 +15,8 @@ import type { PartIdentity } from '../protocol.js';
 const MAGIC = 0x4a484343;
 const PREFIX_BYTES = 12;
 const DIGEST_BYTES = 32;
-const RECORD_BYTES = 8 + DIGEST_BYTES + 4;
+/** Bytes of one record. */
+export const RECORD_BYTES = 8 + DIGEST_BYTES + 4;
 /** Bytes of a header's text; a longer one is not ours. */
 const TEXT_BYTES_MAX = 64 * 1024;
 

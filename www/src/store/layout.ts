@@ -4,6 +4,9 @@
  *     pages    the file itself, sparse; pages that are not there yet are holes
  *     journal  which pages are there, see journal.ts
  *     used     when it was opened last, milliseconds since 1970 as text
+ *     doubt    there when the file must be looked at again before its pages are used: `changed` on the
+ *              server, or `wrong`, since the whole does not have the SHA-256 that is known of it
+ *     checked  the generation (see journal.ts) whose whole has the SHA-256 that is known of it
  */
 
 /** Folders of another version are cleared when they are opened. */
@@ -94,21 +97,48 @@ export async function readSmall(folder: FileSystemDirectoryHandle, name: string)
   }
 }
 
-/** Notes that the folder is in use now. */
-export async function touch(folder: FileSystemDirectoryHandle): Promise<void> {
-  const file = await openSync(folder, 'used', true);
+/** The text of a small file; undefined if there is none. */
+export async function readNote(folder: FileSystemDirectoryHandle, name: string): Promise<string | undefined> {
+  const bytes = await readSmall(folder, name);
+  return bytes && new TextDecoder().decode(bytes);
+}
+
+/** Writes a small file, or removes it if `text` is undefined. */
+export async function writeNote(folder: FileSystemDirectoryHandle, name: string, text: string | undefined): Promise<void> {
+  if (text === undefined) {
+    await folder.removeEntry(name).catch((thrown: unknown) => {
+      if (!isNamed(thrown, 'NotFoundError')) throw thrown;
+    });
+    return;
+  }
+  const file = await openSync(folder, name, true);
   try {
     file.truncate(0);
-    file.write(new TextEncoder().encode(String(Date.now())), { at: 0 });
+    writeAll(file, new TextEncoder().encode(text), 0);
+    file.flush();
   } finally {
     file.close();
   }
 }
 
+/** Notes that the folder is in use now. */
+export function touch(folder: FileSystemDirectoryHandle): Promise<void> {
+  return writeNote(folder, 'used', String(Date.now()));
+}
+
+/** Writes all of `bytes`; a browser may take them in several goes. */
+export function writeAll(file: SyncFile | undefined, bytes: Uint8Array, offset: number): void {
+  if (!file) throw new Error('the file is not open');
+  for (let written = 0; written < bytes.length;) {
+    const count = file.write(bytes.subarray(written), { at: offset + written });
+    if (!(count > 0)) throw new Error('a write was cut short');
+    written += count;
+  }
+}
+
 /** When the folder was opened last; 0 if that is not known. */
 export async function lastUsed(folder: FileSystemDirectoryHandle): Promise<number> {
-  const bytes = await readSmall(folder, 'used');
-  const time = Number(new TextDecoder().decode(bytes));
+  const time = Number(await readNote(folder, 'used') ?? 0);
   return Number.isFinite(time) ? time : 0;
 }
 

@@ -4,13 +4,15 @@ import { ChordError } from '../errors.js';
 import type { PartSource } from '../protocol.js';
 import type { StoredModel } from '../types.js';
 import { decodeJournal, pageCount, type Journal } from './journal.js';
-import { folderName, hex, isNamed, lastUsed, openSync, readSmall, storeRoot } from './layout.js';
+import { folderName, hex, isNamed, lastUsed, openSync, readNote, readSmall, storeRoot } from './layout.js';
 import { waitForLock } from './locks.js';
-import { digestOf, isSame } from './pages.js';
+import { digestOf, isSame } from './digest.js';
 import { Sha256 } from './sha256.js';
 
 /** How long the workers of an engine that was disposed may take to let go of its files. */
-const RELEASE_MS_MAX = 1_500;
+const RELEASE_MS_MAX = 3_000;
+/** Pause before looking again. */
+const RELEASE_POLL_MS = 100;
 
 /** Everything that is stored, each file of a split model by itself. */
 export async function listStored(): Promise<StoredModel[]> {
@@ -54,7 +56,7 @@ export async function deleteStored(files: PartSource[]): Promise<boolean> {
     const release = await waitForLock(name, AbortSignal.timeout(RELEASE_MS_MAX)).catch(() => undefined);
     if (!release) throw new ChordError('StoreFailed', 'the model is in use, here or in another tab: dispose its engine first', { details: { reason: 'in use' } });
     try {
-      await root.removeEntry(name, { recursive: true });
+      await removeFolder(root, name);
       isDeleted = true;
     } finally {
       release();
@@ -63,13 +65,28 @@ export async function deleteStored(files: PartSource[]): Promise<boolean> {
   return isDeleted;
 }
 
-/** Whether all of the files are stored completely. */
-export async function isStored(files: PartSource[]): Promise<boolean> {
+/** Removes a folder, once the last worker of those that wrote to it has ended. */
+async function removeFolder(root: FileSystemDirectoryHandle, name: string): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += RELEASE_POLL_MS) {
+    try {
+      await root.removeEntry(name, { recursive: true });
+      return;
+    } catch (thrown) {
+      if (!isNamed(thrown, 'NoModificationAllowedError') || waitedMs >= RELEASE_MS_MAX) throw thrown;
+      await new Promise((done) => setTimeout(done, RELEASE_POLL_MS));
+    }
+  }
+}
+
+/** Whether all of the files are stored completely, and whether something speaks against using them unasked. */
+export async function isStored(files: PartSource[]): Promise<{ isComplete: boolean; isDoubtful: boolean }> {
+  let isDoubtful = false;
   for (const { folder } of await foldersOf(files)) {
     const journal = folder && await journalOf(folder);
-    if (!journal || journal.records.size < pageCount(journal.header)) return false;
+    if (!journal || journal.records.size < pageCount(journal.header)) return { isComplete: false, isDoubtful };
+    isDoubtful ||= await readNote(folder, 'doubt') !== undefined;
   }
-  return true;
+  return { isComplete: true, isDoubtful };
 }
 
 async function verifyPages(folder: FileSystemDirectoryHandle, { header, records }: Journal): Promise<boolean> {

@@ -2,7 +2,7 @@
 
 import type { PartInput, PartSource } from '../protocol.js';
 import { hex, readSmall, storeRoot } from './layout.js';
-import { digestOf } from './pages.js';
+import { digestOf } from './digest.js';
 
 /** The files that the name stood for last; undefined if it is not a name, or not known. */
 export async function recallParts(parts: PartInput[], hub: string): Promise<PartSource[] | undefined> {

@@ -1,22 +1,26 @@
 /**
  * The pages of one file on disk. One worker of all tabs owns the folder and writes: bytes as they
- * arrive, then for each whole page its digest, a flush, the record in the journal, and a flush again.
- * The others read what the journal lists. Every page is hashed before bytes of it are used, once in
- * the life of this object: nobody else writes, and the owner never changes a page it has listed.
+ * arrive, then for each whole page its digest, a flush, the record in the journal, and a flush again,
+ * which its store worker does. The others read what the journal lists. Every page is hashed before
+ * bytes of it are used, once in the life of this object: nobody else writes, and the owner never changes
+ * a page it has listed.
  */
 
 import { ChordError } from '../errors.js';
 import type { PartIdentity } from '../protocol.js';
-import { decodeJournal, encodeHeader, encodeRecords, pageCount, pageLength, type PageRecord, type StoreHeader } from './journal.js';
-import { folderName, isNamed, openSync, readSmall, sourceOf, storeRoot, touch, type SyncFile } from './layout.js';
+import { StoreClient } from '../store-client.js';
+import { commitPages, type CommitRequest } from './commit.js';
+import { digestOf, isSame } from './digest.js';
+import { RECORD_BYTES, decodeJournal, encodeHeader, pageCount, pageLength, type PageRecord, type StoreHeader } from './journal.js';
+import { folderName, isNamed, openSync, readNote, readSmall, sourceOf, storeRoot, touch, writeAll, writeNote, type SyncFile } from './layout.js';
 import { Bell, tryLock, waitForLock } from './locks.js';
 import { PageBuffers } from './page-buffers.js';
 import { makeRoom } from './quota.js';
 
 /** Pages that are committed with one flush. */
-const BATCH_PAGES = 4;
+const BATCH_PAGES = 8;
 /** Pages that wait for their commit before writing waits too. */
-const QUEUE_PAGES_MAX = 8;
+const QUEUE_PAGES_MAX = 16;
 
 /** What tabs tell each other about one folder. */
 type Notice = { type: 'committed' } | { type: 'alive' } | { type: 'off' } | { type: 'want'; first: number; last: number };
@@ -26,6 +30,8 @@ export interface PageStoreEvents {
   wanted(first: number, last: number): void;
   /** Something is not as it should be, but the model works. */
   warn(message: string): void;
+  /** Other pages are stored than before. */
+  changed(): void;
 }
 
 export class PageStore {
@@ -41,11 +47,16 @@ export class PageStore {
   ownerSeenMs = performance.now();
   /** The owner stores nothing, or does not answer: there is no use in waiting for it. */
   isOwnerSilent = false;
+  /** What the folder was left with: see layout.ts. */
+  doubt: string | undefined;
+  #checked: string | undefined;
   #records = new Map<number, PageRecord>();
   #verified = new Set<number>();
   /** Pages written whole that are not in the journal yet. */
   #pending = new Set<number>();
   #isDraining = false;
+  #draining: Promise<void> = Promise.resolve();
+  #client: StoreClient | undefined;
   #data: SyncFile | undefined;
   #journal: SyncFile | undefined;
   #journalEnd = 0;
@@ -117,6 +128,9 @@ export class PageStore {
       if (this.sha256 !== undefined) header.sha256 = this.sha256;
       const { bytes, seed } = encodeHeader(header);
       this.clear();
+      // A commit of what was there before may be under way.
+      await this.#draining;
+      await this.settleDoubt();
       writeAll(this.#journal, bytes, 0);
       this.#journal?.flush();
       this.header = header;
@@ -136,6 +150,44 @@ export class PageStore {
     this.#journal?.truncate(0);
     this.#journal?.flush();
     this.#data?.truncate(0);
+    this.events.changed();
+  }
+
+  /** Notes why the next engine must look at the file again; what is stored stays good for this one. */
+  async noteDoubt(doubt: 'changed' | 'wrong'): Promise<void> {
+    const folder = this.isOwner ? await this.#folder(false) : undefined;
+    if (folder) await writeNote(folder, 'doubt', doubt);
+  }
+
+  /** Nothing speaks against what is stored any more. */
+  async settleDoubt(): Promise<void> {
+    if (this.doubt === undefined) return;
+    this.doubt = undefined;
+    const folder = await this.#folder(false);
+    if (folder) await writeNote(folder, 'doubt', undefined);
+  }
+
+  /**
+   * Hashes the whole file once in its life, if its SHA-256 is known, and notes that it is right. False if it
+   * is not.
+   */
+  async checkWhole(): Promise<boolean> {
+    const { header } = this;
+    if (!this.isOwner || !this.isComplete || header?.sha256 === undefined || this.#checked === header.generation) return true;
+    const client = new StoreClient(this.name);
+    const sha256 = await client.hash(header.identity.size);
+    client.close();
+    if (sha256 === undefined || this.header !== header || this.#isClosed) return true;
+    if (sha256 !== header.sha256) return false;
+    await this.#noteChecked(header.generation);
+    return true;
+  }
+
+  /** One bit for each page of the file: whether it is stored. */
+  get storedPages(): Uint8Array {
+    const bits = new Uint8Array(this.header ? Math.ceil(pageCount(this.header) / 8) : 0);
+    for (const page of this.#records.keys()) bits[page >> 3] = (bits[page >> 3] ?? 0) | (1 << (page & 7));
+    return bits;
   }
 
   /** Writes bytes of a page that is not stored yet. */
@@ -159,7 +211,7 @@ export class PageStore {
   finish(page: number): void {
     if (!this.isOwner || !this.isOn) return;
     this.#pending.add(page);
-    if (!this.#isDraining) void this.#drain();
+    if (!this.#isDraining) this.#draining = this.#drain();
   }
 
   /** Resolves when the store can take more. */
@@ -173,7 +225,7 @@ export class PageStore {
    */
   async read(page: number, from: number, to: number, buffer: Uint8Array): Promise<Uint8Array | undefined> {
     const record = this.#records.get(page);
-    if (!record) return undefined;
+    if (!record) return this.#readPending(page, from, to, buffer);
     const end = Math.min(to, record.length);
     const isVerified = this.#verified.has(page);
     const bytes = isVerified ? buffer.subarray(0, end - from) : buffer.subarray(0, record.length);
@@ -191,7 +243,21 @@ export class PageStore {
     }
     this.#verified.delete(page);
     this.#records.delete(page);
+    this.events.changed();
     return undefined;
+  }
+
+  /** Reads of a page that waits for its commit: it came just now, and its bytes are as good as on their way here. */
+  #readPending(page: number, from: number, to: number, buffer: Uint8Array): Uint8Array | undefined {
+    if (!this.header || !this.#data || !this.#pending.has(page)) return undefined;
+    const bytes = buffer.subarray(0, Math.min(to, pageLength(this.header, page)) - from);
+    try {
+      if (this.#data.read(bytes, { at: page * this.pageBytes + from }) === bytes.length) return bytes;
+      throw new Error('a page cannot be read back');
+    } catch (thrown) {
+      this.#failed(thrown);
+      return undefined;
+    }
   }
 
   /** Looks what the owner has stored meanwhile. */
@@ -207,9 +273,11 @@ export class PageStore {
       }
       this.#verified.clear();
     }
+    const isNews = journal.records.size !== this.#records.size;
     if (journal.records.size > this.#records.size) this.#ownerSeen();
     this.header = journal.header;
     this.#records = journal.records;
+    if (isNews) this.events.changed();
   }
 
   /** Asks the owner to fetch pages. */
@@ -236,6 +304,7 @@ export class PageStore {
     this.#isClosed = true;
     this.#closing.abort();
     this.#channel.close();
+    this.#client?.close();
     this.#data?.close();
     this.#journal?.close();
   }
@@ -251,6 +320,9 @@ export class PageStore {
     this.#journal.read(bytes, { at: 0 });
     const journal = decodeJournal(bytes);
     this.isOwner = true;
+    this.#client = new StoreClient(this.name);
+    this.doubt = await readNote(folder, 'doubt');
+    this.#checked = await readNote(folder, 'checked');
     if (journal && journal.header.pageBytes === this.pageBytes) {
       const size = this.#data.getSize();
       for (const [page, { length }] of journal.records) {
@@ -281,38 +353,50 @@ export class PageStore {
 
   async #drain(): Promise<void> {
     this.#isDraining = true;
-    const buffer = await this.buffers.acquire();
     try {
       while (this.#pending.size > 0 && this.isOn && this.header) {
-        const records: PageRecord[] = [];
-        for (const page of [...this.#pending].slice(0, BATCH_PAGES)) {
-          const bytes = buffer.subarray(0, pageLength(this.header, page));
-          if (this.#data?.read(bytes, { at: page * this.pageBytes }) !== bytes.length) throw new Error('a page cannot be read back');
-          records.push({ page, length: bytes.length, digest: await digestOf(bytes) });
-        }
-        this.#commit(records.filter(({ page }) => this.#pending.has(page)));
+        const { header } = this;
+        const pages = [...this.#pending].slice(0, BATCH_PAGES).map((page) => ({ page, length: pageLength(header, page) }));
+        const request = { pages, pageBytes: this.pageBytes, journalEnd: this.#journalEnd, seed: this.#seed };
+        const records = await this.#client?.commit(request) ?? await this.#commitHere(request);
+        if (this.header !== header) return;
+        this.#journalEnd += records.length * RECORD_BYTES;
+        this.#committed(records);
+        // The whole was right with other bytes of these pages.
+        if (this.#checked !== undefined) await this.#noteChecked(undefined);
       }
     } catch (thrown) {
       this.#failed(thrown);
     } finally {
-      this.buffers.release(buffer);
       this.#isDraining = false;
     }
   }
 
-  #commit(records: PageRecord[]): void {
-    this.#data?.flush();
-    const bytes = encodeRecords(records, this.#seed);
-    writeAll(this.#journal, bytes, this.#journalEnd);
-    this.#journal?.flush();
-    this.#journalEnd += bytes.length;
+  async #commitHere(request: CommitRequest): Promise<PageRecord[]> {
+    if (!this.#data || !this.#journal) throw new Error('the files are not open');
+    const buffer = await this.buffers.acquire();
+    try {
+      return await commitPages({ data: this.#data, journal: this.#journal }, request, buffer);
+    } finally {
+      this.buffers.release(buffer);
+    }
+  }
+
+  #committed(records: PageRecord[]): void {
     for (const record of records) {
       this.#records.set(record.page, record);
       this.#verified.add(record.page);
       this.#pending.delete(record.page);
     }
     this.#tell({ type: 'committed' });
+    this.events.changed();
     this.bell.ring();
+  }
+
+  async #noteChecked(generation: string | undefined): Promise<void> {
+    this.#checked = generation;
+    const folder = await this.#folder(false);
+    if (folder) await writeNote(folder, 'checked', generation);
   }
 
   async #readAt(bytes: Uint8Array, offset: number): Promise<number> {
@@ -389,22 +473,4 @@ export function isSameFile(a: PartIdentity, b: PartIdentity): boolean {
   const agree = (x: unknown, y: unknown): boolean => x === undefined || y === undefined || x === y;
   const byTag = a.etag !== undefined && b.etag !== undefined;
   return agree(a.size, b.size) && (byTag ? a.etag === b.etag : agree(a.lastModified, b.lastModified));
-}
-
-export async function digestOf(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
-}
-
-export function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
-}
-
-/** Writes all of `bytes`; a browser may take them in several goes. */
-function writeAll(file: SyncFile | undefined, bytes: Uint8Array, offset: number): void {
-  if (!file) throw new Error('the file is not open');
-  for (let written = 0; written < bytes.length;) {
-    const count = file.write(bytes.subarray(written), { at: offset + written });
-    if (!(count > 0)) throw new Error('a write was cut short');
-    written += count;
-  }
 }

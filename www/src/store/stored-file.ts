@@ -7,6 +7,7 @@
 import { ChordError, aborted, throwIfAborted, toChordError } from '../errors.js';
 import type { HttpFile, Sink, SourceFile } from '../http.js';
 import type { IoCounters, PartIdentity, PartSource } from '../protocol.js';
+import type { StoreHeader } from './journal.js';
 import type { StoreSettings } from './layout.js';
 import type { PageBuffers } from './page-buffers.js';
 import { PageStream } from './page-stream.js';
@@ -25,6 +26,8 @@ export interface StoredFileParts {
   buffers: PageBuffers;
   counters: IoCounters;
   warn: (message: string) => void;
+  /** Other pages are stored than before. */
+  changed: () => void;
 }
 
 export class StoredFile implements SourceFile {
@@ -34,6 +37,8 @@ export class StoredFile implements SourceFile {
   /** Bytes at the start of pages that streams left unfinished. */
   readonly #begun = new Map<number, number>();
   readonly #opened: Promise<void>;
+  /** It was complete when it was opened, so that nobody has asked the server yet. */
+  #isUnasked = false;
   /** Requests of a server that ignores ranges, one after the other. */
   #turn: Promise<void> = Promise.resolve();
 
@@ -79,6 +84,33 @@ export class StoredFile implements SourceFile {
     }
   }
 
+  /** One bit for each page: whether it is stored. */
+  get storedPages(): Uint8Array {
+    return this.#store?.storedPages ?? new Uint8Array(0);
+  }
+
+  /**
+   * Looks once, when there is nothing more urgent, whether what is stored is what it should be: as on the
+   * server, and whole. The engine goes on with what it has; the next one will not.
+   */
+  async lookAgain(): Promise<void> {
+    const store = this.#store;
+    if (!store?.isOwner) return;
+    const { part, warn } = this.parts;
+    if (this.#isUnasked && navigator.onLine) {
+      this.#isUnasked = false;
+      const { signal } = new AbortController();
+      if (await this.parts.makeHttp(store.header?.identity).hasChanged(signal)) {
+        await store.noteDoubt('changed');
+        warn(`${part.name} has changed on its server: this engine goes on with what is stored, the next one fetches it anew`);
+        return;
+      }
+    }
+    if (await store.checkWhole()) return;
+    await store.noteDoubt('wrong');
+    warn(`${part.name} does not have the SHA-256 that its hub names: the model may be damaged, and is fetched anew next time`);
+  }
+
   /** Resolves when nothing is on its way to the disk any more. */
   async settle(signal: AbortSignal): Promise<void> {
     const store = this.#store;
@@ -96,22 +128,27 @@ export class StoredFile implements SourceFile {
       this.#store = await PageStore.open(part.url, part.sha256, settings.pageBytes, buffers, {
         wanted: (first, last) => this.#claim(first * settings.pageBytes, (last + 1) * settings.pageBytes, new AbortController().signal),
         warn: (message) => warn(`${part.name}: ${message}`),
+        changed: () => this.parts.changed(),
       });
     } catch (thrown) {
       warn(`${part.name}: the model is not kept on this device: ${String(thrown)}`);
       return;
     }
-    const { header } = this.#store;
-    if (!header || !this.#store.isOwner) return;
-    if (part.identity && !isSameFile(part.identity, header.identity)) this.#store.clear();
-    else if (!this.#store.isComplete) await this.#validate();
+    this.parts.changed();
+    const { header, doubt, isComplete, isOwner } = this.#store;
+    if (!header || !isOwner) return;
+    if (doubt === 'wrong' || !isPlanned(part, header)) this.#store.clear();
+    else if (!isComplete || doubt !== undefined) await this.#validate();
+    else this.#isUnasked = true;
   }
 
-  /** Asks whether a file that is stored in part is still the same, by one byte of it. */
+  /** Asks whether a file that is stored in part, or in doubt, is still the same, by one byte of it. */
   async #validate(): Promise<void> {
     const { signal } = new AbortController();
+    if (!navigator.onLine) return;
     try {
       await this.#network.read(0, 1, () => undefined, () => undefined, signal);
+      await this.#store?.settleDoubt();
     } catch (thrown) {
       // Without a connection what is stored may yet be enough.
       if (toChordError(thrown).code !== 'SourceChanged') return;
@@ -138,11 +175,11 @@ export class StoredFile implements SourceFile {
     if (!store) return this.#http.read(position, end, sink, onFacts, signal);
     const { pageBytes } = store;
     const page = Math.floor(position / pageBytes);
-    if (store.has(page)) return this.#fromDisk(store, page, position, end, sink, signal);
+    if (store.has(page) || store.isPending(page)) return this.#fromDisk(store, page, position, end, sink, signal);
     const pageEnd = (page + 1) * pageBytes;
     const stream = this.#streamOf(position, pageEnd);
     if (stream && position >= stream.position) return stream.listen(position, Math.min(end, stream.end), sink, signal);
-    if (store.isPending(page) || (stream && this.#canWrite)) return store.bell.wait(signal);
+    if (stream && this.#canWrite) return store.bell.wait(signal);
     if (this.#canWrite) {
       this.#claim(position, end, signal);
       return this.#streamOf(position, pageEnd) ? undefined : store.bell.wait(signal, POLL_MS);
@@ -300,4 +337,10 @@ export class StoredFile implements SourceFile {
     this.#turn = turn.catch(() => undefined);
     return turn;
   }
+}
+
+/** Whether what is stored is the file that the hub named. */
+function isPlanned(part: PartSource, { identity, sha256 }: StoreHeader): boolean {
+  if (part.sha256 !== undefined && sha256 !== undefined && part.sha256 !== sha256) return false;
+  return part.identity === undefined || isSameFile(part.identity, identity);
 }
