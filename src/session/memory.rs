@@ -25,6 +25,8 @@ pub struct MemoryPlan {
     pub scratch_bytes: u64,
     /// The ceiling in force.
     pub budget_bytes: u64,
+    /// The lowest ceiling that works.
+    pub least_bytes: u64,
     /// Groups that stay, by number.
     #[serde(skip)]
     pub pinned: Vec<bool>,
@@ -63,6 +65,7 @@ impl MemoryPlan {
             kv_bytes: KvCache::bytes(&program.kv_widths, context),
             scratch_bytes,
             budget_bytes: 0,
+            least_bytes: 0,
             pinned: vec![true; sizes.len()],
             ring: 0,
             pinned_layers: layers,
@@ -70,6 +73,7 @@ impl MemoryPlan {
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;
+        plan.least_bytes = (fixed + ends(&sizes) + 2 * largest(&sizes)).min(plan.budget_bytes);
         let ceiling = options.max_resident_bytes.unwrap_or(u64::MAX).min(most);
         if ceiling < plan.budget_bytes {
             plan.budget_bytes = ceiling;
@@ -81,9 +85,8 @@ impl MemoryPlan {
     /// Pins the embedding and the head, which every token reads, and as many layers as fit beside the ring.
     fn page(&mut self, sizes: &[u64], fixed: u64, distance: Option<usize>) -> Result<()> {
         let layers = &sizes[1..sizes.len() - 1];
-        let largest = layers.iter().copied().max().unwrap_or(0);
-        let ends = sizes[0] + sizes[sizes.len() - 1];
-        let need = fixed + ends + 2 * largest;
+        let (largest, ends) = (largest(sizes), ends(sizes));
+        let need = self.least_bytes;
         if need > self.budget_bytes {
             let text = format!(
                 "maxResidentBytes {} cannot work: cache and scratch take {fixed} bytes, embedding and head {ends}, and two layers {}: {need} are needed",
@@ -106,4 +109,14 @@ impl MemoryPlan {
         }
         Ok(())
     }
+}
+
+/// Bytes of embedding and head, which every token reads.
+fn ends(sizes: &[u64]) -> u64 {
+    sizes[0] + sizes[sizes.len() - 1]
+}
+
+/// Bytes of the largest layer.
+fn largest(sizes: &[u64]) -> u64 {
+    sizes[1..sizes.len() - 1].iter().copied().max().unwrap_or(0)
 }

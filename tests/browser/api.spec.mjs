@@ -86,7 +86,8 @@ describe('an engine', () => {
     assert.equal(plan.model.architecture, 'llama');
     assert.equal(plan.fits, true);
     assert.equal(plan.contextLength, 64);
-    assert.ok(plan.weightBytes > 400_000 && plan.kvBytes > 0 && plan.downloadBytes > plan.weightBytes);
+    assert.ok(plan.weightBytes > 400_000 && plan.kvBytes > 0 && plan.downloadBytes + plan.storedBytes > plan.weightBytes);
+    assert.ok(plan.leastBytes > 0 && plan.leastBytes <= plan.budgetBytes && plan.quotaBytes > plan.usageBytes, JSON.stringify(plan));
     assert.ok(stage.server.log.length > from);
     const tight = await inPage(() => chord.plan('/model.gguf', { maxResidentBytes: 1000 }));
     assert.equal(tight.fits, false);

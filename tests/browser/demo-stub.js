@@ -44,7 +44,7 @@ export async function plan() {
   if (script.planFailure) throw new ChordError(script.planFailure);
   const downloadBytes = script.planBytes ?? 1000;
   return {
-    model, downloadBytes, weightBytes: downloadBytes, kvBytes: 1000, scratchBytes: 1000, contextLength: 512,
+    model, downloadBytes, storedBytes: 0, leastBytes: 1000, budgetBytes: downloadBytes + 2000, weightBytes: downloadBytes, kvBytes: 1000, scratchBytes: 1000, contextLength: 512,
     device: 'cpu', build: 'wasm32', simd: 'simd128', fits: true, reasons: [],
   };
 }

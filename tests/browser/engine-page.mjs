@@ -28,6 +28,9 @@ export async function install(address) {
     /** createEngine with other settings of the network and of the store. */
     open: ({ network: settings, storeSettings, ...options }) => (
       chord.createEngine({ ...options, [network]: settings ?? {}, [store]: storeSettings ?? {} })),
+    /** The same for plan. */
+    planned: ({ network: settings, storeSettings, model, ...options }) => (
+      chord.plan(model, { ...options, [network]: settings ?? {}, [store]: storeSettings ?? {} })),
     /** Opens, generates and loads: what came out, or the error. */
     async outcome(options) {
       let engine;

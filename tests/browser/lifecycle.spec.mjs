@@ -19,7 +19,7 @@ const inPage = (body, argument) => withEngine(stage, { model: MODEL }, (page) =>
 
 /** Waits until a condition holds. */
 async function eventually(condition, what) {
-  for (let attempt = 0; attempt < 100; attempt += 1) {
+  for (let attempt = 0; attempt < 300; attempt += 1) {
     if (await condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 30));
   }

@@ -280,6 +280,25 @@ describe('a stored model', () => {
     assertNoWeights(await counted(() => outcome(page)));
   }));
 
+  test('29 is planned from the disk, and what is still to fetch is told', () => withChord(stage, async (page) => {
+    const planned = (more = {}) => page.evaluate((given) => window.chord.planned(given), { ...options, ...more });
+    const absent = await counted(() => planned());
+    assert.deepEqual([absent.result.storedBytes, absent.result.downloadBytes], [0, model.length]);
+    assert.deepEqual(await page.evaluate(() => window.chord.modelStore.list()), []);
+    assertSame(await outcome(page));
+    const { result, requests } = await counted(() => planned());
+    assert.deepEqual([result.storedBytes, result.downloadBytes, requests.length], [model.length, 0, 0]);
+    assert.deepEqual([(await planned({ store: 'none' })).storedBytes, result.fits, result.reasons], [0, true, []]);
+    await damage(page, 'journal', { cut: -3 * 44 });
+    const partly = await planned();
+    assert.equal(partly.storedBytes + partly.downloadBytes, model.length);
+    assert.ok(partly.downloadBytes > 2 * PAGE_BYTES && partly.downloadBytes <= 3 * PAGE_BYTES, `${partly.downloadBytes}`);
+    await page.evaluate(() => { navigator.storage.estimate = () => Promise.resolve({ quota: 1000, usage: 900 }); });
+    const tight = await planned();
+    assert.equal(tight.fits, true);
+    assert.match(tight.reasons.join(), /grants 100 bytes more/);
+  }));
+
   test('shows in the statistics which layers lie on the disk', () => withChord(stage, async (page) => {
     assertSame(await outcome(page));
     const { budgetBytes } = await page.evaluate((url) => window.chord.plan(url), MODEL);

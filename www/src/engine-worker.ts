@@ -4,7 +4,7 @@
 
 import { startCore, type Core } from './core.js';
 import { ChordError, toChordError, toWire } from './errors.js';
-import { groupStates } from './groups.js';
+import { groupStates, storedBytes } from './groups.js';
 import { IoClient } from './io-client.js';
 import { HeaderLoader, Loader } from './loader.js';
 import {
@@ -122,7 +122,7 @@ async function open(request: OpenRequest): Promise<void> {
 
 /** What the core says of a model that is not opened. */
 type CorePlan = Plan['model'] & {
-  memory: { weightBytes: number; kvBytes: number; scratchBytes: number; budgetBytes: number; pinnedLayers: number };
+  memory: { weightBytes: number; kvBytes: number; scratchBytes: number; budgetBytes: number; leastBytes: number; pinnedLayers: number };
   downloadBytes: number;
   /** Why it cannot be opened under the ceiling that was asked for. */
   reason?: string;
@@ -132,10 +132,12 @@ async function plan(request: OpenRequest): Promise<void> {
   const { core, io, reader } = await readHeader(request);
   const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(JSON.stringify(request.core))) as CorePlan;
   const reasons = reason === undefined ? [] : [reason];
+  const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
   const plan: Plan = {
     model: info,
     ...memory,
-    downloadBytes: downloadBytes(io) || tensorBytes,
+    downloadBytes: (downloadBytes(io) || tensorBytes) - kept,
+    storedBytes: kept,
     contextLength: info.contextLength,
     device: 'cpu',
     build: 'wasm32',

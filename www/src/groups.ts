@@ -34,3 +34,14 @@ function hasAll(stored: StoredPages | undefined, start: number, end: number): bo
   }
   return true;
 }
+
+/** Bytes of a part of `size` bytes that are stored. */
+export function storedBytes(stored: StoredPages | undefined, size: number): number {
+  if (!stored) return 0;
+  const { pageBytes } = stored;
+  let bytes = 0;
+  for (let page = 0; page * pageBytes < size; page += 1) {
+    if (hasAll(stored, page * pageBytes, page * pageBytes + 1)) bytes += Math.min(pageBytes, size - page * pageBytes);
+  }
+  return bytes;
+}

@@ -52,7 +52,7 @@ scope.onmessage = ({ data }) => {
 
 async function resolve({ parts, headers, network, store }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
   try {
-    const found = store.isUsed ? await resolveStored(parts, headers, network) : await ask(parts, headers, network);
+    const found = store.isUsed ? await resolveStored(parts, headers, network, store.isGlance) : await ask(parts, headers, network);
     open(found, headers, network, store);
     scope.postMessage({ type: 'resolved', files: found });
   } catch (thrown) {
@@ -61,7 +61,7 @@ async function resolve({ parts, headers, network, store }: Extract<ToIo, { type:
 }
 
 /** Finds the files, without a request where the model is stored completely. */
-async function resolveStored(parts: PartInput[], headers: [string, string][], network: NetworkSettings): Promise<PartSource[]> {
+async function resolveStored(parts: PartInput[], headers: [string, string][], network: NetworkSettings, isGlance: boolean): Promise<PartSource[]> {
   const known = await recallParts(parts, network.hub);
   const { isComplete, isDoubtful } = known ? await isStored(known) : { isComplete: false, isDoubtful: false };
   if (known && isComplete && (!isDoubtful || !navigator.onLine)) return known;
@@ -70,7 +70,7 @@ async function resolveStored(parts: PartInput[], headers: [string, string][], ne
     if (known && isComplete && toChordError(thrown).retryable) return known;
     throw thrown;
   });
-  await rememberParts(parts, network.hub, found);
+  if (!isGlance) await rememberParts(parts, network.hub, found);
   return found;
 }
 

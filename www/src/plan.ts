@@ -10,7 +10,7 @@ import type { ModelSource, Plan, PlanOptions } from './types.js';
 export async function plan(model: ModelSource, options: PlanOptions = {}): Promise<Plan> {
   const opened = openRequest({ ...options, model });
   // A header alone is not worth keeping, least of all at the cost of another model.
-  const request = { ...opened, store: { ...opened.store, isUsed: false } };
+  const request = { ...opened, store: { ...opened.store, isGlance: true } };
   const { signal } = options;
   throwIfAborted(signal);
   let end!: (error: ChordError) => void;
@@ -34,10 +34,29 @@ export async function plan(model: ModelSource, options: PlanOptions = {}): Promi
   signal?.addEventListener('abort', stop, { once: true });
   try {
     const found = await planned;
-    const { quotaBytes } = await modelStore.estimate();
-    return quotaBytes > 0 ? { ...found, quotaBytes } : found;
+    const { quotaBytes, usageBytes } = await modelStore.estimate();
+    const isKept = request.store.isUsed && request.parts.some(({ kind }) => kind !== 'blob');
+    const reasons = [...found.reasons, ...memoryReasons(found)];
+    if (isKept && quotaBytes > 0) reasons.push(...storageReasons(found, quotaBytes - usageBytes));
+    return { ...found, reasons, ...quotaBytes > 0 ? { quotaBytes, usageBytes } : {} };
   } finally {
     signal?.removeEventListener('abort', stop);
     end(aborted());
   }
+}
+
+/** Browsers tell no more than this of a device's memory, in GiB. */
+const DEVICE_MEMORY_GIB_MAX = 8;
+
+/** What speaks against the memory that the model would take. */
+function memoryReasons({ budgetBytes, leastBytes }: Plan): string[] {
+  const { deviceMemory = DEVICE_MEMORY_GIB_MAX } = globalThis.navigator as Navigator & { deviceMemory?: number };
+  if (deviceMemory >= DEVICE_MEMORY_GIB_MAX || budgetBytes <= deviceMemory * 2 ** 30) return [];
+  return [`it takes ${budgetBytes} bytes of memory, and this device has about ${deviceMemory} GiB: maxResidentBytes can be as low as ${leastBytes}`];
+}
+
+/** What speaks against keeping the model on this device. */
+function storageReasons({ downloadBytes }: Plan, freeBytes: number): string[] {
+  if (downloadBytes <= freeBytes) return [];
+  return [`the browser grants ${Math.max(0, freeBytes)} bytes more of storage, and ${downloadBytes} would be kept: older models are removed for it, or it is fetched again next time`];
 }

@@ -34,7 +34,9 @@ export interface EngineOptions {
   memory64?: 'auto' | boolean;
   /**
    * Where fetched bytes are kept: `opfs`, the default for URLs, on the person's disk, from where the model
-   * opens without a request afterwards; otherwise nowhere but in the engine's memory.
+   * opens without a request afterwards. `memory` and `none` keep nothing but what is in the engine's memory,
+   * and are the same: a copy of pages beside the weights would hold them twice. Layers that pass through
+   * memory under a ceiling are then fetched again in every pass.
    */
   store?: 'opfs' | 'memory' | 'none';
   /**
@@ -59,13 +61,17 @@ export interface PlanOptions {
 /** What opening a model would take, known from its header alone. */
 export interface Plan {
   model: Omit<ModelInfo, 'warnings' | 'hasText'>;
-  /** Bytes that would be fetched: the size of all parts. */
+  /** Bytes that would still be fetched, or read from a file on the person's disk. */
   downloadBytes: number;
+  /** Bytes of the model that are in the durable store already. */
+  storedBytes: number;
   weightBytes: number;
   kvBytes: number;
   scratchBytes: number;
   /** What would be used of memory at most. */
   budgetBytes: number;
+  /** The lowest `maxResidentBytes` that works. */
+  leastBytes: number;
   /** Layers that would stay in memory; the others pass through. */
   pinnedLayers: number;
   /** Tokens of context that the figures above are for. */
@@ -75,10 +81,12 @@ export interface Plan {
   simd: 'relaxed' | 'simd128';
   /** Whether it can be opened here with these options. */
   fits: boolean;
-  /** Why not, or why not otherwise, in words. */
+  /** Why not, or why not otherwise, in words: memory, storage, device. */
   reasons: string[];
-  /** Free storage the browser grants this origin, where it tells. */
+  /** Storage that the browser grants this origin, where it tells. */
   quotaBytes?: number;
+  /** What of it is in use, other models included. */
+  usageBytes?: number;
 }
 
 export interface ModelInfo {

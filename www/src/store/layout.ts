@@ -22,9 +22,11 @@ export interface StoreSettings {
   pageBytes: number;
   /** How long a tab waits for bytes from the one that fetches, without any coming, before it fetches by itself. */
   ownerSilentMs: number;
+  /** Only what is there already is read, and nothing is written: for a look at a header. */
+  isGlance: boolean;
 }
 
-export const STORE_DEFAULTS: StoreSettings = { isUsed: true, pageBytes: PAGE_BYTES, ownerSilentMs: 4_000 };
+export const STORE_DEFAULTS: StoreSettings = { isUsed: true, pageBytes: PAGE_BYTES, ownerSilentMs: 4_000, isGlance: false };
 
 /** A file opened for synchronous access, as dedicated workers have it. */
 export interface SyncFile {

@@ -99,6 +99,18 @@ export class PageStore {
     return store;
   }
 
+  /** Opens what is stored of the file at `url` for reading alone; undefined if there is nothing, or it is in doubt. */
+  static async glance(url: string, pageBytes: number, buffers: PageBuffers, events: PageStoreEvents): Promise<PageStore | undefined> {
+    const root = await storeRoot();
+    const store = new PageStore(root, await folderName(url), url, undefined, pageBytes, buffers, events);
+    store.isOwnerSilent = true;
+    const folder = await store.#folder(false);
+    if (folder && await readNote(folder, 'doubt') === undefined) await store.refresh();
+    if (store.header) return store;
+    store.close();
+    return undefined;
+  }
+
   has(page: number): boolean {
     return this.#records.has(page);
   }

@@ -37,6 +37,8 @@ export class StoredFile implements SourceFile {
   /** Bytes at the start of pages that streams left unfinished. */
   readonly #begun = new Map<number, number>();
   readonly #opened: Promise<void>;
+  /** What is stored, seen at a glance, where it is not read. */
+  #glanced: Uint8Array = new Uint8Array(0);
   /** It was complete when it was opened, so that nobody has asked the server yet. */
   #isUnasked = false;
   /** Requests of a server that ignores ranges, one after the other. */
@@ -44,7 +46,7 @@ export class StoredFile implements SourceFile {
 
   constructor(private readonly parts: StoredFileParts) {
     this.#http = parts.makeHttp(parts.part.identity);
-    this.#opened = this.#open();
+    this.#opened = parts.settings.isGlance ? this.#glance() : this.#open();
   }
 
   get identity(): PartIdentity {
@@ -86,7 +88,7 @@ export class StoredFile implements SourceFile {
 
   /** One bit for each page: whether it is stored. */
   get storedPages(): Uint8Array {
-    return this.#store?.storedPages ?? new Uint8Array(0);
+    return this.#store?.storedPages ?? this.#glanced;
   }
 
   /**
@@ -120,6 +122,17 @@ export class StoredFile implements SourceFile {
   close(): void {
     for (const stream of this.#streams) stream.abort.abort();
     this.#store?.close();
+  }
+
+  /** Looks what is stored. Only a complete file is read from there: of another the server may have a newer version. */
+  async #glance(): Promise<void> {
+    const { part, settings, buffers } = this.parts;
+    const events = { wanted: () => undefined, warn: () => undefined, changed: () => undefined };
+    const store = await PageStore.glance(part.url, settings.pageBytes, buffers, events).catch(() => undefined);
+    if (!store?.header || !isPlanned(part, store.header)) return;
+    if (store.isComplete) this.#store = store;
+    else this.#glanced = store.storedPages;
+    this.parts.changed();
   }
 
   async #open(): Promise<void> {
