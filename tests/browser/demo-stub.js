@@ -6,6 +6,8 @@
 //   name        the model's name
 //   planBytes   what `plan` says would be downloaded (default 1000)
 //   failures    errors thrown by successive calls of `create`, as { code, message, details }
+//   groups      what stats() says of the groups
+//   traffic     its fetchedBytes and storeBytes
 //   loadFailure the same for `createEngine`
 //   planFailure the same for `plan`
 
@@ -64,6 +66,8 @@ async function* stream(signal) {
 export async function createEngine({ model: source, onProgress, ...options }) {
   if (script.loadFailure) throw new ChordError(script.loadFailure);
   seen.engines.push({ source: String(source), ...options, signal: undefined });
+  const speed = options.maxResidentBytes ? 5 : 20;
+  let answered = false;
   for (let layer = 0; layer <= 4; layer += 1) {
     onProgress({ phase: 'download', loadedBytes: layer * 250, totalBytes: 1000, layer, layers: 4 });
   }
@@ -76,6 +80,7 @@ export async function createEngine({ model: source, onProgress, ...options }) {
           seen.requests.push(structuredClone(body));
           const failure = script.failures?.shift();
           if (failure) throw new ChordError(failure);
+          answered = true;
           return stream(signal);
         },
       },
@@ -85,8 +90,9 @@ export async function createEngine({ model: source, onProgress, ...options }) {
         device: 'cpu', build: 'wasm32', simd: 'simd128', threads: 1,
         memory: { residentBytes: 1e6, peakResidentBytes: 1e6, budgetBytes: 1e9, wasmBytes: 2e6, gpuBytes: 0, kvBytes: 1e5 },
         layers: { total: 4, pinned: 4, ring: 0, hits: 0, syncLoads: 0, prefetched: 0, evictions: 0 },
-        source: { requests: 1, fetchedBytes: 1000, storeBytes: 0, retries: 0 },
-        groups: ['pinned', 'pinned', 'pinned', 'pinned', 'pinned', 'pinned'],
+        source: { requests: 1, fetchedBytes: 1000, storeBytes: 0, retries: 0, ...script.traffic },
+        groups: script.groups ?? ['pinned', 'pinned', 'pinned', 'pinned', 'pinned', 'pinned'],
+        ...answered ? { last: { promptTokens: 5, completionTokens: 12, timeToFirstTokenMs: 50, prefillTokensPerSecond: 100, decodeTokensPerSecond: speed } } : {},
       };
     },
     async dispose() {

@@ -215,6 +215,45 @@ test('failures say what can be done, and it can be done', async () => {
   });
 });
 
+test('the map shows where each layer is, and what moves', async () => {
+  const groups = ['pinned', 'pinned', 'ring', 'computing', 'fetching', 'stored', 'absent', 'pinned'];
+  await withPage({ script: { groups, traffic: { fetchedBytes: 703e6, storeBytes: 1.2e9 } } }, async (page) => {
+    await page.waitForSelector('#send:enabled');
+    await page.waitForSelector('[data-state=computing]');
+    const states = await page.locator('#layer-strip .cell').evaluateAll((cells) => cells.map((cell) => cell.dataset.state));
+    assert.deepEqual(states, groups.slice(1, -1));
+    const looks = await page.locator('#layer-strip .cell').evaluateAll((cells) => cells.map((cell) => {
+      const { backgroundSize, backgroundColor, borderColor, borderStyle, animationName } = getComputedStyle(cell);
+      return [backgroundSize, backgroundColor, borderColor, borderStyle, animationName].join();
+    }));
+    assert.equal(new Set(looks).size, groups.length - 2, 'each state looks different');
+    const legend = await page.locator('#layer-legend').innerText();
+    for (const words of ['1 computing', '1 in memory', '1 passing through', '1 on disk', '1 arriving', '1 to come']) assert.ok(legend.includes(words), `${words} in ${legend}`);
+    assert.match(await page.locator('#traffic').innerText(), /From the network\s+703 MB\s+From the disk\s+1\.2 GB/);
+  });
+});
+
+test('the memory that the model may take can be changed in mid-conversation', async () => {
+  await withPage({ script: {} }, async (page) => {
+    await ask(page, 'Hello');
+    await page.waitForSelector('#memory:not([hidden])');
+    assert.match(await page.locator('#speeds').innerText(), /With 3 kB\s+20 tokens\/s/);
+    await page.focus('#ceiling');
+    await page.keyboard.press('Home');
+    await page.waitForFunction(() => globalThis.seen.engines.length === 2);
+    assert.deepEqual(await page.evaluate(() => [globalThis.seen.engines[1].maxResidentBytes, globalThis.seen.disposed]), [1000, 1]);
+    assert.equal(await page.locator('#ceiling').getAttribute('aria-valuetext'), '1 kB');
+    await ask(page, 'And now?');
+    assert.equal((await requests(page)).at(-1).messages.length, 3);
+    assert.match(await page.locator('#speeds').innerText(), /With 3 kB\s+20 tokens\/s\s+With 1 kB\s+5 tokens\/s/);
+    await page.focus('#ceiling');
+    await page.keyboard.press('End');
+    await page.waitForFunction(() => globalThis.seen.engines.length === 3);
+    assert.equal(await page.evaluate(() => globalThis.seen.engines[2].maxResidentBytes), undefined);
+    assert.equal(await page.locator('#ceiling-value').innerText(), '3 kB, all of it');
+  });
+});
+
 test('everything works from the keyboard, with the focus to be seen', async () => {
   await withPage({ script: {} }, async (page) => {
     await page.waitForSelector('#send:enabled');
@@ -229,7 +268,7 @@ test('everything works from the keyboard, with the focus to be seen', async () =
       assert.ok(shown, `the focus on ${id || text} cannot be seen`);
       reached.add(id || text.trim());
     }
-    for (const place of ['source', 'pick-file', 'Answer settings', 'Figures', 'Advanced', 'question', 'send']) {
+    for (const place of ['ceiling', 'source', 'pick-file', 'Answer settings', 'Figures', 'Advanced', 'question', 'send']) {
       assert.ok(reached.has(place), `Tab does not reach ${place}`);
     }
     await page.focus('#question');

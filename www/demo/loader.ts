@@ -6,9 +6,11 @@ import { announce, button, byId, make } from './dom.js';
 import { isAbort } from './errors.js';
 import { hideFigures, showFigures } from './figures.js';
 import { arrivingStates, groupStates, LayerStrip } from './layer-strip.js';
+import { MemorySlider } from './memory-slider.js';
 import { notice, type Remedies } from './notice.js';
 import { question } from './plan-card.js';
 import { progressText, RateMeter } from './progress.js';
+import { Traffic } from './traffic.js';
 import { loadOptions, revealField, setField, type LoadOptions } from './settings.js';
 
 /** A model that someone chose. */
@@ -25,8 +27,14 @@ export interface Choice {
 export class Loader {
   readonly #onEngine: (engine: Engine | undefined, choice: Choice) => void;
   readonly #strip = new LayerStrip(byId('layer-strip'), byId('layer-legend'));
+  readonly #traffic = new Traffic();
+  readonly #memory = new MemorySlider((ceiling) => void this.#reopen(ceiling));
   #engine: Engine | undefined;
+  /** The model that is loaded. */
+  #choice: Choice | undefined;
   #complete = false;
+  /** Tokens per second of the last answer. */
+  #lastSpeed: number | undefined;
   #current: AbortController | undefined;
 
   /** `onEngine` is called with an engine when it can be talked to, and with undefined when it goes. */
@@ -44,15 +52,36 @@ export class Loader {
   async load(choice: Choice): Promise<void> {
     const options = loadOptions();
     if (!options) return;
+    await this.#attempt(choice, async (current) => {
+      if (!this.#complete) await this.#clear(choice); // Half a model is of no use beside the next one.
+      if (!choice.bundled && !(await this.#agreed(choice, options, current))) return;
+      await this.#unload(choice);
+      this.#memory.hide();
+      await this.#start(choice, options, current.signal);
+    });
+  }
+
+  /** Opens the present model again under another ceiling. The conversation goes on with it. */
+  async #reopen(ceiling: number | undefined): Promise<void> {
+    const options = loadOptions();
+    const choice = this.#choice;
+    if (!options || !choice) return;
+    delete options.maxResidentBytes;
+    if (ceiling !== undefined) options.maxResidentBytes = ceiling;
+    await this.#attempt(choice, async (current) => {
+      await this.#unload(choice);
+      await this.#start(choice, options, current.signal);
+    });
+  }
+
+  /** Runs one attempt to load, which ends the one before. */
+  async #attempt(choice: Choice, work: (current: AbortController) => Promise<void>): Promise<void> {
     this.#current?.abort();
     const current = new AbortController();
     this.#current = current;
     byId('load-notice').replaceChildren();
     try {
-      if (!this.#complete) await this.#clear(choice); // Half a model is of no use beside the next one.
-      if (!choice.bundled && !(await this.#agreed(choice, options, current))) return;
-      await this.#unload(choice);
-      await this.#start(choice, options, current.signal);
+      await work(current);
     } catch (error) {
       if (this.#current === current) await this.#failed(error, choice);
     } finally {
@@ -64,14 +93,22 @@ export class Loader {
     }
   }
 
-  /** Draws the engine's figures and the map of its layers. */
-  async refresh(): Promise<void> {
+  /** Whether layers move: the model is still loading. */
+  get busy(): boolean {
+    return this.#engine !== undefined && !this.#complete;
+  }
+
+  /** Draws the engine's figures and the map of its layers; with rates while it loads or answers. */
+  async refresh(isMoving = false): Promise<void> {
     const engine = this.#engine;
     if (!engine) return;
     const stats = await engine.stats();
     if (engine !== this.#engine) return;
     showFigures(stats);
+    this.#traffic.show(stats.source, performance.now(), isMoving);
     this.#strip.show(groupStates(stats.groups));
+    this.#lastSpeed = stats.last?.decodeTokensPerSecond;
+    if (this.#lastSpeed !== undefined) this.#memory.measured(this.#lastSpeed);
   }
 
   async #start(choice: Choice, options: LoadOptions, signal: AbortSignal): Promise<void> {
@@ -95,6 +132,7 @@ export class Loader {
     if (signal.aborted) await engine.dispose();
     signal.throwIfAborted();
     this.#engine = engine;
+    this.#choice = choice;
     document.body.dataset['model'] = engine.model.hasText ? 'open' : 'none';
     this.#showModel(engine, choice);
     this.#onEngine(engine, choice);
@@ -103,6 +141,16 @@ export class Loader {
     this.#complete = true;
     announce(`${byId('model-name').textContent} is ready`);
     await this.refresh();
+    await this.#offerCeilings(choice, options, signal);
+  }
+
+  /** Shows between which ceilings there is a choice. */
+  async #offerCeilings(choice: Choice, { maxResidentBytes, ...others }: LoadOptions, signal: AbortSignal): Promise<void> {
+    // The engine runs: what the plan cannot say is no failure of it.
+    const whole = await plan(choice.source, { ...others, signal }).catch(() => undefined);
+    if (!whole || signal.aborted || !this.#engine) return;
+    this.#memory.show(whole, maxResidentBytes);
+    if (this.#lastSpeed !== undefined) this.#memory.measured(this.#lastSpeed);
   }
 
   /** Asks before anything large is fetched, or when the plan says that the model will not fit. */
@@ -140,10 +188,9 @@ export class Loader {
     }
     byId('load-text').textContent =
       progress.phase === 'compile' ? 'Preparing the engine' : progressText(loadedBytes, totalBytes, meter.rate());
-    if (layers) {
-      byId('layers').hidden = false;
-      this.#strip.show(arrivingStates(layer ?? 0, layers));
-    }
+    if (layers) byId('layers').hidden = false;
+    // Once there is an engine it tells more.
+    if (layers && !this.#engine) this.#strip.show(arrivingStates(layer ?? 0, layers));
   }
 
   #showModel(engine: Engine, choice: Choice): void {
@@ -185,6 +232,7 @@ export class Loader {
   /** Unloads, and shows that no model is there. */
   async #clear(choice: Choice): Promise<void> {
     await this.#unload(choice);
+    this.#memory.hide();
     byId('layers').hidden = true;
     byId('model-name').textContent = 'No model loaded';
     byId('load-bundled').hidden = false;
@@ -195,6 +243,8 @@ export class Loader {
     const engine = this.#engine;
     this.#engine = undefined;
     this.#complete = false;
+    this.#lastSpeed = undefined;
+    this.#traffic.reset();
     byId('model-facts').hidden = true;
     hideFigures();
     if (!engine) return;

@@ -20,8 +20,8 @@ const BUNDLED: Choice = {
 const EXAMPLES_BUNDLED = ['What is the capital of France?', 'What is wasm-chord?', 'Tell me a story about a fox.'];
 const EXAMPLES_ANY = ['Explain rainbows to a child', 'Write a haiku about the sea', 'What can you help me with?'];
 
-/** How often the figures follow while an answer is written. */
-const FIGURES_INTERVAL_MS = 500;
+/** How often map and figures follow while a model loads or an answer is written. */
+const FIGURES_INTERVAL_MS = 200;
 
 const parameters = new URLSearchParams(location.search);
 let firstQuestion = parameters.get('prompt') ?? '';
@@ -37,7 +37,7 @@ const loader = new Loader((engine, choice) => {
 
 const chat = new Chat({
   modelComplete: () => loader.complete,
-  onActivity: refreshFigures,
+  onActivity: () => refreshFigures(false),
   remedies: () => ({
     ...loader.remedies(latest),
     sampling: { label: 'Change the settings', run: () => revealField('sampling', 'temperature') },
@@ -49,9 +49,9 @@ function load(choice: Choice): void {
   void loader.load(choice);
 }
 
-function refreshFigures(): void {
+function refreshFigures(isMoving: boolean): void {
   // Figures are a courtesy: an engine that fails says so in the answer, not here.
-  loader.refresh().catch(() => undefined);
+  loader.refresh(isMoving).catch(() => undefined);
 }
 
 /** "hf:owner/repo:Q4_K_M" → "repo:Q4_K_M"; "https://host/path/file.gguf?x" → "file.gguf". */
@@ -75,7 +75,7 @@ function start(): void {
     load({ source: others.length ? [first, ...others] : first, label: first.name, local: true }),
   );
   setInterval(() => {
-    if (chat.busy && !document.hidden) refreshFigures();
+    if ((chat.busy || loader.busy) && !document.hidden) refreshFigures(true);
   }, FIGURES_INTERVAL_MS);
 
   setField('load-options', 'device', parameters.get('device') ?? 'auto');

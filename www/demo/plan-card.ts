@@ -21,6 +21,7 @@ export function question(plan: Plan, label: string, local: boolean): Question | 
   if (plan.fits && plan.downloadBytes < ASK_FROM_BYTES) return undefined;
   const costs: [string, string][] = [
     [local ? 'To read' : 'To download', bytes(plan.downloadBytes)],
+    ...(plan.storedBytes > 0 ? [['On the disk already', bytes(plan.storedBytes)] satisfies [string, string]] : []),
     ['Memory', bytes(plan.weightBytes + plan.kvBytes + plan.scratchBytes)],
     ['Context', `${plan.contextLength.toLocaleString('en')} tokens`],
     ['Runs on', plan.device === 'webgpu' ? 'WebGPU' : 'CPU'],
@@ -28,7 +29,7 @@ export function question(plan: Plan, label: string, local: boolean): Question | 
   const list = make('dl', '', ...costs.flatMap(([term, value]) => [make('dt', '', term), make('dd', '', value)]));
   const verdict = plan.fits ? 'It should fit on this device.' : 'It will probably not fit on this device.';
   const card = make('div', 'notice', make('p', '', make('strong', '', plan.model.name || label)), list, make('p', '', verdict));
-  if (!plan.fits) card.append(...plan.reasons.map((reason) => make('p', 'facts', reason)));
+  card.append(...plan.reasons.map((reason) => make('p', 'facts', reason)));
   card.setAttribute('role', 'group');
   card.setAttribute('aria-label', 'Before loading');
   return { card, go: !plan.fits ? 'Try anyway' : local ? 'Start' : 'Download and start' };
