@@ -1,4 +1,5 @@
-// Cancelling, queueing, disposing, and workers that fail.
+// Cancelling, queueing, disposing, and workers that fail. Tests are numbered by the faults that the package
+// must survive.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -42,7 +43,7 @@ describe('an AbortSignal', () => {
     assert.deepEqual(outcomes, Array(5).fill(['Aborted', 'because']));
   });
 
-  test('ends createEngine at any moment, and its requests', async () => {
+  test('58 ends createEngine at any moment, and its requests', async () => {
     server.fault(MODEL, { stallAfter: 1000 });
     await withChord(stage, async (page) => {
       for (const delay of [0, 5, 50, 200, 800]) {
@@ -58,7 +59,7 @@ describe('an AbortSignal', () => {
     server.fault(MODEL, undefined);
   });
 
-  test('ends the download of the weights', async () => {
+  test('58 ends the download of the weights', async () => {
     let count = 0;
     server.fault(LARGE, () => {
       count += 1;
@@ -95,7 +96,7 @@ describe('an AbortSignal', () => {
     assert.equal(tokens, 1);
   });
 
-  test('ends a call that waits for bytes, computes its prompt, decodes or queues', async () => {
+  test('58 ends a call that waits for bytes, computes its prompt, decodes or queues', async () => {
     const result = await inPage(async () => {
       const long = { prompt: Array(3000).fill(270), max_tokens: 1000, ignore_eos: true };
       const cancelled = async (body, when) => {
@@ -123,7 +124,7 @@ describe('an AbortSignal', () => {
 });
 
 describe('streams', () => {
-  test('that are left stop computing', async () => {
+  test('61 that are left stop computing', async () => {
     const result = await inPage(async () => {
       let seen = 0;
       for await (const chunk of await engine.completions.create({ prompt: 'a', max_tokens: 4000, ignore_eos: true, stream: true })) {
@@ -138,7 +139,7 @@ describe('streams', () => {
     assert.ok(result[2] < 2000);
   });
 
-  test('that nobody reads do not hold up other calls for long', async () => {
+  test('61 that nobody reads do not hold up other calls for long', async () => {
     const result = await inPage(async () => {
       const abandoned = await engine.completions.create({ prompt: 'a', max_tokens: 4000, ignore_eos: true, stream: true });
       const iterator = abandoned[Symbol.asyncIterator]();
@@ -170,7 +171,7 @@ describe('streams', () => {
 });
 
 describe('concurrent calls', () => {
-  test('queue in order and give what they give alone', async () => {
+  test('60 queue in order and give what they give alone', async () => {
     const { together, alone, order } = await inPage(async () => {
       const body = (index) => ({ prompt: 'hello '.repeat(index + 1), max_tokens: 10 + index, temperature: 0, ignore_eos: true });
       const finished = [];
@@ -190,7 +191,7 @@ describe('concurrent calls', () => {
 });
 
 describe('dispose', () => {
-  test('settles everything that is pending, and may be repeated', async () => {
+  test('59 settles everything that is pending, and may be repeated', async () => {
     const codes = await withChord(stage, async (page) => {
       server.fault(LARGE, { stallAfter: 300_000 });
       const outcome = await page.evaluate(async (model) => {
@@ -249,14 +250,14 @@ describe('workers and builds', () => {
   }, MODEL), { address, ...options });
 
   for (const name of ['engine-worker.js', 'io-worker.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-relaxed.js']) {
-    test(`a missing ${name} is WorkerFailed`, async () => {
+    test(`38 a missing ${name} is WorkerFailed`, async () => {
       const result = await outcome(await packageWith(`/missing-${name}/`, { [name]: undefined }));
       assert.equal(result.code, 'WorkerFailed', result.message);
       assert.ok(result.ms < 10_000);
     });
   }
 
-  test('a worker script that never comes is WorkerFailed', async () => {
+  test('38 a worker script that never comes is WorkerFailed', async () => {
     const address = await packageWith('/silent/', {});
     server.fault('/silent/engine-worker.js', { delayMs: 30_000 });
     const result = await outcome(address);
@@ -281,9 +282,68 @@ describe('workers and builds', () => {
     assert.ok(result.ms < 10_500, `${result.ms} ms`);
   });
 
-  test('workers blocked by a policy are WorkerFailed', async () => {
+  test('38 workers blocked by a policy are WorkerFailed', async () => {
     const result = await outcome('/pkg/index.js', { csp: "script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'", allow: [/Content Security Policy/] });
     assert.equal(result.code, 'WorkerFailed');
+  });
+
+  /** The outcome while the first IO worker does `instead` of sending its second piece; the next one is sound. */
+  async function failing(instead) {
+    const script = await readFile(join(root, 'pkg/io-worker.js'), 'utf8');
+    const stub = `{
+      const { postMessage } = globalThis;
+      let pieces = 0;
+      globalThis.postMessage = (message, transfer) => {
+        if (message.type === 'piece' && (pieces += 1) === 2) { ${instead} return; }
+        postMessage.call(globalThis, message, transfer);
+      };
+    }`;
+    server.fault('/pkg/io-worker.js', [{ body: `${stub}\n${script}`, headers: { 'content-type': 'text/javascript' } }]);
+    const result = await withChord(stage, (page) => page.evaluate((model) => chord.outcome({ model }), LARGE));
+    assert.equal(server.requests('/pkg/io-worker.js').length > 0, true);
+    return result;
+  }
+
+  for (const [name, instead] of [
+    ['dies of an error', "reportError(new Error('dead'));"],
+    ['ends without a word', 'close();'],
+    ['loses a message', ''],
+    ['loops for ever', 'for (;;);'],
+  ]) {
+    test(`42 an IO worker that ${name} is replaced, and the download goes on`, async () => {
+      const sound = await withChord(stage, (page) => page.evaluate((model) => chord.outcome({ model, store: 'none' }), LARGE));
+      const result = await failing(instead);
+      assert.equal(result.code, undefined, result.message);
+      assert.deepEqual([result.ids, result.logprobs], [sound.ids, sound.logprobs]);
+    });
+  }
+
+  test('40 a tab that is frozen in the middle goes on afterwards', async () => {
+    server.throttle.bytesPerSecond = 5_000_000;
+    try {
+      const result = await withChord(stage, async (page) => {
+        const session = await page.context().newCDPSession(page);
+        const outcome = page.evaluate((model) => chord.outcome({ model, network: { idleMs: 700 } }), LARGE);
+        await new Promise((done) => setTimeout(done, 700));
+        await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+        await new Promise((done) => setTimeout(done, 3000));
+        await session.send('Page.setWebLifecycleState', { state: 'active' });
+        return outcome;
+      });
+      assert.equal(result.ids?.length, 6, result.message);
+    } finally {
+      server.throttle.bytesPerSecond = Infinity;
+    }
+  });
+
+  test('41 works where there is no SharedArrayBuffer', async () => {
+    const script = await readFile(join(root, 'pkg/engine-worker.js'), 'utf8');
+    const address = await packageWith('/unshared/', { 'engine-worker.js': `delete globalThis.SharedArrayBuffer;\n${script}` });
+    const result = await withChord(stage, (page) => page.evaluate(async (model) => {
+      delete globalThis.SharedArrayBuffer;
+      return { ...await chord.outcome({ model }), isIsolated: crossOriginIsolated };
+    }, MODEL), { address });
+    assert.deepEqual([result.ids?.length, result.isIsolated], [6, false], result.message);
   });
 
   test('a wasm file of the wrong type still works', async () => {
@@ -303,7 +363,7 @@ describe('workers and builds', () => {
     export * from '/pkg/wasm/chord-relaxed.js';
     export default () => start({ module_or_path: '/pkg/wasm/chord-relaxed.wasm' });`;
 
-  test('a trap ends the engine, every call and no other engine', async () => {
+  test('39 a trap ends the engine, every call and no other engine', async () => {
     const address = await packageWith('/trapped/', {
       'wasm/chord-relaxed.js': sabotage("Session.prototype.step = () => { throw new WebAssembly.RuntimeError('unreachable'); };"),
     });
@@ -323,7 +383,7 @@ describe('workers and builds', () => {
   });
 
   for (const method of ['HeaderReader.prototype.open', 'Session.prototype.want', 'Session.prototype.begin', 'Session.prototype.step']) {
-    test(`memory that cannot be had in ${method.split('.').at(-1)} is OutOfMemory`, async () => {
+    test(`50 memory that cannot be had in ${method.split('.').at(-1)} is OutOfMemory`, async () => {
       const address = await packageWith(`/full-${method}/`, {
         'wasm/chord-relaxed.js': sabotage(`${method} = () => { throw { code: 'OutOfMemory', message: 'no memory', retryable: true, details: { bytes: 9 } }; };`),
       });

@@ -1,5 +1,5 @@
 // Where models come from and how servers misbehave: each case gives the same tokens as a sound server,
-// or the right error.
+// or the right error. Tests are numbered by the faults that the package must survive.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -77,7 +77,7 @@ describe('a sound server', () => {
 });
 
 describe('servers that ignore ranges', () => {
-  test('are read in order with one request', async () => {
+  test('16 are read in order with one request', async () => {
     for (const noLength of [false, true]) {
       const result = await faulty({ ignoreRange: true, noLength });
       assertSame(result);
@@ -85,12 +85,12 @@ describe('servers that ignore ranges', () => {
     }
   });
 
-  test('are read again up to where the connection broke', async () => {
+  test('16, 18 are read again up to where the connection broke', async () => {
     const broken = { ignoreRange: true, disconnectAfter: model.length / 2 };
     assertSame(await faulty([broken, broken, { ignoreRange: true }]));
   });
 
-  test('cannot be paged from', async () => {
+  test('16 cannot be paged from', async () => {
     const { budgetBytes, weightBytes } = await withChord(stage, (page) => page.evaluate((path) => window.chord.plan(path), MODEL));
     const result = await faulty({ ignoreRange: true }, { maxResidentBytes: Math.floor(budgetBytes - weightBytes / 8) });
     assert.equal(result.code, 'InvalidSource', result.message);
@@ -98,7 +98,7 @@ describe('servers that ignore ranges', () => {
 });
 
 describe('broken answers', () => {
-  test('a wrong Content-Range is refused', async () => {
+  test('17 a wrong Content-Range is refused', async () => {
     for (const fault of [{ shiftRange: 100 }, { contentRange: 'bytes 7-8/9' }, { contentRange: 'nonsense' }, { headers: { 'content-range': null } }]) {
       const result = await faulty(fault);
       assert.equal(result.code, 'Http', JSON.stringify(fault));
@@ -106,24 +106,24 @@ describe('broken answers', () => {
     }
   });
 
-  test('a body that is longer than its range is refused', async () => {
+  test('17 a body that is longer than its range is refused', async () => {
     assert.equal((await faulty({ bodyDelta: 10 })).code, 'Http');
     assert.equal((await faulty({ bodyDelta: 10, noLength: true })).code, 'Http');
   });
 
-  test('a body that is shorter than its range is completed', async () => {
+  test('17 a body that is shorter than its range is completed', async () => {
     assertSame(await faulty({ bodyDelta: -10, noLength: true, times: 3 }));
     assertSame(await faulty({ bodyDelta: -10, times: 2 }));
   });
 
-  test('connections that break again and again are resumed', async () => {
+  test('18 connections that break again and again are resumed', async () => {
     const result = await faulty({ disconnectAfter: 200_000 });
     assertSame(result);
     assert.ok(result.source.retries > 10);
     assert.ok(result.source.fetchedBytes <= model.length + 4 * 1024 * 1024, 'bytes that came are not asked for again');
   });
 
-  test('a stalled connection is given up and asked again', async () => {
+  test('19 a stalled connection is given up and asked again', async () => {
     const result = await faulty([undefined, { stallAfter: 1000 }]);
     assertSame(result);
     assert.equal(result.source.retries, 1);
@@ -150,7 +150,7 @@ describe('broken answers', () => {
     }
   });
 
-  test('a server that never answers is a Timeout', async () => {
+  test('19 a server that never answers is a Timeout', async () => {
     const started = Date.now();
     const result = await faulty({ delayMs: 60_000 });
     assert.equal(result.code, 'Timeout');
@@ -164,13 +164,13 @@ describe('broken answers', () => {
     assert.equal(result.retryable, true);
   });
 
-  test('a compressed range is refused', async () => {
+  test('25 a compressed range is refused', async () => {
     const { code } = await faulty({ gzip: true });
     // Chromium itself refuses an encoding that the request did not allow.
     assert.ok(code === 'Http' || code === 'Network', code);
   });
 
-  test('a web page, an empty file and nothing at all are no models', async () => {
+  test('27 a web page, an empty file and nothing at all are no models', async () => {
     const page = await faulty({ html: true });
     assert.equal(page.code, 'InvalidGguf');
     assert.match(page.message, /web page/);
@@ -179,7 +179,7 @@ describe('broken answers', () => {
     assert.equal((await run({ model: '/nothing.gguf' })).code, 'NotFound');
   });
 
-  test('a file that ends early is no model', async () => {
+  test('10, 17 a file that ends early is no model', async () => {
     for (const length of [5_000, model.length - 100_000]) {
       server.files.set('/short.gguf', model.subarray(0, length));
       assert.equal((await run({ model: '/short.gguf' })).code, 'InvalidGguf');
@@ -191,30 +191,30 @@ describe('broken answers', () => {
 });
 
 describe('files that change', () => {
-  test('are noticed by their ETag', async () => {
+  test('20 are noticed by their ETag', async () => {
     const result = await faulty(afterwards(2, { etag: '"another"' }));
     assert.equal(result.code, 'SourceChanged');
     assert.equal(result.details.now.etag, '"another"');
   });
 
-  test('are noticed by their size', async () => {
+  test('20 are noticed by their size', async () => {
     const shorter = { contentRange: `bytes 0-0/${model.length - 1}` };
     const result = await faulty(afterwards(2, shorter));
     assert.ok(['SourceChanged', 'Http'].includes(result.code), result.code);
   });
 
-  test('are noticed by HTTP 412 and 416', async () => {
+  test('22 are noticed by HTTP 412 and 416', async () => {
     for (const status of [412, 416]) assert.equal((await faulty(afterwards(2, { status }))).code, 'SourceChanged');
   });
 
-  test('a weak ETag or none will do', async () => {
+  test('21 a weak ETag or none will do', async () => {
     assertSame(await faulty({ etag: 'W/"weak"' }));
     assertSame(await faulty({ etag: null }));
   });
 });
 
 describe('busy servers', () => {
-  test('are given the time they ask for', async () => {
+  test('23 are given the time they ask for', async () => {
     for (const status of [429, 503]) {
       const started = Date.now();
       assertSame(await faulty([undefined, { status, retryAfter: 1 }]));
@@ -222,7 +222,7 @@ describe('busy servers', () => {
     }
   });
 
-  test('that ask for too long fail at once and say how long', async () => {
+  test('23 that ask for too long fail at once and say how long', async () => {
     const result = await faulty({ status: 503, retryAfter: 3600 });
     assert.equal(result.code, 'Http');
     assert.equal(result.retryable, true);
@@ -230,7 +230,7 @@ describe('busy servers', () => {
     assert.equal(result.requests.length, 1);
   });
 
-  test('are asked again after their own errors, not after refusals', async () => {
+  test('23 are asked again after their own errors, not after refusals', async () => {
     let count = 0;
     assertSame(await faulty(() => {
       count += 1;
@@ -268,18 +268,18 @@ describe('other origins', () => {
     assertSame(await run({ model: server.otherUrl(MODEL) }));
   });
 
-  test('that hide headers are named, with the headers', async () => {
+  test('26 that hide headers are named, with the headers', async () => {
     const result = await faulty({ hideHeaders: true }, { model: server.otherUrl(MODEL) });
     assert.equal(result.code, 'CorsHeaders');
     assert.deepEqual(result.details.headers, ['Content-Range', 'ETag']);
     assert.match(result.message, /Content-Range.*ETag/);
   });
 
-  test('that do not allow the page are a Network error', async () => {
+  test('26 that do not allow the page are a Network error', async () => {
     assert.equal((await faulty({ noCors: true }, { model: server.otherUrl(MODEL) })).code, 'Network');
   });
 
-  test('a redirect is followed once, and a signed address that expires is asked for again', async () => {
+  test('24 a redirect is followed once, and a signed address that expires is asked for again', async () => {
     const once = await faulty({ signed: { other: true } });
     assertSame(once);
     assert.equal(once.requests.filter(({ status }) => status === 302).length, 1);
@@ -303,14 +303,14 @@ describe('access tokens', () => {
     assert.equal((await faulty(guarded('authorization'))).code, 'Http');
   });
 
-  test('are never forwarded to another origin', async () => {
+  test('67 are never forwarded to another origin', async () => {
     const result = await faulty(guarded('authorization', { redirect: 'other' }), { headers });
     assertSame(result);
     assert.ok(sentToOther(result.requests).length > 1);
     for (const entry of sentToOther(result.requests)) assert.equal(entry.headers.authorization, undefined);
   });
 
-  test('in headers that browsers would forward do not follow a redirect', async () => {
+  test('67 in headers that browsers would forward do not follow a redirect', async () => {
     const result = await faulty((entry) => {
       if (!isFirst(entry)) return undefined;
       return entry.headers['x-key'] ? { redirect: 'other' } : { redirect: '/refused' };
@@ -413,7 +413,7 @@ describe('local files and parts', () => {
     for (const number of [1, 3]) server.fault(partPath(number), undefined);
   });
 
-  test('missing, doubled and disordered parts are refused', async () => {
+  test('66 missing, doubled and disordered parts are refused', async () => {
     for (const numbers of [[1, 2], [1, 1, 2], [2, 1, 3], [1, 3, 2]]) {
       const result = await run({ model: numbers.map(partPath) });
       assert.ok(['InvalidSource', 'InvalidGguf', 'InvalidModel'].includes(result.code), `${numbers}: ${result.code ?? 'accepted'}`);
@@ -429,7 +429,7 @@ describe('hostile names', () => {
     '/model-00000-of-00002.gguf', '/model-00003-of-00002.gguf', '/model-00001-of-99999.gguf',
   ];
 
-  test('are refused before any request', async () => {
+  test('66 are refused before any request', async () => {
     await withChord(stage, async (page) => {
       const from = server.log.length;
       const code = (name) => page.evaluate((given) => window.chord.outcome({ model: given }).then((result) => result.code), name);

@@ -496,6 +496,14 @@ describe('a browser', () => {
     assertNoWeights(await counted(() => outcome(page)));
   }));
 
+  test('32 that writes nothing stores nothing, and the model works', () => withChord(stage, async (page) => {
+    await stubbed(writing('if (chunk.length > 1000 && calls > 20) return 0;'), async () => assertSame(await outcome(page)));
+    const { result, sentBytes } = await counted(() => outcome(page));
+    assertSame(result);
+    assert.ok(sentBytes > 0 && sentBytes <= model.length + 1, `${sentBytes}`);
+    assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true);
+  }));
+
   test('30 that kills the store worker in a write, or does not let it start, stores the same', () => withChord(stage, async (page) => {
     const dying = (kill) => writing(`if (calls === ${kill}) {
       write.call(this, chunk.subarray(0, chunk.length >> 1), options);

@@ -185,6 +185,10 @@ export class IoClient {
       case 'piece': {
         this.#current = message.counters;
         const read = this.#reads.get(message.id);
+        if (read && read.position !== message.offset) {
+          this.#died('a message was lost');
+          break;
+        }
         if (read) {
           read.position = message.offset + message.length;
           read.handler.piece(message.offset, new Uint8Array(message.buffer, 0, message.length));
@@ -196,6 +200,10 @@ export class IoClient {
       case 'failed': {
         this.#current = message.counters;
         const read = this.#reads.get(message.id);
+        if (message.type === 'done' && read && read.position < Math.min(read.end, this.facts[read.part]?.identity.size ?? 0)) {
+          this.#died('a message was lost');
+          break;
+        }
         this.#reads.delete(message.id);
         if (message.type === 'done') read?.handler.done();
         else read?.handler.failed(fromWire(message.error), read.position);
