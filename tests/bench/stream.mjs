@@ -3,10 +3,13 @@
  *
  *     cargo xtask bench stream --model model.gguf [--context 512] [--tokens 24] [--rates 20,50,100]
  *                              [--ceilings 100,75,50,25] [--plot target/stream.svg] [--json target/stream.json]
+ *                              [--kills 20 [--kill-rate 50]]
  *
  * Download: the time to the first token of a 64-token prompt beside the time of the download, from a
  * throttled server. Warm start: the same from the store of an earlier visit. Ceilings: speed, tokens and
  * memory when a share of the model may be in memory, from the store; the plot is tokens/s against the ceiling.
+ * Kills, instead of all that: the browser is killed so often at random moments of one throttled download, and
+ * the bytes that were sent twice are counted; what is stored in the end must be whole.
  */
 
 import { statSync, writeFileSync } from 'node:fs';
@@ -15,7 +18,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
-import { BARE_PAGE, newProfile, runBare } from './lib/bare.mjs';
+import { BARE_PAGE, killBare, newProfile, runBare } from './lib/bare.mjs';
 import { plot } from './lib/plot.mjs';
 import { table } from './lib/report.mjs';
 
@@ -28,6 +31,8 @@ const { values } = parseArgs({
     ceilings: { type: 'string', default: '100,75,50,25' },
     plot: { type: 'string', default: join(root, 'target/stream.svg') },
     json: { type: 'string' },
+    kills: { type: 'string', default: '0' },
+    'kill-rate': { type: 'string', default: '50' },
   },
 });
 if (!values.model) throw new Error('name a file: --model PATH');
@@ -72,6 +77,54 @@ async function withServer(settings, run) {
   } finally {
     await server.close();
   }
+}
+
+/** Pages of 4 MiB, and ranges that are fetched at a time. */
+const PAGE_BYTES = 4 * 2 ** 20;
+const STREAMS = 4;
+/** The browser is killed then, however little has come. */
+const KILL_MS_MAX = 30_000;
+
+/** Runs in the page: fetches the model, then verifies what is stored. */
+async function fetchAll({ model }) {
+  const { createEngine, modelStore } = await import('/pkg/index.js');
+  const engine = await createEngine({ model, device: 'cpu', contextLength: 512 });
+  await engine.loaded;
+  await engine.dispose();
+  return { verified: await modelStore.verify(model), stored: await modelStore.list() };
+}
+
+/** Kills the browser `kills` times in the course of one download. */
+async function killed(kills, rate) {
+  await withServer({ bytesPerSecond: rate }, async (server) => {
+    const profile = await newProfile();
+    const sent = () => server.log.filter(({ path }) => path === options.model).reduce((sum, { sentBytes }) => sum + sentBytes, 0);
+    const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+    for (let kill = 1; kill <= kills; kill += 1) {
+      const before = sent();
+      // Random moments of the download, whatever it takes to start a browser: all together nearly all of it.
+      const share = (Math.random() * 2 * 0.9 * bytes) / kills;
+      const until = (async () => {
+        const startMs = performance.now();
+        while (sent() - before < share && performance.now() - startMs < KILL_MS_MAX) await pause(5);
+      })();
+      await killBare(server, fetchAll, options, { profile, until });
+      console.log(`kill ${kill}: after ${((sent() - before) / 1e6).toFixed(1)} MB more`);
+    }
+    const before = sent();
+    const { value } = await runBare(server, fetchAll, options, { profile });
+    await rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+    const twice = sent() - bytes;
+    const pages = twice / kills / PAGE_BYTES;
+    console.log(`the last visit fetched ${((sent() - before) / 1e6).toFixed(1)} MB`);
+    console.log(`\n${(bytes / 1e6).toFixed(0)} MB at ${rate / 1e6} MB/s, ${kills} kills: ${(twice / 1e6).toFixed(1)} MB sent twice, ${pages.toFixed(2)} pages a kill (${STREAMS} streams); verify: ${value.verified}`);
+    if (value.verified !== true || pages > STREAMS) process.exitCode = 1;
+  });
+}
+
+if (Number(values.kills) > 0) {
+  await killed(Number(values.kills), Number(values['kill-rate']) * 1e6);
+  process.exit();
 }
 
 for (const rate of numbers(values.rates)) {

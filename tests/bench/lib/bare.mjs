@@ -51,6 +51,20 @@ export async function runBare(server, measure, options, { profile, timeoutMs = 6
   }
 }
 
+/** Starts `measure(options)` in a browser with this profile, and kills all of the browser when `until` resolves. */
+export async function killBare(server, measure, options, { profile, until }) {
+  const hash = encodeURIComponent(JSON.stringify({ code: `(${measure})`, options, report: server.url('/nowhere') }));
+  // In a group of its own, so that every process of it can be killed at once.
+  const browser = spawn(executablePath(), [...FLAGS, '--headless', `--user-data-dir=${profile}`, `${server.url('/bare.html')}#${hash}`], { stdio: 'ignore', detached: true });
+  const ended = new Promise((done) => browser.once('exit', done));
+  try {
+    await until;
+  } finally {
+    process.kill(-browser.pid, 'SIGKILL');
+    await ended;
+  }
+}
+
 /** A server that takes one answer, from any origin. */
 async function startReporter() {
   let settle;
