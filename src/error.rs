@@ -16,6 +16,8 @@ pub enum ErrorCode {
     UnsupportedTensorType,
     /// Metadata or tensors contradict each other or the architecture.
     InvalidModel,
+    /// What is kept on disk could not be read.
+    StoreFailed,
     /// The weights produce NaN or infinity.
     NonFinite,
     /// A request or option has a value that is not allowed; `details.name` says which.

@@ -135,8 +135,10 @@ pub struct Weight {
     pub dtype: crate::quant::Dtype,
     pub rows: usize,
     pub columns: usize,
-    /// Where it lies in its group's memory, in bytes; a multiple of [`WEIGHT_ALIGNMENT`].
+    /// Its group, and its place in [`Group::weights`].
     pub group: usize,
+    pub index: usize,
+    /// Where it lies in its group's memory, in bytes; a multiple of [`WEIGHT_ALIGNMENT`].
     pub group_offset: usize,
     pub bytes: usize,
     /// Where it lies in the source: number of the file part, and the offset in that file.

@@ -1,11 +1,15 @@
 //! The wasm-bindgen surface: the only file that knows JavaScript. The engine worker drives it.
 
+use crate::cpu::{DiskReader, Placement};
 use crate::error::{ChordError, ErrorCode};
 use crate::pager::{SourceRange, State};
 use crate::session::{HeaderReader as Reader, Moment, OpenOptions, Request, Session as Core};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
 use js_sys::{Date, Float64Array, Math, Object, Reflect, Uint8Array};
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
 type JsResult<T> = Result<T, JsValue>;
@@ -18,7 +22,7 @@ fn thrown(error: ChordError) -> JsValue {
     };
     set("code", format!("{:?}", error.code).into());
     set("message", error.message.into());
-    set("retryable", matches!(error.code, ErrorCode::OutOfMemory | ErrorCode::Aborted).into());
+    set("retryable", matches!(error.code, ErrorCode::OutOfMemory | ErrorCode::Aborted | ErrorCode::StoreFailed).into());
     let details = serde_json::to_string(&error.details).expect("details are plain JSON");
     set("details", js_sys::JSON::parse(&details).unwrap_or(JsValue::UNDEFINED));
     object.into()
@@ -53,6 +57,16 @@ fn start() {
 extern "C" {
     #[wasm_bindgen(js_namespace = console, js_name = error)]
     fn report(message: &str);
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// `FileSystemSyncAccessHandle`.
+    pub type SyncFile;
+
+    /// Reads from `options.at` on; the number of bytes that were read.
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &SyncFile, buffer: &mut [u8], options: &Object) -> Result<f64, JsValue>;
 }
 
 /// Which vector instructions this build uses.
@@ -106,8 +120,10 @@ impl HeaderReader {
     /// Opens the model. Consumes the reader.
     pub fn open(self, options: &str) -> JsResult<Session> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
-        let core = self.reader.open(&options).map_err(thrown)?;
-        Ok(Session { core })
+        let mut core = self.reader.open(&options).map_err(thrown)?;
+        let files = Rc::<Files>::default();
+        core.set_disk(read_from(files.clone()));
+        Ok(Session { core, files })
     }
 
     /// Opens the model on a GPU, or on the CPU if the device does not suit it. Consumes the reader and the
@@ -139,10 +155,33 @@ impl GpuDevice {
     }
 }
 
+/// The files in which parts are kept.
+#[derive(Default)]
+struct Files {
+    /// By part.
+    opened: RefCell<Vec<Option<SyncFile>>>,
+    /// Bytes read from them.
+    bytes: Cell<f64>,
+}
+
+/// Reads bytes of the files of parts.
+fn read_from(files: Rc<Files>) -> DiskReader {
+    let options = Object::new();
+    Rc::new(move |part, offset, bytes| {
+        let opened = files.opened.borrow();
+        let Some(Some(file)) = opened.get(usize::from(part)) else { return false };
+        let wanted = bytes.len() as f64;
+        files.bytes.set(files.bytes.get() + wanted);
+        let is_set = Reflect::set(&options, &"at".into(), &(offset as f64).into());
+        is_set.is_ok() && file.read(bytes, &options).is_ok_and(|count| count == wanted)
+    })
+}
+
 /// An open model.
 #[wasm_bindgen]
 pub struct Session {
     core: Core,
+    files: Rc<Files>,
 }
 
 #[wasm_bindgen]
@@ -152,11 +191,14 @@ impl Session {
         self.core.info().to_string()
     }
 
-    /// The next range to fetch: [part, offset, length, group].
+    /// The next range to fetch: [part, offset, length, group, and 1 if its bytes stay on disk].
     pub fn want(&mut self) -> JsResult<Option<Float64Array>> {
         let range = self.core.want().map_err(thrown)?;
         Ok(range.map(|r| {
-            Float64Array::from([f64::from(r.part), r.offset as f64, r.length as f64, r.group as f64].as_slice())
+            let on_disk = f64::from(u8::from(self.core.placement(r.group) == Placement::Disk));
+            Float64Array::from(
+                [f64::from(r.part), r.offset as f64, r.length as f64, r.group as f64, on_disk].as_slice(),
+            )
         }))
     }
 
@@ -167,9 +209,14 @@ impl Session {
 
     /// Takes a piece of the source. Its bytes are copied once, to where the weights lie.
     pub fn supply(&mut self, part: u16, offset: f64, bytes: &Uint8Array) {
-        self.core.supply(part, offset as u64, bytes.length() as usize, |range, destination| {
-            bytes.subarray(range.start as u32, range.end as u32).copy_to(destination);
-        });
+        let copied: Result<(), Infallible> =
+            self.core.supply(part, offset as u64, bytes.length() as usize, |range, destination| {
+                bytes.subarray(range.start as u32, range.end as u32).copy_to(destination);
+                Ok(())
+            });
+        match copied {
+            Ok(()) => {}
+        }
     }
 
     /// Where the bytes of each group lie, as often as four numbers: group, part, offset, length.
@@ -178,15 +225,46 @@ impl Session {
         self.core.ranges().flat_map(numbers).collect()
     }
 
-    /// The state of each group: 0 absent, 1 fetching, 2 resident in the ring, 3 resident and pinned, 4 the
-    /// one that is computed next.
+    /// Lets weights be read from a part that is kept on disk, once [`Session::supply_from_disk`] is told of them.
+    #[wasm_bindgen(js_name = setFile)]
+    pub fn set_file(&mut self, part: u16, file: SyncFile) {
+        let mut files = self.files.opened.borrow_mut();
+        let length = files.len().max(usize::from(part) + 1);
+        files.resize_with(length, || None);
+        files[usize::from(part)] = Some(file);
+    }
+
+    /// A wanted range is in the part's file and was verified. False if it could not be read.
+    #[wasm_bindgen(js_name = supplyFromDisk)]
+    pub fn supply_from_disk(&mut self, part: u16, offset: f64, length: f64, group: usize) -> bool {
+        self.core.supply_from_disk(&SourceRange { group, part, offset: offset as u64, length: length as u64 })
+    }
+
+    /// Bytes read from files.
+    #[wasm_bindgen(js_name = diskBytes)]
+    pub fn disk_bytes(&self) -> f64 {
+        self.files.bytes.get()
+    }
+
+    /// Goes on without files; refused if the ceiling does not allow that.
+    #[wasm_bindgen(js_name = leaveDisk)]
+    pub fn leave_disk(&mut self) -> JsResult<()> {
+        self.files.opened.borrow_mut().clear();
+        self.core.leave_disk().map_err(thrown)
+    }
+
+    /// The state of each group: 0 absent, 1 fetching, 2 resident in the ring, 3 resident to stay, 4 the one
+    /// that is computed next, 5 on disk.
     pub fn groups(&self) -> Vec<u8> {
         let code = |(group, state)| match state {
             State::Resident if self.core.computing() == Some(group) => 4,
             State::Absent => 0,
             State::Fetching => 1,
-            State::Resident if self.core.pinned(group) => 3,
-            State::Resident => 2,
+            State::Resident => match self.core.placement(group) {
+                Placement::Ring => 2,
+                Placement::Pinned => 3,
+                Placement::Disk => 5,
+            },
         };
         self.core.groups().enumerate().map(code).collect()
     }

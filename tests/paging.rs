@@ -6,6 +6,7 @@ use serde_json::json;
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
+use wasm_chord::cpu::Placement;
 use wasm_chord::pager::State;
 use wasm_chord::session::{OpenOptions, Session};
 
@@ -34,7 +35,11 @@ fn tokens_are_identical_under_every_ceiling() {
         let budget = most - weights * (100 - percent) / 100;
         let mut session = open(&file, &ceiling(budget)).expect("the model opens under a ceiling");
         assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth, "at {percent} %");
-        assert!(stat(&session, "memory", "peakResidentBytes") <= budget, "at {percent} %");
+        assert!(
+            stat(&session, "memory", "peakResidentBytes") <= budget,
+            "at {percent} %: {} of {budget}",
+            session.stats()
+        );
         paged += stat(&session, "layers", "evictions");
         // Logits want all groups to come by as well; the session asks for them in its own order.
         session
@@ -45,6 +50,48 @@ fn tokens_are_identical_under_every_ceiling() {
     }
     assert!(paged > 100, "layers moved through the ring");
     assert_eq!(logits.len(), 4 * random_model::VOCABULARY as usize);
+}
+
+#[test]
+fn tokens_are_identical_with_matrices_on_disk() {
+    let file = large();
+    let mut whole = open(&file, &OpenOptions::default()).expect("the model opens");
+    let truth = ask(&mut whole, &file, request()).expect("an answer");
+    let logits = whole.logits(&[1, 70, 80, 90]).expect("logits");
+    let most = stat(&whole, "memory", "peakResidentBytes");
+    let least = least_from_disk(&file);
+    assert!(least < most - file.len() as u64 * 8 / 10, "hardly a weight has to be in memory");
+    for budget in [least, least + 100_000, (least + most) / 2, most - 1] {
+        let mut session = open(&file, &from_disk(budget)).expect("the model opens under a ceiling");
+        assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth, "under {budget}");
+        assert_eq!(session.logits(&[1, 70, 80, 90]).expect("logits"), logits, "under {budget}");
+        assert!(stat(&session, "memory", "peakResidentBytes") <= budget, "under {budget}");
+        assert_eq!(stat(&session, "layers", "evictions"), 0);
+        assert!(session.groups().enumerate().any(|(group, _)| session.placement(group) == Placement::Disk));
+    }
+}
+
+/// A model beside which the memory for reading from disk is small.
+fn large() -> Vec<u8> {
+    random_model::file(Shape { layers: 12, feed_forward: 1024, ..Shape::default() })
+}
+
+#[test]
+fn a_disk_that_fails_can_be_left() {
+    let file = large();
+    let mut whole = open(&file, &OpenOptions::default()).expect("the model opens");
+    let truth = ask(&mut whole, &file, request()).expect("an answer");
+    let most = stat(&whole, "memory", "peakResidentBytes");
+    let mut session = open(&file, &from_disk(most - file.len() as u64 / 3)).expect("the model opens");
+    session.set_disk(std::rc::Rc::new(|_, _, _| false));
+    let error = ask(&mut session, &file, request()).err().expect("an error");
+    assert_eq!(error.code, ErrorCode::StoreFailed);
+    session.leave_disk().expect("the ceiling allows a ring");
+    assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth);
+    assert!(stat(&session, "layers", "evictions") > 0);
+    // A ceiling that only works with the disk is an error that says so.
+    let mut small = open(&file, &from_disk(least_from_disk(&file))).expect("the model opens");
+    assert_eq!(small.leave_disk().err().expect("refused").code, ErrorCode::BudgetTooSmall);
 }
 
 #[test]
@@ -71,7 +118,7 @@ fn pieces_may_come_in_any_order_and_twice() {
         starts.reverse();
         for start in starts {
             let piece = &file[start..file.len().min(start + size)];
-            session.supply(0, start as u64, piece.len(), |range, to| to.copy_from_slice(&piece[range]));
+            support::supply_piece(&mut session, start as u64, piece);
         }
     }
     assert!(session.groups().all(|state| state == State::Resident));

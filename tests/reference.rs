@@ -12,12 +12,17 @@ fn tolerance(format: &str) -> f64 {
     table[format].as_f64().unwrap_or_else(|| panic!("no tolerance for {format}"))
 }
 
-/// Compares the logits of one model at every position.
+/// Compares the logits of one model at every position, also with those of the model on disk.
 fn check(model: &std::path::Path, format: &str) -> Result<(), String> {
     let (json, truth) = expected(model);
     let file = std::fs::read(model).expect("reference model");
     let mut session = open(&file, &OpenOptions::default()).map_err(|e| format!("{}: {e}", model.display()))?;
     let logits = session.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))?;
+    let mut on_disk =
+        open(&file, &from_disk(least_from_disk(&file))).map_err(|e| format!("{}: {e}", model.display()))?;
+    if on_disk.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))? != logits {
+        return Err(format!("{}: other logits when its matrices stay on disk", model.display()));
+    }
     let error = nmse(&truth, &logits);
     println!(
         "{:30} NMSE {error:.2e}, at most {:.1e}",

@@ -37,8 +37,18 @@ impl AlignedBytes {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.length]
     }
 
-    pub fn len(&self) -> usize {
-        self.length
+    /// Changes the length within what was allocated; the bytes hold anything. False if there is no room.
+    pub fn reuse(&mut self, length: usize) -> bool {
+        let fits = length <= self.allocated();
+        if fits {
+            self.length = length;
+        }
+        fits
+    }
+
+    /// Bytes that were allocated.
+    pub fn allocated(&self) -> usize {
+        self.lines.len() * size_of::<Line>()
     }
 }
 

@@ -26,7 +26,7 @@ use matmul::{Activations, Input};
 use std::ops::Range;
 
 pub use kv::KvCache;
-pub use weights::Weights;
+pub use weights::{DISK_STAGE_BYTES, DiskReader, Placement, Weights, vector_bytes};
 
 /// Tokens that run through a group at once during prefill.
 pub const BATCH_MAX: usize = 64;
@@ -43,6 +43,8 @@ pub struct Cpu {
     scratch: attention::Scratch,
     /// A product on its way into the slot that it is added to.
     product: Vec<f32>,
+    /// Rows of matrices that stay on disk.
+    stage: weights::Stage,
 }
 
 /// The largest of a property over the attention ops of a program.
@@ -109,6 +111,7 @@ impl Cpu {
             quantised: None,
             scratch: attention::Scratch::new(group, context, attention_max(program, |_, _, d| d), batch)?,
             product: memory::zeroed(program.slots[0] * batch)?,
+            stage: weights::Stage::default(),
         })
     }
 
@@ -167,9 +170,8 @@ impl Cpu {
         };
         match *op {
             Op::Embed { table, scale, .. } => {
-                let table = self.weights.matrix(program, table);
-                for (row, token) in out.chunks_exact_mut(table.columns).zip(batch.tokens) {
-                    matmul::row(&table, *token as usize, row);
+                for (row, token) in out.chunks_exact_mut(program.slots[0]).zip(batch.tokens) {
+                    self.weights.row(program, table, *token as usize, &mut self.stage, row);
                     if scale != 1.0 {
                         vector::scale(row, scale);
                     }
@@ -261,40 +263,52 @@ impl Cpu {
         if matmul::wants_quantised(dtype) {
             self.quantise(program, src, columns, batch);
         }
-        let mut product = std::mem::take(&mut self.product);
-        self.matmul_with(program, view, src, epilogue, batch, out, &mut product);
-        self.product = product;
+        let (mut product, mut stage) = (std::mem::take(&mut self.product), std::mem::take(&mut self.stage));
+        let input = self.input(program, view, src, batch);
+        let tokens = 0..batch.rows.len();
+        if epilogue == (Epilogue { accumulate: true, ..Epilogue::default() }) {
+            self.multiply(program, view, input, tokens, out, true, &mut stage);
+        } else if !epilogue.accumulate {
+            self.multiply(program, view, input, tokens, out, false, &mut stage);
+            self.scale_and_bias(program, epilogue, view.rows, out);
+        } else {
+            // What joins the destination is finished aside first.
+            let result = &mut product[..out.len()];
+            self.multiply(program, view, input, tokens, result, false, &mut stage);
+            self.scale_and_bias(program, epilogue, view.rows, result);
+            vector::add(out, result);
+        }
+        (self.product, self.stage) = (product, stage);
     }
 
+    /// A slot as the right side of products with a matrix: its quantised copy where the matrix wants that.
+    fn input(&self, program: &Program, view: RowView, src: Slot, batch: &Batch) -> Input<'_> {
+        match matmul::wants_quantised(program.weights[view.weight.0 as usize].dtype) {
+            true => Input::Quantised(&self.activations),
+            false => Input::F32(self.values(program, src, batch)),
+        }
+    }
+
+    /// out[t · view.rows + r] = or += W[r] · input[t], for the columns `tokens` of the input: all from the
+    /// first, or a single one.
     #[allow(clippy::too_many_arguments)]
-    fn matmul_with(
+    fn multiply(
         &self,
         program: &Program,
         view: RowView,
-        src: Slot,
-        epilogue: Epilogue,
-        batch: &Batch,
+        input: Input,
+        tokens: Range<usize>,
         out: &mut [f32],
-        product: &mut [f32],
+        add: bool,
+        stage: &mut weights::Stage,
     ) {
-        let matrix = self.weights.matrix(program, view.weight);
-        let input = match matmul::wants_quantised(matrix.dtype) {
-            true => Input::Quantised(&self.activations),
-            false => Input::F32(self.values(program, src, batch)),
-        };
-        let tokens = 0..batch.rows.len();
-        if epilogue == (Epilogue { accumulate: true, ..Epilogue::default() }) {
-            return matmul::matmul_add(&matrix, view.first_row, view.rows, input, tokens, out, view.rows);
-        }
-        if !epilogue.accumulate {
-            matmul::matmul(&matrix, view.first_row, view.rows, input, tokens, out, view.rows);
-            return self.scale_and_bias(program, epilogue, view.rows, out);
-        }
-        // What joins the destination is finished aside first.
-        let result = &mut product[..out.len()];
-        matmul::matmul(&matrix, view.first_row, view.rows, input, tokens, result, view.rows);
-        self.scale_and_bias(program, epilogue, view.rows, result);
-        vector::add(out, result);
+        let rows = view.first_row..view.first_row + view.rows;
+        // A single column, whatever its number, begins where `out` does.
+        let stride = if tokens.len() == 1 { 0 } else { view.rows };
+        self.weights.slices(program, view.weight, rows, stage, |matrix, first, count, done| {
+            let product = if add { matmul::matmul_add } else { matmul::matmul };
+            product(matrix, first, count, input, tokens.clone(), &mut out[done..], stride);
+        });
     }
 
     /// The rest of an epilogue, in its order.
@@ -334,22 +348,21 @@ impl Cpu {
         if matmul::wants_quantised(program.weights[view.weight.0 as usize].dtype) {
             self.quantise(program, src, columns, batch);
         }
-        let matrix = self.weights.matrix(program, view.weight);
+        let mut stage = std::mem::take(&mut self.stage);
         let scale = scale.map(|s| self.weights.vector(program, s));
         let choice = self.values(program, choice, batch);
+        let input = self.input(program, view, src, batch);
         for (index, out) in out.chunks_exact_mut(view.rows).enumerate() {
             let (token, rank) = (index / used, index % used);
             let expert = choice[token * 2 * used + rank] as usize;
             let column = if shared { token } else { index };
-            let input = match matmul::wants_quantised(matrix.dtype) {
-                true => Input::Quantised(&self.activations),
-                false => Input::F32(self.values(program, src, batch)),
-            };
-            matmul::matmul(&matrix, view.first_row + expert * view.rows, view.rows, input, column..column + 1, out, 0);
+            let view = RowView { first_row: view.first_row + expert * view.rows, ..view };
+            self.multiply(program, view, input, column..column + 1, out, false, &mut stage);
             if let Some(scale) = scale {
                 vector::scale(out, scale[expert]);
             }
         }
+        self.stage = stage;
     }
 }
 

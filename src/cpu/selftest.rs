@@ -56,7 +56,7 @@ fn compare_products(dtype: Dtype, seed: u64, failures: &mut Vec<String>) {
     // Rows of floats may have any length.
     let width = if floats { 37 * blocks + rows % 4 } else { dtype.block_values() * blocks };
     let mut bytes = random_rows(dtype, width, rows, &mut noise);
-    repack(dtype, width, rows, &mut bytes, &mut Vec::new());
+    repack(dtype, width, &mut bytes, &mut Vec::new());
     let matrix = Matrix { dtype, columns: width, rows, bytes: &bytes };
     let values: Vec<f32> = (0..width * columns).map(|_| noise.normal()).collect();
     for (first, last) in [(0, rows), (1, rows - 1), (rows / 2, rows / 2 + 1)] {
@@ -104,7 +104,7 @@ fn compare_extremes(dtype: Dtype, failures: &mut Vec<String>) {
                 bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|b| *b = f32::from(byte).to_le_bytes());
             }
             set_scales(dtype, &mut bytes, [0x00, 0x3c]);
-            repack(dtype, width, rows, &mut bytes, &mut Vec::new());
+            repack(dtype, width, &mut bytes, &mut Vec::new());
             let matrix = Matrix { dtype, columns: width, rows, bytes: &bytes };
             let mut values = vec![1.0; 5 * width];
             values.iter_mut().step_by(3).for_each(|v| *v = value);
@@ -113,7 +113,7 @@ fn compare_extremes(dtype: Dtype, failures: &mut Vec<String>) {
     }
     let mut bytes = vec![0x35; rows * dtype.row_bytes(width as u64).unwrap_or(0) as usize];
     set_scales(dtype, &mut bytes, [0x00, 0x7e]);
-    repack(dtype, width, rows, &mut bytes, &mut Vec::new());
+    repack(dtype, width, &mut bytes, &mut Vec::new());
     compare_product(&Matrix { dtype, columns: width, rows, bytes: &bytes }, 0..rows, &vec![1.0; width], 0..1, failures);
 }
 
@@ -219,7 +219,7 @@ impl Bench {
         let start = bytes.as_ptr().align_offset(WEIGHT_ALIGNMENT);
         bytes[start..][..rows.len()].copy_from_slice(&rows);
         bytes.truncate(start + rows.len());
-        repack(dtype, size, size, &mut bytes[start..], &mut Vec::new());
+        repack(dtype, size, &mut bytes[start..], &mut Vec::new());
         let values: Vec<f32> = (0..size * columns).map(|_| noise.normal()).collect();
         let mut activations = Activations::new(size, columns);
         activations.quantise(&values, size, columns);

@@ -1,50 +1,119 @@
-//! Weights in memory: a group's tensors lie in one allocation, filled by pieces of the file in any order.
+//! Weights: a group's tensors lie in one allocation, filled by pieces of the file in any order. Matrices
+//! of a group may also stay on disk; then products read them from there, a few rows at a time.
 
 use super::matmul::{self, Matrix};
 use super::memory::AlignedBytes;
 use crate::error::Result;
-use crate::op::{Program, WeightId};
+use crate::op::{Program, WEIGHT_ALIGNMENT, Weight, WeightId};
 use crate::pager::Intervals;
+use std::cell::Cell;
 use std::ops::Range;
+use std::rc::Rc;
+
+/// Bytes of rows that are repacked on the way to their place: they stay in the processor's cache.
+const STAGE_BYTES: usize = 256 << 10;
+
+/// Memory for products with matrices on disk, unless their rows are very long.
+pub const DISK_STAGE_BYTES: u64 = 2 * STAGE_BYTES as u64;
+
+/// Where a group's weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In memory of the group's own.
+    Pinned,
+    /// In memory that groups pass on to one another.
+    Ring,
+    /// Vectors in memory, matrices on disk.
+    Disk,
+}
+
+/// Reads bytes of a file part, from an offset on, into all of a slice. False if it cannot.
+pub type DiskReader = Rc<dyn Fn(u16, u64, &mut [u8]) -> bool>;
 
 /// One group's memory.
 struct Resident {
     memory: AlignedBytes,
-    /// Which bytes of each weight are there, by the weight's order in its group.
+    /// Where each weight lies in it, by the weight's place in its group; none if it stays on disk.
+    offsets: Vec<Option<usize>>,
+    /// Which bytes of each weight are there.
     filled: Vec<Intervals>,
+    /// Bytes at the start of each that were repacked.
+    packed: Vec<usize>,
     /// Bytes that are still missing.
     missing: u64,
 }
 
-/// The groups that are in memory.
+/// Rows of a matrix that were read from disk.
+#[derive(Default)]
+pub struct Stage {
+    file: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+/// The groups that can be computed with.
 pub struct Weights {
     groups: Vec<Option<Resident>>,
+    /// Memory of groups that left, for those that come.
+    spare: Vec<AlignedBytes>,
     scratch: Vec<u8>,
+    disk: Option<DiskReader>,
+    /// A product could not read a matrix.
+    failed: Cell<bool>,
 }
 
 impl Weights {
     /// No weights yet.
     pub fn new(program: &Program) -> Weights {
-        Weights { groups: program.groups.iter().map(|_| None).collect(), scratch: Vec::new() }
+        Weights {
+            groups: program.groups.iter().map(|_| None).collect(),
+            spare: Vec::new(),
+            scratch: Vec::new(),
+            disk: None,
+            failed: Cell::new(false),
+        }
     }
 
-    /// Allocates a group, if it is not there. Its bytes come by [`Weights::fill`].
-    pub fn allocate(&mut self, program: &Program, group: usize) -> Result<()> {
-        if self.groups[group].is_none() {
-            let description = &program.groups[group];
-            let sizes = description.weights.iter().map(|id| program.weights[id.0 as usize].bytes as u64);
-            self.groups[group] = Some(Resident {
-                memory: AlignedBytes::zeroed(description.bytes)?,
-                filled: description.weights.iter().map(|_| Intervals::default()).collect(),
-                missing: sizes.sum(),
-            });
+    /// Sets what reads the matrices that stay on disk.
+    pub fn set_disk(&mut self, reader: DiskReader) {
+        self.disk = Some(reader);
+    }
+
+    /// Reads from disk.
+    fn read_disk(&self, part: u16, offset: u64, bytes: &mut [u8]) -> bool {
+        self.disk.as_ref().is_some_and(|read| read(part, offset, bytes))
+    }
+
+    /// Whether a product could not read a matrix since this was asked last: its values mean nothing.
+    pub fn take_failure(&self) -> bool {
+        self.failed.take()
+    }
+
+    /// Gives a group memory, if it has none. Its bytes come by [`Weights::fill`].
+    pub fn allocate(&mut self, program: &Program, group: usize, placement: Placement) -> Result<()> {
+        if self.groups[group].is_some() {
+            return Ok(());
         }
+        let weights = || program.groups[group].weights.iter().map(|id| &program.weights[id.0 as usize]);
+        let (offsets, bytes) = match placement {
+            Placement::Disk => vectors(weights()),
+            _ => (weights().map(|w| Some(w.group_offset)).collect(), program.groups[group].bytes),
+        };
+        // Memory that is too small is given back before more is taken.
+        let spare = if placement == Placement::Ring { self.spare.pop() } else { None };
+        let spare = spare.and_then(|mut memory| memory.reuse(bytes).then_some(memory));
+        self.groups[group] = Some(Resident {
+            memory: spare.map_or_else(|| AlignedBytes::zeroed(bytes), Ok)?,
+            offsets,
+            filled: weights().map(|_| Intervals::default()).collect(),
+            packed: vec![0; program.groups[group].weights.len()],
+            missing: weights().map(|w| w.bytes as u64).sum(),
+        });
         Ok(())
     }
 
-    /// Frees a group.
+    /// Drops a group; its memory waits for the next one.
     pub fn evict(&mut self, group: usize) {
-        self.groups[group] = None;
+        self.spare.extend(self.groups[group].take().map(|resident| resident.memory));
     }
 
     /// Whether every byte of a group is there.
@@ -54,50 +123,158 @@ impl Weights {
 
     /// Bytes allocated for weights.
     pub fn bytes(&self) -> u64 {
-        self.groups.iter().flatten().map(|g| g.memory.len() as u64).sum()
+        let resident = self.groups.iter().flatten().map(|group| &group.memory);
+        resident.chain(&self.spare).map(|memory| memory.allocated() as u64).sum()
     }
 
-    /// Copies `range` of a weight's bytes into place by calls of `copy(range of the weight, destination)`,
-    /// without what is there already. A weight is repacked for the kernels when its last byte comes.
-    /// Weights of groups that are not allocated are passed over.
-    pub fn fill(
+    /// Brings `range` of a weight's bytes into place by calls of `copy(range of the weight, destination)`,
+    /// without what is there already. Rows are repacked for the kernels as soon as they are whole, where
+    /// they follow one another on the way to their place. Matrices that stay on disk are not copied: the
+    /// caller knows that their bytes are there. Weights of groups that were not allocated are passed over.
+    /// Where `copy` fails, what came before counts as filled.
+    pub fn fill<E>(
         &mut self,
         program: &Program,
         id: WeightId,
         range: Range<usize>,
-        mut copy: impl FnMut(Range<usize>, &mut [u8]),
+        mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let weight = &program.weights[id.0 as usize];
+        let Some(resident) = &mut self.groups[weight.group] else { return Ok(()) };
+        let (filled, packed) = (&mut resident.filled[weight.index], &mut resident.packed[weight.index]);
+        let Some(offset) = resident.offsets[weight.index] else {
+            resident.missing -= filled.gaps(&range).iter().map(|gap| gap.len() as u64).sum::<u64>();
+            filled.insert(range);
+            return Ok(());
+        };
+        let bytes = &mut resident.memory.as_mut_slice()[offset..][..weight.bytes];
+        // Rows that are repacked together, and how many of their bytes to take at once.
+        let unit = match weight.is_matrix && matmul::wants_quantised(weight.dtype) {
+            true => matmul::repack_unit(weight.dtype, weight.columns),
+            false => usize::MAX,
+        };
+        let stage = (STAGE_BYTES / unit).max(1).saturating_mul(unit);
+        for gap in filled.gaps(&range) {
+            let mut at = gap.start;
+            while at < gap.end {
+                let whole = (gap.end - at) / unit * unit;
+                let end = if at == *packed && whole > 0 {
+                    let end = at + whole.min(stage);
+                    self.scratch.resize(self.scratch.len().max(end - at), 0);
+                    copy(at..end, &mut self.scratch[..end - at])?;
+                    matmul::interleave(weight.dtype, weight.columns, &self.scratch[..end - at], &mut bytes[at..end]);
+                    *packed = end;
+                    end
+                } else {
+                    // The rest of rows that were begun; or bytes that others have to come before.
+                    let end = if at == filled.start() { gap.end.min((at / unit + 1) * unit) } else { gap.end };
+                    copy(at..end, &mut bytes[at..end])?;
+                    end
+                };
+                filled.insert(at..end);
+                resident.missing -= (end - at) as u64;
+                at = end;
+                let whole = filled.start() / unit * unit;
+                if *packed < whole {
+                    matmul::repack(weight.dtype, weight.columns, &mut bytes[*packed..whole], &mut self.scratch);
+                    *packed = whole;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit(matrix, first, count, done)` for rows `rows` of a weight: with the weight itself if it is
+    /// in memory, else with a few of its rows after the other. Each time `count` rows of `matrix` from
+    /// `first` on are meant, after `done` of `rows`.
+    pub fn slices(
+        &self,
+        program: &Program,
+        id: WeightId,
+        rows: Range<usize>,
+        stage: &mut Stage,
+        mut visit: impl FnMut(&Matrix, usize, usize, usize),
     ) {
         let weight = &program.weights[id.0 as usize];
-        let Some(resident) = &mut self.groups[weight.group] else { return };
-        let index =
-            program.groups[weight.group].weights.iter().position(|w| *w == id).expect("a weight is in its group");
-        let bytes = &mut resident.memory.as_mut_slice()[weight.group_offset..][..weight.bytes];
-        for gap in resident.filled[index].insert(range) {
-            copy(gap.clone(), &mut bytes[gap.clone()]);
-            resident.missing -= gap.len() as u64;
+        if let Some(bytes) = self.bytes_of(weight) {
+            return visit(&matrix(weight, weight.rows, bytes), rows.start, rows.len(), 0);
         }
-        if resident.filled[index].covers(weight.bytes) && !resident.filled[index].finished {
-            resident.filled[index].finished = true;
-            if weight.is_matrix {
-                matmul::repack(weight.dtype, weight.columns, weight.rows, bytes, &mut self.scratch);
+        let row_bytes = weight.bytes / weight.rows;
+        let step = (STAGE_BYTES / (matmul::GROUP_ROWS * row_bytes).max(1)).max(1) * matmul::GROUP_ROWS;
+        let aligned = rows.start / matmul::GROUP_ROWS * matmul::GROUP_ROWS;
+        let last = rows.end.next_multiple_of(matmul::GROUP_ROWS).min(weight.rows);
+        for start in (aligned..last).step_by(step) {
+            let end = last.min(start + step);
+            let bytes = stage.read(self, weight, start..end, row_bytes);
+            let (from, to) = (start.max(rows.start), end.min(rows.end));
+            visit(&matrix(weight, end - start, bytes), from - start, to - from, from - rows.start);
+        }
+    }
+
+    /// One row of a matrix, dequantised.
+    pub fn row(&self, program: &Program, id: WeightId, row: usize, stage: &mut Stage, out: &mut [f32]) {
+        let weight = &program.weights[id.0 as usize];
+        match self.bytes_of(weight) {
+            Some(bytes) => matmul::row(&matrix(weight, weight.rows, bytes), row, out),
+            None => {
+                let bytes = stage.read(self, weight, row..row + 1, weight.bytes / weight.rows);
+                matmul::row(&matrix(weight, 1, bytes), 0, out);
             }
         }
     }
 
-    /// A matrix of a resident group.
-    pub fn matrix<'a>(&'a self, program: &Program, id: WeightId) -> Matrix<'a> {
-        let weight = &program.weights[id.0 as usize];
-        Matrix { dtype: weight.dtype, columns: weight.columns, rows: weight.rows, bytes: self.bytes_of(program, id) }
-    }
-
     /// An F32 vector of a resident group.
     pub fn vector<'a>(&'a self, program: &Program, id: WeightId) -> &'a [f32] {
-        bytemuck::cast_slice(self.bytes_of(program, id))
+        let bytes = self.bytes_of(&program.weights[id.0 as usize]);
+        bytemuck::cast_slice(bytes.expect("vectors are in memory"))
     }
 
-    fn bytes_of<'a>(&'a self, program: &Program, id: WeightId) -> &'a [u8] {
-        let weight = &program.weights[id.0 as usize];
+    /// The bytes of a weight of a resident group, unless it stays on disk.
+    fn bytes_of(&self, weight: &Weight) -> Option<&[u8]> {
         let resident = self.groups[weight.group].as_ref().expect("ops run on resident groups");
-        &resident.memory.as_slice()[weight.group_offset..][..weight.bytes]
+        resident.offsets[weight.index].map(|offset| &resident.memory.as_slice()[offset..][..weight.bytes])
     }
+}
+
+impl Stage {
+    /// Reads rows from disk and repacks them. The first one's number is a multiple of 8, or it is the only one.
+    fn read(&mut self, weights: &Weights, weight: &Weight, rows: Range<usize>, row_bytes: usize) -> &[u8] {
+        let bytes = rows.len() * row_bytes;
+        self.file.resize(self.file.len().max(bytes), 0);
+        let file = &mut self.file[..bytes];
+        if !weights.read_disk(weight.part, weight.file_offset + (rows.start * row_bytes) as u64, file) {
+            weights.failed.set(true);
+        }
+        if !matmul::wants_quantised(weight.dtype) {
+            return file;
+        }
+        let whole = rows.len() / matmul::GROUP_ROWS * matmul::GROUP_ROWS * row_bytes;
+        self.packed.resize(self.packed.len().max(bytes), 0);
+        let packed = &mut self.packed[..bytes];
+        matmul::interleave(weight.dtype, weight.columns, &file[..whole], &mut packed[..whole]);
+        packed[whole..].copy_from_slice(&file[whole..]);
+        packed
+    }
+}
+
+/// Some rows of a weight.
+fn matrix<'a>(weight: &Weight, rows: usize, bytes: &'a [u8]) -> Matrix<'a> {
+    Matrix { dtype: weight.dtype, columns: weight.columns, rows, bytes }
+}
+
+/// Where vectors lie if only they are in memory, and how many bytes that takes.
+fn vectors<'a>(weights: impl Iterator<Item = &'a Weight>) -> (Vec<Option<usize>>, usize) {
+    let mut bytes = 0;
+    let place = |weight: &Weight| {
+        (!weight.is_matrix).then(|| {
+            bytes += weight.bytes.next_multiple_of(WEIGHT_ALIGNMENT);
+            bytes - weight.bytes.next_multiple_of(WEIGHT_ALIGNMENT)
+        })
+    };
+    (weights.map(place).collect(), bytes)
+}
+
+/// Bytes that a group takes in memory if its matrices stay on disk.
+pub fn vector_bytes(program: &Program, group: usize) -> u64 {
+    vectors(program.groups[group].weights.iter().map(|id| &program.weights[id.0 as usize])).1 as u64
 }

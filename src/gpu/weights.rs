@@ -253,7 +253,9 @@ impl Weights {
         let Some(mut resident) = self.groups[weight.group].take() else { return };
         let index =
             program.groups[weight.group].weights.iter().position(|w| *w == id).expect("a weight is in its group");
-        for gap in resident.filled[index].insert(range) {
+        let gaps = resident.filled[index].gaps(&range);
+        resident.filled[index].insert(range);
+        for gap in gaps {
             resident.missing -= gap.len() as u64;
             if let Some(kept) = self.kept.get_mut(&id) {
                 copy(gap.clone(), &mut kept[gap.clone()]);

@@ -133,10 +133,11 @@ impl<'a> Builder<'a> {
         }
         let id = WeightId(self.program.weights.len() as u32);
         let group = &mut self.program.groups[self.group];
-        let group_offset = group.bytes.next_multiple_of(WEIGHT_ALIGNMENT);
+        let group_offset = group.bytes;
         // The file's bounds were checked in 64 bits; what does not fit usize fails at allocation.
         let bytes = usize::try_from(info.bytes).unwrap_or(usize::MAX / 4);
-        group.bytes = group_offset.saturating_add(bytes);
+        let end = group_offset.saturating_add(bytes);
+        group.bytes = end.checked_next_multiple_of(WEIGHT_ALIGNMENT).unwrap_or(end);
         group.weights.push(id);
         self.program.weights.push(Weight {
             name: name.into(),
@@ -144,6 +145,7 @@ impl<'a> Builder<'a> {
             rows,
             columns,
             group: self.group,
+            index: group.weights.len() - 1,
             group_offset,
             bytes,
             part: info.part,

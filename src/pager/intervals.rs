@@ -7,18 +7,14 @@ use std::ops::Range;
 #[derive(Default)]
 pub struct Intervals {
     ranges: Vec<Range<usize>>,
-    /// The last byte came and the weight was made ready.
-    pub finished: bool,
 }
 
 impl Intervals {
-    /// Adds a range and gives back its parts that were not there.
-    pub fn insert(&mut self, range: Range<usize>) -> Vec<Range<usize>> {
+    /// The parts of a range that are not there.
+    pub fn gaps(&self, range: &Range<usize>) -> Vec<Range<usize>> {
         let mut gaps = Vec::new();
-        let first = self.ranges.partition_point(|r| r.end < range.start);
-        let last = self.ranges.partition_point(|r| r.start <= range.end);
         let mut at = range.start;
-        for held in &self.ranges[first..last] {
+        for held in &self.ranges[self.touched(range)] {
             if at < held.start {
                 gaps.push(at..held.start);
             }
@@ -27,17 +23,30 @@ impl Intervals {
         if at < range.end {
             gaps.push(at..range.end);
         }
-        if !range.is_empty() {
-            let start = self.ranges[first..last].first().map_or(range.start, |r| r.start.min(range.start));
-            let end = self.ranges[first..last].last().map_or(range.end, |r| r.end.max(range.end));
-            self.ranges.splice(first..last, [start..end]);
-        }
         gaps
     }
 
-    /// Whether all of `0..length` is there.
-    pub fn covers(&self, length: usize) -> bool {
-        matches!(self.ranges.as_slice(), [only] if *only == (0..length))
+    /// Adds a range.
+    pub fn insert(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let touched = self.touched(&range);
+        let held = &self.ranges[touched.clone()];
+        let start = held.first().map_or(range.start, |r| r.start.min(range.start));
+        let end = held.last().map_or(range.end, |r| r.end.max(range.end));
+        self.ranges.splice(touched, [start..end]);
+    }
+
+    /// The held ranges that a range overlaps or touches.
+    fn touched(&self, range: &Range<usize>) -> Range<usize> {
+        let first = self.ranges.partition_point(|r| r.end < range.start);
+        first..self.ranges.partition_point(|r| r.start <= range.end).max(first)
+    }
+
+    /// How many bytes are there from the first on.
+    pub fn start(&self) -> usize {
+        self.ranges.first().filter(|r| r.start == 0).map_or(0, |r| r.end)
     }
 }
 
@@ -58,11 +67,12 @@ mod tests {
             for _ in 0..12 {
                 let start = random(65);
                 let end = start + random(65 - start as u64);
-                let gaps: Vec<usize> = intervals.insert(start..end).into_iter().flatten().collect();
+                let gaps: Vec<usize> = intervals.gaps(&(start..end)).into_iter().flatten().collect();
+                intervals.insert(start..end);
                 let expected: Vec<usize> = (start..end).filter(|i| !bitmap[*i]).collect();
                 assert_eq!(gaps, expected);
                 bitmap[start..end].fill(true);
-                assert_eq!(intervals.covers(64), bitmap.iter().all(|b| *b));
+                assert_eq!(intervals.start(), bitmap.iter().take_while(|b| **b).count());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where a session computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
 
-use crate::cpu::{self, Cpu};
+use crate::cpu::{self, Cpu, DiskReader, Placement};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu};
@@ -37,8 +37,18 @@ impl Backend {
     }
 
     /// Makes room for a group's weights.
-    pub fn allocate(&mut self, program: &Program, group: usize) -> Result<()> {
-        either!(self, cpu => cpu.weights.allocate(program, group), gpu => gpu.allocate(program, group))
+    pub fn allocate(&mut self, program: &Program, group: usize, placement: Placement) -> Result<()> {
+        either!(self, cpu => cpu.weights.allocate(program, group, placement), gpu => gpu.allocate(program, group))
+    }
+
+    /// Sets what reads weights that stay on disk.
+    pub fn set_disk(&mut self, reader: DiskReader) {
+        either!(self, cpu => cpu.weights.set_disk(reader), _gpu => drop(reader))
+    }
+
+    /// Whether weights could not be read from disk since this was asked last: what was computed means nothing.
+    pub fn take_failure(&mut self) -> bool {
+        either!(self, cpu => cpu.weights.take_failure(), _gpu => false)
     }
 
     /// Frees a group.
@@ -57,14 +67,22 @@ impl Backend {
     }
 
     /// Takes a part of a weight's bytes by calls of `copy(range of the weight, destination)`.
-    pub fn fill(
+    pub fn fill<E>(
         &mut self,
         program: &Program,
         id: WeightId,
         range: Range<usize>,
-        copy: impl FnMut(Range<usize>, &mut [u8]),
-    ) {
-        either!(self, cpu => cpu.weights.fill(program, id, range, copy), gpu => gpu.fill(program, id, range, copy))
+        copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        either!(self, cpu => cpu.weights.fill(program, id, range, copy), gpu => {
+            let (mut copy, mut copied) = (copy, Ok(()));
+            gpu.fill(program, id, range, |piece, destination| {
+                if copied.is_ok() {
+                    copied = copy(piece, destination);
+                }
+            });
+            copied
+        })
     }
 
     /// Makes room for a pass of `tokens`.

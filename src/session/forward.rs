@@ -131,6 +131,10 @@ impl Session {
                     rows: rows.clone(),
                 };
                 self.backend.run(&self.program, group, &batch, forward.wanted)?;
+                if self.backend.take_failure() {
+                    let text = "a layer could not be read back from the store";
+                    return Err(ChordError::new(ErrorCode::StoreFailed, text));
+                }
                 rows
             }
         };

@@ -1,6 +1,6 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
-use crate::cpu::{Cpu, KvCache};
+use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, Placement, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::Program;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub struct OpenOptions {
     pub max_resident_bytes: Option<u64>,
     /// Groups that the ring holds at most.
     pub prefetch_distance: Option<usize>,
+    /// The source is kept on disk: matrices that do not fit the ceiling are read from there while they
+    /// are multiplied, instead of passing through the ring.
+    pub from_disk: bool,
 }
 
 /// Bytes by purpose, computed from the header alone.
@@ -27,9 +30,9 @@ pub struct MemoryPlan {
     pub budget_bytes: u64,
     /// The lowest ceiling that works.
     pub least_bytes: u64,
-    /// Groups that stay, by number.
+    /// Where each group is kept.
     #[serde(skip)]
-    pub pinned: Vec<bool>,
+    pub placements: Vec<Placement>,
     /// Slots through which the others pass.
     pub ring: usize,
     pub pinned_layers: usize,
@@ -66,20 +69,63 @@ impl MemoryPlan {
             scratch_bytes,
             budget_bytes: 0,
             least_bytes: 0,
-            pinned: vec![true; sizes.len()],
+            placements: vec![Placement::Pinned; sizes.len()],
             ring: 0,
             pinned_layers: layers,
             layers,
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;
-        plan.least_bytes = (fixed + ends(&sizes) + 2 * largest(&sizes)).min(plan.budget_bytes);
+        let vectors: Vec<u64> = (0..sizes.len()).map(|group| vector_bytes(program, group)).collect();
+        let from_disk = DISK_STAGE_BYTES + vectors.iter().sum::<u64>();
+        let by_ring = ends(&sizes) + 2 * largest(&sizes);
+        // For the smallest models a ring takes less than what reading from disk needs.
+        let streams = options.from_disk && from_disk < by_ring;
+        plan.least_bytes = (fixed + if streams { from_disk } else { by_ring }).min(plan.budget_bytes);
         let ceiling = options.max_resident_bytes.unwrap_or(u64::MAX).min(most);
         if ceiling < plan.budget_bytes {
             plan.budget_bytes = ceiling;
-            plan.page(&sizes, fixed, options.prefetch_distance)?;
+            match streams {
+                true => plan.stream(&sizes, &vectors, fixed)?,
+                false => plan.page(&sizes, fixed, options.prefetch_distance)?,
+            }
         }
         Ok(plan)
+    }
+
+    /// Keeps in memory what fits, layers first, and of the rest the vectors. Every byte of a matrix on disk
+    /// is read once a pass, but of an embedding that is not the head's matrix too only the tokens' rows.
+    fn stream(&mut self, sizes: &[u64], vectors: &[u64], fixed: u64) -> Result<()> {
+        self.scratch_bytes += DISK_STAGE_BYTES;
+        let need = self.least_bytes;
+        if need > self.budget_bytes {
+            return Err(self.too_small(fixed, "norms and biases are small", need));
+        }
+        let mut left = self.budget_bytes - need;
+        self.placements.fill(Placement::Disk);
+        self.pinned_layers = 0;
+        for group in (1..sizes.len()).chain([0]) {
+            let more = sizes[group] - vectors[group];
+            if more <= left {
+                left -= more;
+                self.placements[group] = Placement::Pinned;
+                self.pinned_layers += usize::from(group > 0 && group <= self.layers);
+            }
+        }
+        Ok(())
+    }
+
+    fn too_small(&self, fixed: u64, parts: &str, need: u64) -> ChordError {
+        let text = format!(
+            "maxResidentBytes {} cannot work: cache and scratch take {fixed} bytes, {parts}: {need} are needed",
+            self.budget_bytes
+        );
+        ChordError::new(ErrorCode::BudgetTooSmall, text).with("need", need).with("have", self.budget_bytes)
+    }
+
+    /// Which groups the pager keeps once they came: all but those of the ring.
+    pub fn kept(&self) -> Vec<bool> {
+        self.placements.iter().map(|placement| *placement != Placement::Ring).collect()
     }
 
     /// Pins the embedding and the head, which every token reads, and as many layers as fit beside the ring.
@@ -88,14 +134,8 @@ impl MemoryPlan {
         let (largest, ends) = (largest(sizes), ends(sizes));
         let need = self.least_bytes;
         if need > self.budget_bytes {
-            let text = format!(
-                "maxResidentBytes {} cannot work: cache and scratch take {fixed} bytes, embedding and head {ends}, and two layers {}: {need} are needed",
-                self.budget_bytes,
-                2 * largest
-            );
-            return Err(ChordError::new(ErrorCode::BudgetTooSmall, text)
-                .with("need", need)
-                .with("have", self.budget_bytes));
+            let parts = format!("embedding and head take {ends} bytes, and two layers {}", 2 * largest);
+            return Err(self.too_small(fixed, &parts, need));
         }
         let room = (self.budget_bytes - fixed - ends) / largest.max(1);
         self.ring = distance.map_or(RING_DEFAULT, |d| d + 1).clamp(2, room.min(layers.len() as u64) as usize);
@@ -103,7 +143,7 @@ impl MemoryPlan {
         self.pinned_layers = 0;
         for (layer, size) in layers.iter().enumerate() {
             let pin = *size <= left;
-            self.pinned[layer + 1] = pin;
+            self.placements[layer + 1] = if pin { Placement::Pinned } else { Placement::Ring };
             left -= if pin { *size } else { 0 };
             self.pinned_layers += usize::from(pin);
         }

@@ -14,7 +14,7 @@ mod request;
 pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, DiskReader, Placement};
 #[cfg(feature = "gpu")]
 use crate::error::ErrorCode;
 use crate::error::Result;
@@ -47,6 +47,8 @@ pub struct Session {
     places: Vec<Place>,
     backend: Backend,
     options: OpenOptions,
+    /// Reads weights that stay on disk.
+    disk: Option<DiskReader>,
     /// The tokens whose keys and values are in the cache.
     cached: Vec<u32>,
     forward: Option<Forward>,
@@ -77,7 +79,7 @@ impl Session {
             match action {
                 Action::Evict(group) => self.backend.evict(group),
                 Action::Fetch(range) => {
-                    self.backend.allocate(&self.program, range.group)?;
+                    self.backend.allocate(&self.program, range.group, self.plan.placements[range.group])?;
                     self.peak_bytes = self.peak_bytes.max(self.resident_bytes());
                     return Ok(Some(range));
                 }
@@ -93,8 +95,14 @@ impl Session {
 
     /// Takes a piece of the source, of any size and in any order. `copy(range of the piece, destination)`
     /// moves bytes, so that they cross from JavaScript straight to their place. Bytes that no weight
-    /// needs now are passed over, and so are those that are there already.
-    pub fn supply(&mut self, part: u16, offset: u64, length: usize, mut copy: impl FnMut(Range<usize>, &mut [u8])) {
+    /// needs now are passed over, and so are those that are there already. An error of `copy` ends it.
+    pub fn supply<E>(
+        &mut self,
+        part: u16,
+        offset: u64,
+        length: usize,
+        mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         let end = offset.saturating_add(length as u64);
         let first = self.places.partition_point(|p| (p.part, p.end) <= (part, offset));
         for place in self.places[first..].iter().take_while(|p| p.part == part && p.start < end) {
@@ -108,12 +116,35 @@ impl Session {
             let source = (place.start + within.start - offset) as usize;
             self.backend.fill(&self.program, place.weight, range.clone(), |gap, destination| {
                 let from = source + (gap.start - range.start);
-                copy(from..from + gap.len(), destination);
-            });
+                copy(from..from + gap.len(), destination)
+            })?;
             if self.backend.resident(group) {
                 self.pager.arrived(group);
             }
         }
+        Ok(())
+    }
+
+    /// Sets what reads a part's bytes from disk, for groups of [`Placement::Disk`].
+    pub fn set_disk(&mut self, reader: DiskReader) {
+        self.backend.set_disk(reader.clone());
+        self.disk = Some(reader);
+    }
+
+    /// A wanted range is on disk and was verified. What has to be in memory is read from there. False if
+    /// that fails.
+    pub fn supply_from_disk(&mut self, range: &SourceRange) -> bool {
+        let Some(disk) = self.disk.clone() else { return false };
+        let read = |piece: Range<usize>, destination: &mut [u8]| {
+            disk(range.part, range.offset + piece.start as u64, destination).then_some(()).ok_or(())
+        };
+        self.supply(range.part, range.offset, range.length as usize, read).is_ok()
+    }
+
+    /// Goes on without the disk: matrices that do not fit the ceiling pass through the ring from now on.
+    pub fn leave_disk(&mut self) -> Result<()> {
+        self.options.from_disk = false;
+        self.attach_cpu()
     }
 
     /// Goes on with another backend, after a device was lost or in place of it: the weights are wanted again,
@@ -131,7 +162,11 @@ impl Session {
     pub fn attach_cpu(&mut self) -> Result<()> {
         let plan = MemoryPlan::new(&self.program, self.config.context, &self.options)?;
         let cpu = Cpu::new(&self.program, self.config.context)?;
-        self.replace(Backend::Cpu(Box::new(cpu)), plan)
+        self.replace(Backend::Cpu(Box::new(cpu)), plan)?;
+        if let Some(disk) = self.disk.clone() {
+            self.backend.set_disk(disk);
+        }
+        Ok(())
     }
 
     /// Goes on with this device; if it does not suit the model, with the CPU.
@@ -185,9 +220,9 @@ impl Session {
         self.program.groups.iter().enumerate().flat_map(|(number, group)| group_ranges(&self.program, number, group))
     }
 
-    /// Whether a group stays in memory.
-    pub fn pinned(&self, group: usize) -> bool {
-        self.pager.pinned(group)
+    /// Where a group is kept.
+    pub fn placement(&self, group: usize) -> Placement {
+        self.plan.placements[group]
     }
 
     /// Bytes of weights, cache and scratch that are allocated.
@@ -204,7 +239,7 @@ impl Session {
     pub fn stats(&self) -> serde_json::Value {
         let counters = self.pager.counters();
         let layers = 1..self.pager.len() - 1;
-        let pinned = layers.clone().filter(|g| self.pager.pinned(*g)).count();
+        let pinned = layers.clone().filter(|g| self.placement(*g) == Placement::Pinned).count();
         #[allow(unused_mut)] // Without a GPU nothing is added.
         let mut stats = serde_json::json!({
             "device": self.backend.name(),

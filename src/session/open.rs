@@ -128,6 +128,7 @@ impl HeaderReader {
             pager: pager(&program, &plan),
             backend,
             options: options.clone(),
+            disk: None,
             #[cfg(feature = "gpu")]
             wake: None,
             places: places(&program),
@@ -163,8 +164,10 @@ pub fn on_gpu(
     use crate::gpu::Gpu;
     let mut gpu = Gpu::new(device, program, context, true)?;
     let sizes = (0..program.groups.len()).map(|group| gpu.weights.map.group_bytes(group) as u64).collect();
-    let plan = MemoryPlan::of(sizes, program, context, Gpu::scratch_bytes(program, context), u64::MAX, options)?;
-    gpu.weights.pin(&plan.pinned);
+    // Buffers cannot be read from disk while they are multiplied.
+    let options = OpenOptions { from_disk: false, ..options.clone() };
+    let plan = MemoryPlan::of(sizes, program, context, Gpu::scratch_bytes(program, context), u64::MAX, &options)?;
+    gpu.weights.pin(&plan.kept());
     Ok((Backend::Gpu(Box::new(gpu)), plan))
 }
 
@@ -172,7 +175,7 @@ pub fn on_gpu(
 pub fn pager(program: &Program, plan: &MemoryPlan) -> Pager {
     let groups = program.groups.iter().enumerate();
     let ranges = groups.map(|(number, group)| group_ranges(program, number, group)).collect();
-    Pager::new(ranges, &plan.pinned, plan.ring)
+    Pager::new(ranges, &plan.kept(), plan.ring)
 }
 
 /// The token list and the embedding table must be of one size.

@@ -143,9 +143,8 @@ await withServer({}, async (server) => {
   const again = server.log.filter(({ path }) => path.startsWith('/model/')).length - requests;
   results.warm = { cold: cold.value.times[0], firstToken: warm.value.times[0], requests: again, storeBytes: warm.value.stats.source.storeBytes };
   console.log(`warm start: first token after ${seconds(warm.value.times[0])} s (cold ${seconds(cold.value.times[0])} s), ${again} requests`);
-  const resident = warm.value.stats.memory;
   for (const percent of numbers(values.ceilings)) {
-    const ceiling = percent === 100 ? undefined : Math.round(resident.peakResidentBytes - (bytes * (100 - percent)) / 100);
+    const ceiling = percent === 100 ? undefined : Math.round((bytes * percent) / 100);
     try {
       const { value, peak } = await runBare(server, measure, { ...options, store: 'opfs', ceiling }, { profile });
       const same = JSON.stringify(value.ids) === JSON.stringify(warm.value.ids);

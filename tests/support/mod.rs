@@ -4,6 +4,7 @@
 pub mod random_model;
 
 use std::path::{Path, PathBuf};
+use wasm_chord::cpu::{DiskReader, Placement};
 use wasm_chord::session::{Event, HeaderReader, Moment, OpenOptions, Request, Session};
 use wasm_chord::template::CivilTime;
 
@@ -34,6 +35,7 @@ pub fn open(file: &[u8], options: &OpenOptions) -> wasm_chord::Result<Session> {
         return Err(reader.truncated());
     }
     let mut session = reader.open(options)?;
+    session.set_disk(disk(file.to_vec()));
     supply(&mut session, file)?;
     Ok(session)
 }
@@ -42,9 +44,40 @@ pub fn open(file: &[u8], options: &OpenOptions) -> wasm_chord::Result<Session> {
 pub fn supply(session: &mut Session, file: &[u8]) -> wasm_chord::Result<()> {
     while let Some(range) = session.want()? {
         let bytes = &file[range.offset as usize..(range.offset + range.length) as usize];
-        session.supply(range.part, range.offset, bytes.len(), |piece, to| to.copy_from_slice(&bytes[piece]));
+        match session.placement(range.group) {
+            Placement::Disk => assert!(session.supply_from_disk(&range), "the file can be read"),
+            _ => supply_piece(session, range.offset, bytes),
+        }
     }
     Ok(())
+}
+
+/// Options for a model whose file is on disk, under a ceiling.
+pub fn from_disk(bytes: u64) -> OpenOptions {
+    OpenOptions { max_resident_bytes: Some(bytes), from_disk: true, ..OpenOptions::default() }
+}
+
+/// The least ceiling for a model whose file is on disk: all its matrices stay there.
+pub fn least_from_disk(file: &[u8]) -> u64 {
+    let error = open(file, &from_disk(1)).err().expect("refused");
+    error.details["need"].as_u64().expect("what it needs")
+}
+
+/// Reads from the only part, as if it were on disk.
+pub fn disk(file: Vec<u8>) -> DiskReader {
+    std::rc::Rc::new(move |_, offset, bytes| {
+        bytes.copy_from_slice(&file[offset as usize..][..bytes.len()]);
+        true
+    })
+}
+
+/// Supplies a piece of the only part, from `offset` on.
+pub fn supply_piece(session: &mut Session, offset: u64, bytes: &[u8]) {
+    let copied: Result<(), ()> = session.supply(0, offset, bytes.len(), |piece, to| {
+        to.copy_from_slice(&bytes[piece]);
+        Ok(())
+    });
+    copied.expect("copying does not fail");
 }
 
 /// Normalised mean squared error: Σ(a−b)² / Σa², where a is the truth.

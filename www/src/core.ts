@@ -5,6 +5,7 @@
  */
 
 import { ChordError } from './errors.js';
+import type { SyncFile } from './store/layout.js';
 import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
 import startSimd, * as plain from './wasm/chord-simd.js';
 
@@ -30,14 +31,25 @@ export interface HeaderReader {
 /** An open model. */
 export interface Session {
   info(): string;
-  /** The next range to fetch: part, offset, length, group. */
+  /** The next range to fetch: part, offset, length, group, and 1 if its bytes stay on disk. */
   want(): Float64Array | undefined;
   supply(part: number, offset: number, bytes: Uint8Array): void;
+  /** The file in which a part is kept. */
+  setFile(part: number, file: SyncFile): void;
+  /** A wanted range is in the part's file, verified; false if it could not be read. */
+  supplyFromDisk(part: number, offset: number, length: number, group: number): boolean;
+  /** Goes on without files; refused if the ceiling does not allow that. */
+  leaveDisk(): void;
+  /** Bytes read from files. */
+  diskBytes(): number;
   /** A wanted range that did not come is wanted again. */
   refetch(part: number, offset: number, length: number, group: number): void;
   /** Where the bytes of the groups lie, four numbers each: group, part, offset, length. */
   ranges(): Float64Array;
-  /** State of each group: 0 absent, 1 fetching, 2 resident for now, 3 resident to stay, 4 computed next. */
+  /**
+   * State of each group: 0 absent, 1 fetching, 2 resident for now, 3 resident to stay, 4 computed next,
+   * 5 on disk.
+   */
   groups(): Uint8Array;
   begin(requestJson: string): void;
   step(): string;

@@ -83,7 +83,7 @@ async function readHeader(request: OpenRequest): Promise<{ core: Core; io: IoCli
 
 async function open(request: OpenRequest): Promise<void> {
   const { core, io, headers, reader } = await readHeader(request);
-  const session = reader.open(JSON.stringify(request.core));
+  const session = reader.open(coreOptions(request, io, headers));
   const info = JSON.parse(session.info()) as ModelInfo;
   let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: downloadBytes(io), layer: 0, layers: info.layers };
   const loader = new Loader(session, io, headers, {
@@ -120,6 +120,11 @@ async function open(request: OpenRequest): Promise<void> {
   loader.start();
 }
 
+/** The core's options, as JSON. Layers can be read from disk where the store keeps them one by one. */
+function coreOptions({ core }: OpenRequest, io: IoClient, headers: HeaderLoader): string {
+  return JSON.stringify({ ...core, fromDisk: io.isKept && headers.sequential.length === 0 });
+}
+
 /** What the core says of a model that is not opened. */
 type CorePlan = Plan['model'] & {
   memory: { weightBytes: number; kvBytes: number; scratchBytes: number; budgetBytes: number; leastBytes: number; pinnedLayers: number };
@@ -129,8 +134,8 @@ type CorePlan = Plan['model'] & {
 };
 
 async function plan(request: OpenRequest): Promise<void> {
-  const { core, io, reader } = await readHeader(request);
-  const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(JSON.stringify(request.core))) as CorePlan;
+  const { core, io, headers, reader } = await readHeader(request);
+  const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(coreOptions(request, io, headers))) as CorePlan;
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
   const plan: Plan = {
@@ -190,7 +195,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     threads: 1,
     memory: { ...own.memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: 0 },
     layers: own.layers,
-    source: io.counters,
+    source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.session.diskBytes() },
     ...runner.last ? { last: runner.last } : {},
     groups: groupStates(loader.session.groups(), loader.session.ranges(), io.stored),
   };

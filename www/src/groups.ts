@@ -3,7 +3,7 @@
 import type { GroupState } from './types.js';
 
 /** By the core's numbers. */
-const STATES: readonly GroupState[] = ['absent', 'fetching', 'ring', 'pinned', 'computing'];
+const STATES: readonly GroupState[] = ['absent', 'fetching', 'ring', 'pinned', 'computing', 'stored'];
 /** Numbers of each range that the core tells: group, part, offset, length. */
 const RANGE_NUMBERS = 4;
 

@@ -43,9 +43,10 @@ export interface SourceFile {
   readonly contentType: string | undefined;
   /**
    * Delivers bytes `offset` to `end` (which may be Infinity) to `sink`, less where the file ends
-   * before. `onFacts` is called before the first byte and when the size becomes known.
+   * before. `onFacts` is called before the first byte and when the size becomes known. True if all
+   * of them came from verified pages on disk.
    */
-  read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<void>;
+  read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean | void>;
 }
 
 /** A response whose bytes are being read. */

@@ -10,6 +10,8 @@ import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS, WATCHDOG_TICK_MS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ToIo,
 } from './protocol.js';
+import type { SyncFile } from './store/layout.js';
+import { OpenedFiles } from './store/opened.js';
 
 /** How often a dead IO worker is replaced. */
 const RESTARTS_MAX = 3;
@@ -17,7 +19,8 @@ const RESTARTS_MAX = 3;
 /** What a read reports. Bytes are valid only during the call. */
 export interface ReadHandler {
   piece(offset: number, bytes: Uint8Array): void;
-  done(): void;
+  /** `isStored`: every byte is on disk, verified. */
+  done(isStored: boolean): void;
   /** `offset` is the first byte that did not come. */
   failed(error: ChordError, offset: number): void;
 }
@@ -33,6 +36,7 @@ interface Read {
   part: number;
   position: number;
   end: number;
+  isKept: boolean;
   handler: ReadHandler;
 }
 
@@ -46,6 +50,7 @@ export class IoClient {
   /** By part number; filled in by the first read of each part. */
   readonly facts: PartFacts[] = [];
   #files: PartSource[] = [];
+  readonly #opened = new OpenedFiles();
   #worker: Worker;
   #handshake: Handshake | undefined;
   #silentTicks = 0;
@@ -87,16 +92,30 @@ export class IoClient {
     return this.#files[part]?.name ?? `part ${part + 1}`;
   }
 
-  /** Reads `length` bytes, or all up to the end of the file if it is Infinity. */
-  read(part: number, offset: number, length: number, handler: ReadHandler): number {
+  /** Whether all parts are of the kind that is kept on disk. */
+  get isKept(): boolean {
+    return this.request.store.isUsed && this.#files.every(({ url }) => url !== undefined);
+  }
+
+  /** The file on disk of a part. */
+  async file(part: number): Promise<SyncFile | undefined> {
+    const url = this.#files[part]?.url;
+    return url === undefined ? undefined : this.#opened.file(url);
+  }
+
+  /**
+   * Reads `length` bytes, or all up to the end of the file if it is Infinity. With `isKept` they are only
+   * brought to disk.
+   */
+  read(part: number, offset: number, length: number, handler: ReadHandler, isKept = false): number {
     const id = this.#nextRead;
     this.#nextRead += 1;
     if (this.#isDead) {
       this.#restarts = 0;
       this.#replace();
     }
-    this.#reads.set(id, { part, position: offset, end: offset + length, handler });
-    this.#send({ type: 'read', id, part, offset, length });
+    this.#reads.set(id, { part, position: offset, end: offset + length, isKept, handler });
+    this.#send({ type: 'read', id, part, offset, length, isKept });
     return id;
   }
 
@@ -123,6 +142,7 @@ export class IoClient {
     clearInterval(this.#watchdog);
     this.#handshake?.done();
     this.#reads.clear();
+    this.#opened.close();
     this.#worker.terminate();
   }
 
@@ -205,7 +225,7 @@ export class IoClient {
           break;
         }
         this.#reads.delete(message.id);
-        if (message.type === 'done') read?.handler.done();
+        if (message.type === 'done') read?.handler.done(message.isStored);
         else read?.handler.failed(fromWire(message.error), read.position);
         break;
       }
@@ -238,8 +258,8 @@ export class IoClient {
       return;
     }
     this.#replace();
-    for (const [id, { part, position, end }] of this.#reads) {
-      this.#send({ type: 'read', id, part, offset: position, length: end - position });
+    for (const [id, { part, position, end, isKept }] of this.#reads) {
+      this.#send({ type: 'read', id, part, offset: position, length: end - position, isKept });
     }
   }
 

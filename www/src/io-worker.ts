@@ -134,26 +134,38 @@ async function settle(): Promise<void> {
   for (const file of files) if (file instanceof StoredFile) await file.lookAgain().catch(() => undefined);
 }
 
-async function read({ id, part, offset, length }: Extract<ToIo, { type: 'read' }>): Promise<void> {
+async function read({ id, part, offset, length, isKept }: Extract<ToIo, { type: 'read' }>): Promise<void> {
   const abort = new AbortController();
   reads.set(id, abort);
   const file = files[part];
   try {
     if (!file) throw new ChordError('Internal', `there is no part ${part}`);
-    const cutter = new Cutter(pool, offset, (at, bytes, buffer) => {
-      scope.postMessage({ type: 'piece', id, offset: at, length: bytes, buffer, counters }, [buffer]);
-    }, abort.signal);
-    try {
-      await file.read(offset, offset + length, (chunk) => cutter.write(chunk), () => announce(part, file), abort.signal);
-    } finally {
-      cutter.flush();
-    }
-    scope.postMessage({ type: 'done', id, counters });
+    const isStored = await (isKept ? keep(file, part, offset, offset + length, abort.signal) : send(file, id, part, offset, length, abort.signal));
+    scope.postMessage({ type: 'done', id, isStored, counters });
   } catch (thrown) {
     scope.postMessage({ type: 'failed', id, error: toWire(thrown), counters });
   } finally {
     reads.delete(id);
   }
+}
+
+/** Sends a range to the engine, in pieces. */
+async function send(file: SourceFile, id: number, part: number, offset: number, length: number, signal: AbortSignal): Promise<boolean> {
+  const cutter = new Cutter(pool, offset, (at, bytes, buffer) => {
+    scope.postMessage({ type: 'piece', id, offset: at, length: bytes, buffer, counters }, [buffer]);
+  }, signal);
+  try {
+    return await file.read(offset, offset + length, (chunk) => cutter.write(chunk), () => announce(part, file), signal) === true;
+  } finally {
+    cutter.flush();
+  }
+}
+
+/** Brings a range to disk. False if it is not kept there. */
+async function keep(file: SourceFile, part: number, offset: number, end: number, signal: AbortSignal): Promise<boolean> {
+  const pass = async (): Promise<boolean> => await file.read(offset, end, () => undefined, () => announce(part, file), signal) === true;
+  // What had to be fetched is on disk a little later; the second time it is read from there.
+  return await pass() || pass();
 }
 
 /** Tells what is known of a part. Costs little: once a response. */

@@ -128,6 +128,8 @@ interface WantedRange {
   offset: number;
   length: number;
   group: number;
+  /** Its bytes stay on disk. */
+  isKept: boolean;
 }
 
 /** Keeps the core supplied with the bytes it wants. */
@@ -137,6 +139,7 @@ export class Loader {
   #inFlight = 0;
   /** Counts resumptions, so that the end of a read tells whether it began before the last one. */
   #attempt = 0;
+  #isOnDisk = true;
   #suppliedBytes = 0;
   #isLoaded = false;
   #isStreaming = false;
@@ -167,9 +170,19 @@ export class Loader {
     while (this.#inFlight < RANGES_IN_FLIGHT) {
       const range = this.#want();
       if (!range) break;
-      this.#fetch(range);
+      if (range.isKept) void this.#keep(range);
+      else this.#fetch(range);
     }
     if (this.#inFlight === 0) this.#finish();
+  }
+
+  /** Goes on without the disk, which failed: layers pass through memory from now on, if the ceiling allows. */
+  leaveDisk(): void {
+    if (this.#isOnDisk) {
+      this.#isOnDisk = false;
+      this.#guard(() => this.session.leaveDisk());
+    }
+    this.pump();
   }
 
   /** Goes on after a failure that may have passed. */
@@ -184,23 +197,58 @@ export class Loader {
   #want(): WantedRange | undefined {
     const range = this.#guard(() => this.session.want());
     if (!range) return undefined;
-    const [part = 0, offset = 0, length = 0, group = 0] = range;
-    return { part, offset, length, group };
+    const [part = 0, offset = 0, length = 0, group = 0, isKept = 0] = range;
+    return { part, offset, length, group, isKept: isKept === 1 };
   }
 
   #fetch({ part, offset, length, group }: WantedRange): void {
     this.#inFlight += 1;
     const end = offset + length;
     const attempt = this.#attempt;
+    const isOnDisk = this.#isOnDisk;
     let position = offset;
     this.io.read(part, offset, length, this.#handler(part, (at) => { position = at; }, (error) => {
       this.#inFlight -= 1;
-      if (position < end) this.#guard(() => this.session.refetch(part, position, end - position, group));
+      // A core that has left the disk since then wants everything anew by itself.
+      if (position < end && isOnDisk === this.#isOnDisk) this.#guard(() => this.session.refetch(part, position, end - position, group));
       // A read from before the resumption may fail after it, and is tried once more with the others.
       if (error && attempt === this.#attempt) this.#fail(error);
       else if (!error && position < end) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
       else this.pump();
     }));
+  }
+
+  /** Brings a range to disk, for the core to read it there. */
+  async #keep({ part, offset, length, group }: WantedRange): Promise<void> {
+    this.#inFlight += 1;
+    const attempt = this.#attempt;
+    const result = await new Promise<boolean | ChordError>((resolve) => {
+      this.io.read(part, offset, length, { piece: () => undefined, done: resolve, failed: resolve }, true);
+    });
+    const file = result === true && this.#isOnDisk ? await this.io.file(part) : undefined;
+    this.#inFlight -= 1;
+    if (!this.#isOnDisk) {
+      this.pump();
+      return;
+    }
+    if (result instanceof ChordError) {
+      this.#guard(() => this.session.refetch(part, offset, length, group));
+      if (attempt === this.#attempt) this.#fail(result);
+      else this.pump();
+      return;
+    }
+    const isThere = file && this.#guard(() => {
+      this.session.setFile(part, file);
+      return this.session.supplyFromDisk(part, offset, length, group);
+    });
+    if (!isThere) {
+      this.leaveDisk();
+      return;
+    }
+    this.#suppliedBytes += length;
+    if (!this.#isLoaded) this.#report();
+    this.events.changed();
+    this.pump();
   }
 
   /**

@@ -66,7 +66,7 @@ export interface OpenRequest {
   parts: PartInput[];
   headers: [string, string][];
   /** Options of the core, passed on as they are. */
-  core: { contextLength?: number; maxResidentBytes?: number; prefetchDistance?: number };
+  core: { contextLength?: number; maxResidentBytes?: number; prefetchDistance?: number; fromDisk?: boolean };
   network: NetworkSettings;
   store: StoreSettings;
 }
@@ -156,7 +156,8 @@ export type ToIo =
   /** Takes over files that were resolved before, by a worker that died. */
   | { type: 'adopt'; files: PartSource[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
   /** Reads a range; `length` may be Infinity: to the end of the file. */
-  | { type: 'read'; id: number; part: number; offset: number; length: number }
+  /** With `isKept`, the bytes are not sent: they have to be on disk. */
+  | { type: 'read'; id: number; part: number; offset: number; length: number; isKept: boolean }
   | { type: 'cancel'; id: number }
   | { type: 'store'; question: StoreQuestion; parts: PartInput[]; network: NetworkSettings }
   /** Asks to be told when everything fetched is on disk. */
@@ -185,7 +186,8 @@ export type FromIo =
   | { type: 'part'; part: number; identity: PartIdentity; sequential: boolean; contentType?: string }
   /** The next bytes of a read, `length` of them from the start of `buffer`. */
   | { type: 'piece'; id: number; offset: number; length: number; buffer: ArrayBuffer; counters: IoCounters }
-  | { type: 'done'; id: number; counters: IoCounters }
+  /** `isStored`: every byte is in pages on disk, which were verified. */
+  | { type: 'done'; id: number; isStored: boolean; counters: IoCounters }
   | { type: 'failed'; id: number; error: WireError; counters: IoCounters }
   | { type: 'settled' }
   | { type: 'storeAnswer'; value: StoreAnswers[StoreQuestion] }

@@ -51,6 +51,7 @@ export class Runner {
     } catch (thrown) {
       const error = toChordError(thrown);
       if (begun && error.code !== 'EnginePanicked') this.#drop();
+      if (error.code === 'StoreFailed') this.loader.leaveDisk();
       this.events.failed(call, error);
     } finally {
       this.#run = undefined;

@@ -25,7 +25,7 @@ const fn field(bytes: usize, unit: usize) -> Field {
 
 /// The fields of a block in the order of the file. Units are as the kernels read them: 1 byte for
 /// integer scales, 2 for f16, 4 for quants.
-fn fields(dtype: Dtype) -> &'static [Field] {
+const fn fields(dtype: Dtype) -> &'static [Field] {
     const Q4_0: &[Field] = &[field(2, 2), field(16, 4)];
     const Q4_1: &[Field] = &[field(4, 2), field(16, 4)];
     const Q5_0: &[Field] = &[field(2, 2), field(4, 4), field(16, 4)];
@@ -68,39 +68,63 @@ pub fn row_bytes(dtype: Dtype, columns: usize) -> usize {
     columns / dtype.block_values() * dtype.block_bytes()
 }
 
-/// Permutes the bytes of complete 8-row groups in place. `bytes` holds `rows` whole rows, the first
-/// of them at a multiple of 8; `scratch` grows to the size of one group and can be used again.
-pub fn repack(dtype: Dtype, columns: usize, rows: usize, bytes: &mut [u8], scratch: &mut Vec<u8>) {
-    let group_bytes = GROUP_ROWS * row_bytes(dtype, columns);
-    assert_eq!(bytes.len(), rows * row_bytes(dtype, columns), "whole rows");
-    if !is_quantised(dtype) || group_bytes == 0 {
+/// Bytes that are repacked together: 8 rows of a quantised type.
+pub fn repack_unit(dtype: Dtype, columns: usize) -> usize {
+    (GROUP_ROWS * row_bytes(dtype, columns)).max(1)
+}
+
+/// Permutes the bytes of complete 8-row groups in place; what follows the last one stays as it is.
+/// `bytes` begins with a row whose number is a multiple of 8; `scratch` grows to the size of one group
+/// and can be used again.
+pub fn repack(dtype: Dtype, columns: usize, bytes: &mut [u8], scratch: &mut Vec<u8>) {
+    if !is_quantised(dtype) {
         return;
     }
-    scratch.resize(group_bytes, 0);
+    let group_bytes = repack_unit(dtype, columns);
+    scratch.resize(scratch.len().max(group_bytes), 0);
     for group in bytes.chunks_exact_mut(group_bytes) {
-        scratch.copy_from_slice(group);
-        interleave(dtype, scratch, group);
+        scratch[..group_bytes].copy_from_slice(group);
+        interleave(dtype, columns, &scratch[..group_bytes], group);
     }
 }
 
-/// Writes the 8 rows `rows` to `group` as interleaved blocks.
-fn interleave(dtype: Dtype, rows: &[u8], group: &mut [u8]) {
-    let (row_bytes, block_bytes) = (rows.len() / GROUP_ROWS, dtype.block_bytes());
-    for (block, packed) in group.chunks_exact_mut(GROUP_ROWS * block_bytes).enumerate() {
-        let mut start = 0;
-        for field in fields(dtype) {
-            let packed = &mut packed[GROUP_ROWS * start..GROUP_ROWS * (start + field.bytes)];
-            if field.unit == 4 && field.bytes % CHUNK == 0 {
-                interleave_chunks(rows, row_bytes, block * block_bytes + start, packed);
-                start += field.bytes;
-                continue;
-            }
-            for row in 0..GROUP_ROWS {
-                let source = &rows[row * row_bytes + block * block_bytes + start..][..field.bytes];
+/// Writes `rows`, whole groups of 8 rows of a quantised type as they are in the file, to `packed` as
+/// interleaved blocks.
+pub fn interleave(dtype: Dtype, columns: usize, rows: &[u8], packed: &mut [u8]) {
+    let group_bytes = repack_unit(dtype, columns);
+    assert!(rows.len() == packed.len() && rows.len() % group_bytes == 0, "whole groups");
+    for (rows, packed) in rows.chunks_exact(group_bytes).zip(packed.chunks_exact_mut(group_bytes)) {
+        macro_rules! by_type {
+            ($($name:ident)*) => {
+                match dtype {
+                    $(Dtype::$name => interleave_group(const { fields(Dtype::$name) }, dtype.block_bytes(), rows, packed),)*
+                    Dtype::F32 | Dtype::F16 | Dtype::BF16 => unreachable!("floats are not repacked"),
+                }
+            };
+        }
+        by_type!(Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ4_NL IQ4_XS MXFP4);
+    }
+}
+
+/// One group. Inlined with the fields of each type, so that all of it becomes plain loads and stores:
+/// every byte of a model passes here.
+#[inline(always)]
+fn interleave_group(fields: &[Field], block_bytes: usize, rows: &[u8], packed: &mut [u8]) {
+    let row_bytes = rows.len() / GROUP_ROWS;
+    assert!(packed.len() == GROUP_ROWS * row_bytes && row_bytes % block_bytes == 0, "8 rows of whole blocks");
+    for block in (0..row_bytes).step_by(block_bytes) {
+        let mut start = block;
+        for field in fields {
+            // SAFETY: the field lies within the block, that in each of 8 rows, and its places in `packed`,
+            // which is as long, begin where those of all fields before it end.
+            unsafe {
+                let source = rows.as_ptr().add(start);
+                let target = packed.as_mut_ptr().add(GROUP_ROWS * start);
                 match field.unit {
-                    1 => scatter::<1>(source, packed, row),
-                    2 => scatter::<2>(source, packed, row),
-                    _ => scatter::<4>(source, packed, row),
+                    1 => scatter::<1>(source, row_bytes, field.bytes, target),
+                    2 => scatter::<2>(source, row_bytes, field.bytes, target),
+                    _ if field.bytes % CHUNK == 0 => scatter_chunks(source, row_bytes, field.bytes, target),
+                    _ => scatter::<4>(source, row_bytes, field.bytes, target),
                 }
             }
             start += field.bytes;
@@ -108,28 +132,63 @@ fn interleave(dtype: Dtype, rows: &[u8], group: &mut [u8]) {
     }
 }
 
-/// Bytes of a row that are interleaved at once: four units of four bytes.
-const CHUNK: usize = 16;
-
-/// Interleaves the units of four bytes at `start` of each row, four units a row at a time. Sizes are
-/// constants, so that all of it becomes plain loads and stores: most bytes of a model pass here.
-fn interleave_chunks(rows: &[u8], row_bytes: usize, start: usize, packed: &mut [u8]) {
-    let (chunks, _) = packed.as_chunks_mut::<{ GROUP_ROWS * CHUNK }>();
-    for (index, packed) in chunks.iter_mut().enumerate() {
+/// Moves unit u of row r to place 8 u + r.
+///
+/// # Safety
+/// Eight rows, `row_bytes` apart, have `bytes` bytes from `source` on, and `target` has room for all.
+#[inline(always)]
+unsafe fn scatter<const UNIT: usize>(source: *const u8, row_bytes: usize, bytes: usize, target: *mut u8) {
+    for unit in 0..bytes / UNIT {
         for row in 0..GROUP_ROWS {
-            let source: &[u8; CHUNK] =
-                rows[row * row_bytes + start + index * CHUNK..].first_chunk().expect("a whole chunk");
-            for unit in 0..CHUNK / 4 {
-                let at = (unit * GROUP_ROWS + row) * 4;
-                packed[at..at + 4].copy_from_slice(&source[unit * 4..unit * 4 + 4]);
+            // SAFETY: by the caller's promise.
+            unsafe {
+                let from = source.add(row * row_bytes + unit * UNIT);
+                from.copy_to_nonoverlapping(target.add((unit * GROUP_ROWS + row) * UNIT), UNIT);
             }
         }
     }
 }
 
-fn scatter<const UNIT: usize>(source: &[u8], packed: &mut [u8], row: usize) {
-    for (unit, packed) in source.chunks_exact(UNIT).zip(packed.chunks_exact_mut(GROUP_ROWS * UNIT)) {
-        packed[row * UNIT..][..UNIT].copy_from_slice(unit);
+/// Bytes of a row that are moved at once: four units of four bytes.
+const CHUNK: usize = 16;
+
+/// As [`scatter`] for units of four bytes, four of them at a time.
+///
+/// # Safety
+/// As for [`scatter`].
+#[cfg(not(target_family = "wasm"))]
+#[inline(always)]
+unsafe fn scatter_chunks(source: *const u8, row_bytes: usize, bytes: usize, target: *mut u8) {
+    // SAFETY: by the caller's promise.
+    unsafe { scatter::<4>(source, row_bytes, bytes, target) };
+}
+
+/// As [`scatter`] for units of four bytes: four rows' vectors of four units change places.
+///
+/// # Safety
+/// As for [`scatter`].
+#[cfg(target_family = "wasm")]
+#[inline(always)]
+unsafe fn scatter_chunks(source: *const u8, row_bytes: usize, bytes: usize, target: *mut u8) {
+    use crate::cpu::arch::*;
+    for chunk in (0..bytes).step_by(CHUNK) {
+        for half in 0..2 {
+            // SAFETY: by the caller's promise.
+            let load = |row: usize| unsafe { v128_load(source.add((4 * half + row) * row_bytes + chunk).cast()) };
+            let [a, b, c, d] = std::array::from_fn(load);
+            let (ab, cd) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d));
+            let (ef, gh) = (i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+            let units = [
+                i64x2_shuffle::<0, 2>(ab, cd),
+                i64x2_shuffle::<1, 3>(ab, cd),
+                i64x2_shuffle::<0, 2>(ef, gh),
+                i64x2_shuffle::<1, 3>(ef, gh),
+            ];
+            for (unit, rows) in units.into_iter().enumerate() {
+                // SAFETY: by the caller's promise.
+                unsafe { v128_store(target.add(GROUP_ROWS * chunk + 32 * unit + 16 * half).cast(), rows) };
+            }
+        }
     }
 }
 

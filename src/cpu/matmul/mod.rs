@@ -13,7 +13,7 @@ pub(super) mod simd128;
 mod tests;
 
 pub use activations::Activations;
-pub use layout::{GROUP_ROWS, repack};
+pub use layout::{GROUP_ROWS, interleave, repack, repack_unit};
 
 use crate::quant::Dtype;
 use std::ops::Range;

@@ -17,7 +17,7 @@ fn repacked_rows_read_as_before() {
         for (rows, columns) in shapes(dtype) {
             let file = random_rows(dtype, columns, rows, &mut noise);
             let mut bytes = file.clone();
-            repack(dtype, columns, rows, &mut bytes, &mut Vec::new());
+            repack(dtype, columns, &mut bytes, &mut Vec::new());
             assert_eq!(wants_quantised(dtype) && rows >= 8, bytes != file, "{}", dtype.name());
             let matrix = Matrix { dtype, columns, rows, bytes: &bytes };
             let (mut expected, mut got) = (vec![0.0; columns], vec![0.0; columns]);
@@ -39,7 +39,7 @@ fn products_are_within_the_rounding_of_activations() {
         for (rows, columns) in shapes(dtype) {
             let file = random_rows(dtype, columns, rows, &mut noise);
             let mut bytes = file.clone();
-            repack(dtype, columns, rows, &mut bytes, &mut Vec::new());
+            repack(dtype, columns, &mut bytes, &mut Vec::new());
             let matrix = Matrix { dtype, columns, rows, bytes: &bytes };
             let source: Vec<f32> = (0..3 * columns).map(|_| noise.normal()).collect();
             let mut activations = Activations::new(columns.next_multiple_of(32), 3);
@@ -111,7 +111,7 @@ fn noise_of_rounding_is_small() {
 fn activations_that_are_not_finite_show_in_the_product() {
     let mut noise = Noise::new(4);
     let mut bytes = random_rows(Dtype::Q4_0, 64, 8, &mut noise);
-    repack(Dtype::Q4_0, 64, 8, &mut bytes, &mut Vec::new());
+    repack(Dtype::Q4_0, 64, &mut bytes, &mut Vec::new());
     let matrix = Matrix { dtype: Dtype::Q4_0, columns: 64, rows: 8, bytes: &bytes };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut source = vec![0.5; 64];

@@ -61,7 +61,7 @@ export class StoredFile implements SourceFile {
     return this.#http.contentType;
   }
 
-  async read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<void> {
+  async read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean> {
     await this.#opened;
     const abortIdle = (): void => {
       for (const stream of this.#streams) if (stream.startedFor === signal && !stream.hasListeners) stream.abort.abort(aborted(signal));
@@ -69,18 +69,22 @@ export class StoredFile implements SourceFile {
     signal.addEventListener('abort', abortIdle, { once: true });
     try {
       let position = offset;
+      let isStored = true;
       const sinceMs = performance.now();
       this.#claim(offset, end, signal);
       while (position < Math.min(end, this.identity.size ?? Infinity)) {
         throwIfAborted(signal);
         const before = position;
+        const isHere = this.#store?.has(Math.floor(position / this.#store.pageBytes)) === true;
         await this.#advance(position, end, async (chunk) => {
           if (position === before) onFacts();
           await sink(chunk);
           position += chunk.length;
         }, onFacts, sinceMs, signal);
+        isStored &&= isHere || position === before;
       }
       onFacts();
+      return isStored;
     } finally {
       signal.removeEventListener('abort', abortIdle);
     }

@@ -122,12 +122,6 @@ fn multiply(sums: v128, scales: Option<v128>) -> v128 {
     scales.map_or(sums, |scales| i32x4_mul(sums, i32x4_shr(scales, 16)))
 }
 
-/// Even and odd bytes, widened.
-#[inline(always)]
-fn widen(bytes: v128) -> [v128; 2] {
-    [i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8)]
-}
-
 /// Four activations, once for each row. Weights go into the operand of seven bits: for them the result
 /// is defined, and no implementation saturates, since |2 · 63 · 127| < 2^15.
 ///
