@@ -89,6 +89,12 @@ describe('an engine', () => {
     assert.ok(plan.weightBytes > 400_000 && plan.kvBytes > 0 && plan.downloadBytes + plan.storedBytes > plan.weightBytes);
     assert.ok(plan.leastBytes > 0 && plan.leastBytes <= plan.budgetBytes && plan.quotaBytes > plan.usageBytes, JSON.stringify(plan));
     assert.ok(stage.server.log.length > from);
+    const least = await inPage(async (leastBytes) => {
+      const attempt = (maxResidentBytes) => chord.createEngine({ model: '/model.gguf', contextLength: 64, maxResidentBytes })
+        .then((opened) => opened.dispose().then(() => 'opened'), ({ code, details }) => [code, details.need]);
+      return [await attempt(leastBytes), await attempt(leastBytes - 1)];
+    }, plan.leastBytes);
+    assert.deepEqual(least, ['opened', ['BudgetTooSmall', plan.leastBytes]]);
     const tight = await inPage(() => chord.plan('/model.gguf', { maxResidentBytes: 1000 }));
     assert.equal(tight.fits, false);
     assert.equal(tight.reasons.length, 1);

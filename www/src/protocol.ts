@@ -21,7 +21,7 @@ export const ENGINE_SILENT_TICKS_MAX = 15;
 /** The same for the IO worker, which never computes. */
 export const IO_SILENT_TICKS_MAX = 4;
 /** How long a new worker may take to say hello once its script has come, and the script to come. */
-export const HANDSHAKE_MS_MAX = 9_000;
+export const HANDSHAKE_MS_MAX = 8_000;
 
 /** One part of a model as the caller named it, checked and made absolute. */
 export type PartInput =
