@@ -220,7 +220,7 @@ export class IoClient {
       case 'failed': {
         this.#current = message.counters;
         const read = this.#reads.get(message.id);
-        if (message.type === 'done' && read && read.position < Math.min(read.end, this.facts[read.part]?.identity.size ?? 0)) {
+        if (message.type === 'done' && read && !read.isKept && read.position < Math.min(read.end, this.facts[read.part]?.identity.size ?? 0)) {
           this.#died('a message was lost');
           break;
         }

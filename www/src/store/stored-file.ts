@@ -117,6 +117,17 @@ export class StoredFile implements SourceFile {
     warn(`${part.name} does not have the SHA-256 that its hub names: the model may be damaged, and is fetched anew next time`);
   }
 
+  /** Resolves when no page of a range waits for its commit any more. */
+  async committed(offset: number, end: number, signal: AbortSignal): Promise<void> {
+    const store = this.#store;
+    if (!store) return;
+    const first = Math.floor(offset / store.pageBytes);
+    const last = Math.ceil(Math.min(end, this.identity.size ?? end) / store.pageBytes);
+    for (let page = first; page < last; page += 1) {
+      while (store.isOn && store.isPending(page) && !signal.aborted) await store.bell.wait(signal, POLL_MS);
+    }
+  }
+
   /** Resolves when nothing is on its way to the disk any more. */
   async settle(signal: AbortSignal): Promise<void> {
     const store = this.#store;
