@@ -327,6 +327,18 @@ describe('a stored model', () => {
   }));
 });
 
+describe('a ceiling', () => {
+  test('gives the same tokens while the model is fetched for the first time, each byte once', () => withChord(stage, async (page) => {
+    const { budgetBytes, leastBytes } = await page.evaluate((url) => window.chord.plan(url), MODEL);
+    for (const maxResidentBytes of [leastBytes, Math.round((leastBytes + budgetBytes) / 2)]) {
+      const { result, sentBytes } = await counted(() => outcome(page, { maxResidentBytes }));
+      assertSame(result);
+      assert.ok(sentBytes <= model.length, `${sentBytes} of ${model.length}`);
+      assert.equal(await page.evaluate((url) => window.chord.modelStore.delete(url), MODEL), true);
+    }
+  }));
+});
+
 describe('a model of the hub', () => {
   const LIST = '/api/models/some/repo/tree/main';
   const FILE = '/some/repo/resolve/main/model-Q4_0.gguf';
