@@ -1,17 +1,19 @@
 /**
  * From nothing to the first token, beside wllama: the same file from the same server in the same browser,
- * each run in a fresh profile without any cache.
+ * each run in a fresh profile without any cache. With `--warm`, each run is a second visit, with the
+ * contender's own store or cache filled by the first.
  *
  *     cargo xtask bench peer --model model.gguf [--runs 3] [--threads 2] [--tokens 16] [--context 512]
- *                            [--prompt "Once upon a time"] [--only ours|wllama] [--json result.json]
+ *                            [--prompt "Once upon a time"] [--only ours|wllama] [--warm] [--json result.json]
  */
 
 import { statSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
-import { BARE_PAGE, runBare } from './lib/bare.mjs';
+import { BARE_PAGE, newProfile, runBare } from './lib/bare.mjs';
 import { median, table } from './lib/report.mjs';
 
 const { values } = parseArgs({
@@ -23,6 +25,7 @@ const { values } = parseArgs({
     context: { type: 'string', default: '512' },
     prompt: { type: 'string', default: 'Once upon a time' },
     only: { type: 'string' },
+    warm: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 });
@@ -35,27 +38,30 @@ const options = {
   tokens: Number(values.tokens),
   context: Number(values.context),
   threads: values.threads === undefined ? undefined : Number(values.threads),
+  warm: values.warm,
 };
 
 /** Runs in the page. All times in milliseconds from the call that creates the engine. */
-async function measureOurs({ model, prompt, tokens, context, threads }) {
+async function measureOurs({ model, prompt, tokens, context, threads, warm }) {
   const { createEngine } = await import('/pkg/index.js');
   const start = performance.now();
-  const engine = await createEngine({ model, store: 'none', device: 'cpu', contextLength: context, ...(threads ? { threads } : {}) });
+  const engine = await createEngine({ model, store: warm ? 'opfs' : 'none', device: 'cpu', contextLength: context, ...(threads ? { threads } : {}) });
   const times = [];
   const stream = await engine.completions.create({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true });
   for await (const _ of stream) times.push(performance.now() - start);
   const stats = await engine.stats();
+  // Resolves when all is on disk.
+  if (warm) await engine.loaded;
   await engine.dispose();
   return { times, prefill: stats.last?.prefillTokensPerSecond, decode: stats.last?.decodeTokensPerSecond, kvBytes: stats.memory.kvBytes };
 }
 
 /** The same for wllama. */
-async function measureWllama({ model, prompt, tokens, context, threads }) {
+async function measureWllama({ model, prompt, tokens, context, threads, warm }) {
   const { Wllama } = await import('/wllama/index.js');
   const start = performance.now();
   const wllama = new Wllama({ default: '/wllama/wasm/wllama.wasm' }, { suppressNativeLog: true });
-  const loading = { n_ctx: context, n_gpu_layers: 0, useCache: false, ...(threads ? { n_threads: threads } : {}) };
+  const loading = { n_ctx: context, n_gpu_layers: 0, useCache: warm, ...(threads ? { n_threads: threads } : {}) };
   await wllama.loadModelFromUrl(new URL(model, location.href).href, loading);
   const times = [];
   const stream = await wllama.createCompletion({ prompt, max_tokens: tokens, temperature: 0, stream: true });
@@ -67,7 +73,10 @@ async function measureWllama({ model, prompt, tokens, context, threads }) {
 const contenders = { ours: measureOurs, wllama: measureWllama };
 
 async function run(server, measure) {
-  const { value, peak } = await runBare(server, measure, options);
+  const profile = await newProfile();
+  if (values.warm) await runBare(server, measure, options, { profile });
+  const { value, peak } = await runBare(server, measure, options, { profile });
+  await rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   const { times, prefill, decode, kvBytes } = value;
   const last = times.length - 1;
   return {
@@ -103,7 +112,7 @@ for (const [name, measure] of Object.entries(contenders)) {
 await server.close();
 
 const middle = (name, field) => median(rows[name].map((row) => row[field]));
-console.log(`\n${basename(model)}, ${(bytes / 1e6).toFixed(0)} MB; medians of ${values.runs} runs\n`);
+console.log(`\n${basename(model)}, ${(bytes / 1e6).toFixed(0)} MB; medians of ${values.runs} runs${values.warm ? ', second visits' : ''}\n`);
 console.log(
   table(
     ['', 'first token, s', 'decode, tokens/s', 'peak of the tab, MB', 'of the file', 'whole browser, MB'],
