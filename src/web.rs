@@ -120,10 +120,7 @@ impl HeaderReader {
     /// Opens the model. Consumes the reader.
     pub fn open(self, options: &str) -> JsResult<Session> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
-        let mut core = self.reader.open(&options).map_err(thrown)?;
-        let files = Rc::<Files>::default();
-        core.set_disk(read_from(files.clone()));
-        Ok(Session { core, files })
+        Ok(self.reader.open(&options).map_err(thrown)?.into())
     }
 
     /// Opens the model on a GPU, or on the CPU if the device does not suit it. Consumes the reader and the
@@ -133,7 +130,7 @@ impl HeaderReader {
     pub fn open_on(self, device: GpuDevice, options: &str) -> JsResult<Session> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
         let core = self.reader.open_on(device.device, &options).map_err(thrown)?;
-        Ok(Session { core })
+        Ok(core.into())
     }
 }
 
@@ -182,6 +179,21 @@ fn read_from(files: Rc<Files>) -> DiskReader {
 pub struct Session {
     core: Core,
     files: Rc<Files>,
+    #[cfg(all(feature = "selftest", feature = "gpu"))]
+    logits: Vec<f32>,
+}
+
+impl From<Core> for Session {
+    fn from(mut core: Core) -> Session {
+        let files = Rc::<Files>::default();
+        core.set_disk(read_from(files.clone()));
+        Session {
+            core,
+            files,
+            #[cfg(all(feature = "selftest", feature = "gpu"))]
+            logits: Vec::new(),
+        }
+    }
 }
 
 #[wasm_bindgen]
@@ -333,10 +345,26 @@ impl Session {
         self.core.stats().to_string()
     }
 
-    /// The logits at every position of a sequence, for tests.
+    /// The logits at every position of a sequence, for tests, on the CPU.
     #[cfg(feature = "selftest")]
     pub fn logits(&mut self, tokens: &[u32]) -> JsResult<Vec<f32>> {
         self.core.logits(tokens).map_err(thrown)
+    }
+
+    /// Begins to compute them, for [`Session::step_logits`].
+    #[cfg(all(feature = "selftest", feature = "gpu"))]
+    #[wasm_bindgen(js_name = beginLogits)]
+    pub fn begin_logits(&mut self, tokens: &[u32]) -> JsResult<()> {
+        self.logits.clear();
+        self.core.begin_logits(tokens).map_err(thrown)
+    }
+
+    /// The logits at every position once they are all there; undefined before.
+    #[cfg(all(feature = "selftest", feature = "gpu"))]
+    #[wasm_bindgen(js_name = stepLogits)]
+    pub fn step_logits(&mut self) -> JsResult<Option<Vec<f32>>> {
+        let done = self.core.step_logits(&mut self.logits).map_err(thrown)?;
+        Ok(done.then(|| std::mem::take(&mut self.logits)))
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 use serde_json::json;
 use support::random_model::{self, Shape};
 use support::*;
+use wasm_chord::gpu::shaders::Kernel;
 use wasm_chord::gpu::{Device, DeviceOptions};
 use wasm_chord::session::{Event, HeaderReader, OpenOptions, Session};
 
@@ -79,7 +80,7 @@ fn greedy_text_of_a_trained_model() {
     println!("{}", session.stats()["gpu"]);
 }
 
-const DEVICE: DeviceOptions = DeviceOptions { software: true, subgroups: true, buffer_bytes_max: None };
+const DEVICE: DeviceOptions = DeviceOptions { software: true, subgroups: true, buffer_bytes_max: None, tamper: None };
 
 fn greedy(extra: serde_json::Value) -> serde_json::Value {
     let mut body = json!({"kind": "completion", "prompt": "A prompt of some length", "temperature": 0, "max_tokens": 24, "ignore_eos": true});
@@ -139,9 +140,12 @@ fn a_prompt_is_computed_in_batches_and_not_token_by_token() {
     let Some(device) = device(DEVICE) else { return };
     let file = random_model::file(Shape { context: 512, ..Shape::default() });
     let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    // The self-test submits as well.
+    ask(&mut session, &file, greedy(json!({"prompt": "x", "max_tokens": 1}))).expect("an answer");
+    let before = stat(&session, "gpu", "submits");
     ask(&mut session, &file, greedy(json!({"prompt": vec![5; 300], "max_tokens": 1}))).expect("an answer");
     // Three batches through each of the groups but the head, and the head once.
-    assert_eq!(stat(&session, "gpu", "submits"), 3 * 7 + 1);
+    assert_eq!(stat(&session, "gpu", "submits") - before, 3 * 7 + 1);
 }
 
 #[test]
@@ -209,7 +213,7 @@ fn pieces_may_come_in_any_order_and_of_any_size() {
             starts.reverse();
             for start in starts {
                 let piece = &file[start..file.len().min(start + size)];
-                session.supply(0, start as u64, piece.len(), |range, to| to.copy_from_slice(&piece[range]));
+                supply_piece(&mut session, start as u64, piece);
             }
         }
         let logits = session.logits(&ids(&json["tokens"])).expect("logits");
@@ -305,4 +309,53 @@ fn fault_45_small_buffers_cut_matrices_into_slabs_and_too_small_ones_leave_it_to
 fn fault_46_no_subgroups_is_a_slower_path() {
     check_all("quant", &["q4_k", "f16"], &DeviceOptions { subgroups: false, ..DEVICE });
     check_all("arch", &["qwen3", "llama-moe"], &DeviceOptions { subgroups: false, ..DEVICE });
+}
+
+/// Answers like the CPU although some kernels are wrong, and says which were not used.
+fn survives(tamper: wasm_chord::gpu::Tamper, disabled: &[&str], on_gpu: bool) {
+    let Some(device) = device(DeviceOptions { tamper: Some(tamper), ..DEVICE }) else { return };
+    let file = random_model::file(Shape::default());
+    let mut reader = HeaderReader::new(Some(file.len() as u64));
+    assert!(reader.feed(&file).expect("a header"));
+    let mut session = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
+    supply(&mut session, &file).expect("supplied");
+    let body = greedy(json!({"prompt": "A prompt of some length. ".repeat(4)}));
+    assert_eq!(ask(&mut session, &file, body.clone()).expect("an answer").texts, truth(&file, body).texts);
+    assert_eq!(session.gpu().is_some(), on_gpu);
+    if on_gpu {
+        assert_eq!(session.stats()["gpu"]["disabledKernels"], json!(disabled));
+    }
+}
+
+#[test]
+fn fault_47_a_kernel_that_the_device_refuses_is_not_used() {
+    let refuse_tiles = |kernel, _, source| match kernel {
+        Kernel::MatMat(_) => "not WGSL".into(),
+        _ => source,
+    };
+    survives(refuse_tiles, &["matmat F32: refused"], true);
+    let refuse_products = |kernel, _, source| match kernel {
+        Kernel::MatVec(_) => "not WGSL".into(),
+        _ => source,
+    };
+    survives(refuse_products, &[], false);
+}
+
+#[test]
+fn fault_48_a_kernel_with_wrong_results_is_not_used() {
+    let wrong_with_subgroups = |kernel, subgroups, source: String| match (kernel, subgroups) {
+        (Kernel::MatVec(_), true) => source.replace("let mine = subgroupAdd(value);", "let mine = value;"),
+        _ => source,
+    };
+    survives(wrong_with_subgroups, &["matvec F32 with subgroups: wrong"], true);
+    let wrong_tiles = |kernel, _, source: String| match kernel {
+        Kernel::MatMat(_) => source.replace("dot(w3, v)", "dot(w2, v)"),
+        _ => source,
+    };
+    survives(wrong_tiles, &["matmat F32: wrong"], true);
+    let wrong_everywhere = |kernel, _, source: String| match kernel {
+        Kernel::MatVec(_) => source.replace("return dot(c.scale", "return 1.01 * dot(c.scale"),
+        _ => source,
+    };
+    survives(wrong_everywhere, &[], false);
 }

@@ -10,8 +10,6 @@ mod kv;
 pub mod matmul;
 mod memory;
 mod norm;
-#[cfg(any(test, feature = "selftest"))]
-mod random;
 mod route;
 #[cfg(feature = "selftest")]
 pub mod selftest;

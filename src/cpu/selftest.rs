@@ -1,10 +1,10 @@
 //! Every vector kernel against its scalar twin, bit for bit, in whatever runs this build.
 
 use super::matmul::{self, Activations, Input, Matrix, repack, wants_quantised};
-use super::random::{Noise, random_rows};
 use super::vector;
 use crate::op::WEIGHT_ALIGNMENT;
 use crate::quant::Dtype;
+use crate::quant::random::{Noise, random_rows};
 
 #[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
 pub use super::matmul::simd128::fours;

@@ -1,9 +1,13 @@
 //! The device: how it is asked for, what it can do, whether it is still there, and what was made with it.
 
+use super::Wake;
+use super::shaders::{BINDINGS, Kernel};
 use crate::error::{ChordError, ErrorCode, Result};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// What a device was used for, counted from its opening.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +19,21 @@ pub struct Counters {
     pub submits: u64,
     pub readback_bytes: u64,
     pub uploaded_bytes: u64,
+}
+
+impl Counters {
+    /// What was added since.
+    pub fn since(&self, before: &Counters) -> Counters {
+        Counters {
+            buffers: self.buffers - before.buffers,
+            bind_groups: self.bind_groups - before.bind_groups,
+            pipelines: self.pipelines - before.pipelines,
+            dispatches: self.dispatches - before.dispatches,
+            submits: self.submits - before.submits,
+            readback_bytes: self.readback_bytes - before.readback_bytes,
+            uploaded_bytes: self.uploaded_bytes - before.uploaded_bytes,
+        }
+    }
 }
 
 /// What the device tells from outside: it runs on other threads natively.
@@ -31,9 +50,35 @@ pub struct Device {
     limits: wgpu::Limits,
     info: wgpu::AdapterInfo,
     has_subgroups: bool,
+    tamper: Option<Tamper>,
     health: Arc<Health>,
     counters: Cell<Counters>,
+    group_layout: wgpu::BindGroupLayout,
+    pipeline_layout: wgpu::PipelineLayout,
+    /// Pipelines by kernel, with subgroups or without.
+    pipelines: RefCell<HashMap<(Kernel, bool), Rc<Pipeline>>>,
+    wake: RefCell<Option<Wake>>,
 }
+
+/// A kernel on the device.
+pub struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    /// 0 until the device has said whether it takes it, then 1, or 2 if it does not.
+    state: Arc<AtomicU8>,
+}
+
+impl Pipeline {
+    /// Whether the device took it; `None` until it has said so.
+    pub fn accepted(&self) -> Option<bool> {
+        match self.state.load(Ordering::Acquire) {
+            0 => None,
+            state => Some(state == 1),
+        }
+    }
+}
+
+/// Changes a kernel's source, for tests of wrong kernels: (kernel, with subgroups, source).
+pub type Tamper = fn(Kernel, bool, String) -> String;
 
 /// What to ask a device for. Tests ask for less than there is.
 #[derive(Clone, Debug)]
@@ -44,11 +89,13 @@ pub struct DeviceOptions {
     pub subgroups: bool,
     /// A ceiling for the size of a buffer and of a binding, in bytes.
     pub buffer_bytes_max: Option<u64>,
+    /// What tests do to kernels.
+    pub tamper: Option<Tamper>,
 }
 
 impl Default for DeviceOptions {
     fn default() -> Self {
-        DeviceOptions { software: false, subgroups: true, buffer_bytes_max: None }
+        DeviceOptions { software: false, subgroups: true, buffer_bytes_max: None, tamper: None }
     }
 }
 
@@ -85,7 +132,21 @@ impl Device {
         device.on_uncaptured_error(Arc::new(move |_| {
             errors.errors.fetch_add(1, Ordering::AcqRel);
         }));
-        Some(Device { device, queue, limits, info, has_subgroups, health, counters: Cell::default() })
+        let (group_layout, pipeline_layout) = layouts(&device);
+        Some(Device {
+            device,
+            queue,
+            limits,
+            info,
+            has_subgroups,
+            tamper: options.tamper,
+            health,
+            counters: Cell::default(),
+            group_layout,
+            pipeline_layout,
+            pipelines: RefCell::default(),
+            wake: RefCell::default(),
+        })
     }
 
     /// Whether the device is gone, or has refused something that it was told to do.
@@ -170,14 +231,41 @@ impl Device {
         self.queue.write_buffer(buffer, offset, data);
     }
 
-    /// A pipeline of one kernel.
-    pub fn pipeline(&self, label: &str, source: String, layout: &wgpu::PipelineLayout) -> wgpu::ComputePipeline {
+    /// What is called when the device has something to tell.
+    pub fn wake(&self) -> Option<Wake> {
+        self.wake.borrow().clone()
+    }
+
+    pub fn set_wake(&self, wake: Option<Wake>) {
+        *self.wake.borrow_mut() = wake;
+    }
+
+    /// The pipeline of a kernel, made at its first use.
+    pub fn pipeline(&self, kernel: Kernel, subgroups: bool) -> Rc<Pipeline> {
+        let key = (kernel, subgroups && kernel.has_sums());
+        let known = self.pipelines.borrow().get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let pipeline = Rc::new(self.compile(kernel, key.1));
+            self.pipelines.borrow_mut().insert(key, pipeline.clone());
+            pipeline
+        })
+    }
+
+    fn compile(&self, kernel: Kernel, subgroups: bool) -> Pipeline {
         self.count(|c| c.pipelines += 1);
-        let source = wgpu::ShaderSource::Wgsl(source.into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(label), source });
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(label),
-            layout: Some(layout),
+        let mut source = kernel.source(subgroups);
+        if let Some(tamper) = self.tamper {
+            source = tamper(kernel, subgroups, source);
+        }
+        let name = kernel.name();
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(&name),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&name),
+            layout: Some(&self.pipeline_layout),
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
@@ -186,36 +274,48 @@ impl Device {
                 ..wgpu::PipelineCompilationOptions::default()
             },
             cache: None,
-        })
-    }
-
-    /// The layout that all kernels share.
-    pub fn layout(&self, bindings: &[wgpu::BindingType]) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
-        let entry = |(binding, ty): (usize, &wgpu::BindingType)| wgpu::BindGroupLayoutEntry {
-            binding: binding as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: *ty,
-            count: None,
-        };
-        let entries: Vec<_> = bindings.iter().enumerate().map(entry).collect();
-        let group =
-            self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-        let pipeline = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: None,
-            bind_group_layouts: &[Some(&group)],
-            immediate_size: 0,
         });
-        (group, pipeline)
+        let state = Arc::new(AtomicU8::new(0));
+        let (told, wake) = (state.clone(), self.wake());
+        let error = scope.pop();
+        settle(async move {
+            told.store(if error.await.is_none() { 1 } else { 2 }, Ordering::Release);
+            if let Some(wake) = wake {
+                wake();
+            }
+        });
+        Pipeline { pipeline, state }
     }
 
     /// Buffers bound in the order of the layout.
-    pub fn bind(&self, layout: &wgpu::BindGroupLayout, resources: &[wgpu::BindingResource]) -> wgpu::BindGroup {
+    pub fn bind(&self, resources: &[wgpu::BindingResource]) -> wgpu::BindGroup {
         self.count(|c| c.bind_groups += 1);
         let resources = resources.iter().enumerate();
         let entries: Vec<_> = resources
             .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource: resource.clone() })
             .collect();
-        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &self.group_layout,
+            entries: &entries,
+        })
+    }
+
+    /// Bytes that a copy between two buffers of this size reads and writes in a second.
+    pub fn copy_bandwidth(&self, bytes: usize) -> f64 {
+        let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let (from, to) = (self.buffer("from", bytes, usage), self.buffer("to", bytes, usage));
+        let times = 10;
+        let mut seconds = f64::INFINITY;
+        for _ in 0..4 {
+            let start = std::time::Instant::now();
+            let mut encoder = self.encoder();
+            (0..times).for_each(|_| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes as u64));
+            self.submit(encoder, 0);
+            self.wait();
+            seconds = seconds.min(start.elapsed().as_secs_f64());
+        }
+        (2 * bytes * times) as f64 / seconds
     }
 
     /// A recorder of commands.
@@ -231,6 +331,36 @@ impl Device {
         });
         self.queue.submit([encoder.finish()]);
     }
+}
+
+/// The layout that all kernels share.
+fn layouts(device: &wgpu::Device) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+    let entry = |(binding, ty): (usize, &wgpu::BindingType)| wgpu::BindGroupLayoutEntry {
+        binding: binding as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: *ty,
+        count: None,
+    };
+    let entries: Vec<_> = BINDINGS.iter().enumerate().map(entry).collect();
+    let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+    let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: None,
+        bind_group_layouts: &[Some(&group)],
+        immediate_size: 0,
+    });
+    (group, pipeline)
+}
+
+/// Lets a future run to its end: natively what an error scope gives is there at once.
+#[cfg(not(target_family = "wasm"))]
+fn settle(future: impl Future<Output = ()>) {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let _ = std::pin::pin!(future).poll(&mut context);
+}
+
+#[cfg(target_family = "wasm")]
+fn settle(future: impl Future<Output = ()> + 'static) {
+    wasm_bindgen_futures::spawn_local(future);
 }
 
 /// The error of a device that cannot run a model; the CPU can.

@@ -8,6 +8,7 @@ mod device;
 mod layout;
 mod plan;
 pub mod shaders;
+mod verify;
 mod weights;
 
 use crate::error::{ChordError, Result};
@@ -15,11 +16,14 @@ use crate::op::*;
 use crate::rope::Rotation;
 use device::check_size;
 use plan::{Arena, Condition, Depth, Dispatch, Plan, SPLITS_MAX};
-use shaders::{BINDINGS, Kernel, OP_BYTES, STEP_BYTES};
+use shaders::{Kernel, OP_BYTES, STEP_BYTES};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-pub use device::{Counters, Device, DeviceOptions};
+use verify::{Variant, Verifier};
+
+pub use device::{Counters, Device, DeviceOptions, Pipeline, Tamper};
 pub use weights::Weights;
 
 /// Tokens that run through a group at once during prefill.
@@ -64,12 +68,15 @@ struct Bound {
 
 /// The state of a model on a GPU.
 pub struct Gpu {
-    device: Device,
+    device: Rc<Device>,
     pub weights: Weights,
     plan: Plan,
     arena: Arena,
-    group_layout: wgpu::BindGroupLayout,
-    pipelines: HashMap<Kernel, wgpu::ComputePipeline>,
+    variant: Variant,
+    pipelines: HashMap<Kernel, Rc<Pipeline>>,
+    /// The self-test, until it has ended.
+    verifier: Option<Box<Verifier>>,
+    disabled: Vec<String>,
     activations: wgpu::Buffer,
     rows: usize,
     step: wgpu::Buffer,
@@ -83,22 +90,35 @@ pub struct Gpu {
     recording: Option<(wgpu::CommandEncoder, u64)>,
     /// The device knows where the batch stands.
     begun: bool,
-    /// Dispatches of the pass so far.
-    passed: u64,
     reading: Option<Reading>,
     outcome: Outcome,
     context: usize,
     wake: Option<Wake>,
     scratch: Vec<u8>,
-    /// Dispatches of the last pass of a single token, in all and in its first layer.
-    last_dispatches: u64,
+    /// What the device had done when the pass began, and what the last pass of a single token cost.
+    before: Counters,
+    token: Counters,
+    /// Dispatches of that token's first layer.
     layer_dispatches: u64,
 }
 
 impl Gpu {
-    /// Plans `program` and makes everything but the weights' buffers. An error of code `GpuUnsuited` means
-    /// that the CPU can run what this device cannot.
+    /// Plans `program` and makes everything but the weights' buffers; then the self-test begins. An error of
+    /// code `GpuUnsuited` means that the CPU can run what this device cannot.
     pub fn new(device: Device, program: &Program, context: usize, fuse: bool) -> Result<Gpu> {
+        let device = Rc::new(device);
+        let variant = Variant { subgroups: device.has_subgroups(), tiles: true };
+        let mut gpu = Gpu::with(device.clone(), program, context, variant, fuse)?;
+        gpu.verifier = Some(Box::new(Verifier::new(device, gpu.plan.kernels())));
+        Ok(gpu)
+    }
+
+    /// The same without a self-test, for the self-test.
+    fn with_variant(device: Rc<Device>, program: &Program, context: usize, variant: Variant) -> Result<Gpu> {
+        Gpu::with(device, program, context, variant, true)
+    }
+
+    fn with(device: Rc<Device>, program: &Program, context: usize, variant: Variant, fuse: bool) -> Result<Gpu> {
         let batch = BATCH_MAX.min(context);
         let map = weights::Map::new(program, device.buffer_bytes_max())?;
         let arena = Arena::new(program, batch);
@@ -113,12 +133,7 @@ impl Gpu {
             Ok(device.buffer("cache", bytes, storage))
         });
         let caches = caches.collect::<Result<Vec<_>>>()?;
-        let (group_layout, pipeline_layout) = device.layout(&BINDINGS);
-        let pipeline = |kernel: Kernel| {
-            let source = kernel.source(device.has_subgroups());
-            (kernel, device.pipeline(&kernel.name(), source, &pipeline_layout))
-        };
-        let pipelines = plan.kernels().into_iter().map(pipeline).collect();
+        let pipelines = plan.kernels().into_iter().map(|k| (k, device.pipeline(k, variant.subgroups))).collect();
         let values = program.vocabulary.max(program.slots[0]);
         let factors: Vec<WeightId> = program.ropes.iter().filter_map(|r| r.factors).collect();
         let gpu = Gpu {
@@ -137,17 +152,19 @@ impl Gpu {
             weights: Weights::new(program, map, factors.into_iter()),
             recording: None,
             begun: false,
-            passed: 0,
             reading: None,
             outcome: Outcome::default(),
             wake: None,
             scratch: Vec::new(),
-            last_dispatches: 0,
+            before: Counters::default(),
+            token: Counters::default(),
             layer_dispatches: 0,
             device,
             plan,
             arena,
-            group_layout,
+            variant,
+            verifier: None,
+            disabled: Vec::new(),
             pipelines,
             context,
         };
@@ -179,7 +196,29 @@ impl Gpu {
 
     /// Sets what is called when results come.
     pub fn set_wake(&mut self, wake: Option<Wake>) {
+        self.device.set_wake(wake.clone());
+        if let Some(verifier) = &mut self.verifier {
+            verifier.set_wake(wake.clone());
+        }
         self.wake = wake;
+    }
+
+    /// Goes on with the self-test; nothing else may run before it is `Ready`.
+    pub fn verify(&mut self) -> Result<Poll> {
+        let Some(verifier) = &mut self.verifier else { return Ok(Poll::Ready) };
+        self.device.poll();
+        let poll = verifier.poll()?;
+        if poll == Poll::Ready {
+            let (variant, disabled) = verifier.verdict();
+            self.disabled = disabled.to_vec();
+            if variant.subgroups != self.variant.subgroups {
+                let kernels = self.plan.kernels().into_iter();
+                self.pipelines = kernels.map(|k| (k, self.device.pipeline(k, variant.subgroups))).collect();
+            }
+            self.variant = variant;
+            self.verifier = None;
+        }
+        Ok(poll)
     }
 
     /// Makes room in the residual stream for `tokens` rows.
@@ -221,6 +260,7 @@ impl Gpu {
         self.recording.get_or_insert_with(|| (self.device.encoder(), 0));
         let splits = self.splits(batch);
         let is_single = tokens == 1;
+        let uses_tiles = self.variant.tiles && plan::uses_tiles(tokens);
         let sets = self.sets(program, group);
         let bound = self.bound[group].iter().find(|b| b.sets == sets).expect("the group was just bound");
         let (dispatches, groups) = match is_single {
@@ -236,8 +276,8 @@ impl Gpu {
                 let runs = match dispatch.condition {
                     Condition::Always => true,
                     Condition::Split => splits > 1,
-                    Condition::Few => !plan::uses_tiles(tokens),
-                    Condition::Many => plan::uses_tiles(tokens),
+                    Condition::Few => !uses_tiles,
+                    Condition::Many => uses_tiles,
                 };
                 if !runs {
                     continue;
@@ -249,26 +289,25 @@ impl Gpu {
                 };
                 let x = dispatch.blocks.min(most);
                 let y = if dispatch.splits { splits } else { dispatch.blocks.div_ceil(x.max(1)) };
-                pass.set_pipeline(&self.pipelines[&dispatch.kernel]);
+                pass.set_pipeline(&self.pipelines[&dispatch.kernel].pipeline);
                 pass.set_bind_group(0, bind, &[]);
                 pass.dispatch_workgroups(x, y, z);
                 *recorded += 1;
             }
         }
-        self.passed += *recorded - before;
         if group == 1 && is_single {
             self.layer_dispatches = *recorded - before;
         }
         if head {
             self.finish(program, wanted);
-            self.last_dispatches = self.passed;
         }
         if head || !is_single {
             self.flush();
-            (self.begun, self.passed) = (false, 0);
+            self.begun = false;
         }
         if head {
             self.read();
+            self.token = self.device.counters().since(&self.before);
         }
         Ok(())
     }
@@ -330,7 +369,7 @@ impl Gpu {
             write(self.arena.tables[index], &mut rotation.pairs().iter().flat_map(|(cos, sin)| [*cos, *sin]));
         }
         self.scratch = scratch;
-        self.begun = true;
+        (self.begun, self.before) = (true, self.device.counters());
     }
 
     /// The sets that a group's dispatches read: its own, and the embedding's for a tied head.
@@ -363,7 +402,7 @@ impl Gpu {
                 cache.as_entire_binding(),
                 params,
             ];
-            Ok(self.device.bind(&self.group_layout, &resources))
+            Ok(self.device.bind(&resources))
         };
         let (single, batch) = self.plan.offsets(group);
         let single = self.plan.single[group].iter().enumerate().map(|(i, d)| bind((single + i, d)));
@@ -453,7 +492,7 @@ impl Gpu {
 
     /// Drops what is under way; its results are not wanted any more.
     pub fn cancel(&mut self) {
-        (self.recording, self.begun, self.passed) = (None, false, 0);
+        (self.recording, self.begun) = (None, false);
         if self.reading.take().is_some() {
             // Unmapping ends a mapping that is still pending.
             self.readback.unmap();
@@ -468,7 +507,9 @@ impl Gpu {
             "software": self.device.is_software(),
             "subgroups": self.device.has_subgroups(),
             "bufferBytesMax": self.device.buffer_bytes_max(),
-            "dispatchesPerToken": self.last_dispatches,
+            "dispatchesPerToken": self.token.dispatches,
+            "submitsPerToken": self.token.submits,
+            "readbackBytesPerToken": self.token.readback_bytes,
             "dispatchesPerLayer": self.layer_dispatches,
             "submits": counters.submits,
             "dispatches": counters.dispatches,
@@ -476,7 +517,7 @@ impl Gpu {
             "uploadedBytes": counters.uploaded_bytes,
             "buffers": counters.buffers,
             "bindGroups": counters.bind_groups,
-            "disabledKernels": [],
+            "disabledKernels": self.disabled,
         })
     }
 }

@@ -366,6 +366,10 @@ impl Planner<'_> {
             return Ok(0);
         }
         for op in &ops[1..] {
+            // A kernel that writes what its other workgroups still read would be a race.
+            if reads(op, dst) && destination(op) == Some(src) {
+                return Ok(0);
+            }
             match op {
                 Op::MatMul { src: read, view, .. } if *read == dst && self.in_reach(view.weight, weight) => {}
                 Op::ExpertMatMul { src: read, view, shared: true, .. }

@@ -4,6 +4,8 @@ mod blocks32;
 mod codebook;
 mod k_quants;
 mod parts;
+#[cfg(any(test, feature = "selftest", feature = "gpu"))]
+pub mod random;
 #[cfg(test)]
 mod tests;
 

@@ -107,6 +107,11 @@ impl Backend {
         either!(self, _cpu => false, _gpu => true)
     }
 
+    /// Goes on with the self-test of a device; an error means that the CPU must run the model.
+    pub fn verify(&mut self) -> Result<Poll> {
+        either!(self, _cpu => Ok(Poll::Ready), gpu => gpu.verify())
+    }
+
     /// Whether the device is gone.
     pub fn is_lost(&self) -> bool {
         either!(self, _cpu => false, gpu => gpu.device().is_lost())

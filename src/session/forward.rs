@@ -87,6 +87,11 @@ impl Session {
     /// One step: a batch of a prompt through one group, or a single token through all groups that are
     /// there. A group that leaves memory ends the step, so that its owner can fetch the next one meanwhile.
     pub(super) fn advance(&mut self, observe: Observe) -> Result<Progress> {
+        match self.verify()? {
+            Poll::Pending => return Ok(Progress::Device),
+            Poll::Lost => return Ok(Progress::Lost),
+            Poll::Ready => {}
+        }
         loop {
             let single = self.forward.as_ref().is_some_and(|f| f.tokens.len() == 1);
             let evictions = self.pager.counters().evictions;

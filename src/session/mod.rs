@@ -15,11 +15,9 @@ pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
 use crate::cpu::{Cpu, DiskReader, Placement};
-#[cfg(feature = "gpu")]
-use crate::error::ErrorCode;
-use crate::error::Result;
+use crate::error::{ErrorCode, Result};
 use crate::model::Config;
-use crate::op::{Program, Wanted};
+use crate::op::{Poll, Program, Wanted};
 use crate::pager::{Action, Pager, SourceRange, State, group_ranges};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
@@ -75,6 +73,7 @@ impl Session {
     /// The next range to fetch; `None` if nothing is wanted now. Each is named once: what does not come
     /// is handed back by [`Session::refetch`].
     pub fn want(&mut self) -> Result<Option<SourceRange>> {
+        self.verify()?;
         while let Some(action) = self.pager.poll() {
             match action {
                 Action::Evict(group) => self.backend.evict(group),
@@ -156,6 +155,17 @@ impl Session {
         self.cached.clear();
         let tokens = self.forward.as_ref().map_or(0, Forward::tokens);
         self.backend.reserve(&self.program, tokens)
+    }
+
+    /// Goes on with the self-test of a device. One that fails it is left for the CPU.
+    fn verify(&mut self) -> Result<Poll> {
+        match self.backend.verify() {
+            Err(error) if error.code == ErrorCode::GpuUnsuited => {
+                self.attach_cpu()?;
+                Ok(Poll::Ready)
+            }
+            poll => poll,
+        }
     }
 
     /// Goes on with the CPU.
@@ -269,13 +279,24 @@ impl Session {
     /// The logits at every position of a sequence of tokens, for tests: [tokens, vocabulary]. All weights
     /// must be there.
     pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        self.cancel();
-        self.cached.clear();
         let mut all = Vec::with_capacity(tokens.len() * self.program.vocabulary);
-        self.start_forward(tokens, 0, forward::Output::Every, Wanted::Logits)?;
-        while self.advance(&mut |_, logits: &[f32]| all.extend_from_slice(logits))? != forward::Progress::Done {
+        self.begin_logits(tokens)?;
+        while !self.step_logits(&mut all)? {
             self.backend.wait();
         }
         Ok(all)
+    }
+
+    /// Begins to compute them.
+    pub fn begin_logits(&mut self, tokens: &[u32]) -> Result<()> {
+        self.cancel();
+        self.cached.clear();
+        self.start_forward(tokens, 0, forward::Output::Every, Wanted::Logits)
+    }
+
+    /// Appends those that are there to `all`; true when that is all of them.
+    pub fn step_logits(&mut self, all: &mut Vec<f32>) -> Result<bool> {
+        let progress = self.advance(&mut |_, logits: &[f32]| all.extend_from_slice(logits))?;
+        Ok(progress == forward::Progress::Done)
     }
 }

@@ -25,6 +25,8 @@ export interface HeaderReader {
   plan(optionsJson: string): string;
   /** Consumes the reader. */
   open(optionsJson: string): Session;
+  /** The same on a GPU, or on the CPU if the device does not suit the model. Consumes the device too. */
+  openOn?(device: GpuDevice, optionsJson: string): Session;
   free(): void;
 }
 
@@ -59,6 +61,15 @@ export interface Session {
   applyChatTemplate(json: string): string;
   countTokens(json: string): number;
   stats(): string;
+  /** Sets what is called when a device has computed what a step that came to `device` waits for. */
+  setWake?(wake: () => void): void;
+  /** Goes on with another device, or with the CPU, after a step came to `lost`. */
+  attach?(device: GpuDevice | undefined): void;
+  free(): void;
+}
+
+/** An open WebGPU device. */
+export interface GpuDevice {
   free(): void;
 }
 
@@ -66,6 +77,7 @@ export interface Session {
 export interface CoreModule {
   HeaderReader: new (fileSize: number) => HeaderReader;
   simd(): string;
+  GpuDevice?: { open(software: boolean): Promise<GpuDevice | undefined> };
 }
 
 /** A running core. */
@@ -73,6 +85,10 @@ export interface Core {
   module: CoreModule;
   simd: 'relaxed' | 'simd128';
   memory: WebAssembly.Memory;
+  /** A device to open the model on, where there is one. */
+  device?: GpuDevice;
+  /** Opens another in its place, if there is one. */
+  openDevice?: () => Promise<GpuDevice | undefined>;
 }
 
 /** A module whose one function computes a relaxed dot product: valid only where that is known. */
@@ -86,19 +102,66 @@ const SIMD_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
 ]);
 
-/** Starts the build that suits this browser. */
-export async function startCore(): Promise<Core> {
+/** Whether this browser computes on a GPU: not at all, by an adapter that is software, or really. */
+export async function probeGpu(): Promise<'none' | 'software' | 'hardware'> {
+  // Not in every browser, and not in insecure contexts.
+  const { gpu } = navigator as { gpu?: GPU };
+  try {
+    const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
+    if (!adapter) return 'none';
+    const { isFallbackAdapter, architecture } = adapter.info;
+    return isFallbackAdapter || architecture === 'swiftshader' ? 'software' : 'hardware';
+  } catch {
+    // Some browsers reject instead of answering null.
+    return 'none';
+  }
+}
+
+/** Whether a device is to be used: `auto` never takes an adapter that computes on the CPU. */
+export async function usesGpu(device: 'auto' | 'webgpu' | 'cpu'): Promise<boolean> {
+  if (device === 'cpu') return false;
+  const found = await probeGpu();
+  return found === 'hardware' || (found === 'software' && device === 'webgpu');
+}
+
+/** Starts the build that suits this browser and the device that is asked for. */
+export async function startCore(device: 'auto' | 'webgpu' | 'cpu'): Promise<Core> {
   const isRelaxed = WebAssembly.validate(RELAXED_SIMD_PROBE);
   if (!isRelaxed && !WebAssembly.validate(SIMD_PROBE)) {
     throw new ChordError('UnsupportedBrowser', 'this browser has no WebAssembly SIMD', { details: { feature: 'simd128' } });
   }
-  const url = isRelaxed
-    ? new URL('./wasm/chord-relaxed.wasm', import.meta.url)
-    : new URL('./wasm/chord-simd.wasm', import.meta.url);
+  if (await usesGpu(device)) {
+    try {
+      const core = await startOnGpu(device === 'webgpu');
+      if (core) return core;
+    } catch (cause) {
+      // Without being asked for, a GPU that does not work is no reason to fail.
+      if (device === 'webgpu') throw cause;
+    }
+  }
+  if (device === 'webgpu') {
+    throw new ChordError('DeviceUnavailable', 'this browser offers no WebGPU device', { details: { device } });
+  }
+  return isRelaxed
+    ? { module: relaxed, simd: 'relaxed', memory: await start(startRelaxed, new URL('./wasm/chord-relaxed.wasm', import.meta.url)) }
+    : { module: plain, simd: 'simd128', memory: await start(startSimd, new URL('./wasm/chord-simd.wasm', import.meta.url)) };
+}
+
+/** Loads the build for the GPU and opens a device; undefined if none can be had after all. */
+async function startOnGpu(software: boolean): Promise<Core | undefined> {
+  const module = await import('./wasm/chord-gpu.js');
+  const memory = await start(module.default, new URL('./wasm/chord-gpu.wasm', import.meta.url));
+  const openDevice = (): Promise<GpuDevice | undefined> => module.GpuDevice.open(software);
+  const device = await openDevice();
+  return device && { module, simd: 'simd128', memory, device, openDevice };
+}
+
+type Start = (input: { module_or_path: WebAssembly.Module }) => Promise<{ memory: WebAssembly.Memory }>;
+
+async function start(instantiate: Start, url: URL): Promise<WebAssembly.Memory> {
   const compiled = await compile(url);
   try {
-    const { memory } = await (isRelaxed ? startRelaxed : startSimd)({ module_or_path: compiled });
-    return { module: isRelaxed ? relaxed : plain, simd: isRelaxed ? 'relaxed' : 'simd128', memory };
+    return (await instantiate({ module_or_path: compiled })).memory;
   } catch (cause) {
     if (cause instanceof RangeError) throw new ChordError('OutOfMemory', 'there is no memory left to start the engine', { cause });
     throw cause;

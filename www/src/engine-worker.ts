@@ -2,7 +2,7 @@
  * The engine worker: owns the wasm core and the IO worker, opens one model and answers the page.
  */
 
-import { startCore, type Core } from './core.js';
+import { startCore, usesGpu, type Core, type Session } from './core.js';
 import { ChordError, toChordError, toWire } from './errors.js';
 import { groupStates, storedBytes } from './groups.js';
 import { IoClient } from './io-client.js';
@@ -67,11 +67,11 @@ function report(progress: Progress, isMilestone: boolean): void {
 }
 
 /** Reads the header while the core compiles. */
-async function readHeader(request: OpenRequest): Promise<{ core: Core; io: IoClient; headers: HeaderLoader; reader: Awaited<ReturnType<HeaderLoader['read']>> }> {
+async function readHeader(request: OpenRequest, device = request.device): Promise<{ core: Core; io: IoClient; headers: HeaderLoader; reader: Awaited<ReturnType<HeaderLoader['read']>> }> {
   report({ phase: 'compile', loadedBytes: 0, totalBytes: 0 }, true);
   const io = new IoClient(request);
   try {
-    const [files, core] = await Promise.all([io.resolve(), startCore()]);
+    const [files, core] = await Promise.all([io.resolve(), startCore(device)]);
     report({ phase: 'header', loadedBytes: 0, totalBytes: 0 }, true);
     const headers = new HeaderLoader(core, io);
     return { core, io, headers, reader: await headers.read(files) };
@@ -83,7 +83,9 @@ async function readHeader(request: OpenRequest): Promise<{ core: Core; io: IoCli
 
 async function open(request: OpenRequest): Promise<void> {
   const { core, io, headers, reader } = await readHeader(request);
-  const session = reader.open(coreOptions(request, io, headers));
+  const options = coreOptions(request, io, headers);
+  const session = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
+  session.setWake?.(() => model?.runner.wake());
   const info = JSON.parse(session.info()) as ModelInfo;
   let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: downloadBytes(io), layer: 0, layers: info.layers };
   const loader = new Loader(session, io, headers, {
@@ -112,6 +114,7 @@ async function open(request: OpenRequest): Promise<void> {
       if (error.code === 'EnginePanicked') die(error);
       else scope.postMessage({ type: 'callFailed', call, error: toWire(error) });
     },
+    lost: () => replaceDevice(core, session),
   });
   model = { core, io, loader, runner };
   report(last, true);
@@ -125,6 +128,16 @@ function coreOptions({ core }: OpenRequest, io: IoClient, headers: HeaderLoader)
   return JSON.stringify({ ...core, fromDisk: io.isKept && headers.sequential.length === 0 });
 }
 
+/** Losses of the device after which the CPU goes on. */
+const LOSSES_MAX = 2;
+let losses = 0;
+
+/** The device was lost: another takes its place once, then the CPU. The running request goes on. */
+async function replaceDevice(core: Core, session: Session): Promise<void> {
+  losses += 1;
+  session.attach?.(losses < LOSSES_MAX ? await core.openDevice?.() : undefined);
+}
+
 /** What the core says of a model that is not opened. */
 type CorePlan = Plan['model'] & {
   memory: { weightBytes: number; kvBytes: number; scratchBytes: number; budgetBytes: number; leastBytes: number; pinnedLayers: number };
@@ -134,7 +147,7 @@ type CorePlan = Plan['model'] & {
 };
 
 async function plan(request: OpenRequest): Promise<void> {
-  const { core, io, headers, reader } = await readHeader(request);
+  const [{ core, io, headers, reader }, isOnGpu] = await Promise.all([readHeader(request, 'cpu'), usesGpu(request.device)]);
   const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(coreOptions(request, io, headers))) as CorePlan;
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
@@ -144,7 +157,7 @@ async function plan(request: OpenRequest): Promise<void> {
     downloadBytes: (downloadBytes(io) || tensorBytes) - kept,
     storedBytes: kept,
     contextLength: info.contextLength,
-    device: 'cpu',
+    device: isOnGpu ? 'webgpu' : 'cpu',
     build: 'wasm32',
     simd: core.simd,
     fits: reasons.length === 0,
@@ -186,15 +199,24 @@ function ask(open: OpenModel, { name, ask: asked }: Query): Queries[QueryName]['
   }
 }
 
+/** What the core counts. */
+type CoreStats = Pick<EngineStats, 'layers' | 'device'> & {
+  memory: Omit<EngineStats['memory'], 'wasmBytes' | 'gpuBytes'>;
+  gpu?: NonNullable<EngineStats['gpu']> & { adapter: string };
+};
+
 function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
-  const own = JSON.parse(loader.session.stats()) as Pick<EngineStats, 'layers'> & { memory: Omit<EngineStats['memory'], 'wasmBytes' | 'gpuBytes'> };
+  const { memory, layers, device, gpu } = JSON.parse(loader.session.stats()) as CoreStats;
+  const { adapter, ...figures } = gpu ?? {};
   return {
-    device: 'cpu',
+    device,
+    ...adapter === undefined ? {} : { adapter },
     build: 'wasm32',
     simd: core.simd,
     threads: 1,
-    memory: { ...own.memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: 0 },
-    layers: own.layers,
+    memory: { ...memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: gpu ? memory.residentBytes : 0 },
+    layers,
+    ...gpu ? { gpu: figures as NonNullable<EngineStats['gpu']> } : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.session.diskBytes() },
     ...runner.last ? { last: runner.last } : {},
     groups: groupStates(loader.session.groups(), loader.session.ranges(), io.stored),

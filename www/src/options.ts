@@ -22,7 +22,6 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   checkCount('maxResidentBytes', all.maxResidentBytes, 1);
   checkCount('prefetchDistance', all.prefetchDistance, 0);
   checkCount('threads', all.threads, 1);
-  if (all.device === 'webgpu') throw new ChordError('DeviceUnavailable', 'this build computes on the CPU only', { details: { device: 'webgpu' } });
   if (all.memory64 === true) throw new ChordError('DeviceUnavailable', 'this package has no build with 64-bit memory', { details: { build: 'wasm64' } });
   const core: OpenRequest['core'] = {};
   if (all.contextLength !== undefined) core.contextLength = all.contextLength;
@@ -32,6 +31,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href),
     headers: checkHeaders(all.headers),
     core,
+    device: all.device ?? 'auto',
     network: { ...NETWORK_DEFAULTS, ...all[NETWORK] },
     store: { ...STORE_DEFAULTS, isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },
   };

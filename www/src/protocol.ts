@@ -67,6 +67,7 @@ export interface OpenRequest {
   headers: [string, string][];
   /** Options of the core, passed on as they are. */
   core: { contextLength?: number; maxResidentBytes?: number; prefetchDistance?: number; fromDisk?: boolean };
+  device: 'auto' | 'webgpu' | 'cpu';
   network: NetworkSettings;
   store: StoreSettings;
 }
@@ -88,6 +89,10 @@ export interface CoreLogprob extends CoreTokenLogprob {
 export type StepEvent =
   | { type: 'wait'; group: number }
   | { type: 'work' }
+  /** The GPU computes; the session calls its wake when it has. */
+  | { type: 'device' }
+  /** The GPU was lost; another device, or none, is to be attached. */
+  | { type: 'lost' }
   | { type: 'token'; choice: number; text: string; logprobs?: CoreLogprob[] }
   | { type: 'finish'; choice: number; text: string; finish_reason: FinishReason; logprobs?: CoreLogprob[] }
   | { type: 'done'; usage: Usage; embedding?: number[] };

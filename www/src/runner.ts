@@ -14,6 +14,8 @@ export interface RunnerEvents {
   accepted(call: number): void;
   event(call: number, event: CallEvent): void;
   failed(call: number, error: ChordError): void;
+  /** The device is gone: resolves when another is attached. */
+  lost(): Promise<void>;
 }
 
 /** One running request. */
@@ -90,6 +92,13 @@ export class Runner {
         case 'wait':
           if (this.loader.failure) throw this.loader.failure;
           await this.#parked();
+          break;
+        case 'device':
+          await this.#parked();
+          break;
+        case 'lost':
+          await this.events.lost();
+          this.loader.pump();
           break;
         case 'work':
           await nextTurn();

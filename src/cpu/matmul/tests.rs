@@ -1,8 +1,8 @@
 //! The scalar products against sums in f64 over dequantised weights.
 
 use super::*;
-use crate::cpu::random::{Noise, random_rows};
 use crate::quant::dequantise_row;
+use crate::quant::random::{Noise, random_rows};
 
 /// Shapes: rows below, at and over whole groups; one block and several.
 fn shapes(dtype: Dtype) -> impl Iterator<Item = (usize, usize)> {

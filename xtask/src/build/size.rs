@@ -9,7 +9,7 @@ use anyhow::Result;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::variant::VARIANTS;
+use super::variant::{GPU, VARIANTS};
 use crate::stamp::files_below;
 use crate::workspace::Workspace;
 
@@ -18,9 +18,9 @@ pub const DOWNLOAD_BYTES_MAX: usize = 900_000;
 
 /// Bytes after gzip.
 pub struct Size {
-    /// The public module, every worker, and the JavaScript sides of all wasm builds.
+    /// The public module, every worker, and the JavaScript sides of the wasm builds for the CPU.
     pub scripts: usize,
-    /// The largest wasm build.
+    /// The largest of those builds.
     pub wasm: usize,
 }
 
@@ -50,12 +50,13 @@ pub fn measure(workspace: &Workspace) -> Result<Size> {
     let package = workspace.package();
     let mut scripts = 0;
     for file in files_below(&package)? {
-        if file.extension().is_some_and(|extension| extension == "js") {
+        let is_for_gpu = file.file_stem().is_some_and(|stem| stem == GPU);
+        if file.extension().is_some_and(|extension| extension == "js") && !is_for_gpu {
             scripts += gzip_bytes(&file)?;
         }
     }
     let mut wasm = 0;
-    for variant in &VARIANTS {
+    for variant in VARIANTS.iter().filter(|variant| variant.name != GPU) {
         wasm = wasm.max(gzip_bytes(&package.join("wasm").join(variant.name).with_extension("wasm"))?);
     }
     Ok(Size { scripts, wasm })

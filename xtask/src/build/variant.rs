@@ -14,8 +14,11 @@ pub struct Variant {
     pub wasm_opt: &'static [&'static str],
 }
 
+/// The build for WebGPU, loaded only where there is a device.
+pub const GPU: &str = "chord-gpu";
+
 /// A page loads exactly one of these; the engine worker chooses.
-pub const VARIANTS: [Variant; 2] = [
+pub const VARIANTS: [Variant; 3] = [
     Variant {
         name: "chord-simd",
         target: "wasm32-unknown-unknown",
@@ -29,5 +32,12 @@ pub const VARIANTS: [Variant; 2] = [
         features: &[],
         target_features: "+simd128,+relaxed-simd",
         wasm_opt: &["--enable-simd", "--enable-relaxed-simd"],
+    },
+    Variant {
+        name: GPU,
+        target: "wasm32-unknown-unknown",
+        features: &["gpu"],
+        target_features: "+simd128",
+        wasm_opt: &["--enable-simd"],
     },
 ];

@@ -1,0 +1,114 @@
+// The WebGPU build in the browser, on SwiftShader: logits against the reference, and the package's ways to
+// and from the GPU. What it computes on here is the CPU, so only results and counts mean anything.
+
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { withChord } from './engine-page.mjs';
+import { openStage, root, sharedData, skipWithoutData } from './support.mjs';
+
+/** Error of f32 activations at most. */
+const NMSE_MAX = 1e-5;
+const MODEL = '/models/chord-tiny.gguf';
+const withoutModel = !existsSync(join(root, 'models/chord-tiny.gguf')) && 'no bundled model';
+
+const stage = await openStage({ gpu: true });
+/** What Chromium says of a software adapter. */
+const allow = [/software|fallback|WebGPU/i];
+
+function models(folder) {
+  if (!sharedData) return [];
+  const unsupported = /^(iq3_s|tq[12]_0)/;
+  return readdirSync(join(sharedData, folder))
+    .filter((name) => name.endsWith('.gguf') && !unsupported.test(name))
+    .map((name) => `${folder}/${name.slice(0, -'.gguf'.length)}`);
+}
+
+/** Runs in the page: the errors of the models' logits. */
+async function compare(models) {
+  const module = await import('/selftest/chord-gpu.js');
+  await module.default({ module_or_path: '/selftest/chord-gpu.wasm' });
+  const bytes = async (path) => (await fetch(path)).arrayBuffer();
+  const results = [];
+  for (const model of models) {
+    const device = await module.GpuDevice.open(true);
+    if (!device) return undefined;
+    const file = new Uint8Array(await bytes(`/data/${model}.gguf`));
+    const { tokens } = await (await fetch(`/data/${model}.json`)).json();
+    const expected = new Float32Array(await bytes(`/data/${model}.logits.f32`));
+    const reader = new module.HeaderReader(file.length);
+    reader.feed(file);
+    const session = reader.openOn(device, '{}');
+    for (let range = session.want(); range; range = session.want()) {
+      const [part, offset, length] = range;
+      session.supply(part, offset, file.subarray(offset, offset + length));
+    }
+    let wake;
+    session.setWake(() => wake?.());
+    session.beginLogits(Uint32Array.from(tokens));
+    let actual;
+    for (;;) {
+      const woken = new Promise((resolve) => { wake = resolve; });
+      actual = session.stepLogits();
+      if (actual) break;
+      // A group of a prompt wakes nobody: its successor can be sent at once.
+      await Promise.race([woken, new Promise((resolve) => { setTimeout(resolve, 2); })]);
+    }
+    const { device: name } = JSON.parse(session.stats());
+    session.free();
+    let error = 0;
+    let scale = 0;
+    for (let index = 0; index < expected.length; index++) {
+      error += (expected[index] - actual[index]) ** 2;
+      scale += expected[index] ** 2;
+    }
+    results.push({ model, name, count: actual.length, expectedCount: expected.length, nmse: error / scale });
+  }
+  return results;
+}
+
+for (const folder of ['real', 'arch', 'quant']) {
+  test(`logits of ${folder}/`, { skip: skipWithoutData }, (context) =>
+    stage.visit({ allow }, async (page) => {
+      const results = await page.evaluate(compare, models(folder));
+      assert.ok(results.length > 0);
+      for (const { model, name, count, expectedCount, nmse } of results) {
+        context.diagnostic(`${model}: NMSE ${nmse.toExponential(2)}`);
+        assert.equal(name, 'webgpu', model);
+        assert.equal(count, expectedCount, model);
+        assert.ok(nmse <= NMSE_MAX, `${model}: NMSE ${nmse} is over ${NMSE_MAX}`);
+      }
+    }));
+}
+
+/** Runs in the page: an answer on a device, and what it cost. */
+async function answer({ model, device }) {
+  const engine = await window.chord.open({ model, device, store: 'none' });
+  try {
+    const { choices } = await engine.completions.create({ prompt: 'The capital of France', max_tokens: 12, temperature: 0 });
+    return { text: choices[0].text, stats: await engine.stats() };
+  } finally {
+    await engine.dispose();
+  }
+}
+
+test('the same text on both devices, with one submit and a few bytes a token', { skip: withoutModel }, () =>
+  withChord(stage, async (page) => {
+    const onGpu = await page.evaluate(answer, { model: MODEL, device: 'webgpu' });
+    const onCpu = await page.evaluate(answer, { model: MODEL, device: 'cpu' });
+    assert.equal(onGpu.text, onCpu.text);
+    assert.deepEqual([onGpu.stats.device, onCpu.stats.device], ['webgpu', 'cpu']);
+    const { gpu, memory, adapter } = onGpu.stats;
+    assert.equal(gpu.submitsPerToken, 1);
+    assert.ok(gpu.readbackBytesPerToken <= 64);
+    assert.deepEqual(gpu.disabledKernels, []);
+    assert.ok(memory.gpuBytes > 0 && typeof adapter === 'string');
+    assert.equal(onCpu.stats.gpu, undefined);
+  }, { allow }));
+
+test('auto does not take an adapter that computes on the CPU', { skip: withoutModel }, () =>
+  withChord(stage, async (page) => {
+    const { stats } = await page.evaluate(answer, { model: MODEL, device: 'auto' });
+    assert.equal(stats.device, 'cpu');
+  }, { allow }));
