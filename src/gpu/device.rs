@@ -302,6 +302,7 @@ impl Device {
     }
 
     /// Bytes that a copy between two buffers of this size reads and writes in a second.
+    #[cfg(not(target_family = "wasm"))]
     pub fn copy_bandwidth(&self, bytes: usize) -> f64 {
         let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let (from, to) = (self.buffer("from", bytes, usage), self.buffer("to", bytes, usage));

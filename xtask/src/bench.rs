@@ -1,4 +1,4 @@
-//! Measurements in a headless browser, each a script of tests/bench/.
+//! Measurements in a headless browser, each a script of tests/bench/; and `gpu`, natively on any adapter.
 
 use std::fs;
 use std::process::Command;
@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::build;
-use crate::command::attach;
+use crate::command::{attach, clean};
 use crate::setup::{self, Needs};
 use crate::workspace::Workspace;
 
 #[derive(Args)]
 pub struct Options {
-    /// The measurement, a file tests/bench/<NAME>.mjs
+    /// The measurement: gpu, or a file tests/bench/<NAME>.mjs
     name: String,
     /// What the measurement itself takes, such as --model PATH
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -22,6 +22,14 @@ pub struct Options {
 
 /// Brings the package up to date and runs one measurement on it.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.name == "gpu" {
+        let mut command = Command::new("cargo");
+        clean(&mut command).current_dir(&workspace.root);
+        command
+            .args(["run", "--release", "--features", "gpu", "--example", "bench-gpu", "--"])
+            .args(&options.arguments);
+        return attach(&mut command);
+    }
     let folder = workspace.root.join("tests/bench");
     let script = folder.join(&options.name).with_extension("mjs");
     if !script.is_file() {
