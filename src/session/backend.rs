@@ -174,6 +174,7 @@ impl Backend {
 }
 
 /// Whether no value is NaN or infinite: their difference to themselves is not zero.
+#[allow(clippy::eq_op)]
 fn all_finite(values: &[f32]) -> bool {
     let sums = values.chunks(4).fold([0.0f32; 4], |mut sums, chunk| {
         sums.iter_mut().zip(chunk).for_each(|(s, v)| *s += v - v);
