@@ -30,7 +30,7 @@ fn half_at(plane: u32, index: u32) -> f32 {
 
 // A 16-bit half of a plane of words.
 fn short_at(plane: u32, index: u32) -> u32 {
-    return words[plane + index / 2u] >> (16u * (index & 1u)) & 0xffffu;
+    return (words[plane + index / 2u] >> (16u * (index & 1u))) & 0xffffu;
 }
 
 // Nibbles of 32 values: word i has values 8i to 8i + 3 in its low nibbles and the next four in its high.

@@ -2,7 +2,7 @@
 // two smallest are subnormal, and whether they are kept is the device's business.
 fn chunk(planes: vec4<u32>, index: u32) -> Chunk {
     var c = looked_up_chunk(quads[planes.x / 4u + index], MXFP4);
-    let e = words[planes.y + index / 4u] >> (8u * (index & 3u)) & 255u;
+    let e = (words[planes.y + index / 4u] >> (8u * (index & 3u))) & 255u;
     c.scale = both(bitcast<f32>(select((e - 1u) << 23u, 0x00200000u << e, e < 2u)));
     return c;
 }
