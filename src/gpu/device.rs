@@ -57,7 +57,8 @@ pub struct Device {
     pipeline_layout: wgpu::PipelineLayout,
     /// Pipelines by kernel, with subgroups or without.
     pipelines: RefCell<HashMap<(Kernel, bool), Rc<Pipeline>>>,
-    wake: RefCell<Option<Wake>>,
+    /// Shared with whatever is still to come of the device.
+    wake: Rc<RefCell<Option<Wake>>>,
 }
 
 /// A kernel on the device.
@@ -145,7 +146,7 @@ impl Device {
             group_layout,
             pipeline_layout,
             pipelines: RefCell::default(),
-            wake: RefCell::default(),
+            wake: Rc::default(),
         })
     }
 
@@ -231,11 +232,7 @@ impl Device {
         self.queue.write_buffer(buffer, offset, data);
     }
 
-    /// What is called when the device has something to tell.
-    pub fn wake(&self) -> Option<Wake> {
-        self.wake.borrow().clone()
-    }
-
+    /// Sets what is called when the device has something to tell.
     pub fn set_wake(&self, wake: Option<Wake>) {
         *self.wake.borrow_mut() = wake;
     }
@@ -276,10 +273,11 @@ impl Device {
             cache: None,
         });
         let state = Arc::new(AtomicU8::new(0));
-        let (told, wake) = (state.clone(), self.wake());
+        let (told, wake) = (state.clone(), self.wake.clone());
         let error = scope.pop();
         settle(async move {
             told.store(if error.await.is_none() { 1 } else { 2 }, Ordering::Release);
+            let wake = wake.borrow().clone();
             if let Some(wake) = wake {
                 wake();
             }
