@@ -43,8 +43,8 @@ pub struct MemoryPlan {
 /// caller sets none.
 const ADDRESSABLE_BYTES: u64 = if usize::BITS == 32 { 3_700_000_000 } else { u64::MAX };
 
-/// Slots of the ring unless the caller asks for more: one in use, two on their way.
-const RING_DEFAULT: usize = 3;
+/// Slots of the ring unless the caller asks for more: one in use, one on its way.
+const RING_DEFAULT: usize = 2;
 
 impl MemoryPlan {
     /// Chooses what stays in memory on the CPU. A ceiling that cannot work is refused with what it would need.

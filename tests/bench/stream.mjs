@@ -2,7 +2,7 @@
  * What streaming, the store and the memory ceiling cost and give, on one file:
  *
  *     cargo xtask bench stream --model model.gguf [--context 512] [--tokens 24] [--rates 20,50,100]
- *                              [--ceilings 100,75,50,25] [--plot target/stream.svg] [--json target/stream.json]
+ *                              [--ceilings 100,75,50,25] [--bare-rates 100] [--plot target/stream.svg] [--json target/stream.json]
  *                              [--kills 20 [--kill-rate 50]]
  *
  * Download: the time to the first token of a 64-token prompt beside the time of the download, from a
@@ -31,6 +31,7 @@ const { values } = parseArgs({
     ceilings: { type: 'string', default: '100,75,50,25' },
     plot: { type: 'string', default: join(root, 'target/stream.svg') },
     json: { type: 'string' },
+    'bare-rates': { type: 'string', default: '' },
     kills: { type: 'string', default: '0' },
     'kill-rate': { type: 'string', default: '50' },
   },
@@ -51,17 +52,22 @@ async function measure({ model, prompt, tokens, context, store, ceiling, wait })
   const loaded = ceiling ? undefined : engine.loaded.then(() => performance.now() - start);
   const times = [];
   const ids = [];
+  let early;
   const stream = await engine.completions.create({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, logprobs: 0, stream: true });
   for await (const chunk of stream) {
     times.push(performance.now() - start);
     ids.push(...(chunk.choices[0]?.logprobs?.token_ids ?? []));
+    // What the first tokens cost is left out of the counters.
+    if (times.length === 3) early = (await engine.stats()).layers;
   }
   const download = await loaded;
   // What is written to the store behind the computation must be there for the next visit.
   if (wait) await new Promise((done) => setTimeout(done, wait));
   const stats = await engine.stats();
   await engine.dispose();
-  return { times, ids, download, stats };
+  const { hits, syncLoads } = stats.layers;
+  const steady = early && { hits: hits - early.hits, waits: syncLoads - early.syncLoads };
+  return { times, ids, download, stats, steady };
 }
 
 const roots = { '/pkg/': join(root, 'pkg'), '/model/': dirname(model) };
@@ -158,6 +164,19 @@ await withServer({}, async (server) => {
   }
   await rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
 });
+
+// Without a store, what does not fit is fetched again for every token. LRU keeps nothing of a cycle that is
+// larger than its memory, so that it fetches the whole model for each.
+for (const rate of numbers(values['bare-rates'])) {
+  await withServer({ bytesPerSecond: rate * 1e6 }, async (server) => {
+    const ceiling = Math.round(bytes / 2);
+    const { value } = await runBare(server, measure, { ...options, store: 'none', ceiling, tokens: 8 }, { timeoutMs: 1_800_000 });
+    const { layers } = value.stats;
+    const speed = decodeSpeed(value);
+    const { hits, waits } = value.steady;
+    console.log(`50 % without a store at ${rate} MB/s: ${speed.toFixed(3)} tokens/s, ${(speed / ((rate * 1e6) / bytes)).toFixed(2)} × LRU's best; ${layers.pinned} + ${layers.ring} of ${layers.total} layers; in steady state ${hits} visits found their group, ${waits} waited`);
+  });
+}
 
 console.log(`\n${results.model}, ${(bytes / 1e6).toFixed(0)} MB, a prompt of ${prompt.length} tokens\n`);
 console.log(table(['server, MB/s', 'download, s', 'first token, s', 'ratio'], results.download.map((r) => [String(r.rate), seconds(r.download), seconds(r.firstToken), (r.firstToken / r.download).toFixed(3)])));
