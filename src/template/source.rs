@@ -31,6 +31,7 @@ const ITEMS_PER_FUEL: usize = 8;
 /// through.
 const BOUNDED: &str = ")|__bounded ";
 const BOUNDED_FIELD: &str = ")|__bounded_field ";
+const STEP: &str = ")|__step ";
 const SOLID: &str = ".__solid()";
 /// Name of the method in [`SOLID`].
 pub(super) const SOLID_METHOD: &str = "__solid";
@@ -38,6 +39,7 @@ pub(super) const SOLID_METHOD: &str = "__solid";
 /// Adds the filters that prepared sources use.
 pub(super) fn add_filters(environment: &mut minijinja::Environment) {
     environment.add_filter("__bounded", |state: &State, value: &Value| bounded(state, value, false));
+    environment.add_filter("__step", step);
     environment.add_filter("__bounded_field", |state: &State, value: &Value| bounded(state, value, true));
 }
 
@@ -61,13 +63,23 @@ pub(super) fn prepared(source: &str, syntax: SyntaxConfig) -> Result<String, Err
 struct Tag {
     kind: Kind,
     tokens: usize,
-    /// Open brackets: where square ones begin.
-    brackets: Vec<Option<usize>>,
+    brackets: Vec<Bracket>,
     /// True if a set has assigned already or is a block, so that later `=` are not its own.
     assigned: bool,
     dotted: bool,
     /// How many tokens of `.cycle(` come last.
     cycle: usize,
+}
+
+/// A bracket that is open.
+#[derive(Default)]
+struct Bracket {
+    /// Where it begins, if it is a square one without a colon yet.
+    start: Option<usize>,
+    /// Colons of a slice in it; of the last one the number of its token, and where it ends.
+    colons: usize,
+    colon: usize,
+    colon_end: usize,
 }
 
 impl Tag {
@@ -117,10 +129,14 @@ impl Rewriter {
             Token::TemplateData(_) | Token::VariableStart => *tag = Tag::default(),
             Token::BlockStart => *tag = Tag { kind: Kind::Unnamed, ..Tag::default() },
             Token::Ident(name) if tag.kind == Kind::Unnamed => self.name(tag, name, range)?,
-            Token::BracketOpen => tag.brackets.push(Some(range.start)),
-            Token::ParenOpen | Token::BraceOpen => tag.brackets.push(None),
-            Token::BracketClose | Token::ParenClose | Token::BraceClose => drop(tag.brackets.pop()),
-            Token::Colon => self.slice(tag),
+            Token::BracketOpen => tag.brackets.push(Bracket { start: Some(range.start), ..Bracket::default() }),
+            Token::ParenOpen | Token::BraceOpen => tag.brackets.push(Bracket::default()),
+            Token::BracketClose | Token::ParenClose | Token::BraceClose => {
+                if let Some(bracket) = tag.brackets.pop() {
+                    self.step(tag, &bracket, range.start);
+                }
+            }
+            Token::Colon => self.slice(tag, range.end),
             Token::Dot => tag.dotted |= tag.kind == Kind::Set && !tag.assigned,
             Token::Assign if tag.kind == Kind::Set && !tag.assigned && tag.brackets.is_empty() => {
                 tag.assigned = true;
@@ -192,9 +208,23 @@ impl Rewriter {
     }
 
     /// The colon of a slice: what is sliced becomes solid first. The second colon finds it done.
-    fn slice(&mut self, tag: &mut Tag) {
-        if let Some(bracket) = tag.brackets.last_mut().and_then(Option::take) {
-            self.insert(bracket, SOLID);
+    fn slice(&mut self, tag: &mut Tag, end: usize) {
+        let Some(bracket) = tag.brackets.last_mut() else { return };
+        if let Some(start) = bracket.start.take() {
+            self.insert(start, SOLID);
+            bracket.colons = 0;
+        } else if bracket.colons == 0 {
+            return;
+        }
+        bracket.colons += 1;
+        (bracket.colon, bracket.colon_end) = (tag.tokens, end);
+    }
+
+    /// The end of a slice with a step, which passes through a filter.
+    fn step(&mut self, tag: &Tag, bracket: &Bracket, end: usize) {
+        if bracket.colons == 2 && tag.tokens > bracket.colon + 1 {
+            self.insert(bracket.colon_end, "(");
+            self.insert(end, STEP);
         }
     }
 
@@ -229,6 +259,16 @@ fn bounded(state: &State, value: &Value, field: bool) -> Result<Value, Error> {
     let value = solid(state, value)?;
     Inspection { state, field, items: 0 }.walk(&value, 0)?;
     Ok(value)
+}
+
+/// The step of a slice, at most 2^31 − 1 either way: beyond that every slice has one item, and minijinja
+/// makes a machine word of it, which would be 0 for 2^32 in 32 bits.
+fn step(value: &Value) -> Value {
+    const MOST: i128 = i32::MAX as i128;
+    match i128::try_from(value.clone()) {
+        Ok(step) => Value::from(step.clamp(-MOST, MOST) as i64),
+        Err(_) => value.clone(),
+    }
 }
 
 /// Pays for a walk through a value, and makes lazy iterables lists.

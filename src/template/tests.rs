@@ -356,6 +356,25 @@ fn deep_sources_are_refused() {
 }
 
 #[test]
+fn steps_of_slices_are_words_of_any_machine() {
+    for (slice, expected) in [
+        ("'abc'[::-1]", "cba"),
+        ("'abcd'[ 1 : : 2 ]", "bd"),
+        ("'abc'[::]", "abc"),
+        ("'abc'[:: ]", "abc"),
+        ("'abc'[::4294967296]", "a"),
+        ("'abc'[::-4294967296]", "c"),
+        ("'abc'[::-9223372036854775808]", "c"),
+        ("[1, 2, 3][::-2 ** 63]", "[3]"),
+        ("{'a': [3, 4]}['a'][0:2:1 if true else 2]", "[3, 4]"),
+        ("'abc'[::none]", "abc"),
+    ] {
+        assert_eq!(run(&format!("{{{{ {slice} }}}}")).expect("a text"), expected, "{slice}");
+    }
+    assert!(run("{{ 'abc'[::0] }}").is_err());
+}
+
+#[test]
 fn cycles_need_values() {
     for call in ["loop.cycle()", "loop . cycle ( )", "loop.cycle(*[])", "loop.cycle(**{})"] {
         assert_eq!(reason(&format!("{{% for a in [1, 2] %}}{{{{ {call} }}}}{{% endfor %}}")), "syntax", "{call}");
