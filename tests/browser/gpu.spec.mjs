@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { build } from 'esbuild';
 import { withChord } from './engine-page.mjs';
 import { openStage, root, sharedData, skipWithoutData } from './support.mjs';
 
@@ -13,7 +14,12 @@ const NMSE_MAX = 1e-5;
 const MODEL = '/models/chord-tiny.gguf';
 const withoutModel = !existsSync(join(root, 'models/chord-tiny.gguf')) && 'no bundled model';
 
-const stage = await openStage({ gpu: true });
+const bundle = await build({
+  entryPoints: [join(root, 'www/demo/main.ts')], bundle: true, format: 'esm', target: 'es2022', external: ['/pkg/*'], write: false,
+});
+const stage = await openStage({
+  gpu: true, roots: { '/': join(root, 'www/demo') }, files: { '/main.js': bundle.outputFiles[0].contents }, isolated: true,
+});
 /** What Chromium says of a software adapter. */
 const allow = [/software|fallback|WebGPU/i];
 
@@ -106,6 +112,16 @@ test('the same text on both devices, with one submit and a few bytes a token', {
     assert.ok(memory.gpuBytes > 0 && typeof adapter === 'string');
     assert.equal(onCpu.stats.gpu, undefined);
   }, { allow }));
+
+test('the demo answers on the GPU where its address asks for that', { skip: withoutModel }, () =>
+  stage.visit({ path: '/?device=webgpu', allow }, async (page) => {
+    await page.waitForSelector('#send:enabled');
+    await page.fill('#question', 'What is the capital of France?');
+    await page.press('#question', 'Enter');
+    await page.waitForFunction(() => document.querySelector('#conversation .turn:last-child')?.getAttribute('aria-busy') === 'false');
+    assert.match(await page.locator('#conversation .turn').last().innerText(), /Paris/);
+    await page.waitForFunction(() => /WebGPU/.test(document.querySelector('#figure-list').textContent));
+  }));
 
 test('auto does not take an adapter that computes on the CPU', { skip: withoutModel }, () =>
   withChord(stage, async (page) => {

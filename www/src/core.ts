@@ -6,6 +6,8 @@
 
 import { ChordError } from './errors.js';
 import type { SyncFile } from './store/layout.js';
+// Not imported when it is wanted: bundlers that put workers into one script refuse that.
+import startGpu, * as gpu from './wasm/chord-gpu.js';
 import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
 import startSimd, * as plain from './wasm/chord-simd.js';
 
@@ -149,11 +151,10 @@ export async function startCore(device: 'auto' | 'webgpu' | 'cpu'): Promise<Core
 
 /** Loads the build for the GPU and opens a device; undefined if none can be had after all. */
 async function startOnGpu(software: boolean): Promise<Core | undefined> {
-  const module = await import('./wasm/chord-gpu.js');
-  const memory = await start(module.default, new URL('./wasm/chord-gpu.wasm', import.meta.url));
-  const openDevice = (): Promise<GpuDevice | undefined> => module.GpuDevice.open(software);
+  const memory = await start(startGpu, new URL('./wasm/chord-gpu.wasm', import.meta.url));
+  const openDevice = (): Promise<GpuDevice | undefined> => gpu.GpuDevice.open(software);
   const device = await openDevice();
-  return device && { module, simd: 'simd128', memory, device, openDevice };
+  return device && { module: gpu, simd: 'simd128', memory, device, openDevice };
 }
 
 type Start = (input: { module_or_path: WebAssembly.Module }) => Promise<{ memory: WebAssembly.Memory }>;

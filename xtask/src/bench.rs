@@ -26,7 +26,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         let mut command = Command::new("cargo");
         clean(&mut command).current_dir(&workspace.root);
         command
-            .args(["run", "--release", "--features", "gpu", "--example", "bench-gpu", "--"])
+            .args(["run", "--profile", "bench", "--features", "gpu", "--example", "bench-gpu", "--"])
             .args(&options.arguments);
         return attach(&mut command);
     }

@@ -50,8 +50,7 @@ pub fn measure(workspace: &Workspace) -> Result<Size> {
     let package = workspace.package();
     let mut scripts = 0;
     for file in files_below(&package)? {
-        let is_for_gpu = file.file_stem().is_some_and(|stem| stem == GPU);
-        if file.extension().is_some_and(|extension| extension == "js") && !is_for_gpu {
+        if file.extension().is_some_and(|extension| extension == "js") {
             scripts += gzip_bytes(&file)?;
         }
     }
