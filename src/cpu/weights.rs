@@ -13,8 +13,12 @@ use std::rc::Rc;
 /// Bytes of rows that are repacked on the way to their place: they stay in the processor's cache.
 const STAGE_BYTES: usize = 256 << 10;
 
+/// Bytes that are read from disk at once, and those of them that are repacked and multiplied at once.
+const READ_BYTES: usize = 512 << 10;
+const PACKED_BYTES: usize = 64 << 10;
+
 /// Memory for products with matrices on disk, unless their rows are very long.
-pub const DISK_STAGE_BYTES: u64 = 2 * STAGE_BYTES as u64;
+pub const DISK_STAGE_BYTES: u64 = (READ_BYTES + PACKED_BYTES) as u64;
 
 /// Where a group's weights are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,14 +204,19 @@ impl Weights {
             return visit(&matrix(weight, weight.rows, bytes), rows.start, rows.len(), 0);
         }
         let row_bytes = weight.bytes / weight.rows;
-        let step = (STAGE_BYTES / (matmul::GROUP_ROWS * row_bytes).max(1)).max(1) * matmul::GROUP_ROWS;
+        // Whole groups of rows: many for a read, few for the processor's nearest cache.
+        let groups = |bytes: usize| (bytes / (matmul::GROUP_ROWS * row_bytes).max(1)).max(1) * matmul::GROUP_ROWS;
         let aligned = rows.start / matmul::GROUP_ROWS * matmul::GROUP_ROWS;
         let last = rows.end.next_multiple_of(matmul::GROUP_ROWS).min(weight.rows);
-        for start in (aligned..last).step_by(step) {
-            let end = last.min(start + step);
-            let bytes = stage.read(self, weight, start..end, row_bytes);
-            let (from, to) = (start.max(rows.start), end.min(rows.end));
-            visit(&matrix(weight, end - start, bytes), from - start, to - from, from - rows.start);
+        for read in (aligned..last).step_by(groups(READ_BYTES)) {
+            let read_end = last.min(read + groups(READ_BYTES));
+            stage.read(self, weight, read..read_end, row_bytes);
+            for start in (read..read_end).step_by(groups(PACKED_BYTES)) {
+                let end = read_end.min(start + groups(PACKED_BYTES));
+                let bytes = stage.repacked(weight, (start - read) * row_bytes..(end - read) * row_bytes);
+                let (from, to) = (start.max(rows.start), end.min(rows.end));
+                visit(&matrix(weight, end - start, bytes), from - start, to - from, from - rows.start);
+            }
         }
     }
 
@@ -217,8 +226,9 @@ impl Weights {
         match self.bytes_of(weight) {
             Some(bytes) => matmul::row(&matrix(weight, weight.rows, bytes), row, out),
             None => {
-                let bytes = stage.read(self, weight, row..row + 1, weight.bytes / weight.rows);
-                matmul::row(&matrix(weight, 1, bytes), 0, out);
+                let row_bytes = weight.bytes / weight.rows;
+                stage.read(self, weight, row..row + 1, row_bytes);
+                matmul::row(&matrix(weight, 1, &stage.file[..row_bytes]), 0, out);
             }
         }
     }
@@ -237,20 +247,26 @@ impl Weights {
 }
 
 impl Stage {
-    /// Reads rows from disk and repacks them. The first one's number is a multiple of 8, or it is the only one.
-    fn read(&mut self, weights: &Weights, weight: &Weight, rows: Range<usize>, row_bytes: usize) -> &[u8] {
+    /// Reads rows from disk.
+    fn read(&mut self, weights: &Weights, weight: &Weight, rows: Range<usize>, row_bytes: usize) {
         let bytes = rows.len() * row_bytes;
         self.file.resize(self.file.len().max(bytes), 0);
-        let file = &mut self.file[..bytes];
-        if !weights.read_disk(weight.part, weight.file_offset + (rows.start * row_bytes) as u64, file) {
+        let offset = weight.file_offset + (rows.start * row_bytes) as u64;
+        if !weights.read_disk(weight.part, offset, &mut self.file[..bytes]) {
             weights.failed.set(true);
         }
+    }
+
+    /// Bytes of whole rows that were read, repacked. The first row's number is a multiple of 8.
+    fn repacked(&mut self, weight: &Weight, bytes: Range<usize>) -> &[u8] {
+        let file = &self.file[bytes];
         if !matmul::wants_quantised(weight.dtype) {
             return file;
         }
-        let whole = rows.len() / matmul::GROUP_ROWS * matmul::GROUP_ROWS * row_bytes;
-        self.packed.resize(self.packed.len().max(bytes), 0);
-        let packed = &mut self.packed[..bytes];
+        let unit = matmul::repack_unit(weight.dtype, weight.columns);
+        let whole = file.len() / unit * unit;
+        self.packed.resize(self.packed.len().max(file.len()), 0);
+        let packed = &mut self.packed[..file.len()];
         matmul::interleave(weight.dtype, weight.columns, &file[..whole], &mut packed[..whole]);
         packed[whole..].copy_from_slice(&file[whole..]);
         packed

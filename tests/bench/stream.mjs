@@ -48,8 +48,8 @@ const prompt = Array.from({ length: 64 }, (_, index) => 100 + index);
 async function measure({ model, prompt, tokens, context, store, ceiling, wait }) {
   const { createEngine } = await import('/pkg/index.js');
   const start = performance.now();
+  const startedAt = Date.now();
   const engine = await createEngine({ model, store, device: 'cpu', contextLength: context, ...(ceiling ? { maxResidentBytes: ceiling } : {}) });
-  const loaded = ceiling ? undefined : engine.loaded.then(() => performance.now() - start);
   const times = [];
   const ids = [];
   let early;
@@ -60,14 +60,13 @@ async function measure({ model, prompt, tokens, context, store, ceiling, wait })
     // What the first tokens cost is left out of the counters.
     if (times.length === 3) early = (await engine.stats()).layers;
   }
-  const download = await loaded;
   // What is written to the store behind the computation must be there for the next visit.
   if (wait) await new Promise((done) => setTimeout(done, wait));
   const stats = await engine.stats();
   await engine.dispose();
   const { hits, syncLoads } = stats.layers;
   const steady = early && { hits: hits - early.hits, waits: syncLoads - early.syncLoads };
-  return { times, ids, download, stats, steady };
+  return { times, ids, startedAt, stats, steady };
 }
 
 const roots = { '/pkg/': join(root, 'pkg'), '/model/': dirname(model) };
@@ -136,8 +135,11 @@ if (Number(values.kills) > 0) {
 for (const rate of numbers(values.rates)) {
   await withServer({ bytesPerSecond: rate * 1e6 }, async (server) => {
     const { value } = await runBare(server, measure, { ...options, store: 'none', tokens: 4 });
-    results.download.push({ rate, firstToken: value.times[0], download: value.download });
-    console.log(`${rate} MB/s: first token after ${seconds(value.times[0])} s, downloaded after ${seconds(value.download)} s`);
+    // When the server had sent the last byte of the model.
+    const sentAt = Math.max(...server.log.filter(({ path }) => path === options.model).map(({ endedAt }) => endedAt));
+    const download = sentAt - value.startedAt;
+    results.download.push({ rate, firstToken: value.times[0], download });
+    console.log(`${rate} MB/s: first token after ${seconds(value.times[0])} s, downloaded after ${seconds(download)} s`);
   });
 }
 

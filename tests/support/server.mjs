@@ -41,6 +41,7 @@ const TYPES = {
  * @property {number} status     0 until the answer has begun
  * @property {number} sentBytes  of the body
  * @property {boolean} [done]    the answer has ended, or the connection is gone
+ * @property {number} [endedAt]  when, as Date.now() has it
  */
 
 /**
@@ -143,7 +144,7 @@ class TestServer {
       sentBytes: 0,
     };
     this.log.push(entry);
-    response.once('close', () => (entry.done = true));
+    response.once('close', () => Object.assign(entry, { done: true, endedAt: Date.now() }));
     let file;
     try {
       entry.path = decodeURIComponent(url.pathname);

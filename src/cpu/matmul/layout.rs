@@ -19,42 +19,52 @@ struct Field {
     unit: usize,
 }
 
-const fn field(bytes: usize, unit: usize) -> Field {
-    Field { bytes, unit }
+/// Writes the fields of each type's blocks as a list for the code that reads blocks, and as straight code
+/// for the one that interleaves them.
+macro_rules! layouts {
+    ($($($name:ident)|+ => [$(($bytes:literal, $unit:literal)),+],)+) => {
+        /// The fields of a block in the order of the file.
+        fn fields(dtype: Dtype) -> &'static [Field] {
+            match dtype {
+                $($(Dtype::$name)|+ => &[$(Field { bytes: $bytes, unit: $unit }),+],)+
+                Dtype::F32 | Dtype::F16 | Dtype::BF16 => &[],
+            }
+        }
+
+        /// Writes `rows`, whole groups of 8 rows of a quantised type as they are in the file, to `packed` as
+        /// interleaved blocks.
+        pub fn interleave(dtype: Dtype, columns: usize, rows: &[u8], packed: &mut [u8]) {
+            match dtype {
+                $($(Dtype::$name)|+ => interleave_blocks(dtype, columns, rows, packed, |source, row_bytes, target| {
+                    let mut start = 0;
+                    $(
+                        // SAFETY: the fields follow one another in the block, as their places do in `target`.
+                        unsafe { scatter::<$bytes, $unit>(source.add(start), row_bytes, target.add(GROUP_ROWS * start)) };
+                        start += $bytes;
+                    )+
+                    debug_assert_eq!(start, dtype.block_bytes());
+                }),)+
+                Dtype::F32 | Dtype::F16 | Dtype::BF16 => unreachable!("floats are not repacked"),
+            }
+        }
+    };
 }
 
-/// The fields of a block in the order of the file. Units are as the kernels read them: 1 byte for
-/// integer scales, 2 for f16, 4 for quants.
-const fn fields(dtype: Dtype) -> &'static [Field] {
-    const Q4_0: &[Field] = &[field(2, 2), field(16, 4)];
-    const Q4_1: &[Field] = &[field(4, 2), field(16, 4)];
-    const Q5_0: &[Field] = &[field(2, 2), field(4, 4), field(16, 4)];
-    const Q5_1: &[Field] = &[field(4, 2), field(4, 4), field(16, 4)];
-    const Q8_0: &[Field] = &[field(2, 2), field(32, 4)];
-    const MXFP4: &[Field] = &[field(1, 1), field(16, 4)];
-    const Q2_K: &[Field] = &[field(16, 1), field(64, 4), field(4, 2)];
-    const Q3_K: &[Field] = &[field(32, 4), field(64, 4), field(12, 1), field(2, 2)];
-    const Q4_K: &[Field] = &[field(4, 2), field(12, 1), field(128, 4)];
-    const Q5_K: &[Field] = &[field(4, 2), field(12, 1), field(32, 4), field(128, 4)];
-    const Q6_K: &[Field] = &[field(128, 4), field(64, 4), field(16, 1), field(2, 2)];
-    const Q8_K: &[Field] = &[field(4, 4), field(256, 4), field(32, 2)];
-    const IQ4_XS: &[Field] = &[field(4, 2), field(4, 1), field(128, 4)];
-    match dtype {
-        Dtype::Q4_0 | Dtype::IQ4_NL => Q4_0,
-        Dtype::Q4_1 => Q4_1,
-        Dtype::Q5_0 => Q5_0,
-        Dtype::Q5_1 => Q5_1,
-        Dtype::Q8_0 => Q8_0,
-        Dtype::MXFP4 => MXFP4,
-        Dtype::Q2_K => Q2_K,
-        Dtype::Q3_K => Q3_K,
-        Dtype::Q4_K => Q4_K,
-        Dtype::Q5_K => Q5_K,
-        Dtype::Q6_K => Q6_K,
-        Dtype::Q8_K => Q8_K,
-        Dtype::IQ4_XS => IQ4_XS,
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 => &[],
-    }
+// Units are as the kernels read them: 1 byte for integer scales, 2 for f16, 4 for quants.
+layouts! {
+    Q4_0 | IQ4_NL => [(2, 2), (16, 4)],
+    Q4_1 => [(4, 2), (16, 4)],
+    Q5_0 => [(2, 2), (4, 4), (16, 4)],
+    Q5_1 => [(4, 2), (4, 4), (16, 4)],
+    Q8_0 => [(2, 2), (32, 4)],
+    MXFP4 => [(1, 1), (16, 4)],
+    Q2_K => [(16, 1), (64, 4), (4, 2)],
+    Q3_K => [(32, 4), (64, 4), (12, 1), (2, 2)],
+    Q4_K => [(4, 2), (12, 1), (128, 4)],
+    Q5_K => [(4, 2), (12, 1), (32, 4), (128, 4)],
+    Q6_K => [(128, 4), (64, 4), (16, 1), (2, 2)],
+    Q8_K => [(4, 4), (256, 4), (32, 2)],
+    IQ4_XS => [(4, 2), (4, 1), (128, 4)],
 }
 
 /// Whether matrices of this type are repacked, and multiply with quantised activations.
@@ -88,57 +98,44 @@ pub fn repack(dtype: Dtype, columns: usize, bytes: &mut [u8], scratch: &mut Vec<
     }
 }
 
-/// Writes `rows`, whole groups of 8 rows of a quantised type as they are in the file, to `packed` as
-/// interleaved blocks.
-pub fn interleave(dtype: Dtype, columns: usize, rows: &[u8], packed: &mut [u8]) {
-    let group_bytes = repack_unit(dtype, columns);
-    assert!(rows.len() == packed.len() && rows.len() % group_bytes == 0, "whole groups");
-    for (rows, packed) in rows.chunks_exact(group_bytes).zip(packed.chunks_exact_mut(group_bytes)) {
-        macro_rules! by_type {
-            ($($name:ident)*) => {
-                match dtype {
-                    $(Dtype::$name => interleave_group(const { fields(Dtype::$name) }, dtype.block_bytes(), rows, packed),)*
-                    Dtype::F32 | Dtype::F16 | Dtype::BF16 => unreachable!("floats are not repacked"),
-                }
-            };
-        }
-        by_type!(Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ4_NL IQ4_XS MXFP4);
-    }
-}
-
-/// One group. Inlined with the fields of each type, so that all of it becomes plain loads and stores:
-/// every byte of a model passes here.
+/// Calls `block(source, row_bytes, target)` for each block of 8 rows: `source` is that of the first row,
+/// the others follow `row_bytes` apart, and `target` has room for all. Inlined, so that the sizes of every
+/// type are constants: each byte of a model passes here.
 #[inline(always)]
-fn interleave_group(fields: &[Field], block_bytes: usize, rows: &[u8], packed: &mut [u8]) {
-    let row_bytes = rows.len() / GROUP_ROWS;
-    assert!(packed.len() == GROUP_ROWS * row_bytes && row_bytes % block_bytes == 0, "8 rows of whole blocks");
-    for block in (0..row_bytes).step_by(block_bytes) {
-        let mut start = block;
-        for field in fields {
-            // SAFETY: the field lies within the block, that in each of 8 rows, and its places in `packed`,
-            // which is as long, begin where those of all fields before it end.
+fn interleave_blocks(
+    dtype: Dtype,
+    columns: usize,
+    rows: &[u8],
+    packed: &mut [u8],
+    block: impl Fn(*const u8, usize, *mut u8),
+) {
+    let (row_bytes, block_bytes) = (row_bytes(dtype, columns), dtype.block_bytes());
+    let group_bytes = GROUP_ROWS * row_bytes;
+    assert!(rows.len() == packed.len() && rows.len() % group_bytes.max(1) == 0, "whole groups");
+    for group in (0..rows.len()).step_by(group_bytes.max(1)) {
+        for start in (0..row_bytes).step_by(block_bytes) {
+            // SAFETY: the block lies within its row and the row within the group; the interleaved block
+            // takes the bytes of 8 blocks, after those before it.
             unsafe {
-                let source = rows.as_ptr().add(start);
-                let target = packed.as_mut_ptr().add(GROUP_ROWS * start);
-                match field.unit {
-                    1 => scatter::<1>(source, row_bytes, field.bytes, target),
-                    2 => scatter::<2>(source, row_bytes, field.bytes, target),
-                    _ if field.bytes % CHUNK == 0 => scatter_chunks(source, row_bytes, field.bytes, target),
-                    _ => scatter::<4>(source, row_bytes, field.bytes, target),
-                }
+                let source = rows.as_ptr().add(group + start);
+                block(source, row_bytes, packed.as_mut_ptr().add(group + GROUP_ROWS * start));
             }
-            start += field.bytes;
         }
     }
 }
 
-/// Moves unit u of row r to place 8 u + r.
+/// Moves unit u of a field of `BYTES` bytes in row r to place 8 u + r.
 ///
 /// # Safety
-/// Eight rows, `row_bytes` apart, have `bytes` bytes from `source` on, and `target` has room for all.
+/// Eight rows, `row_bytes` apart, have the field at `source`, and `target` has room for all.
 #[inline(always)]
-unsafe fn scatter<const UNIT: usize>(source: *const u8, row_bytes: usize, bytes: usize, target: *mut u8) {
-    for unit in 0..bytes / UNIT {
+unsafe fn scatter<const BYTES: usize, const UNIT: usize>(source: *const u8, row_bytes: usize, target: *mut u8) {
+    #[cfg(target_family = "wasm")]
+    if UNIT == 4 && BYTES % CHUNK == 0 {
+        // SAFETY: by the caller's promise.
+        return unsafe { scatter_chunks::<BYTES>(source, row_bytes, target) };
+    }
+    for unit in 0..BYTES / UNIT {
         for row in 0..GROUP_ROWS {
             // SAFETY: by the caller's promise.
             unsafe {
@@ -150,18 +147,8 @@ unsafe fn scatter<const UNIT: usize>(source: *const u8, row_bytes: usize, bytes:
 }
 
 /// Bytes of a row that are moved at once: four units of four bytes.
+#[cfg(target_family = "wasm")]
 const CHUNK: usize = 16;
-
-/// As [`scatter`] for units of four bytes, four of them at a time.
-///
-/// # Safety
-/// As for [`scatter`].
-#[cfg(not(target_family = "wasm"))]
-#[inline(always)]
-unsafe fn scatter_chunks(source: *const u8, row_bytes: usize, bytes: usize, target: *mut u8) {
-    // SAFETY: by the caller's promise.
-    unsafe { scatter::<4>(source, row_bytes, bytes, target) };
-}
 
 /// As [`scatter`] for units of four bytes: four rows' vectors of four units change places.
 ///
@@ -169,9 +156,9 @@ unsafe fn scatter_chunks(source: *const u8, row_bytes: usize, bytes: usize, targ
 /// As for [`scatter`].
 #[cfg(target_family = "wasm")]
 #[inline(always)]
-unsafe fn scatter_chunks(source: *const u8, row_bytes: usize, bytes: usize, target: *mut u8) {
+unsafe fn scatter_chunks<const BYTES: usize>(source: *const u8, row_bytes: usize, target: *mut u8) {
     use crate::cpu::arch::*;
-    for chunk in (0..bytes).step_by(CHUNK) {
+    for chunk in (0..BYTES).step_by(CHUNK) {
         for half in 0..2 {
             // SAFETY: by the caller's promise.
             let load = |row: usize| unsafe { v128_load(source.add((4 * half + row) * row_bytes + chunk).cast()) };
