@@ -7,7 +7,7 @@ use serde_json::json;
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::gpu::shaders::Kernel;
-use wasm_chord::gpu::{Device, DeviceOptions};
+use wasm_chord::gpu::{Device, DeviceOptions, PRODUCTS_MAX};
 use wasm_chord::session::{Event, HeaderReader, OpenOptions, Session};
 
 /// Error of f32 activations at most.
@@ -80,7 +80,8 @@ fn greedy_text_of_a_trained_model() {
     println!("{}", session.stats()["gpu"]);
 }
 
-const DEVICE: DeviceOptions = DeviceOptions { software: true, subgroups: true, buffer_bytes_max: None, tamper: None };
+const DEVICE: DeviceOptions =
+    DeviceOptions { software: true, subgroups: true, buffer_bytes_max: None, products_max: PRODUCTS_MAX, tamper: None };
 
 fn greedy(extra: serde_json::Value) -> serde_json::Value {
     let mut body = json!({"kind": "completion", "prompt": "A prompt of some length", "temperature": 0, "max_tokens": 24, "ignore_eos": true});
@@ -303,6 +304,20 @@ fn fault_45_small_buffers_cut_matrices_into_slabs_and_too_small_ones_leave_it_to
         ask(&mut session, &file, greedy(json!({}))).expect("an answer").texts,
         truth(&file, greedy(json!({}))).texts
     );
+}
+
+#[test]
+fn fault_49_products_that_would_take_long_are_several_dispatches() {
+    let file = random_model::file(Shape::default());
+    let mut found = Vec::new();
+    for products_max in [PRODUCTS_MAX, 4_000] {
+        let Some(device) = device(DeviceOptions { products_max, ..DEVICE }) else { return };
+        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        let answer = ask(&mut session, &file, greedy(json!({}))).expect("an answer");
+        found.push((stat(&session, "gpu", "dispatchesPerToken"), answer.texts));
+    }
+    assert!(found[1].0 > 2 * found[0].0, "{} and {} dispatches", found[0].0, found[1].0);
+    assert_eq!(found[0].1, found[1].1);
 }
 
 #[test]

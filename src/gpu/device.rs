@@ -50,6 +50,7 @@ pub struct Device {
     limits: wgpu::Limits,
     info: wgpu::AdapterInfo,
     has_subgroups: bool,
+    products_max: usize,
     tamper: Option<Tamper>,
     health: Arc<Health>,
     counters: Cell<Counters>,
@@ -90,13 +91,24 @@ pub struct DeviceOptions {
     pub subgroups: bool,
     /// A ceiling for the size of a buffer and of a binding, in bytes.
     pub buffer_bytes_max: Option<u64>,
+    /// Products of one dispatch at most, so that none takes two seconds: browsers take a device for lost then.
+    pub products_max: usize,
     /// What tests do to kernels.
     pub tamper: Option<Tamper>,
 }
 
+/// What the slowest devices do in a fraction of a second.
+pub const PRODUCTS_MAX: usize = 1 << 31;
+
 impl Default for DeviceOptions {
     fn default() -> Self {
-        DeviceOptions { software: false, subgroups: true, buffer_bytes_max: None, tamper: None }
+        DeviceOptions {
+            software: false,
+            subgroups: true,
+            buffer_bytes_max: None,
+            products_max: PRODUCTS_MAX,
+            tamper: None,
+        }
     }
 }
 
@@ -140,6 +152,7 @@ impl Device {
             limits,
             info,
             has_subgroups,
+            products_max: options.products_max,
             tamper: options.tamper,
             health,
             counters: Cell::default(),
@@ -188,6 +201,11 @@ impl Device {
     /// Whether kernels may use subgroups.
     pub fn has_subgroups(&self) -> bool {
         self.has_subgroups
+    }
+
+    /// Products of one dispatch at most.
+    pub fn products_max(&self) -> usize {
+        self.products_max
     }
 
     /// Bytes of the largest buffer that a kernel can be bound to.

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 
 use verify::{Variant, Verifier};
 
-pub use device::{Counters, Device, DeviceOptions, Pipeline, Tamper};
+pub use device::{Counters, Device, DeviceOptions, PRODUCTS_MAX, Pipeline, Tamper};
 pub use weights::Weights;
 
 /// Tokens that run through a group at once during prefill.

@@ -12,9 +12,6 @@ use std::collections::HashMap;
 /// An operand that is not there.
 const NONE: u32 = u32::MAX;
 
-/// Products of one dispatch at most: no dispatch of a slow device takes two seconds.
-const PRODUCTS_MAX: usize = 1 << 31;
-
 /// Workgroups that share a head's positions in decode at most.
 pub const SPLITS_MAX: usize = 16;
 
@@ -156,6 +153,7 @@ impl Plan {
                 batch,
                 is_single,
                 fuse,
+                products_max: device.products_max(),
                 virtual_norms: HashMap::new(),
                 dispatches: Vec::new(),
             };
@@ -256,6 +254,8 @@ struct Planner<'a> {
     batch: usize,
     is_single: bool,
     fuse: bool,
+    /// Products of one dispatch at most.
+    products_max: usize,
     virtual_norms: HashMap<Slot, Norm>,
     dispatches: Vec<Dispatch>,
 }
@@ -675,7 +675,7 @@ impl Planner<'_> {
         let depth = Depth::Tokens(experts.map_or(1, |e| e.used as u32));
         let blocks = if gate == 0 { all_rows / 4 } else { rows.div_ceil(4) };
         let has_tiles = !self.is_single && experts.is_none();
-        let most = PRODUCTS_MAX / (chunks * 32 * if has_tiles { 1 } else { self.batch_of(experts) }).max(1);
+        let most = self.products_max / (chunks * 32 * if has_tiles { 1 } else { self.batch_of(experts) }).max(1);
         let mut dispatches: Vec<(Kernel, Vec<u32>, u32, Depth, Condition)> = Vec::new();
         let condition = if has_tiles { Condition::Few } else { Condition::Always };
         let step = (most / 4).max(1);
@@ -684,7 +684,7 @@ impl Planner<'_> {
             dispatches.push((Kernel::MatVec(dtype), params(first as u32), count, depth, condition));
         }
         if has_tiles {
-            let step = (PRODUCTS_MAX / (chunks * 32 * self.batch) / 64).max(1);
+            let step = (self.products_max / (chunks * 32 * self.batch) / 64).max(1);
             let blocks = rows.div_ceil(64);
             for first in (0..blocks).step_by(step) {
                 let count = step.min(blocks - first) as u32;
