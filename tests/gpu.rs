@@ -316,7 +316,7 @@ fn fault_49_products_that_would_take_long_are_several_dispatches() {
         let answer = ask(&mut session, &file, greedy(json!({}))).expect("an answer");
         found.push((stat(&session, "gpu", "dispatchesPerToken"), answer.texts));
     }
-    assert!(found[1].0 > 2 * found[0].0, "{} and {} dispatches", found[0].0, found[1].0);
+    assert!(2 * found[1].0 > 3 * found[0].0, "{} and {} dispatches", found[0].0, found[1].0);
     assert_eq!(found[0].1, found[1].1);
 }
 
