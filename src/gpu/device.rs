@@ -186,11 +186,13 @@ impl Device {
         let _ = self.device.poll(wgpu::PollType::Poll);
     }
 
-    /// The adapter, as people know it.
+    /// The adapter, as people know it; browsers may keep its name to themselves.
     pub fn adapter(&self) -> String {
-        let info = &self.info;
-        let name = if info.name.is_empty() { info.driver.as_str() } else { info.name.as_str() };
-        format!("{name} ({})", info.backend)
+        let wgpu::AdapterInfo { name, driver, backend, .. } = &self.info;
+        match [name, driver].into_iter().find(|name| !name.is_empty()) {
+            Some(name) => format!("{name} ({backend})"),
+            None => backend.to_string(),
+        }
     }
 
     /// Whether the adapter computes on the CPU.

@@ -33,6 +33,6 @@ function rows(stats: EngineStats): [string, string][] {
 }
 
 function deviceText({ device, adapter, threads }: EngineStats): string {
-  if (device === 'webgpu') return adapter ? `WebGPU, ${adapter}` : 'WebGPU';
+  if (device === 'webgpu') return adapter && !/^webgpu$/i.test(adapter) ? `WebGPU, ${adapter}` : 'WebGPU';
   return threads > 1 ? `CPU, ${threads} threads` : 'CPU';
 }
