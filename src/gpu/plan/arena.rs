@@ -1,0 +1,73 @@
+//! Where activations lie: one buffer for all slots.
+
+use super::SPLITS_MAX;
+use crate::op::*;
+
+/// Where activations lie in the arena, in quads of f32.
+pub struct Arena {
+    /// Slot 0 comes last, since it grows.
+    pub slots: Vec<u32>,
+    /// Quads of a row of each slot.
+    pub strides: Vec<u32>,
+    /// The batch's token numbers, one f32 each.
+    pub tokens: u32,
+    /// Cosines and sines of each rotation.
+    pub tables: Vec<u32>,
+    pub partials: u32,
+    /// A quad for each group: whether it made values that are not finite.
+    pub flags: u32,
+    pub result: u32,
+    /// Quads before the residual stream.
+    pub fixed: u32,
+}
+
+impl Arena {
+    /// Places slots for batches of `batch` tokens.
+    pub fn new(program: &Program, batch: usize) -> Arena {
+        let mut end = 0;
+        let mut take = |quads: usize| {
+            let start = end;
+            end += quads.next_multiple_of(16);
+            start as u32
+        };
+        // Rows are whole chunks, and what lies behind a value is zero.
+        let strides: Vec<usize> = program.slots.iter().map(|w| w.next_multiple_of(32) / 4).collect();
+        let result = take(1);
+        let flags = take(program.groups.len());
+        let tokens = take(batch.div_ceil(4));
+        let tables = program.ropes.iter().map(|r| take((batch * r.dims).div_ceil(4))).collect();
+        let partials = program.ops.iter().flatten().filter_map(|op| match op {
+            Op::Attention { layer, heads, kv_heads, .. } => {
+                Some(heads * SPLITS_MAX * partial_stride(program.kv_widths[*layer].1 / kv_heads))
+            }
+            _ => None,
+        });
+        let partials = take(partials.max().unwrap_or(0));
+        let mut slots = vec![0];
+        for (slot, stride) in strides.iter().enumerate().skip(1) {
+            let rows = if slot == program.logits.0 as usize { 1 } else { batch };
+            slots.push(take(rows * stride));
+        }
+        slots[0] = take(0);
+        Arena {
+            fixed: slots[0],
+            slots,
+            strides: strides.into_iter().map(|s| s as u32).collect(),
+            tokens,
+            tables,
+            partials,
+            flags,
+            result,
+        }
+    }
+
+    /// Bytes with room for `rows` rows of the residual stream.
+    pub fn bytes(&self, rows: usize) -> usize {
+        (self.fixed as usize + rows * self.strides[0] as usize) * 16
+    }
+}
+
+/// Quads of one split's result: maximum and sum, then the values.
+pub(super) fn partial_stride(value_dim: usize) -> usize {
+    1 + value_dim.div_ceil(4)
+}

@@ -1,0 +1,364 @@
+//! Dispatches: the words of parameters that each kernel reads, in the order of its `Op` in `shaders/`.
+
+use super::arena::partial_stride;
+use super::{Condition, Depth, Dispatch, Experts, NONE, Planner, Product};
+use crate::error::Result;
+use crate::gpu::device::unsuited;
+use crate::gpu::shaders::Kernel;
+use crate::gpu::weights::{Slab, chunks};
+use crate::op::*;
+
+impl Planner<'_> {
+    pub(super) fn push(&mut self, kernel: Kernel, params: Vec<u32>, blocks: u32, depth: Depth) -> &mut Dispatch {
+        self.dispatches.push(Dispatch {
+            kernel,
+            params,
+            weights: (self.group, 0),
+            layer: None,
+            blocks,
+            splits: false,
+            depth,
+            condition: Condition::Always,
+        });
+        self.dispatches.last_mut().expect("it was just pushed")
+    }
+
+    pub(super) fn base(&self, slot: Slot) -> u32 {
+        self.arena.slots[slot.0 as usize]
+    }
+
+    pub(super) fn stride(&self, slot: Slot) -> u32 {
+        self.arena.strides[slot.0 as usize]
+    }
+
+    /// Quads of a row's values.
+    pub(super) fn quads(&self, slot: Slot) -> u32 {
+        self.program.slots[slot.0 as usize].div_ceil(4) as u32
+    }
+
+    /// Where the group tells of values that are not finite.
+    pub(super) fn flag(&self) -> u32 {
+        self.arena.flags + self.group as u32
+    }
+
+    pub(super) fn vector(&self, id: Option<WeightId>) -> u32 {
+        id.map_or(NONE, |id| self.map.vector(id))
+    }
+
+    pub(super) fn style(&self, rope: usize) -> u32 {
+        u32::from(self.program.ropes[rope].style == RopeStyle::Interleaved)
+    }
+
+    pub(super) fn kernel_of(&self, product: &Product) -> Kernel {
+        Kernel::MatVec(self.program.weights[product.view.weight.0 as usize].dtype)
+    }
+
+    /// A product for each slab that has rows of the view.
+    pub(super) fn products(&self, view: RowView, dst: Slot, epilogue: Epilogue) -> Vec<Product> {
+        let slabs = self.map.slabs(view.weight).iter().cloned();
+        let whole = view.first_row..view.first_row + view.rows;
+        slabs
+            .filter(|s| s.first_row < whole.end && whole.start < s.first_row + s.rows)
+            .map(|slab| {
+                let first = slab.first_row.max(whole.start);
+                let rows = whole.end.min(slab.first_row + slab.rows) - first;
+                Product { slab, view: RowView { weight: view.weight, first_row: first, rows }, dst, epilogue }
+            })
+            .collect()
+    }
+
+    /// All experts of a view; they must lie in one slab.
+    pub(super) fn expert_product(&self, view: RowView, dst: Slot, scale: Option<WeightId>) -> Result<Product> {
+        match self.map.slabs(view.weight) {
+            [slab] => {
+                Ok(Product { slab: slab.clone(), view, dst, epilogue: Epilogue { scale, ..Epilogue::default() } })
+            }
+            _ => Err(unsuited("experts that do not fit one buffer are not supported")),
+        }
+    }
+
+    pub(super) fn embed(&mut self, table: WeightId, dst: Slot, scale: f32) {
+        let weight = &self.program.weights[table.0 as usize];
+        for slab in self.map.slabs(table).to_vec() {
+            let mut params = planes(&slab);
+            params.extend([
+                slab.first_row as u32,
+                slab.rows as u32,
+                chunks(weight) as u32,
+                scale.to_bits(),
+                self.arena.tokens,
+                self.base(dst),
+                self.stride(dst),
+                self.flag(),
+            ]);
+            let blocks = chunks(weight).div_ceil(64) as u32;
+            let group = weight.group;
+            self.push(Kernel::Embed(weight.dtype), params, blocks, Depth::Tokens(1)).weights = (group, slab.buffer);
+        }
+    }
+
+    pub(super) fn norm(&mut self, src: Slot, weight: WeightId, dst: Slot, width: usize, epsilon: f32, add: bool) {
+        let params = vec![
+            self.base(src),
+            self.stride(src),
+            residual(src),
+            self.base(dst),
+            self.stride(dst),
+            residual(dst),
+            width as u32,
+            self.map.vector(weight),
+            epsilon.to_bits(),
+            add.into(),
+            self.flag(),
+        ];
+        let runs = self.program.slots[src.0 as usize] / width;
+        self.push(Kernel::Norm, params, runs as u32, Depth::Tokens(1));
+    }
+
+    /// Products of one input, in one dispatch where there is one token or few of them, and tiled where there
+    /// are many.
+    pub(super) fn multiply(
+        &mut self,
+        products: &[Product],
+        src: Slot,
+        experts: Option<Experts>,
+        gate: u32,
+    ) -> Result<()> {
+        if products.iter().any(|p| !(p.view.first_row - self.first_row_of(p)).is_multiple_of(4)) {
+            return Err(unsuited("a slab that begins within a quad of a fused tensor's part is not supported"));
+        }
+        let norm = self.virtual_norms.get(&src).copied();
+        let from = norm.map_or(src, |n| n.src);
+        let weight = &self.program.weights[products[0].view.weight.0 as usize];
+        let chunks = chunks(weight);
+        let head = |first_block: u32| {
+            vec![
+                self.base(from),
+                self.stride(from),
+                residual(from),
+                chunks as u32,
+                weight.columns as u32,
+                self.vector(norm.map(|n| n.weight)),
+                norm.map_or(0, |n| n.epsilon.to_bits()),
+                products.len() as u32,
+                gate,
+                experts.map_or(NONE, |e| self.base(e.choice)),
+                experts.map_or(0, |e| self.stride(e.choice)),
+                experts.map_or(1, |e| e.used as u32),
+                experts.map_or(0, |e| e.shared.into()),
+                match destination_is_checked(self.program, products[0].dst) {
+                    true => self.flag(),
+                    false => NONE,
+                },
+                first_block,
+                0,
+            ]
+        };
+        let jobs: Vec<u32> = products.iter().flat_map(|product| self.job(product)).collect();
+        let params = |first_block: u32| head(first_block).into_iter().chain(jobs.iter().copied()).collect::<Vec<_>>();
+        let rows = products[0].view.rows;
+        let all_rows: usize = products.iter().map(|p| p.view.rows.div_ceil(4) * 4).sum();
+        let weights = (weight.group, products[0].slab.buffer);
+        let dtype = weight.dtype;
+        let depth = Depth::Tokens(experts.map_or(1, |e| e.used as u32));
+        let blocks = if gate == 0 { all_rows / 4 } else { rows.div_ceil(4) };
+        let has_tiles = !self.is_single && experts.is_none();
+        let most = self.products_max / (chunks * 32 * if has_tiles { 1 } else { self.batch_of(experts) }).max(1);
+        let mut dispatches: Vec<(Kernel, Vec<u32>, u32, Depth, Condition)> = Vec::new();
+        let condition = if has_tiles { Condition::Few } else { Condition::Always };
+        let step = (most / 4).max(1);
+        for first in (0..blocks).step_by(step) {
+            let count = step.min(blocks - first) as u32;
+            dispatches.push((Kernel::MatVec(dtype), params(first as u32), count, depth, condition));
+        }
+        if has_tiles {
+            let step = (self.products_max / (chunks * 32 * self.batch) / 64).max(1);
+            let blocks = rows.div_ceil(64);
+            for first in (0..blocks).step_by(step) {
+                let count = step.min(blocks - first) as u32;
+                dispatches.push((Kernel::MatMat(dtype), params(first as u32), count, Depth::Tiles, Condition::Many));
+            }
+        }
+        for (kernel, params, blocks, depth, condition) in dispatches {
+            let dispatch = self.push(kernel, params, blocks, depth);
+            (dispatch.weights, dispatch.condition) = (weights, condition);
+        }
+        Ok(())
+    }
+
+    /// Rows of a batch that a matrix·vector goes through at most.
+    pub(super) fn batch_of(&self, experts: Option<Experts>) -> usize {
+        if self.is_single { 1 } else { self.batch * experts.map_or(1, |e| e.used) }
+    }
+
+    pub(super) fn job(&self, product: &Product) -> Vec<u32> {
+        let Product { slab, view, dst, epilogue } = product;
+        // A slab's rows go where they belong in the whole result.
+        let offset = view.first_row - self.first_row_of(product);
+        let mut job = planes(slab);
+        job.extend([
+            (view.first_row - slab.first_row) as u32,
+            view.rows as u32,
+            match epilogue.bias {
+                Some(bias) => self.map.vector(bias) + offset as u32,
+                None => NONE,
+            },
+            self.vector(epilogue.scale),
+            self.base(*dst) + offset as u32 / 4,
+            self.stride(*dst),
+            u32::from(epilogue.bias_first) | u32::from(epilogue.accumulate) << 1 | residual(*dst) << 2,
+            0,
+        ]);
+        job
+    }
+
+    /// The first row of the view that a product is a part of.
+    pub(super) fn first_row_of(&self, product: &Product) -> usize {
+        let views = self.program.ops[self.group].iter().filter_map(|op| match op {
+            Op::MatMul { view, dst, .. } | Op::ExpertMatMul { view, dst, .. } if *dst == product.dst => Some(view),
+            _ => None,
+        });
+        let row = product.view.first_row;
+        let mut views = views.filter(|v| v.weight == product.view.weight);
+        views.find(|v| (v.first_row..v.first_row + v.rows).contains(&row)).map_or(row, |v| v.first_row)
+    }
+
+    pub(super) fn rope(&mut self, parts: RopeParts) {
+        let slot = |slot: Option<Slot>| slot.map_or([0, 0], |s| [self.base(s), self.stride(s)]);
+        let (query, heads) = parts.query.map_or((None, 0), |(slot, heads)| (Some(slot), heads));
+        let (key, value) = parts.cache.map_or((None, None), |(_, key, value)| (Some(key), Some(value)));
+        let layer = parts.cache.map(|(layer, ..)| layer);
+        let width = |slot: Option<Slot>| slot.map_or(0, |s| self.program.slots[s.0 as usize]);
+        let kv_heads = width(key) / parts.head_dim;
+        let value_dim = width(value).checked_div(kv_heads).unwrap_or(0);
+        let mut params = Vec::new();
+        params.extend([slot(query), slot(key), slot(value)].into_iter().flatten());
+        params.extend([
+            heads as u32,
+            kv_heads as u32,
+            parts.head_dim as u32,
+            value_dim as u32,
+            parts.query_norm,
+            parts.key_norm,
+            parts.epsilon.to_bits(),
+            parts.rope.map_or(0, |r| self.program.ropes[r].dims as u32 / 2),
+            parts.rope.map_or(0, |r| self.arena.tables[r]),
+            parts.flags,
+            self.context as u32,
+            (width(key) * self.context / 2) as u32,
+        ]);
+        self.push(Kernel::Rope, params, (heads + 2 * kv_heads) as u32, Depth::Tokens(1)).layer = layer;
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn attention(
+        &mut self,
+        layer: usize,
+        query: Slot,
+        dst: Slot,
+        heads: usize,
+        kv_heads: usize,
+        head_dim: usize,
+        scale: f32,
+        window: Option<usize>,
+        softcap: Option<f32>,
+    ) {
+        let (keys, values) = self.program.kv_widths[layer];
+        let value_dim = values / kv_heads;
+        let params = vec![
+            self.base(query),
+            self.stride(query),
+            self.base(dst),
+            self.stride(dst),
+            self.arena.partials,
+            partial_stride(value_dim) as u32,
+            heads as u32,
+            (heads / kv_heads) as u32,
+            head_dim as u32,
+            value_dim as u32,
+            scale.to_bits(),
+            window.unwrap_or(0) as u32,
+            softcap.unwrap_or(0.0).to_bits(),
+            self.context as u32,
+            (keys * self.context / 2) as u32,
+            0,
+        ];
+        let attend = self.push(Kernel::Attention, params.clone(), heads as u32, Depth::Tokens(1));
+        (attend.layer, attend.splits) = (Some(layer), true);
+        if self.is_single {
+            let reduce = self.push(Kernel::AttentionReduce, params, heads as u32, Depth::Tokens(1));
+            reduce.condition = Condition::Split;
+        }
+    }
+
+    pub(super) fn elementwise(&mut self, dst: Slot, src: Option<Slot>, kind: u32, cap: f32) {
+        let quads = self.quads(dst);
+        let params = vec![
+            self.base(dst),
+            self.stride(dst),
+            residual(dst),
+            src.map_or(0, |s| self.base(s)),
+            src.map_or(0, |s| self.stride(s)),
+            quads,
+            kind,
+            cap.to_bits(),
+            self.flag(),
+        ];
+        self.push(Kernel::Elementwise, params, quads.div_ceil(64), Depth::Tokens(1));
+    }
+
+    pub(super) fn sample(&mut self) {
+        let program = self.program;
+        let params = vec![
+            self.base(program.logits),
+            program.vocabulary as u32,
+            self.arena.result,
+            self.arena.flags,
+            program.groups.len() as u32,
+        ];
+        self.push(Kernel::Sample, params, 1, Depth::One);
+    }
+}
+
+/// What a dispatch of the rope kernel does.
+pub(super) struct RopeParts {
+    pub(super) query: Option<(Slot, usize)>,
+    /// Layer, keys and values.
+    pub(super) cache: Option<(usize, Slot, Slot)>,
+    pub(super) head_dim: usize,
+    pub(super) rope: Option<usize>,
+    pub(super) query_norm: u32,
+    pub(super) key_norm: u32,
+    pub(super) epsilon: f32,
+    pub(super) flags: u32,
+}
+
+impl Default for RopeParts {
+    fn default() -> Self {
+        RopeParts {
+            query: None,
+            cache: None,
+            head_dim: 1,
+            rope: None,
+            query_norm: NONE,
+            key_norm: NONE,
+            epsilon: 0.0,
+            flags: 0,
+        }
+    }
+}
+
+/// The words at which a slab's planes begin.
+fn planes(slab: &Slab) -> Vec<u32> {
+    slab.planes.iter().map(|bytes| (bytes / 4) as u32).collect()
+}
+
+/// 1 for the residual stream, whose rows are the sequence's and not the batch's.
+pub(super) fn residual(slot: Slot) -> u32 {
+    u32::from(slot == RESIDUAL)
+}
+
+/// Whether products into a slot are looked at for values that are not finite.
+fn destination_is_checked(program: &Program, slot: Slot) -> bool {
+    slot == RESIDUAL || slot == program.logits
+}

@@ -1,0 +1,192 @@
+//! Fusions: each plans a run of ops as one dispatch and tells the run's length, or 0.
+
+use super::dispatch::RopeParts;
+use super::{Experts, Norm, Planner, Product};
+use crate::error::Result;
+use crate::op::*;
+
+impl Planner<'_> {
+    /// A norm whose every reader is a product computes nothing: its readers normalise on the way in.
+    pub(super) fn norm_into_products(&mut self, ops: &[Op]) -> Result<usize> {
+        let Op::RmsNorm { src, weight, dst, width, epsilon } = ops[0] else { return Ok(0) };
+        // The head's input is the hidden state, which may be asked for.
+        let is_head = self.group + 1 == self.program.groups.len();
+        let whole_row = width == self.program.slots[src.0 as usize] && width % 32 == 0;
+        if !self.is_single || is_head || !whole_row || src == dst {
+            return Ok(0);
+        }
+        for op in &ops[1..] {
+            // A kernel that writes what its other workgroups still read would be a race.
+            if reads(op, dst) && destination(op) == Some(src) {
+                return Ok(0);
+            }
+            match op {
+                Op::MatMul { src: read, view, .. } if *read == dst && self.in_reach(view.weight, weight) => {}
+                Op::ExpertMatMul { src: read, view, shared: true, .. }
+                    if *read == dst && self.in_reach(view.weight, weight) => {}
+                // Written again: what follows reads something else.
+                Op::RmsNorm { dst: written, src: read, .. } if *written == dst && *read != dst => break,
+                op if reads(op, dst) || destination(op) == Some(dst) => return Ok(0),
+                _ => {}
+            }
+            // The source must not change before its last reader.
+            if destination(op) == Some(src) {
+                let later = ops[1..].iter().skip_while(|o| !std::ptr::eq(*o, op)).skip(1);
+                let mut before_rewrite = later.take_while(|o| destination(o) != Some(dst));
+                if before_rewrite.any(|o| reads(o, dst)) {
+                    return Ok(0);
+                }
+                break;
+            }
+        }
+        self.virtual_norms.insert(dst, Norm { src, weight, epsilon });
+        Ok(1)
+    }
+
+    /// Whether a kernel that multiplies with `matrix` finds `vector` in the same buffers.
+    pub(super) fn in_reach(&self, matrix: WeightId, vector: WeightId) -> bool {
+        self.program.weights[matrix.0 as usize].group == self.program.weights[vector.0 as usize].group
+    }
+
+    /// norm in place, then added to the residual stream.
+    pub(super) fn norm_add(&mut self, ops: &[Op]) -> Result<usize> {
+        let [Op::RmsNorm { src, weight, dst, width, epsilon }, Op::Add { src: added, dst: to }, ..] = *ops else {
+            return Ok(0);
+        };
+        if src != dst || added != dst || width != self.program.slots[src.0 as usize] {
+            return Ok(0);
+        }
+        self.norm(src, weight, to, width, epsilon, true);
+        Ok(2)
+    }
+
+    /// gate, up and their activation, dense or of experts.
+    pub(super) fn gated(&mut self, ops: &[Op]) -> Result<usize> {
+        if !self.is_single {
+            return Ok(0);
+        }
+        let (first, second, from, experts) = match *ops {
+            [
+                Op::MatMul { view: a, src, dst: gate, epilogue: ea },
+                Op::MatMul { view: b, src: other, dst: up, epilogue: eb },
+                Op::Gate { gate: g, up: u, .. },
+                ..,
+            ] if src == other && gate == g && up == u && !ea.accumulate && !eb.accumulate => {
+                let (a, b) = (self.products(a, gate, ea), self.products(b, up, eb));
+                let ([a], [b]) = (a.as_slice(), b.as_slice()) else { return Ok(0) };
+                (a.clone(), b.clone(), src, None)
+            }
+            [
+                Op::ExpertMatMul { view: a, src, shared, dst: gate, choice, used, scale: sa },
+                Op::ExpertMatMul { view: b, src: other, dst: up, scale: sb, .. },
+                Op::Gate { gate: g, up: u, .. },
+                ..,
+            ] if src == other && gate == g && up == u => (
+                self.expert_product(a, gate, sa)?,
+                self.expert_product(b, up, sb)?,
+                src,
+                Some(Experts { choice, used, shared }),
+            ),
+            _ => return Ok(0),
+        };
+        // Both scales are there or neither is: the kernel finds an expert's in both at the same place.
+        let alike = self.kernel_of(&first) == self.kernel_of(&second)
+            && first.slab.buffer == second.slab.buffer
+            && first.view.rows == second.view.rows
+            && (experts.is_none() || first.epilogue.scale.is_some() == second.epilogue.scale.is_some());
+        let Op::Gate { activation, .. } = ops[2] else { return Ok(0) };
+        if !alike {
+            return Ok(0);
+        }
+        let kind = if activation == Activation::Silu { 1 } else { 2 };
+        self.multiply(&[first, second], from, experts, kind)?;
+        Ok(3)
+    }
+
+    /// Up to three products of one input with matrices of one format.
+    pub(super) fn projections(&mut self, ops: &[Op]) -> Result<usize> {
+        if !self.is_single {
+            return Ok(0);
+        }
+        let mut products: Vec<Product> = Vec::new();
+        let mut from = None;
+        for op in ops.iter().take(3) {
+            let Op::MatMul { view, src, dst, epilogue } = *op else { break };
+            let mut slabs = self.products(view, dst, epilogue);
+            let Some(product) = slabs.pop().filter(|_| slabs.is_empty()) else { break };
+            let joins = products.first().is_none_or(|first| {
+                from == Some(src)
+                    && first.slab.buffer == product.slab.buffer
+                    && self.program.weights[first.view.weight.0 as usize].group
+                        == self.program.weights[view.weight.0 as usize].group
+                    && self.kernel_of(first) == self.kernel_of(&product)
+            });
+            if !joins {
+                break;
+            }
+            from = Some(src);
+            products.push(product);
+        }
+        match (from, products.len()) {
+            (Some(src), taken @ 2..) => {
+                self.multiply(&products, src, None, 0)?;
+                Ok(taken)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// Norms over heads, rotations and the write to the cache.
+    pub(super) fn rotation(&mut self, ops: &[Op]) -> Result<usize> {
+        let norms = match ops {
+            [Op::RmsNorm { src: a, dst: b, .. }, Op::RmsNorm { src: c, dst: d, .. }, ..] if a == b && c == d => 2,
+            _ => 0,
+        };
+        let [
+            Op::Rope { slot: query, heads, head_dim, rope },
+            Op::Rope { slot: keys, rope: same, .. },
+            Op::KvWrite { layer, key, value, .. },
+            ..,
+        ] = ops[norms..]
+        else {
+            return Ok(0);
+        };
+        if keys != key || rope != same {
+            return Ok(0);
+        }
+        let mut parts = RopeParts {
+            query: Some((query, heads)),
+            cache: Some((layer, key, value)),
+            head_dim,
+            rope: Some(rope),
+            flags: self.style(rope) | 2 | 4 | 8,
+            ..RopeParts::default()
+        };
+        for norm in &ops[..norms] {
+            let Op::RmsNorm { src, weight, width, epsilon, .. } = *norm else { return Ok(0) };
+            match width == head_dim {
+                true if src == query => parts.query_norm = self.map.vector(weight),
+                true if src == key => parts.key_norm = self.map.vector(weight),
+                _ => return Ok(0),
+            }
+            parts.epsilon = epsilon;
+        }
+        self.rope(parts);
+        Ok(norms + 3)
+    }
+}
+
+fn reads(op: &Op, slot: Slot) -> bool {
+    match *op {
+        Op::Embed { .. } => false,
+        Op::RmsNorm { src, .. } | Op::MatMul { src, .. } => src == slot,
+        Op::Rope { slot: s, .. } | Op::Softcap { slot: s, .. } => s == slot,
+        Op::KvWrite { key, value, .. } => key == slot || value == slot,
+        Op::Attention { query, .. } => query == slot,
+        Op::Gate { gate, up, .. } => gate == slot || up == slot,
+        Op::Add { src, dst } => src == slot || dst == slot,
+        Op::Route { logits, .. } => logits == slot,
+        Op::ExpertMatMul { src, choice, .. } => src == slot || choice == slot,
+        Op::ExpertSum { src, choice, dst, .. } => src == slot || choice == slot || dst == slot,
+    }
+}

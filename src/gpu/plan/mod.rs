@@ -1,0 +1,299 @@
+//! From the list of ops to a list of dispatches. With fusion, neighbours become one: a norm joins the
+//! products that read it, projections of one input run together, gate, up and activation are one kernel,
+//! rotation writes the cache, and a norm that only joins the residual stream adds itself.
+
+mod arena;
+mod dispatch;
+mod fuse;
+
+use super::device::{Device, unsuited};
+use super::shaders::{Kernel, OP_BYTES};
+use super::weights::{Map, Slab};
+use crate::error::Result;
+use crate::op::*;
+use dispatch::{RopeParts, residual};
+use std::collections::HashMap;
+
+pub use arena::Arena;
+
+/// An operand that is not there.
+const NONE: u32 = u32::MAX;
+
+/// Workgroups that share a head's positions in decode at most.
+pub const SPLITS_MAX: usize = 16;
+
+/// Tokens from which matrix·matrix beats a matrix·vector for each.
+const TILE_TOKENS: usize = 4;
+
+/// How many workgroups there are along z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    One,
+    /// So many for each token.
+    Tokens(u32),
+    /// One for 64 tokens.
+    Tiles,
+}
+
+/// When a dispatch runs at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Always,
+    /// Only where attention was split.
+    Split,
+    /// In place of matrix·matrix for few tokens, and the other way round.
+    Few,
+    Many,
+}
+
+/// One dispatch of the plan.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    pub kernel: Kernel,
+    pub params: Vec<u32>,
+    /// The group and the buffer that its weights are in.
+    pub weights: (usize, usize),
+    /// The layer whose cache it uses.
+    pub layer: Option<usize>,
+    /// Workgroups along x; what exceeds the limit continues along y.
+    pub blocks: u32,
+    /// Whether y counts splits of attention instead.
+    pub splits: bool,
+    pub depth: Depth,
+    pub condition: Condition,
+}
+
+/// Dispatches of each group, for one token and for many.
+pub struct Plan {
+    pub single: Vec<Vec<Dispatch>>,
+    pub batch: Vec<Vec<Dispatch>>,
+}
+
+impl Plan {
+    /// Plans every group. Without `fuse` each op is a dispatch of its own, to compare with.
+    pub fn new(
+        program: &Program,
+        map: &Map,
+        arena: &Arena,
+        device: &Device,
+        context: usize,
+        batch: usize,
+        fuse: bool,
+    ) -> Result<Plan> {
+        check(program)?;
+        let plan = |is_single: bool, group: usize| {
+            let mut planner = Planner {
+                program,
+                map,
+                arena,
+                context,
+                group,
+                batch,
+                is_single,
+                fuse,
+                products_max: device.products_max(),
+                virtual_norms: HashMap::new(),
+                dispatches: Vec::new(),
+            };
+            planner.run()?;
+            let most = u64::from(device.workgroups_max());
+            match planner.dispatches.iter().find(|d| u64::from(d.blocks) > most * most) {
+                Some(_) => Err(unsuited("a dispatch exceeds the device's limit")),
+                None => Ok(planner.dispatches),
+            }
+        };
+        let groups = 0..program.groups.len();
+        Ok(Plan {
+            single: groups.clone().map(|g| plan(true, g)).collect::<Result<_>>()?,
+            batch: groups.map(|g| plan(false, g)).collect::<Result<_>>()?,
+        })
+    }
+
+    /// All dispatches: those for single tokens, then those for batches.
+    pub fn all(&self) -> impl Iterator<Item = &Dispatch> {
+        self.single.iter().chain(&self.batch).flatten()
+    }
+
+    /// Where a group's dispatches begin among all.
+    pub fn offsets(&self, group: usize) -> (usize, usize) {
+        let before = |groups: &[Vec<Dispatch>]| groups.iter().map(Vec::len).sum::<usize>();
+        (before(&self.single[..group]), before(&self.single) + before(&self.batch[..group]))
+    }
+
+    /// Bytes of all parameters.
+    pub fn params_bytes(&self) -> usize {
+        self.all().count() * OP_BYTES
+    }
+
+    /// The kernels that it uses.
+    pub fn kernels(&self) -> Vec<Kernel> {
+        let mut kernels: Vec<Kernel> = Vec::new();
+        for dispatch in self.all() {
+            if !kernels.contains(&dispatch.kernel) {
+                kernels.push(dispatch.kernel);
+            }
+        }
+        kernels
+    }
+}
+
+/// Shapes that the kernels do not cover; such models run on the CPU.
+fn check(program: &Program) -> Result<()> {
+    let is_even = |ok: bool, what: &str| if ok { Ok(()) } else { Err(unsuited(format!("{what} is not supported"))) };
+    is_even(program.vocabulary < 1 << 24, "a vocabulary of more than 2^24 tokens")?;
+    for op in program.ops.iter().flatten() {
+        match op {
+            Op::RmsNorm { width, .. } => is_even(width % 4 == 0, "a norm over values that are no multiple of four")?,
+            Op::ExpertMatMul { view, .. } => {
+                is_even(view.rows % 32 == 0, "an expert with rows that are no multiple of 32")?;
+            }
+            Op::Attention { layer, kv_heads, head_dim, .. } => {
+                let value_dim = program.kv_widths[*layer].1 / kv_heads;
+                is_even(head_dim % 2 == 0 && value_dim.is_multiple_of(2), "an odd head")?;
+                is_even(*head_dim <= 512 && value_dim <= 512, "a head of more than 512 values")?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A norm that is computed where it is read.
+#[derive(Clone, Copy)]
+struct Norm {
+    src: Slot,
+    weight: WeightId,
+    epsilon: f32,
+}
+
+/// A product on its way into a dispatch.
+#[derive(Clone)]
+struct Product {
+    slab: Slab,
+    view: RowView,
+    dst: Slot,
+    epilogue: Epilogue,
+}
+
+/// How experts are gathered.
+#[derive(Clone, Copy)]
+struct Experts {
+    choice: Slot,
+    used: usize,
+    shared: bool,
+}
+
+struct Planner<'a> {
+    program: &'a Program,
+    map: &'a Map,
+    arena: &'a Arena,
+    context: usize,
+    group: usize,
+    batch: usize,
+    is_single: bool,
+    fuse: bool,
+    /// Products of one dispatch at most.
+    products_max: usize,
+    virtual_norms: HashMap<Slot, Norm>,
+    dispatches: Vec<Dispatch>,
+}
+
+impl Planner<'_> {
+    fn run(&mut self) -> Result<()> {
+        let ops = &self.program.ops[self.group];
+        let mut at = 0;
+        while at < ops.len() {
+            at += self.step(&ops[at..])?;
+        }
+        if self.group + 1 == self.program.groups.len() {
+            self.sample();
+        }
+        Ok(())
+    }
+
+    /// Plans the first of `ops`, with as many of those after it as join it; how many they are.
+    fn step(&mut self, ops: &[Op]) -> Result<usize> {
+        if self.fuse {
+            for fused in [Self::norm_into_products, Self::norm_add, Self::gated, Self::projections, Self::rotation] {
+                let taken = fused(self, ops)?;
+                if taken > 0 {
+                    return Ok(taken);
+                }
+            }
+        }
+        match ops[0] {
+            Op::Embed { table, dst, scale } => self.embed(table, dst, scale),
+            Op::RmsNorm { src, weight, dst, width, epsilon } => {
+                self.virtual_norms.remove(&dst);
+                self.norm(src, weight, dst, width, epsilon, false);
+            }
+            Op::MatMul { view, src, dst, epilogue } => {
+                for product in self.products(view, dst, epilogue) {
+                    self.multiply(&[product], src, None, 0)?;
+                }
+            }
+            Op::ExpertMatMul { view, src, shared, dst, choice, used, scale } => {
+                let product = self.expert_product(view, dst, scale)?;
+                self.multiply(&[product], src, Some(Experts { choice, used, shared }), 0)?;
+            }
+            Op::Rope { slot, heads, head_dim, rope } => {
+                let style = self.style(rope);
+                // Only the first rows of the grid are heads of queries.
+                self.rope(RopeParts {
+                    query: Some((slot, heads)),
+                    head_dim,
+                    rope: Some(rope),
+                    flags: style | 2,
+                    ..RopeParts::default()
+                });
+            }
+            Op::KvWrite { layer, key, value, head_dim } => {
+                self.rope(RopeParts { cache: Some((layer, key, value)), head_dim, flags: 8, ..RopeParts::default() });
+            }
+            Op::Attention { layer, query, dst, heads, kv_heads, head_dim, scale, window, softcap } => {
+                self.attention(layer, query, dst, heads, kv_heads, head_dim, scale, window, softcap);
+            }
+            Op::Gate { gate, up, activation } => {
+                let kind = if activation == Activation::Silu { 1 } else { 2 };
+                self.elementwise(gate, Some(up), kind, 0.0);
+            }
+            Op::Add { src, dst } => self.elementwise(dst, Some(src), 3, 0.0),
+            Op::Softcap { slot, cap } => self.elementwise(slot, None, 4, cap),
+            Op::Route { logits, choice, used, normalise, scale } => {
+                let params = vec![
+                    self.base(logits),
+                    self.stride(logits),
+                    self.base(choice),
+                    self.stride(choice),
+                    self.program.slots[logits.0 as usize] as u32,
+                    used as u32,
+                    normalise.into(),
+                    scale.to_bits(),
+                ];
+                self.push(Kernel::Route, params, 1, Depth::Tokens(1));
+            }
+            Op::ExpertSum { src, dst, choice, used } => {
+                let quads = self.quads(dst);
+                let params = vec![
+                    self.base(dst),
+                    self.stride(dst),
+                    residual(dst),
+                    self.base(src),
+                    self.stride(src),
+                    quads,
+                    self.base(choice),
+                    self.stride(choice),
+                    used as u32,
+                    self.flag(),
+                ];
+                self.push(Kernel::ExpertSum, params, quads.div_ceil(64), Depth::Tokens(1));
+            }
+        }
+        Ok(1)
+    }
+}
+
+/// Tokens from which tiles are used.
+pub fn uses_tiles(tokens: usize) -> bool {
+    tokens > TILE_TOKENS
+}
