@@ -2,30 +2,6 @@
 // positions are split over `step.splits` workgroups, whose results attention_reduce joins.
 // Dispatch: (heads, splits, tokens).
 
-struct Op {
-    // Quads.
-    query: u32,
-    query_stride: u32,
-    dst: u32,
-    dst_stride: u32,
-    // Results of splits: [token][head][split] of maximum, sum and values.
-    partials: u32,
-    partial_stride: u32,
-    heads: u32,
-    group: u32,
-    head_dim: u32,
-    value_dim: u32,
-    scale: f32,
-    // 0: none.
-    window: u32,
-    softcap: f32,
-    context: u32,
-    values: u32,
-    pad: u32,
-}
-
-@group(0) @binding(5) var<uniform> op: Op;
-
 const TILE: u32 = 64u;
 const LOWEST: f32 = -3.0e38;
 

@@ -86,6 +86,15 @@ impl Kernel {
         if let Kernel::Embed(dtype) | Kernel::MatVec(dtype) | Kernel::MatMat(dtype) = self {
             parts.extend([shader!("shared/decode"), shader!("shared/codebook"), decoder(dtype)]);
         }
+        if let Kernel::Embed(Dtype::F16 | Dtype::BF16)
+        | Kernel::MatVec(Dtype::F16 | Dtype::BF16)
+        | Kernel::MatMat(Dtype::F16 | Dtype::BF16) = self
+        {
+            parts.push(shader!("shared/halves"));
+        }
+        if matches!(self, Kernel::Attention | Kernel::AttentionReduce) {
+            parts.push(shader!("shared/attention"));
+        }
         if matches!(self, Kernel::MatVec(_) | Kernel::MatMat(_)) {
             parts.push(shader!("shared/matrix"));
         }

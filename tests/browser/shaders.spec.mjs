@@ -7,19 +7,20 @@ import { test } from 'node:test';
 import { openStage, root } from './support.mjs';
 
 const read = (name) => readFileSync(join(root, `shaders/${name}.wgsl`), 'utf8');
-const PARTS = ['bindings', 'codebook', 'decode', 'matrix', 'sum', 'sum_subgroups'];
+const PARTS = ['attention', 'bindings', 'codebook', 'decode', 'halves', 'matrix', 'sum', 'sum_subgroups'];
 const formats = readdirSync(join(root, 'shaders/shared')).map((name) => name.replace('.wgsl', '')).filter((name) => !PARTS.includes(name));
 
 /** As src/gpu/shaders.rs puts them together, without subgroups. */
 const sources = {};
 for (const format of formats) {
-  const decoding = ['shared/bindings', 'shared/decode', 'shared/codebook', `shared/${format}`];
+  const decoding = ['shared/bindings', 'shared/decode', 'shared/codebook', `shared/${format}`, ...(format === 'f16' || format === 'bf16' ? ['shared/halves'] : [])];
   sources[`embed ${format}`] = [...decoding, 'embed'];
   sources[`matvec ${format}`] = [...decoding, 'shared/matrix', 'shared/sum', 'matvec'];
   sources[`matmat ${format}`] = [...decoding, 'shared/matrix', 'matmat'];
 }
 for (const name of ['norm', 'rope']) sources[name] = ['shared/bindings', 'shared/sum', name];
-for (const name of ['attention', 'attention_reduce', 'elementwise', 'route', 'expert_sum', 'sample']) {
+for (const name of ['attention', 'attention_reduce']) sources[name] = ['shared/bindings', 'shared/attention', name];
+for (const name of ['elementwise', 'route', 'expert_sum', 'sample']) {
   sources[name] = ['shared/bindings', name];
 }
 for (const name of Object.keys(sources)) sources[name] = sources[name].map(read).join('\n');
