@@ -177,6 +177,16 @@ pub struct Program {
     pub vocabulary: usize,
 }
 
+impl Program {
+    /// Where the head leaves its normalised input: the hidden state.
+    pub fn hidden(&self) -> Slot {
+        match self.ops.last().and_then(|ops| ops.first()) {
+            Some(Op::RmsNorm { dst, .. }) => *dst,
+            _ => RESIDUAL,
+        }
+    }
+}
+
 /// The residual stream.
 pub const RESIDUAL: Slot = Slot(0);
 

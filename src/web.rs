@@ -163,13 +163,13 @@ struct Files {
 
 /// Reads bytes of the files of parts.
 fn read_from(files: Rc<Files>) -> DiskReader {
-    let options = Object::new();
+    let (options, at) = (Object::new(), JsValue::from_str("at"));
     Rc::new(move |part, offset, bytes| {
         let opened = files.opened.borrow();
         let Some(Some(file)) = opened.get(usize::from(part)) else { return false };
         let wanted = bytes.len() as f64;
         files.bytes.set(files.bytes.get() + wanted);
-        let is_set = Reflect::set(&options, &"at".into(), &(offset as f64).into());
+        let is_set = Reflect::set(&options, &at, &(offset as f64).into());
         is_set.is_ok() && file.read(bytes, &options).is_ok_and(|count| count == wanted)
     })
 }

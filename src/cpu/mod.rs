@@ -150,11 +150,7 @@ impl Cpu {
 
     /// The head's normalised input for the last token of the last batch: its hidden state.
     pub fn hidden(&self, program: &Program) -> &[f32] {
-        let norm = program.ops.last().and_then(|ops| match ops.first() {
-            Some(Op::RmsNorm { dst, .. }) => Some(*dst),
-            _ => None,
-        });
-        let slot = norm.unwrap_or(RESIDUAL);
+        let slot = program.hidden();
         &self.slots[slot.0 as usize][..program.slots[slot.0 as usize]]
     }
 

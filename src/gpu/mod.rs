@@ -61,7 +61,7 @@ struct Reading {
 
 /// Bind groups of a group's dispatches, made for these sets of buffers.
 struct Bound {
-    sets: Vec<usize>,
+    sets: [usize; 2],
     single: Vec<wgpu::BindGroup>,
     batch: Vec<wgpu::BindGroup>,
 }
@@ -256,13 +256,12 @@ impl Gpu {
         if !self.begun {
             self.begin(program, batch, wanted);
         }
-        self.bind(program, group)?;
+        let bound = self.bind(program, group)?;
         self.recording.get_or_insert_with(|| (self.device.encoder(), 0));
         let splits = self.splits(batch);
         let is_single = tokens == 1;
         let uses_tiles = self.variant.tiles && plan::uses_tiles(tokens);
-        let sets = self.sets(program, group);
-        let bound = self.bound[group].iter().find(|b| b.sets == sets).expect("the group was just bound");
+        let bound = &self.bound[group][bound];
         let (dispatches, groups) = match is_single {
             true => (&self.plan.single[group], &bound.single),
             false => (&self.plan.batch[group], &bound.batch),
@@ -373,16 +372,17 @@ impl Gpu {
     }
 
     /// The sets that a group's dispatches read: its own, and the embedding's for a tied head.
-    fn sets(&self, program: &Program, group: usize) -> Vec<usize> {
+    fn sets(&self, program: &Program, group: usize) -> [usize; 2] {
         let id = |group: usize| self.weights.set(group).map_or(0, |set| set.id);
-        if group + 1 == program.groups.len() { vec![id(group), id(0)] } else { vec![id(group)] }
+        [id(group), if group + 1 == program.groups.len() { id(0) } else { 0 }]
     }
 
-    /// Makes the bind groups of a group for the buffers that it is in, unless they are there.
-    fn bind(&mut self, program: &Program, group: usize) -> Result<()> {
+    /// Makes the bind groups of a group for the buffers that it is in, unless they are there; their number
+    /// in `bound`.
+    fn bind(&mut self, program: &Program, group: usize) -> Result<usize> {
         let sets = self.sets(program, group);
-        if self.bound[group].iter().any(|b| b.sets == sets) {
-            return Ok(());
+        if let Some(bound) = self.bound[group].iter().position(|b| b.sets == sets) {
+            return Ok(bound);
         }
         let bind = |(offset, dispatch): (usize, &Dispatch)| {
             let (from, buffer) = dispatch.weights;
@@ -410,7 +410,7 @@ impl Gpu {
         let batch = self.plan.batch[group].iter().enumerate().map(|(i, d)| bind((batch + i, d)));
         let batch = batch.collect::<Result<_>>()?;
         self.bound[group].push(Bound { sets, single, batch });
-        Ok(())
+        Ok(self.bound[group].len() - 1)
     }
 
     /// Copies what is wanted to where the host can read it.
@@ -418,7 +418,7 @@ impl Gpu {
         let (slot, count) = match wanted {
             Wanted::Token(_) => (None, 0),
             Wanted::Logits => (Some(program.logits), program.vocabulary),
-            Wanted::Hidden => (Some(hidden(program)), program.slots[0]),
+            Wanted::Hidden => (Some(program.hidden()), program.slots[0]),
         };
         let (encoder, _) = self.recording.as_mut().expect("recording has begun");
         encoder.copy_buffer_to_buffer(&self.activations, u64::from(self.arena.result) * 16, &self.readback, 0, 16);
@@ -520,13 +520,4 @@ impl Gpu {
             "disabledKernels": self.disabled,
         })
     }
-}
-
-/// The slot of the head's normalised input.
-fn hidden(program: &Program) -> Slot {
-    let norm = program.ops.last().and_then(|ops| match ops.first() {
-        Some(Op::RmsNorm { dst, .. }) => Some(*dst),
-        _ => None,
-    });
-    norm.unwrap_or(RESIDUAL)
 }

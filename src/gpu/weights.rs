@@ -251,10 +251,9 @@ impl Weights {
     ) {
         let weight = &program.weights[id.0 as usize];
         let Some(mut resident) = self.groups[weight.group].take() else { return };
-        let index =
-            program.groups[weight.group].weights.iter().position(|w| *w == id).expect("a weight is in its group");
-        let gaps = resident.filled[index].gaps(&range);
-        resident.filled[index].insert(range);
+        let filled = &mut resident.filled[weight.index];
+        let gaps = filled.gaps(&range);
+        filled.insert(range);
         for gap in gaps {
             resident.missing -= gap.len() as u64;
             if let Some(kept) = self.kept.get_mut(&id) {

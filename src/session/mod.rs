@@ -14,7 +14,7 @@ mod request;
 pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
-use crate::cpu::{Cpu, DiskReader, Placement};
+use crate::cpu::{DiskReader, Placement};
 use crate::error::{ErrorCode, Result};
 use crate::model::Config;
 use crate::op::{Poll, Program, Wanted};
@@ -151,6 +151,9 @@ impl Session {
     fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
         self.pager = open::pager(&self.program, &plan);
         (self.backend, self.plan) = (backend, plan);
+        if let Some(disk) = self.disk.clone() {
+            self.backend.set_disk(disk);
+        }
         self.forward = self.forward.take().map(|forward| forward.replay(&self.cached));
         self.cached.clear();
         let tokens = self.forward.as_ref().map_or(0, Forward::tokens);
@@ -170,13 +173,8 @@ impl Session {
 
     /// Goes on with the CPU.
     pub fn attach_cpu(&mut self) -> Result<()> {
-        let plan = MemoryPlan::new(&self.program, self.config.context, &self.options)?;
-        let cpu = Cpu::new(&self.program, self.config.context)?;
-        self.replace(Backend::Cpu(Box::new(cpu)), plan)?;
-        if let Some(disk) = self.disk.clone() {
-            self.backend.set_disk(disk);
-        }
-        Ok(())
+        let (backend, plan) = open::on_cpu(&self.program, self.config.context, &self.options)?;
+        self.replace(backend, plan)
     }
 
     /// Goes on with this device; if it does not suit the model, with the CPU.

@@ -148,7 +148,7 @@ impl HeaderReader {
 }
 
 /// The CPU with room for the model.
-fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Result<(Backend, MemoryPlan)> {
+pub fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Result<(Backend, MemoryPlan)> {
     let plan = MemoryPlan::new(program, context, options)?;
     Ok((Backend::Cpu(Box::new(Cpu::new(program, context)?)), plan))
 }
