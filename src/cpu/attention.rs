@@ -18,6 +18,10 @@ pub struct Attention {
 /// Tokens whose queries share one pass over the keys and values.
 const TILE: usize = 8;
 
+/// Scores lie at their position modulo this, with those that a token does not see as −∞ around them: so
+/// they are added in the same order, and a token's result is the same to the bit, in whatever batch it is.
+const ALIGNED: usize = vector::LANES;
+
 /// Scratch memory of attention, allocated once.
 pub struct Scratch {
     scores: Vec<f32>,
@@ -29,14 +33,14 @@ impl Scratch {
     pub fn new(group: usize, context: usize, head_dim: usize, batch: usize) -> crate::Result<Scratch> {
         let rows = group * batch.min(TILE);
         Ok(Scratch {
-            scores: super::memory::zeroed(rows.saturating_mul(context))?,
+            scores: super::memory::zeroed(rows.saturating_mul(context.next_multiple_of(ALIGNED)))?,
             row: super::memory::zeroed(head_dim)?,
         })
     }
 
     /// Its size, in bytes.
     pub fn bytes(group: usize, context: usize, head_dim: usize, batch: usize) -> u64 {
-        4 * (group as u64 * batch.min(TILE) as u64 * context as u64 + head_dim as u64)
+        4 * (group as u64 * batch.min(TILE) as u64 * context.next_multiple_of(ALIGNED) as u64 + head_dim as u64)
     }
 }
 
@@ -69,14 +73,19 @@ fn tile(
         let end = position + token + 1;
         a.window.map_or(0, |w| end.saturating_sub(w))..end
     };
-    let (start, end) = (visible(tokens.start).start, visible(tokens.end - 1).end);
-    let span = end - start;
+    let (first, end) = (visible(tokens.start).start, visible(tokens.end - 1).end);
+    let start = first / ALIGNED * ALIGNED;
+    let span = (end - start).next_multiple_of(ALIGNED);
     let (width, value_width) = (a.heads * a.head_dim, a.heads * a.value_dim);
     let rows = || tokens.clone().flat_map(move |t| (0..group).map(move |g| (t, kv_head * group + g))).enumerate();
 
     let keys = cache.keys(a.layer, kv_head, a.head_dim);
     let row = &mut scratch.row[..a.head_dim];
-    for at in start..end {
+    for (index, _) in rows() {
+        scratch.scores[index * span..][..first - start].fill(f32::NEG_INFINITY);
+        scratch.scores[index * span..][end - start..span].fill(f32::NEG_INFINITY);
+    }
+    for at in first..end {
         vector::from_f16(&keys[at * a.head_dim..][..a.head_dim], row);
         for (index, (token, head)) in rows() {
             let q = &query[token * width + head * a.head_dim..][..a.head_dim];
@@ -95,7 +104,7 @@ fn tile(
     }
     let values = cache.values(a.layer, kv_head, a.value_dim);
     let row = &mut scratch.row[..a.value_dim];
-    for at in start..end {
+    for at in first..end {
         vector::from_f16(&values[at * a.value_dim..][..a.value_dim], row);
         for (index, (token, head)) in rows() {
             let weight = scratch.scores[index * span + at - start];
@@ -170,6 +179,42 @@ mod tests {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_s_result_is_the_same_in_every_batch() {
+        let (heads, kv_heads, dim, context) = (4, 2, 20, 75);
+        for window in [None, Some(7), Some(33)] {
+            let a = Attention {
+                layer: 0,
+                heads,
+                kv_heads,
+                head_dim: dim,
+                value_dim: dim,
+                scale: 0.3,
+                window,
+                softcap: None,
+            };
+            let mut cache = KvCache::new(&[(kv_heads * dim, kv_heads * dim)], context).expect("a small cache");
+            let (keys, vals) = (values(context * kv_heads * dim, 0.731), values(context * kv_heads * dim, 1.377));
+            cache.write(0, 0, context, &keys, &vals, dim);
+            let query = values(context * heads * dim, 0.917);
+            let attend_from = |position: usize, tokens: usize| {
+                let width = heads * dim;
+                let mut out = vec![f32::NAN; tokens * width];
+                let mut scratch = Scratch::new(heads / kv_heads, context, dim, tokens).expect("small scratch");
+                attend(&a, &cache, &query[position * width..][..tokens * width], &mut out, position, &mut scratch);
+                out.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+            };
+            let alone: Vec<Vec<u32>> = (0..context).map(|position| attend_from(position, 1)).collect();
+            for (position, tokens) in [(0, context), (1, 16), (15, 9), (16, 17), (30, 45), (58, 17)] {
+                assert_eq!(
+                    attend_from(position, tokens),
+                    alone[position..position + tokens].concat(),
+                    "{window:?}, {position}"
+                );
             }
         }
     }

@@ -15,7 +15,7 @@ pub use scalar::*;
 pub use simd128::*;
 
 /// Sums run in this many lanes, so that additions need not wait for each other.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Constants of the exponential: exp(x) = 2^n · exp(r), where n = round(x / ln 2) and
 /// r = x − n · ln 2 in two steps, |r| ≤ ln 2 / 2.
