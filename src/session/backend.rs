@@ -102,6 +102,11 @@ impl Backend {
         }, gpu => gpu.run(program, group, batch, wanted))
     }
 
+    /// Whether a token's results are the same to the bit, whatever batch it is computed in.
+    pub fn is_same_in_batches(&self) -> bool {
+        either!(self, _cpu => true, _gpu => false)
+    }
+
     /// Whether it chooses tokens itself.
     pub fn samples(&self) -> bool {
         either!(self, _cpu => false, _gpu => true)

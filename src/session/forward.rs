@@ -11,6 +11,9 @@ use std::ops::Range;
 pub enum Output {
     /// The last token only: generation.
     Last,
+    /// The first token, then each of the guesses that follow it, as long as they turn out right: the pass
+    /// comes to `Done` after every one of them.
+    Drafted,
     /// Every token: embeddings and tests.
     Every,
 }
@@ -25,6 +28,8 @@ pub struct Forward {
     group: usize,
     /// Rows of the current group that are done.
     done: usize,
+    /// Tokens that are in the cache for good and whose results are there.
+    computed: usize,
     /// Rows that were sent through the head and whose results are not there yet.
     awaited: Option<Range<usize>>,
     /// Rows that were observed before a device was lost: not again.
@@ -78,6 +83,7 @@ impl Session {
             wanted,
             group: 0,
             done: 0,
+            computed: 0,
             awaited: None,
             observed: 0,
         });
@@ -104,13 +110,19 @@ impl Session {
 
     fn advance_group(&mut self, observe: Observe) -> Result<Progress> {
         let Some(mut forward) = self.forward.take() else { return Ok(Progress::Done) };
+        let before = forward.computed;
         let progress = self.advance_pass(&mut forward, observe)?;
-        if progress == Progress::Done {
-            self.cached.extend_from_slice(&forward.tokens);
-        } else {
+        self.cached.extend_from_slice(&forward.tokens[before..forward.computed]);
+        if forward.computed < forward.tokens.len() {
             self.forward = Some(forward);
         }
         Ok(progress)
+    }
+
+    /// Goes on with a pass whose next guess is `token`. False if there is none: another pass has to begin.
+    pub(super) fn continue_draft(&mut self, token: u32) -> bool {
+        self.forward.take_if(|forward| forward.tokens[forward.computed] != token);
+        self.forward.is_some()
     }
 
     fn advance_pass(&mut self, forward: &mut Forward, observe: Observe) -> Result<Progress> {
@@ -162,14 +174,17 @@ impl Session {
             forward.observed = rows.end;
         }
         forward.done = rows.end;
-        if forward.done == forward.tokens.len() {
+        let all = forward.tokens.len();
+        let is_drafted = head && forward.output == Output::Drafted;
+        forward.computed = if is_drafted || (head && forward.done == all) { forward.done } else { 0 };
+        if forward.done == all {
             if self.pager.leave(group) {
                 self.backend.evict(group);
             }
             forward.done = 0;
             forward.group += 1;
         }
-        Ok(if forward.group == self.pager.len() { Progress::Done } else { Progress::More })
+        Ok(if is_drafted || forward.group == self.pager.len() { Progress::Done } else { Progress::More })
     }
 
     /// NaN or infinity in the residual stream or the logits: an error that names the layer.
@@ -196,9 +211,13 @@ impl Forward {
     }
 
     /// The same pass from the beginning of the sequence, for a device that knows nothing of it yet: `cached`
-    /// is what the lost one had in its cache.
+    /// is what the lost one had in its cache. Guesses are left out.
     pub(super) fn replay(self, cached: &[u32]) -> Forward {
-        let tokens = cached[..self.position].iter().chain(&self.tokens).copied().collect();
-        Forward { tokens, position: 0, group: 0, done: 0, awaited: None, ..self }
+        let (rest, output) = match self.output {
+            Output::Drafted => (&self.tokens[self.computed..=self.computed], Output::Last),
+            output => (&self.tokens[self.computed..], output),
+        };
+        let tokens = cached.iter().chain(rest).copied().collect();
+        Forward { tokens, output, position: 0, group: 0, done: 0, computed: 0, awaited: None, ..self }
     }
 }

@@ -2,14 +2,22 @@
 
 use super::Session;
 use super::backend::Backend;
+use super::draft::{Drafter, Tally};
 use super::forward::{Output, Progress};
 use super::request::{Moment, Request};
+use crate::cpu::Placement;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::Wanted;
 use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
 use serde::Serialize;
 use std::collections::VecDeque;
+
+/// Guesses of a pass where layers are fetched for it: their transfer takes longer than any computation.
+const GUESSES_FETCHED: usize = 15;
+
+/// The same where layers are read from disk: with the chosen token one tile of the kernels' columns.
+const GUESSES_ON_DISK: usize = 3;
 
 /// What a step came to.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +49,8 @@ pub enum Event {
     /// The request has ended.
     Done {
         usage: Usage,
+        /// Tokens that were guessed ahead, and those of them that were right.
+        draft: Tally,
         #[serde(skip_serializing_if = "Option::is_none")]
         embedding: Option<Vec<f32>>,
     },
@@ -111,6 +121,9 @@ struct Text {
     detokenizer: Detokenizer,
     /// Prompt and generated tokens of this choice.
     history: Vec<u32>,
+    drafter: Drafter,
+    /// The tokens of the next pass: the one that was chosen, and guesses.
+    next: Vec<u32>,
     /// Log-probabilities of tokens whose text is held back, with the end of that text.
     held: VecDeque<(usize, Logprob)>,
     /// Bytes of text that tokens of this choice made, and those of them that were shown.
@@ -186,6 +199,8 @@ impl Session {
             stops: stop_matcher(&params),
             detokenizer: self.tokenizer.stream(),
             history: prompt.to_vec(),
+            drafter: Drafter::default(),
+            next: Vec::new(),
             held: VecDeque::new(),
             made: 0,
             shown: 0,
@@ -224,15 +239,16 @@ impl Session {
                     Some(event) => event,
                     None => {
                         usage.total_tokens = usage.prompt_tokens;
-                        Event::Done { usage: *usage, embedding: Some(normalised(sum)) }
+                        Event::Done { usage: *usage, draft: Tally::default(), embedding: Some(normalised(sum)) }
                     }
                 })
             }
             Purpose::Text(text) if text.ended => {
+                self.forward = None;
                 text.choice += 1;
                 if text.choice == text.params.n as usize {
                     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-                    return Ok(Event::Done { usage: *usage, embedding: None });
+                    return Ok(Event::Done { usage: *usage, draft: text.drafter.tally(), embedding: None });
                 }
                 self.restart(text, prompt);
                 self.next_token(text, usage)
@@ -255,6 +271,7 @@ impl Session {
         self.cached.truncate(prompt.len());
         self.backend.set_logits(&self.program, &text.first_logits);
         text.history.truncate(prompt.len());
+        text.drafter.truncate(prompt.len());
         text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
         text.stops = stop_matcher(&text.params);
         text.detokenizer = self.tokenizer.stream();
@@ -305,9 +322,39 @@ impl Session {
             }
             return Ok(event);
         }
-        let wanted = text.wanted(&self.backend);
-        self.start_forward(&[token], text.history.len() - 1, Output::Last, wanted)?;
+        match self.continue_draft(token) {
+            true => text.drafter.accept(),
+            false => self.start_token(text, token, generated)?,
+        }
         Ok(Event::Token { choice: text.choice, text: released, logprobs: release(text) })
+    }
+
+    /// Begins the pass of a token that was chosen, the last of `generated`, and of guesses at those after it.
+    fn start_token(&mut self, text: &mut Text, token: u32, generated: usize) -> Result<()> {
+        let room = self.config.context - text.history.len();
+        let left = text.params.max_tokens.map_or(room, |most| most as usize - generated - 1);
+        let most = self.guesses_max(text.params.draft_max).min(room).min(left);
+        text.next.clear();
+        text.next.push(token);
+        text.drafter.draft(&text.history, most, &mut text.next);
+        let output = if text.next.len() > 1 { Output::Drafted } else { Output::Last };
+        let wanted = text.wanted(&self.backend);
+        self.start_forward(&text.next, text.history.len() - 1, output, wanted)
+    }
+
+    /// Guesses that a pass may take along. They cost computation and save reading, so the default depends on
+    /// where weights are read from.
+    fn guesses_max(&self, asked: Option<u32>) -> usize {
+        if !self.backend.is_same_in_batches() {
+            return 0;
+        }
+        let has = |placement| self.plan.placements.contains(&placement);
+        let default = match () {
+            () if has(Placement::Ring) => GUESSES_FETCHED,
+            () if has(Placement::Disk) => GUESSES_ON_DISK,
+            () => 0,
+        };
+        asked.map_or(default, |most| most as usize).min(self.backend.batch_max() - 1)
     }
 
     /// Ends a choice and shows what was held back.

@@ -5,6 +5,7 @@
 //! draws random numbers.
 
 mod backend;
+mod draft;
 mod forward;
 mod generate;
 mod memory;
@@ -26,6 +27,7 @@ use forward::Forward;
 use generate::Generation;
 use std::ops::Range;
 
+pub use draft::Tally;
 pub use generate::{Event, FinishReason, Usage};
 pub use memory::{MemoryPlan, OpenOptions};
 

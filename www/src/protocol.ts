@@ -95,7 +95,7 @@ export type StepEvent =
   | { type: 'lost' }
   | { type: 'token'; choice: number; text: string; logprobs?: CoreLogprob[] }
   | { type: 'finish'; choice: number; text: string; finish_reason: FinishReason; logprobs?: CoreLogprob[] }
-  | { type: 'done'; usage: Usage; embedding?: number[] };
+  | { type: 'done'; usage: Usage; draft: { drafted: number; accepted: number }; embedding?: number[] };
 
 /** The events of a call that reach the page; the last one is `done`. */
 export type CallEvent =

@@ -113,9 +113,10 @@ export class Runner {
           await nextTurn();
           break;
         case 'done': {
-          const timings = measure(run, event.usage);
+          const { draft, ...done } = event;
+          const timings = measure(run, event.usage, draft);
           if (event.usage.completion_tokens > 0) this.last = summary(event.usage, timings);
-          this.events.event(run.call, { ...event, timings });
+          this.events.event(run.call, { ...done, timings });
           return;
         }
       }
@@ -136,7 +137,7 @@ export class Runner {
   }
 }
 
-function measure(run: Run, usage: Usage): Timings {
+function measure(run: Run, usage: Usage, draft: Extract<StepEvent, { type: 'done' }>['draft']): Timings {
   const endMs = performance.now();
   const firstMs = run.firstTokenMs ?? endMs;
   const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
@@ -155,6 +156,8 @@ function measure(run: Run, usage: Usage): Timings {
     predicted_ms: predictedMs,
     predicted_per_token_ms: ratio(predictedMs, decoded),
     predicted_per_second: ratio(decoded * 1000, predictedMs),
+    draft_n: draft.drafted,
+    draft_n_accepted: draft.accepted,
   };
 }
 

@@ -130,6 +130,12 @@ export interface SamplingParams {
   n?: number;
   /** Go on past end tokens, for benchmarks. */
   ignore_eos?: boolean;
+  /**
+   * Most tokens that are guessed ahead for one pass through the layers, 0 to 127. The guesses are what followed the same words
+   * earlier in the text; those that are right save a pass, and the answer is the same with or without. The
+   * default guesses only where layers do not all stay in memory. On the GPU nothing is guessed.
+   */
+  draft_max?: number;
 }
 
 export interface StreamOptions {
@@ -205,6 +211,9 @@ export interface Timings {
   predicted_ms: number;
   predicted_per_token_ms: number;
   predicted_per_second: number;
+  /** Tokens that were guessed ahead, and those of them that were right. */
+  draft_n: number;
+  draft_n_accepted: number;
 }
 
 export type FinishReason = 'stop' | 'length';

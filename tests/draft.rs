@@ -1,0 +1,131 @@
+//! Tokens that are guessed ahead change no answer: they only save passes through the layers.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::random_model::{self, Shape};
+use support::*;
+use wasm_chord::session::{Event, OpenOptions, Session, Tally};
+
+/// A request whose prompt says everything twice, so that there is something to guess.
+fn request(extra: Value) -> Value {
+    let mut body = json!({
+        "kind": "completion", "prompt": "abcabcabc", "temperature": 0, "max_tokens": 60, "ignore_eos": true, "logprobs": 2,
+    });
+    body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+    body
+}
+
+/// The answer, how its tokens were guessed, and how often the pass entered the first layer.
+fn answer(session: &mut Session, file: &[u8], body: Value) -> (Answer, Tally, Vec<u32>) {
+    let (mut tally, mut bits) = (Tally::default(), Vec::new());
+    let answer = ask_with(session, file, body, |_, event| match event {
+        Event::Done { draft, .. } => tally = *draft,
+        Event::Token { logprobs, .. } | Event::Finish { logprobs, .. } => {
+            bits.extend(logprobs.iter().map(|l| l.chosen.logprob.to_bits()));
+        }
+        _ => {}
+    });
+    (answer.expect("an answer"), tally, bits)
+}
+
+#[test]
+fn answers_are_identical_to_the_bit_whatever_is_guessed() {
+    let file = random_model::file(Shape::default());
+    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let mut accepted = 0;
+    for extra in [
+        json!({}),
+        json!({"temperature": 1.2, "seed": 5}),
+        json!({"temperature": 0.7, "seed": 8, "top_k": 3}),
+        json!({"repeat_penalty": 1.3, "frequency_penalty": 0.5, "temperature": 0.4, "seed": 1}),
+        json!({"n": 3, "temperature": 1, "seed": 3, "top_k": 2}),
+        json!({"max_tokens": 1}),
+        json!({"max_tokens": 2}),
+        json!({"max_tokens": null}),
+        json!({"ignore_eos": false}),
+        json!({"prompt": [1]}),
+        json!({"prompt": "hello hello hello, and something that was not there before"}),
+    ] {
+        let with = |most: u32| {
+            let mut body = request(extra.clone());
+            body["draft_max"] = most.into();
+            body
+        };
+        let (truth, none, truth_bits) = answer(&mut session, &file, with(0));
+        assert_eq!(none, Tally::default());
+        for most in [1, 3, 15, 127] {
+            let (drafted, tally, bits) = answer(&mut session, &file, with(most));
+            assert_eq!(
+                (drafted.texts, drafted.tokens, drafted.reasons),
+                (truth.texts.clone(), truth.tokens.clone(), truth.reasons.clone()),
+                "{extra}, {most}"
+            );
+            assert_eq!(bits, truth_bits, "{extra}, {most}");
+            assert!(tally.accepted <= tally.drafted);
+            accepted += tally.accepted;
+        }
+    }
+    assert!(accepted > 100, "{accepted} guesses were right");
+}
+
+#[test]
+fn a_stop_string_among_guesses_ends_the_answer() {
+    let file = random_model::file(Shape::default());
+    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let (whole, ..) = answer(&mut session, &file, request(json!({"draft_max": 0})));
+    let text: Vec<char> = whole.texts[0].chars().collect();
+    for at in 0..text.len().min(40) {
+        let stop: String = text[at..text.len().min(at + 2)].iter().collect();
+        let ask = |session: &mut Session, most: u32| {
+            answer(session, &file, request(json!({"stop": stop, "draft_max": most}))).0
+        };
+        let truth = ask(&mut session, 0);
+        let drafted = ask(&mut session, 15);
+        assert_eq!((drafted.texts, drafted.reasons), (truth.texts, truth.reasons), "stop {stop:?}");
+    }
+}
+
+#[test]
+fn layers_that_do_not_stay_are_visited_less_often() {
+    let file = random_model::file(Shape { layers: 12, feed_forward: 1024, ..Shape::default() });
+    let mut whole = open(&file, &OpenOptions::default()).expect("the model opens");
+    let (truth, none, truth_bits) = answer(&mut whole, &file, request(json!({})));
+    assert_eq!(none, Tally::default(), "nothing is guessed where all is in memory");
+    let most = whole.stats()["memory"]["peakResidentBytes"].as_u64().expect("a number");
+    let half = most - file.len() as u64 / 2;
+    let ring = OpenOptions { max_resident_bytes: Some(half), ..OpenOptions::default() };
+    let waits = |session: &Session| session.stats()["layers"]["syncLoads"].as_u64().expect("a number");
+    for options in [ring.clone(), from_disk(half)] {
+        let mut session = open(&file, &options).expect("the model opens");
+        let (drafted, tally, bits) = answer(&mut session, &file, request(json!({})));
+        assert_eq!(
+            (drafted.texts, drafted.tokens, bits),
+            (truth.texts.clone(), truth.tokens.clone(), truth_bits.clone())
+        );
+        assert!(tally.accepted > 20, "{tally:?}");
+    }
+    let loads = |most: u32| {
+        let mut session = open(&file, &ring).expect("the model opens");
+        answer(&mut session, &file, request(json!({"draft_max": most})));
+        waits(&session)
+    };
+    let (with, without) = (loads(15), loads(0));
+    assert!(with * 3 < without * 2, "{with} loads with guesses, {without} without");
+}
+
+#[test]
+fn a_cancelled_draft_leaves_the_session_usable() {
+    let file = random_model::file(Shape::default());
+    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let (truth, ..) = answer(&mut session, &file, request(json!({"draft_max": 0})));
+    for steps in 0..60 {
+        let body = request(json!({"draft_max": 15})).to_string();
+        session.begin(wasm_chord::session::Request::from_json(&body).expect("a body"), MOMENT).expect("begins");
+        for _ in 0..steps {
+            session.step().expect("a step");
+        }
+        session.cancel();
+        assert_eq!(answer(&mut session, &file, request(json!({"draft_max": 7}))).0.texts, truth.texts, "after {steps}");
+    }
+}
