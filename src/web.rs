@@ -214,6 +214,20 @@ impl Session {
         }))
     }
 
+    /// The next few bytes that the running request waits for, to be fetched at once and by themselves: [part,
+    /// offset, length].
+    #[wasm_bindgen(js_name = wantAhead)]
+    pub fn want_ahead(&mut self) -> Option<Float64Array> {
+        let range = self.core.want_ahead()?;
+        Some(Float64Array::from([f64::from(range.part), range.offset as f64, range.length as f64].as_slice()))
+    }
+
+    /// Bytes that were wanted ahead and did not come are wanted again.
+    #[wasm_bindgen(js_name = refetchAhead)]
+    pub fn refetch_ahead(&mut self, part: u16, offset: f64, length: f64) {
+        self.core.refetch_ahead(SourceRange { group: 0, part, offset: offset as u64, length: length as u64 });
+    }
+
     /// A wanted range that did not come is wanted again.
     pub fn refetch(&mut self, part: u16, offset: f64, length: f64, group: usize) {
         self.core.refetch(SourceRange { group, part, offset: offset as u64, length: length as u64 });

@@ -374,3 +374,26 @@ fn fault_48_a_kernel_with_wrong_results_is_not_used() {
     };
     survives(wrong_everywhere, &[], false);
 }
+
+#[test]
+fn rows_that_come_ahead_of_the_table_give_the_same_text() {
+    let file = random_model::file(Shape { layers: 2, embedding: 1024, ..Shape::default() });
+    let body =
+        json!({"kind": "completion", "prompt": "hello hello", "temperature": 0, "max_tokens": 8, "ignore_eos": true});
+    let Some(first) = device(DEVICE) else { return };
+    let Some(second) = device(DEVICE) else { return };
+    let mut whole = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    let truth = ask(&mut whole, &file, body.clone()).expect("an answer");
+    let mut reader = HeaderReader::new(Some(file.len() as u64));
+    assert!(reader.feed(&file).expect("a header"));
+    let mut session = reader.open_on(second, &OpenOptions::default()).expect("the model opens");
+    let mut waits = Vec::new();
+    let answer = ask_with(&mut session, &file, body, |_, event| {
+        if let Event::Wait { group } = event {
+            waits.push(*group);
+        }
+    });
+    assert_eq!(answer.expect("an answer").texts, truth.texts);
+    // Not until the rows were there was anything else supplied.
+    assert_eq!(waits[..2], [0, 1]);
+}

@@ -142,6 +142,11 @@ impl Cpu {
         &mut self.slots[program.logits.0 as usize]
     }
 
+    /// Puts values in place of a row of the residual stream.
+    pub fn set_residual(&mut self, row: usize, values: &[f32]) {
+        self.slots[0][row * values.len()..][..values.len()].copy_from_slice(values);
+    }
+
     /// A row of the residual stream.
     pub fn residual(&self, program: &Program, row: usize) -> &[f32] {
         let width = program.slots[0];
@@ -181,7 +186,7 @@ impl Cpu {
             Op::MatMul { view, src, epilogue, .. } => self.matmul(program, view, src, epilogue, batch, out),
             Op::Rope { heads, head_dim, rope, .. } => {
                 let description = &program.ropes[rope];
-                let factors = description.factors.map(|f| self.weights.vector(program, f));
+                let factors = description.factors.map(|f| self.weights.vector_ahead(program, f));
                 let rotation = &mut self.rotations[rope];
                 rotation.prepare(description, factors, batch.position, batch.rows.len());
                 rotation.rotate(description, out, heads, head_dim);

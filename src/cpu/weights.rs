@@ -61,6 +61,8 @@ pub struct Weights {
     spare: Vec<AlignedBytes>,
     scratch: Vec<u8>,
     disk: Option<DiskReader>,
+    /// Vectors that came ahead of their group.
+    ahead: Vec<(WeightId, Vec<f32>)>,
     /// A product could not read a matrix.
     failed: Cell<bool>,
 }
@@ -73,6 +75,7 @@ impl Weights {
             spare: Vec::new(),
             scratch: Vec::new(),
             disk: None,
+            ahead: Vec::new(),
             failed: Cell::new(false),
         }
     }
@@ -237,6 +240,20 @@ impl Weights {
     pub fn vector<'a>(&'a self, program: &Program, id: WeightId) -> &'a [f32] {
         let bytes = self.bytes_of(&program.weights[id.0 as usize]);
         bytemuck::cast_slice(bytes.expect("vectors are in memory"))
+    }
+
+    /// Keeps a vector that came ahead of its group.
+    pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
+        if self.ahead.iter().all(|(kept, _)| *kept != id) {
+            let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            self.ahead.push((id, bytes.chunks_exact(4).map(value).collect()));
+        }
+    }
+
+    /// An F32 vector that came ahead of its group, or of a resident group.
+    pub fn vector_ahead<'a>(&'a self, program: &Program, id: WeightId) -> &'a [f32] {
+        let kept = self.ahead.iter().find(|(kept, _)| *kept == id);
+        kept.map_or_else(|| self.vector(program, id), |(_, values)| values)
     }
 
     /// The bytes of a weight of a resident group, unless it stays on disk.

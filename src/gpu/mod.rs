@@ -248,6 +248,14 @@ impl Gpu {
         self.weights.fill(&self.device, program, id, range, copy);
     }
 
+    /// Puts values in place of a row of the residual stream, before the batch that it belongs to.
+    pub fn set_residual(&mut self, row: usize, values: &[f32]) {
+        let quad = u64::from(self.arena.fixed) + row as u64 * u64::from(self.arena.strides[0]);
+        self.scratch.clear();
+        values.iter().for_each(|v| self.scratch.extend(v.to_le_bytes()));
+        self.device.write(&self.activations, quad * 16, &self.scratch);
+    }
+
     /// Records a group's dispatches for a batch. A single token's are submitted with the head, a prompt's
     /// group by group. The head asks for what is `wanted`.
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {

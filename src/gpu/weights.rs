@@ -233,6 +233,13 @@ impl Weights {
         self.bytes
     }
 
+    /// Sets a vector that is kept for the host, ahead of its group.
+    pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
+        if let Some(kept) = self.kept.get_mut(&id) {
+            kept.copy_from_slice(bytes);
+        }
+    }
+
     /// A vector that is kept for the host.
     pub fn kept(&self, id: WeightId) -> Vec<f32> {
         let bytes = self.kept[&id].chunks_exact(4);

@@ -84,6 +84,12 @@ impl Pager {
         }
     }
 
+    /// The same, before the first visit of which `group` is the next one that is needed.
+    pub fn starting_at(self, group: usize) -> Pager {
+        assert!(group < self.groups.len());
+        Pager { position: group, ..self }
+    }
+
     /// The state of a group.
     pub fn state(&self, group: usize) -> State {
         self.groups[group].state

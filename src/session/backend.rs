@@ -93,6 +93,16 @@ impl Backend {
         })
     }
 
+    /// Keeps a vector that came ahead of its group.
+    pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
+        either!(self, cpu => cpu.weights.keep(id, bytes), gpu => gpu.weights.keep(id, bytes))
+    }
+
+    /// Puts values in place of a row of the residual stream.
+    pub fn set_residual(&mut self, row: usize, values: &[f32]) {
+        either!(self, cpu => cpu.set_residual(row, values), gpu => gpu.set_residual(row, values))
+    }
+
     /// Runs a group over a batch, or sends that off.
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
         either!(self, cpu => {

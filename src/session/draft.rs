@@ -16,8 +16,8 @@ const FIRST: usize = 4;
 
 /// Looks guesses up in one sequence, and learns how many are worth their while.
 pub struct Drafter {
-    /// Where each run of [`LOOKUP`] tokens was followed by something last.
-    followers: HashMap<[u32; LOOKUP], usize>,
+    /// Where each run of [`LOOKUP`] tokens, by its hash, was followed by something last.
+    followers: HashMap<u32, u32>,
     /// Tokens of the sequence whose followers are noted.
     noted: usize,
     /// Guesses of the next draft: twice as many after one that was wholly right, else one more than were right.
@@ -56,17 +56,17 @@ impl Drafter {
             return;
         }
         for at in self.noted..sequence.len() {
-            self.followers.insert(run_before(sequence, at), at);
+            self.followers.insert(hash_before(sequence, at), at as u32);
         }
         self.noted = self.noted.max(sequence.len());
         if sequence.len() < LOOKUP {
             return;
         }
-        let Some(&start) = self.followers.get(&run_before(sequence, sequence.len())) else { return };
+        let Some(&start) = self.followers.get(&hash_before(sequence, sequence.len())) else { return };
         self.offered = self.length.min(most);
         self.tally.drafted += self.offered;
         // What repeats itself goes on doing so.
-        draft.extend(sequence[start..].iter().cycle().take(self.offered));
+        draft.extend(sequence[start as usize..].iter().cycle().take(self.offered));
     }
 
     /// A guess of the draft under way was right.
@@ -79,7 +79,7 @@ impl Drafter {
     pub fn truncate(&mut self, length: usize) {
         (self.offered, self.right) = (0, 0);
         self.noted = self.noted.min(length.max(LOOKUP));
-        self.followers.retain(|_, at| *at < length);
+        self.followers.retain(|_, at| (*at as usize) < length);
     }
 
     /// What came of all drafts so far.
@@ -95,9 +95,11 @@ impl Drafter {
     }
 }
 
-/// The tokens before place `at`, of which there are enough.
-fn run_before(sequence: &[u32], at: usize) -> [u32; LOOKUP] {
-    std::array::from_fn(|i| sequence[at - LOOKUP + i])
+/// A hash of the tokens before place `at`, of which there are enough. Runs that share one cost a wrong guess.
+fn hash_before(sequence: &[u32], at: usize) -> u32 {
+    sequence[at - LOOKUP..at]
+        .iter()
+        .fold(0, |hash: u32, token| (hash ^ token).wrapping_mul(0x9e37_79b1).rotate_left(15))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::Session;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::{Batch, Poll, Wanted};
+use crate::pager::State;
 use std::ops::Range;
 
 /// For which rows the head runs.
@@ -134,7 +135,9 @@ impl Session {
         let rows = match forward.awaited.clone() {
             Some(rows) => rows,
             None => {
-                if forward.done == 0 && !self.pager.enter(group) {
+                if forward.done == 0
+                    && let Some(group) = self.lacking(group, &forward.tokens)
+                {
                     return Ok(Progress::Wait(group));
                 }
                 if head && forward.output == Output::Last {
@@ -147,7 +150,10 @@ impl Session {
                     position: forward.position + rows.start,
                     rows: rows.clone(),
                 };
-                self.backend.run(&self.program, group, &batch, forward.wanted)?;
+                match group {
+                    0 if self.pager.state(0) != State::Resident => self.embed_ahead(&batch),
+                    _ => self.backend.run(&self.program, group, &batch, forward.wanted)?,
+                }
                 if self.backend.take_failure() {
                     let text = "a layer could not be read back from the store";
                     return Err(ChordError::new(ErrorCode::StoreFailed, text));
@@ -185,6 +191,38 @@ impl Session {
             forward.group += 1;
         }
         Ok(if is_drafted || forward.group == self.pager.len() { Progress::Done } else { Progress::More })
+    }
+
+    /// Enters a group that is about to be computed for `tokens`; the group that has to come first, if there is one.
+    fn lacking(&mut self, group: usize, tokens: &[u32]) -> Option<usize> {
+        let is_embedded = self.pager.state(0) == State::Resident;
+        if let Some(ahead) = self.ahead.as_mut().filter(|_| !is_embedded) {
+            if group == 0
+                && let Some(is_there) = ahead.want(&self.program, tokens)
+            {
+                return (!is_there).then_some(0);
+            }
+            let is_head = group + 1 == self.program.groups.len() && self.pager.state(group) == State::Resident;
+            if is_head && ahead.is_head_s(&self.program) && !self.pager.enter(0) {
+                return Some(0);
+            }
+        } else if let Some(ahead) = &mut self.ahead {
+            ahead.clear();
+        }
+        (!self.pager.enter(group)).then_some(group)
+    }
+
+    /// The embedding of a batch, from the rows that came ahead of the table.
+    fn embed_ahead(&mut self, batch: &Batch) {
+        let ahead = self.ahead.as_ref().expect("the first group is entered without it only by what came ahead");
+        for (id, bytes) in ahead.vectors() {
+            self.backend.keep(id, bytes);
+        }
+        let mut values = vec![0.0; self.program.slots[0]];
+        for (row, token) in batch.rows.clone().zip(batch.tokens) {
+            ahead.embed(*token, &mut values);
+            self.backend.set_residual(row, &values);
+        }
     }
 
     /// NaN or infinity in the residual stream or the logits: an error that names the layer.

@@ -4,6 +4,7 @@
 //! begins a request and calls [`Session::step`] until it is done. Nothing here waits, reads a clock or
 //! draws random numbers.
 
+mod ahead;
 mod backend;
 mod draft;
 mod forward;
@@ -22,6 +23,7 @@ use crate::op::{Poll, Program, Wanted};
 use crate::pager::{Action, Pager, SourceRange, State, group_ranges};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
+use ahead::Ahead;
 use backend::Backend;
 use forward::Forward;
 use generate::Generation;
@@ -43,6 +45,8 @@ pub struct Session {
     info: serde_json::Value,
     plan: MemoryPlan,
     pager: Pager,
+    /// What comes ahead of the first group, if that comes last.
+    ahead: Option<Ahead>,
     /// Weights by their place in the source, to find where a piece of a file belongs.
     places: Vec<Place>,
     backend: Backend,
@@ -89,6 +93,19 @@ impl Session {
         Ok(None)
     }
 
+    /// The next few bytes to fetch before anything else: the running pass waits for them, and no more than
+    /// them should be fetched. Each piece is named once, as by [`Session::want`].
+    pub fn want_ahead(&mut self) -> Option<SourceRange> {
+        self.ahead.as_mut().and_then(Ahead::poll)
+    }
+
+    /// A range that [`Session::want_ahead`] named could not be fetched and is wanted again.
+    pub fn refetch_ahead(&mut self, range: SourceRange) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.failed(range);
+        }
+    }
+
     /// A range that [`Session::want`] named could not be fetched and is wanted again.
     pub fn refetch(&mut self, range: SourceRange) {
         self.pager.failed(range);
@@ -104,6 +121,9 @@ impl Session {
         length: usize,
         mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.supply(part, offset, length, &mut copy)?;
+        }
         let end = offset.saturating_add(length as u64);
         let first = self.places.partition_point(|p| (p.part, p.end) <= (part, offset));
         for place in self.places[first..].iter().take_while(|p| p.part == part && p.start < end) {
@@ -151,7 +171,7 @@ impl Session {
     /// Goes on with another backend, after a device was lost or in place of it: the weights are wanted again,
     /// and the sequence is computed again from its tokens. Without a device that is the CPU.
     fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
-        self.pager = open::pager(&self.program, &plan);
+        self.pager = open::pager(&self.program, &plan, self.ahead.is_some());
         (self.backend, self.plan) = (backend, plan);
         if let Some(disk) = self.disk.clone() {
             self.backend.set_disk(disk);

@@ -1,5 +1,6 @@
 //! From the bytes of a header to an open session.
 
+use super::ahead::Ahead;
 use super::backend::Backend;
 use super::{MemoryPlan, OpenOptions, Place, Session};
 use crate::cpu::Cpu;
@@ -124,8 +125,10 @@ impl HeaderReader {
         info["warnings"] = warnings.into();
         info["hasText"] = tokenizer.has_text().into();
         let (backend, plan) = backend(&program, config.context, options)?;
+        let ahead = Ahead::new(&program);
         Ok(Session {
-            pager: pager(&program, &plan),
+            pager: pager(&program, &plan, ahead.is_some()),
+            ahead,
             backend,
             options: options.clone(),
             disk: None,
@@ -171,11 +174,11 @@ pub fn on_gpu(
     Ok((Backend::Gpu(Box::new(gpu)), plan))
 }
 
-/// A pager that fetches every group anew.
-pub fn pager(program: &Program, plan: &MemoryPlan) -> Pager {
+/// A pager that fetches every group anew, the embedding last if it can be done without for a while.
+pub fn pager(program: &Program, plan: &MemoryPlan, is_embedding_last: bool) -> Pager {
     let groups = program.groups.iter().enumerate();
     let ranges = groups.map(|(number, group)| group_ranges(program, number, group)).collect();
-    Pager::new(ranges, &plan.kept(), plan.ring)
+    Pager::new(ranges, &plan.kept(), plan.ring).starting_at(usize::from(is_embedding_last))
 }
 
 /// The token list and the embedding table must be of one size.

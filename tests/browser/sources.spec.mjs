@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { tinyModel } from '../support/tiny-gguf.mjs';
+import { VOCABULARY_SIZE, tinyModel } from '../support/tiny-gguf.mjs';
 import { withChord } from './engine-page.mjs';
 import { openStage, root } from './support.mjs';
 
@@ -74,6 +74,56 @@ describe('a sound server', () => {
     });
     assert.ok(most > 1 && most <= 4, `${most} at a time`);
   });
+});
+
+describe('the embedding table', () => {
+  const path = '/wide.gguf';
+  const wide = tinyModel({ width: 1024, layers: 2 });
+  // The table is the first tensor, and the head's matrix, of the same size, the last.
+  const tableBytes = 4 * VOCABULARY_SIZE * 1024;
+  const layerBytes = 4 * (3 * 1024 * 1024 + 3 * 128 * 1024 + 2 * 1024);
+  const tableEnd = wide.length - tableBytes - 4 * 1024 - 2 * layerBytes;
+
+  for (const store of ['none', 'opfs']) {
+    test(`comes after the first token, whose rows come alone (store: ${store})`, async () => {
+      server.files.set(path, wide);
+      const requests = [];
+      server.fault(path, ({ range }) => {
+        const [first, last] = range.match(/\d+/g).map(Number);
+        requests.push({ first, length: last - first + 1 });
+        return first > 0 && first < tableEnd - 65536 && last - first >= 4096 ? { delayMs: 2500 } : undefined;
+      });
+      const ask = (options) => withChord(stage, (page) => page.evaluate(async (given) => {
+        const engine = await window.chord.open(given);
+        const stream = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2, stream: true, ignore_eos: true });
+        const ids = [];
+        let table;
+        for await (const chunk of stream) {
+          table ??= (await engine.stats()).groups[0];
+          ids.push(...(chunk.choices[0]?.logprobs?.token_ids ?? []));
+        }
+        await engine.loaded;
+        const after = (await engine.stats()).groups[0];
+        await engine.dispose();
+        return { ids, table, after };
+      }, { model: path, store, network: { ...network, idleMs: 10_000 }, storeSettings: { pageBytes: 65536 }, ...options }));
+      const early = await ask({});
+      server.fault(path, undefined);
+      assert.ok(['absent', 'fetching'].includes(early.table), `the table was ${early.table}`);
+      assert.equal(early.after, 'pinned');
+      const rows = requests.filter(({ length }) => length === 4096);
+      assert.ok(rows.length >= 3 && rows.length <= 16, `${rows.length} rows`);
+      // A visit that finds the table before it begins gives the same tokens.
+      const late = await withChord(stage, (page) => page.evaluate(async (given) => {
+        const engine = await window.chord.open(given);
+        await engine.loaded;
+        const { choices } = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2, ignore_eos: true });
+        await engine.dispose();
+        return choices[0].logprobs.token_ids;
+      }, { model: path, store, network }));
+      assert.deepEqual(early.ids, late);
+    });
+  }
 });
 
 describe('servers that ignore ranges', () => {

@@ -52,6 +52,16 @@ pub fn supply(session: &mut Session, file: &[u8]) -> wasm_chord::Result<()> {
     Ok(())
 }
 
+/// Supplies the pieces that the running request waits for now; how many they were.
+pub fn supply_ahead(session: &mut Session, file: &[u8]) -> usize {
+    let mut pieces = 0;
+    while let Some(piece) = session.want_ahead() {
+        supply_piece(session, piece.offset, &file[piece.offset as usize..(piece.offset + piece.length) as usize]);
+        pieces += 1;
+    }
+    pieces
+}
+
 /// Options for a model whose file is on disk, under a ceiling.
 pub fn from_disk(bytes: u64) -> OpenOptions {
     OpenOptions { max_resident_bytes: Some(bytes), from_disk: true, ..OpenOptions::default() }
@@ -134,7 +144,10 @@ pub fn ask_with(
         observe(session, &event);
         let (choice, text, logprobs, reason) = match event {
             Event::Wait { .. } => {
-                supply(session, file)?;
+                // What comes ahead suffices for a while.
+                if supply_ahead(session, file) == 0 {
+                    supply(session, file)?;
+                }
                 continue;
             }
             Event::Work => continue,

@@ -13,11 +13,13 @@ pub struct Shape {
     pub kv_heads: u32,
     pub feed_forward: u32,
     pub context: u32,
+    /// The head multiplies with the embedding table.
+    pub is_tied: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Shape { layers: 6, embedding: 64, heads: 4, kv_heads: 2, feed_forward: 96, context: 128 }
+        Shape { layers: 6, embedding: 64, heads: 4, kv_heads: 2, feed_forward: 96, context: 128, is_tied: false }
     }
 }
 
@@ -35,7 +37,7 @@ fn values(state: &mut u64, count: u64, scale: f32) -> Vec<u8> {
 
 /// Metadata and tensors; `patch` may replace a tensor's bytes before it is written.
 pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer {
-    let Shape { layers, embedding, heads, kv_heads, feed_forward, context } = shape;
+    let Shape { layers, embedding, heads, kv_heads, feed_forward, context, is_tied } = shape;
     let tokens: Vec<String> = ["<unk>", "<s>", "</s>"]
         .map(String::from)
         .into_iter()
@@ -66,6 +68,7 @@ pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer
         ("output_norm.weight".into(), vec![e]),
         ("output.weight".into(), vec![e, VOCABULARY]),
     ];
+    tensors.truncate(if is_tied { 2 } else { 3 });
     for layer in 0..layers {
         for (name, shape) in [
             ("attn_norm", vec![e]),

@@ -52,6 +52,9 @@ export function tinyModel({ layers = 2, width = 64, feedForward = 128, context =
   });
 }
 
+/** Tokens of every such model. */
+export const VOCABULARY_SIZE = vocabulary().length;
+
 /** Byte tokens, printable characters and a few words, after the special tokens. */
 function vocabulary() {
   const normal = 1, unknown = 2, control = 3, byte = 6;

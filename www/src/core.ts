@@ -37,6 +37,9 @@ export interface Session {
   info(): string;
   /** The next range to fetch: part, offset, length, group, and 1 if its bytes stay on disk. */
   want(): Float64Array | undefined;
+  /** The next few bytes that the running request waits for: part, offset, length. */
+  wantAhead(): Float64Array | undefined;
+  refetchAhead(part: number, offset: number, length: number): void;
   supply(part: number, offset: number, bytes: Uint8Array): void;
   /** The file in which a part is kept. */
   setFile(part: number, file: SyncFile): void;

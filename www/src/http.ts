@@ -47,6 +47,8 @@ export interface SourceFile {
    * of them came from verified pages on disk.
    */
   read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean | void>;
+  /** The same for a few bytes, where `read` would fetch more around them. */
+  peek?(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean | void>;
 }
 
 /** A response whose bytes are being read. */

@@ -8,7 +8,7 @@ import type { StoredPages } from './groups.js';
 import { Handshake } from './handshake.js';
 import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS, WATCHDOG_TICK_MS,
-  type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ToIo,
+  type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ReadMode, type ToIo,
 } from './protocol.js';
 import type { SyncFile } from './store/layout.js';
 import { OpenedFiles } from './store/opened.js';
@@ -36,7 +36,7 @@ interface Read {
   part: number;
   position: number;
   end: number;
-  isKept: boolean;
+  mode: ReadMode;
   handler: ReadHandler;
 }
 
@@ -103,19 +103,16 @@ export class IoClient {
     return url === undefined ? undefined : this.#opened.file(url);
   }
 
-  /**
-   * Reads `length` bytes, or all up to the end of the file if it is Infinity. With `isKept` they are only
-   * brought to disk.
-   */
-  read(part: number, offset: number, length: number, handler: ReadHandler, isKept = false): number {
+  /** Reads `length` bytes, or all up to the end of the file if it is Infinity. */
+  read(part: number, offset: number, length: number, handler: ReadHandler, mode: ReadMode = 'send'): number {
     const id = this.#nextRead;
     this.#nextRead += 1;
     if (this.#isDead) {
       this.#restarts = 0;
       this.#replace();
     }
-    this.#reads.set(id, { part, position: offset, end: offset + length, isKept, handler });
-    this.#send({ type: 'read', id, part, offset, length, isKept });
+    this.#reads.set(id, { part, position: offset, end: offset + length, mode, handler });
+    this.#send({ type: 'read', id, part, offset, length, mode });
     return id;
   }
 
@@ -220,7 +217,7 @@ export class IoClient {
       case 'failed': {
         this.#current = message.counters;
         const read = this.#reads.get(message.id);
-        if (message.type === 'done' && read && !read.isKept && read.position < Math.min(read.end, this.facts[read.part]?.identity.size ?? 0)) {
+        if (message.type === 'done' && read && read.mode !== 'keep' && read.position < Math.min(read.end, this.facts[read.part]?.identity.size ?? 0)) {
           this.#died('a message was lost');
           break;
         }
@@ -258,8 +255,8 @@ export class IoClient {
       return;
     }
     this.#replace();
-    for (const [id, { part, position, end, isKept }] of this.#reads) {
-      this.#send({ type: 'read', id, part, offset: position, length: end - position, isKept });
+    for (const [id, { part, position, end, mode }] of this.#reads) {
+      this.#send({ type: 'read', id, part, offset: position, length: end - position, mode });
     }
   }
 

@@ -7,7 +7,7 @@ import { ChordError, toChordError, toWire } from './errors.js';
 import { BlobFile, HttpFile, type SourceFile } from './http.js';
 import { fetchDocument, resolveParts } from './hub.js';
 import { BufferPool, Cutter } from './pool.js';
-import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ToIo } from './protocol.js';
+import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ReadMode, type ToIo } from './protocol.js';
 import { RequestRoute } from './route.js';
 import type { StoreSettings } from './store/layout.js';
 import { deleteStored, isStored, listStored, verifyStored } from './store/manage.js';
@@ -134,13 +134,13 @@ async function settle(): Promise<void> {
   for (const file of files) if (file instanceof StoredFile) await file.lookAgain().catch(() => undefined);
 }
 
-async function read({ id, part, offset, length, isKept }: Extract<ToIo, { type: 'read' }>): Promise<void> {
+async function read({ id, part, offset, length, mode }: Extract<ToIo, { type: 'read' }>): Promise<void> {
   const abort = new AbortController();
   reads.set(id, abort);
   const file = files[part];
   try {
     if (!file) throw new ChordError('Internal', `there is no part ${part}`);
-    const isStored = await (isKept ? keep(file, part, offset, offset + length, abort.signal) : send(file, id, part, offset, length, abort.signal));
+    const isStored = await (mode === 'keep' ? keep(file, part, offset, offset + length, abort.signal) : send(file, id, part, offset, length, mode, abort.signal));
     scope.postMessage({ type: 'done', id, isStored, counters });
   } catch (thrown) {
     scope.postMessage({ type: 'failed', id, error: toWire(thrown), counters });
@@ -150,12 +150,13 @@ async function read({ id, part, offset, length, isKept }: Extract<ToIo, { type: 
 }
 
 /** Sends a range to the engine, in pieces. */
-async function send(file: SourceFile, id: number, part: number, offset: number, length: number, signal: AbortSignal): Promise<boolean> {
+async function send(file: SourceFile, id: number, part: number, offset: number, length: number, mode: ReadMode, signal: AbortSignal): Promise<boolean> {
   const cutter = new Cutter(pool, offset, (at, bytes, buffer) => {
     scope.postMessage({ type: 'piece', id, offset: at, length: bytes, buffer, counters }, [buffer]);
   }, signal);
   try {
-    return await file.read(offset, offset + length, (chunk) => cutter.write(chunk), () => announce(part, file), signal) === true;
+    const method = mode === 'peek' && file.peek ? 'peek' : 'read';
+    return await file[method]?.(offset, offset + length, (chunk) => cutter.write(chunk), () => announce(part, file), signal) === true;
   } finally {
     cutter.flush();
   }

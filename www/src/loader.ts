@@ -9,6 +9,8 @@ import { IoClient, type ReadHandler } from './io-client.js';
 
 /** Ranges asked for at a time. */
 const RANGES_IN_FLIGHT = 4;
+/** Pieces of the embedding asked for at a time, beside the ranges: browsers open six connections to a host. */
+const PIECES_IN_FLIGHT = 2;
 /** Bytes of the first read of a header; each further read is four times longer, up to the maximum. */
 const HEADER_BYTES_FIRST = 256 * 1024;
 const HEADER_BYTES_STEP_MAX = 4 * 1024 * 1024;
@@ -137,6 +139,7 @@ export class Loader {
   /** Why loading stopped, until it is resumed. */
   failure: ChordError | undefined;
   #inFlight = 0;
+  #piecesInFlight = 0;
   /** Counts resumptions, so that the end of a read tells whether it began before the last one. */
   #attempt = 0;
   #isOnDisk = true;
@@ -166,6 +169,11 @@ export class Loader {
     if (this.#sequential.length > 0) {
       this.#streamNext();
       return;
+    }
+    while (this.#piecesInFlight < PIECES_IN_FLIGHT) {
+      const piece = this.#guard(() => this.session.wantAhead());
+      if (!piece) break;
+      this.#fetchAhead(piece);
     }
     while (this.#inFlight < RANGES_IN_FLIGHT) {
       const range = this.#want();
@@ -218,12 +226,35 @@ export class Loader {
     }));
   }
 
+  /** Fetches a few bytes that the computation waits for. They come again with the range that they are part of. */
+  #fetchAhead([part = 0, offset = 0, length = 0]: Float64Array): void {
+    this.#piecesInFlight += 1;
+    const attempt = this.#attempt;
+    let position = offset;
+    this.io.read(part, offset, length, {
+      piece: (at, bytes) => {
+        this.#guard(() => this.session.supply(part, at, bytes));
+        position = at + bytes.length;
+      },
+      done: () => ended(),
+      failed: (error) => ended(error),
+    }, 'peek');
+    const ended = (error?: ChordError): void => {
+      this.#piecesInFlight -= 1;
+      if (position < offset + length) this.#guard(() => this.session.refetchAhead(part, offset, length));
+      if (error && attempt === this.#attempt) this.#fail(error);
+      else if (!error && position < offset + length) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
+      else this.pump();
+      this.events.changed();
+    };
+  }
+
   /** Brings a range to disk, for the core to read it there. */
   async #keep({ part, offset, length, group }: WantedRange): Promise<void> {
     this.#inFlight += 1;
     const attempt = this.#attempt;
     const result = await new Promise<boolean | ChordError>((resolve) => {
-      this.io.read(part, offset, length, { piece: () => undefined, done: resolve, failed: resolve }, true);
+      this.io.read(part, offset, length, { piece: () => undefined, done: resolve, failed: resolve }, 'keep');
     });
     const file = result === true && this.#isOnDisk ? await this.io.file(part) : undefined;
     this.#inFlight -= 1;

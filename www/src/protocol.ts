@@ -85,6 +85,9 @@ export interface CoreLogprob extends CoreTokenLogprob {
   top: CoreTokenLogprob[];
 }
 
+/** What a read is for: to be sent, to be sent without fetching more around it, or only to be brought to disk. */
+export type ReadMode = 'send' | 'peek' | 'keep';
+
 /** What one step of the core reports. */
 export type StepEvent =
   | { type: 'wait'; group: number }
@@ -161,8 +164,7 @@ export type ToIo =
   /** Takes over files that were resolved before, by a worker that died. */
   | { type: 'adopt'; files: PartSource[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
   /** Reads a range; `length` may be Infinity: to the end of the file. */
-  /** With `isKept`, the bytes are not sent: they have to be on disk. */
-  | { type: 'read'; id: number; part: number; offset: number; length: number; isKept: boolean }
+  | { type: 'read'; id: number; part: number; offset: number; length: number; mode: ReadMode }
   | { type: 'cancel'; id: number }
   | { type: 'store'; question: StoreQuestion; parts: PartInput[]; network: NetworkSettings }
   /** Asks to be told when everything fetched is on disk. */

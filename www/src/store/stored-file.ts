@@ -90,6 +90,14 @@ export class StoredFile implements SourceFile {
     }
   }
 
+  /** Reads past the store unless all of it is there: a few bytes are not worth whole pages before their turn. */
+  async peek(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean | void> {
+    await this.#opened;
+    const store = this.#store;
+    const isHere = store && store.has(Math.floor(offset / store.pageBytes)) && store.has(Math.floor((end - 1) / store.pageBytes));
+    return isHere ? this.read(offset, end, sink, onFacts, signal) : this.#direct(offset, end, sink, onFacts, signal);
+  }
+
   /** One bit for each page: whether it is stored. */
   get storedPages(): Uint8Array {
     return this.#store?.storedPages ?? this.#glanced;
