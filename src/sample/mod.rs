@@ -145,6 +145,10 @@ impl Sampler {
             top_k => top_k,
         };
         largest(logits, top_k, &mut self.candidates);
+        if top_k <= Draw::TOP_K_MAX as usize {
+            // A backend that samples itself draws from candidates in this order.
+            self.candidates.sort_unstable_by(select::best_first);
+        }
         let best = self.candidates.iter().fold(f32::MIN, |best, candidate| best.max(candidate.logit));
         self.cut(best);
         let inverse = 1.0 / f64::from(self.params.temperature);
