@@ -1,9 +1,18 @@
-// Matrix·matrix: a workgroup computes 64 rows for 64 tokens, each of its 256 invocations 4 × 4 of them.
-// Dispatch: (blocks of 64 rows, rest of the blocks, blocks of 64 tokens).
+// Matrix·matrix: a workgroup computes 64 rows for 64 tokens, each of its 256 invocations 4 × 4 of them, 32
+// values of the rows at a time. How a tile lies in workgroup memory and is multiplied is the business of
+// shared/tile*.wgsl, one for each arithmetic. Rows and tokens of a register tile lie 16 apart there, so that
+// invocations beside each other read quads beside each other. Dispatch: (blocks of 64 rows, rest of the
+// blocks, blocks of 64 tokens).
 
-// [quad of values][row], and [quad of values][token].
-var<workgroup> w: array<vec4<f32>, 512>;
-var<workgroup> x: array<vec4<f32>, 512>;
+// Where a row or token of the tile lies.
+fn spread(i: u32) -> u32 {
+    return (i % 4u) * 16u + i / 4u;
+}
+
+// The chunk of a row of the tile, for rows beyond the end the last one's.
+fn chunk_of(job: Job, row: u32, index: u32) -> u32 {
+    return (min(row, job.rows - 1u) + job.first_row) * op.chunks + index;
+}
 
 @compute @workgroup_size(256)
 fn main(
@@ -17,40 +26,15 @@ fn main(
         return;
     }
     let first_token = 64u * group.z;
-    // Rows lie so that invocations beside each other read quads beside each other.
     let rows = local % 16u;
     let tokens = local / 16u;
     var sums = mat4x4<f32>();
 
     for (var index = 0u; index < op.chunks; index++) {
-        if (local < 64u) {
-            let row = min(first + local, job.rows - 1u) + job.first_row;
-            let c = chunk(job.planes, row * op.chunks + index);
-            let at = (local % 4u) * 16u + local / 4u;
-            for (var j = 0u; j < 4u; j++) {
-                w[j * 64u + at] = c.scale.x * c.a[j] - vec4(c.minimum.x);
-                w[(j + 4u) * 64u + at] = c.scale.y * c.b[j] - vec4(c.minimum.y);
-            }
-        } else {
-            for (var i = local - 64u; i < 512u; i += 192u) {
-                let token = min(first_token + i / 8u, step.tokens - 1u);
-                let src = row_of(op.src, op.src_stride, op.src_residual, token);
-                let at = (i / 8u % 4u) * 16u + i / 32u;
-                x[(i % 8u) * 64u + at] = arena[src + 8u * index + i % 8u];
-            }
-        }
+        load_weights(job, first, index, local);
+        load_tokens(first_token, index, local);
         workgroupBarrier();
-        for (var k = 0u; k < 8u; k++) {
-            let at = k * 64u;
-            let w0 = w[at + rows];
-            let w1 = w[at + 16u + rows];
-            let w2 = w[at + 32u + rows];
-            let w3 = w[at + 48u + rows];
-            for (var t = 0u; t < 4u; t++) {
-                let v = x[at + 16u * t + tokens];
-                sums[t] += vec4(dot(w0, v), dot(w1, v), dot(w2, v), dot(w3, v));
-            }
-        }
+        sums += products(rows, tokens);
         workgroupBarrier();
     }
 

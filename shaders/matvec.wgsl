@@ -1,6 +1,38 @@
-// Matrix·vector: a workgroup computes four rows, its 64 invocations share the chunks of a row. With a norm
-// the source is normalised on the way in; up to three matrices of one format run in one dispatch, or gate
-// and up with their activation. Dispatch: (blocks of four rows, rest of the blocks, tokens × experts in use).
+// Matrix·vector for decode. Four rows are the work of `op.lanes` invocations beside each other: each has every
+// `lanes`-th chunk of all four, so that invocations beside each other load quads of a plane beside each other
+// (with planes of 16 bytes a chunk, as nibbles are), and each has at least eight loads in flight. The plan
+// takes as many lanes as a row has chunks, 64 at most: where rows are short a workgroup has more of them, and
+// none of its 256 invocations idles. All rows of a workgroup (16 or more) share the source, which passes
+// through workgroup memory, `lanes` chunks at a time, with loads beside each other too; there it is
+// multiplied by the norm's weights, and its squares are summed up, where the source is to be normalised.
+// Up to three matrices of one format run in one dispatch, or gate and up with their activation.
+// Dispatch: (256 / lanes blocks of four rows, rest of the blocks, tokens × experts in use).
+
+const THREADS: u32 = 256u;
+
+// [quad of a chunk][chunk of the tile]; see `place`.
+var<workgroup> x: array<vec4<f32>, 512>;
+
+// Quads of one chunk are written by invocations beside each other: they go to different banks of memory.
+fn place(quad: u32, lane: u32) -> u32 {
+    return 64u * quad + (lane ^ quad);
+}
+
+// Loads the chunks from `first` on that the lanes are going to multiply. What it saw of them: the squares.
+fn load_source(src: u32, first: u32, local: u32) -> f32 {
+    var squares = 0.0;
+    let count = 8u * min(op.lanes, op.chunks - first);
+    for (var i = local; i < count; i += THREADS) {
+        let at = 8u * first + i;
+        var value = arena[src + at];
+        if (op.norm != NONE) {
+            squares += dot(value, value);
+            value *= bitcast<vec4<f32>>(quads[op.norm / 4u + at]);
+        }
+        x[place(i % 8u, i / 8u)] = value;
+    }
+    return squares;
+}
 
 // A chunk of the source, and the sums of its halves.
 struct Input {
@@ -9,21 +41,15 @@ struct Input {
     sums: vec2<f32>,
 }
 
-fn input(src: u32, index: u32, norm: u32) -> Input {
-    let at = src + 8u * index;
-    var x: Input;
-    x.a = mat4x4<f32>(arena[at], arena[at + 1u], arena[at + 2u], arena[at + 3u]);
-    x.b = mat4x4<f32>(arena[at + 4u], arena[at + 5u], arena[at + 6u], arena[at + 7u]);
-    if (norm != NONE) {
-        let w = norm + 32u * index;
-        for (var j = 0u; j < 4u; j++) {
-            x.a[j] *= vec4(weight(w + 4u * j), weight(w + 4u * j + 1u), weight(w + 4u * j + 2u), weight(w + 4u * j + 3u));
-            x.b[j] *= vec4(weight(w + 4u * j + 16u), weight(w + 4u * j + 17u), weight(w + 4u * j + 18u), weight(w + 4u * j + 19u));
-        }
+fn input(lane: u32) -> Input {
+    var c: Input;
+    for (var j = 0u; j < 4u; j++) {
+        c.a[j] = x[place(j, lane)];
+        c.b[j] = x[place(j + 4u, lane)];
     }
     let one = vec4(1.0);
-    x.sums = vec2(dot(x.a[0] + x.a[1] + x.a[2] + x.a[3], one), dot(x.b[0] + x.b[1] + x.b[2] + x.b[3], one));
-    return x;
+    c.sums = vec2(dot(c.a[0] + c.a[1] + c.a[2] + c.a[3], one), dot(c.b[0] + c.b[1] + c.b[2] + c.b[3], one));
+    return c;
 }
 
 fn product(c: Chunk, x: Input) -> f32 {
@@ -44,40 +70,34 @@ fn four_rows(job: Job, first: u32, row: u32, index: u32, x: Input) -> vec4<f32> 
     );
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
     //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
-    //SUBGROUPS @builtin(subgroup_invocation_id) subgroup_lane: u32,
-    //SUBGROUPS @builtin(num_subgroups) subgroup_count: u32,
-    //SUBGROUPS @builtin(subgroup_id) subgroup_number: u32,
 ) {
-    //SUBGROUPS subgroup = vec4(subgroup_size, subgroup_lane, subgroup_count, subgroup_number);
-    var block = op.first_block + group.y * groups.x + group.x;
+    //SUBGROUPS subgroup = subgroup_size;
+    let lane = local % op.lanes;
+    let own = local / op.lanes;
+    var block = op.first_block + (group.y * groups.x + group.x) * (THREADS / op.lanes) + own;
     var number = 0u;
     if (op.gate == 0u) {
         while (number < op.jobs && block >= (op.job[number].rows + 3u) / 4u) {
             block -= (op.job[number].rows + 3u) / 4u;
             number++;
         }
-        if (number == op.jobs) {
-            return;
-        }
     }
-    let job = op.job[number];
+    // Invocations beyond the last row help to load the source.
+    let job = op.job[min(number, op.jobs - 1u)];
     let row = 4u * block;
-    if (row >= job.rows) {
-        return;
-    }
+    let has_rows = number < op.jobs && row < job.rows;
 
     let token = group.z / op.used;
     let rank = group.z % op.used;
     var first = job.first_row;
     var scale_at = job.scale;
     var src = row_of(op.src, op.src_stride, op.src_residual, token);
-    var norm = op.norm;
     if (op.choice != NONE) {
         let choice = arena[op.choice + token * op.choice_stride + rank / 4u];
         let expert = u32(choice[rank & 3u]);
@@ -86,29 +106,31 @@ fn main(
         src += select(rank * (op.width / 4u), 0u, op.shared_src == 1u);
     }
 
-    var magnitude = 1.0;
-    if (norm != NONE) {
-        var squares = 0.0;
-        for (var i = local; i < op.width / 4u; i += 64u) {
-            squares += dot(arena[src + i], arena[src + i]);
-        }
-        magnitude = inverseSqrt(sum_of_64(vec4(squares), local).x / f32(op.width) + op.epsilon);
-    }
-
+    var squares = 0.0;
     var sum = vec4(0.0);
     var up = vec4(0.0);
-    for (var index = local; index < op.chunks; index += 64u) {
-        let x = input(src, index, norm);
-        sum += four_rows(job, first, row, index, x);
-        if (op.gate != 0u) {
-            up += four_rows(op.job[1], first - job.first_row + op.job[1].first_row, row, index, x);
+    for (var tile = 0u; tile < op.chunks; tile += op.lanes) {
+        squares += load_source(src, tile, local);
+        workgroupBarrier();
+        let index = tile + lane;
+        if (has_rows && index < op.chunks) {
+            let c = input(lane);
+            sum += four_rows(job, first, row, index, c);
+            if (op.gate != 0u) {
+                up += four_rows(op.job[1], first - job.first_row + op.job[1].first_row, row, index, c);
+            }
         }
+        workgroupBarrier();
     }
-    sum = sum_of_64(sum, local) * magnitude;
+    var magnitude = 1.0;
+    if (op.norm != NONE) {
+        magnitude = inverseSqrt(sum_of(vec4(squares), local, THREADS).x / f32(op.width) + op.epsilon);
+    }
+    sum = sum_of(sum, local, op.lanes) * magnitude;
     if (op.gate != 0u) {
-        up = sum_of_64(up, local) * magnitude;
+        up = sum_of(up, local, op.lanes) * magnitude;
     }
-    if (local != 0u) {
+    if (lane != 0u || !has_rows) {
         return;
     }
 

@@ -41,11 +41,8 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
     //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
-    //SUBGROUPS @builtin(subgroup_invocation_id) subgroup_lane: u32,
-    //SUBGROUPS @builtin(num_subgroups) subgroup_count: u32,
-    //SUBGROUPS @builtin(subgroup_id) subgroup_number: u32,
 ) {
-    //SUBGROUPS subgroup = vec4(subgroup_size, subgroup_lane, subgroup_count, subgroup_number);
+    //SUBGROUPS subgroup = subgroup_size;
     let token = group.z;
     let is_query = group.x < op.heads;
     let is_key = !is_query && group.x < op.heads + op.kv_heads;
@@ -75,7 +72,7 @@ fn main(
         for (var i = local; i < dim; i += 64u) {
             squares += head[i] * head[i];
         }
-        let magnitude = inverseSqrt(sum_of_64(vec4(squares), local).x / f32(dim) + op.epsilon);
+        let magnitude = inverseSqrt(sum_of(vec4(squares), local, 64u).x / f32(dim) + op.epsilon);
         for (var i = local; i < dim; i += 64u) {
             head[i] *= magnitude * weight(norm + i);
         }

@@ -3,24 +3,24 @@
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess};
-use wasm_chord::gpu::shaders::{BINDINGS, Kernel, OP_BYTES, STEP_BYTES};
+use wasm_chord::gpu::shaders::{BINDINGS, Kernel, OP_BYTES, STEP_BYTES, Variant};
 
-fn parse(kernel: Kernel, subgroups: bool) -> naga::Module {
-    let source = kernel.source(subgroups);
+fn parse(kernel: Kernel, variant: Variant) -> naga::Module {
+    let source = kernel.source(variant);
     naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|e| panic!("{} subgroups {subgroups}: {}", kernel.name(), e.emit_to_string(&source)))
+        .unwrap_or_else(|e| panic!("{}: {}", kernel.name_in(variant), e.emit_to_string(&source)))
 }
 
 #[test]
 fn every_variant_is_valid_and_bound_as_the_executor_binds() {
     for kernel in Kernel::all() {
-        for subgroups in [false, true] {
-            let module = parse(kernel, subgroups);
+        for variant in Variant::all().filter(|variant| kernel.is_in(*variant)) {
+            let module = parse(kernel, variant);
             let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
             validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
             validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
             if let Err(error) = validator.validate(&module) {
-                panic!("{}: {}", kernel.name(), error.emit_to_string(&kernel.source(subgroups)));
+                panic!("{}: {}", kernel.name_in(variant), error.emit_to_string(&kernel.source(variant)));
             }
             let mut layouter = naga::proc::Layouter::default();
             layouter.update(module.to_ctx()).expect("types have layouts");

@@ -1,4 +1,4 @@
-// What attention and the kernel that joins its splits are told.
+// What the kernels of attention are told.
 struct Op {
     // Quads.
     query: u32,
@@ -18,7 +18,8 @@ struct Op {
     softcap: f32,
     context: u32,
     values: u32,
-    pad: u32,
+    // Rows of a tile: heads of tokens.
+    rows: u32,
 }
 
 @group(0) @binding(5) var<uniform> op: Op;

@@ -39,7 +39,8 @@ struct Op {
     // Where the group's flag of non-finite values is, in quads.
     flag: u32,
     first_block: u32,
-    pad: u32,
+    // Invocations of matrix·vector that share four rows: 8, 16, 32 or 64.
+    lanes: u32,
     job: array<Job, 3>,
 }
 

@@ -1,9 +1,17 @@
 // Planes: nibbles, fifth bits, bytes of scale and minimum for 32 values, f16 pairs for 256.
-fn chunk(planes: vec4<u32>, index: u32) -> Chunk {
-    var c = nibble_chunk(quads[planes.x / 4u + index]);
-    add_bits(&c, words[planes.y + index], 16.0);
+fn quants(planes: vec4<u32>, index: u32) -> Quants {
+    var c = nibbles(quads[planes.x / 4u + index]);
+    let fifth = words[planes.y + index];
+    c.a |= bits(fifth) << vec4(4u);
+    c.b |= bits(fifth >> 16u) << vec4(4u);
     let pair = scale_and_minimum(planes.z, planes.w, index);
     c.scale = both(pair.x);
     c.minimum = both(pair.y);
     return c;
+}
+
+const CENTRE: f32 = 16.0;
+
+fn values(word: u32) -> vec4<f32> {
+    return bytes(word);
 }

@@ -1,6 +1,12 @@
 // Planes: signed bytes, an f32 scale for 256 values.
-fn chunk(planes: vec4<u32>, index: u32) -> Chunk {
-    var c = byte_chunk(planes.x, index);
+fn quants(planes: vec4<u32>, index: u32) -> Quants {
+    var c = whole_bytes(planes.x, index);
     c.scale = both(weight(planes.y + index / 8u));
     return c;
+}
+
+const CENTRE: f32 = 0.0;
+
+fn values(word: u32) -> vec4<f32> {
+    return signed_bytes(word);
 }

@@ -1,16 +1,16 @@
-// Sums over a workgroup of 64, through its memory.
-var<workgroup> partial: array<vec4<f32>, 64>;
+// Sums of each `lanes` invocations beside each other, a power of two, through workgroup memory.
+var<workgroup> partial: array<vec4<f32>, 256>;
 
-fn sum_of_64(value: vec4<f32>, local: u32) -> vec4<f32> {
+fn sum_of(value: vec4<f32>, local: u32, lanes: u32) -> vec4<f32> {
     partial[local] = value;
     workgroupBarrier();
-    for (var width = 32u; width > 0u; width /= 2u) {
-        if (local < width) {
+    for (var width = lanes / 2u; width > 0u; width /= 2u) {
+        if (local % lanes < width) {
             partial[local] += partial[local + width];
         }
         workgroupBarrier();
     }
-    let sum = partial[0];
+    let sum = partial[local / lanes * lanes];
     workgroupBarrier();
     return sum;
 }

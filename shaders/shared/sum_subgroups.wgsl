@@ -1,17 +1,22 @@
-// Sums over a workgroup of 64, within subgroups first.
-var<workgroup> partial: array<vec4<f32>, 64>;
-var<private> subgroup: vec4<u32>; // size, number of the invocation in it, count, number of the subgroup
+// Sums of each `lanes` invocations beside each other, a power of two, within subgroups first. Invocations of a
+// subgroup have consecutive numbers; the self-test rejects this variant where a device counts otherwise.
+var<workgroup> partial: array<vec4<f32>, 256>;
+var<private> subgroup: u32; // size
 
-fn sum_of_64(value: vec4<f32>, local: u32) -> vec4<f32> {
-    let mine = subgroupAdd(value);
-    if (subgroup.y == 0u) {
-        partial[subgroup.w] = mine;
+fn sum_of(value: vec4<f32>, local: u32, lanes: u32) -> vec4<f32> {
+    var sum = value;
+    for (var distance = 1u; distance < min(subgroup, lanes); distance *= 2u) {
+        sum += subgroupShuffleXor(sum, distance);
     }
-    workgroupBarrier();
-    var sum = vec4(0.0);
-    for (var i = 0u; i < subgroup.z; i++) {
-        sum += partial[i];
+    if (subgroup < lanes) {
+        partial[local] = sum;
+        workgroupBarrier();
+        let first = local / lanes * lanes;
+        sum = vec4(0.0);
+        for (var i = 0u; i < lanes; i += subgroup) {
+            sum += partial[first + i];
+        }
+        workgroupBarrier();
     }
-    workgroupBarrier();
     return sum;
 }

@@ -1,7 +1,7 @@
 //! The device: how it is asked for, what it can do, whether it is still there, and what was made with it.
 
 use super::Wake;
-use super::shaders::{BINDINGS, Kernel};
+use super::shaders::{Arithmetic, BINDINGS, Kernel, Variant};
 use crate::error::{ChordError, ErrorCode, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -49,15 +49,16 @@ pub struct Device {
     queue: wgpu::Queue,
     limits: wgpu::Limits,
     info: wgpu::AdapterInfo,
-    has_subgroups: bool,
+    variant: Variant,
+    has_half: bool,
     products_max: usize,
     tamper: Option<Tamper>,
     health: Arc<Health>,
     counters: Cell<Counters>,
     group_layout: wgpu::BindGroupLayout,
     pipeline_layout: wgpu::PipelineLayout,
-    /// Pipelines by kernel, with subgroups or without.
-    pipelines: RefCell<HashMap<(Kernel, bool), Rc<Pipeline>>>,
+    /// Pipelines by kernel and what of the variant matters to it.
+    pipelines: RefCell<HashMap<(Kernel, Variant), Rc<Pipeline>>>,
     /// Shared with whatever is still to come of the device.
     wake: Rc<RefCell<Option<Wake>>>,
 }
@@ -79,8 +80,8 @@ impl Pipeline {
     }
 }
 
-/// Changes a kernel's source, for tests of wrong kernels: (kernel, with subgroups, source).
-pub type Tamper = fn(Kernel, bool, String) -> String;
+/// Changes a kernel's source, for tests of wrong kernels: (kernel, its variant, source).
+pub type Tamper = fn(Kernel, Variant, String) -> String;
 
 /// What to ask a device for. Tests ask for less than there is.
 #[derive(Clone, Debug)]
@@ -89,6 +90,9 @@ pub struct DeviceOptions {
     pub software: bool,
     /// Whether kernels may use subgroups.
     pub subgroups: bool,
+    /// What tiles are multiplied in, if the device can; `None` leaves it to the device, see
+    /// [`Device::variant`].
+    pub arithmetic: Option<Arithmetic>,
     /// A ceiling for the size of a buffer and of a binding, in bytes.
     pub buffer_bytes_max: Option<u64>,
     /// Products of one dispatch at most, so that none takes two seconds: browsers take a device for lost then.
@@ -105,6 +109,7 @@ impl Default for DeviceOptions {
         DeviceOptions {
             software: false,
             subgroups: true,
+            arithmetic: None,
             buffer_bytes_max: None,
             products_max: PRODUCTS_MAX,
             tamper: None,
@@ -125,7 +130,20 @@ impl Device {
         if info.device_type == wgpu::DeviceType::Cpu && !options.software {
             return None;
         }
-        let has_subgroups = options.subgroups && adapter.features().contains(wgpu::Features::SUBGROUP);
+        let offered = adapter.features();
+        let subgroups = options.subgroups && offered.contains(wgpu::Features::SUBGROUP);
+        let has_half = offered.contains(wgpu::Features::SHADER_F16);
+        let packed = wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct;
+        let has_integer = instance.wgsl_language_features().contains(packed);
+        let arithmetic = match options.arithmetic.unwrap_or_else(|| preferred(&info, has_half)) {
+            Arithmetic::Integer if has_integer => Arithmetic::Integer,
+            Arithmetic::Half if has_half => Arithmetic::Half,
+            _ => Arithmetic::Single,
+        };
+        let variant = Variant { subgroups, tiles: Some(arithmetic) };
+        let mut required_features = wgpu::Features::empty();
+        required_features.set(wgpu::Features::SUBGROUP, subgroups);
+        required_features.set(wgpu::Features::SHADER_F16, has_half);
         let mut limits = adapter.limits();
         if let Some(most) = options.buffer_bytes_max {
             limits.max_buffer_size = limits.max_buffer_size.min(most);
@@ -133,7 +151,7 @@ impl Device {
         }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wasm-chord"),
-            required_features: if has_subgroups { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },
+            required_features,
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -151,7 +169,8 @@ impl Device {
             queue,
             limits,
             info,
-            has_subgroups,
+            variant,
+            has_half,
             products_max: options.products_max,
             tamper: options.tamper,
             health,
@@ -200,9 +219,18 @@ impl Device {
         self.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// Whether kernels may use subgroups.
-    pub fn has_subgroups(&self) -> bool {
-        self.has_subgroups
+    /// The variant of the kernels that is likely the fastest here.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// The variant to go on with where one arithmetic fails.
+    pub fn arithmetic_after(&self, failed: Arithmetic) -> Option<Arithmetic> {
+        match failed {
+            Arithmetic::Integer if self.has_half => Some(Arithmetic::Half),
+            Arithmetic::Integer | Arithmetic::Half => Some(Arithmetic::Single),
+            Arithmetic::Single => None,
+        }
     }
 
     /// Products of one dispatch at most.
@@ -258,8 +286,8 @@ impl Device {
     }
 
     /// The pipeline of a kernel, made at its first use.
-    pub fn pipeline(&self, kernel: Kernel, subgroups: bool) -> Rc<Pipeline> {
-        let key = (kernel, subgroups && kernel.has_sums());
+    pub fn pipeline(&self, kernel: Kernel, variant: Variant) -> Rc<Pipeline> {
+        let key = (kernel, kernel.variant(variant));
         let known = self.pipelines.borrow().get(&key).cloned();
         known.unwrap_or_else(|| {
             let pipeline = Rc::new(self.compile(kernel, key.1));
@@ -268,11 +296,11 @@ impl Device {
         })
     }
 
-    fn compile(&self, kernel: Kernel, subgroups: bool) -> Pipeline {
+    fn compile(&self, kernel: Kernel, variant: Variant) -> Pipeline {
         self.count(|c| c.pipelines += 1);
-        let mut source = kernel.source(subgroups);
+        let mut source = kernel.source(variant);
         if let Some(tamper) = self.tamper {
-            source = tamper(kernel, subgroups, source);
+            source = tamper(kernel, variant, source);
         }
         let name = kernel.name();
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -349,6 +377,21 @@ impl Device {
             c.dispatches += dispatches;
         });
         self.queue.submit([encoder.finish()]);
+    }
+}
+
+/// Vendors (by PCI number) whose GPUs multiply four bytes at once and gained by it in what others published
+/// (onnxruntime's prefill and decode on WebGPU): NVIDIA's and Intel's. Apple's have no such instruction.
+const INTEGER_VENDORS: [u32; 2] = [0x10de, 0x8086];
+
+/// The arithmetic that is likely the fastest: 8-bit integers where they are known to gain; f16 where it is at
+/// hand; f32 on a CPU. A browser does not tell the vendor, so it is f16 or f32 there.
+fn preferred(info: &wgpu::AdapterInfo, has_half: bool) -> Arithmetic {
+    match info.device_type {
+        wgpu::DeviceType::Cpu => Arithmetic::Single,
+        _ if INTEGER_VENDORS.contains(&info.vendor) => Arithmetic::Integer,
+        _ if has_half => Arithmetic::Half,
+        _ => Arithmetic::Single,
     }
 }
 

@@ -15,13 +15,13 @@ use crate::error::{ChordError, Result};
 use crate::op::*;
 use crate::rope::Rotation;
 use device::check_size;
-use plan::{Arena, Condition, Depth, Dispatch, Plan, SPLITS_MAX};
-use shaders::{Kernel, OP_BYTES, STEP_BYTES};
+use plan::{Arena, Cache, Condition, Depth, Dispatch, Plan, SPLITS_MAX};
+use shaders::{Arithmetic, Kernel, OP_BYTES, STEP_BYTES, Variant};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use verify::{Variant, Verifier};
+use verify::Verifier;
 
 pub use device::{Counters, Device, DeviceOptions, PRODUCTS_MAX, Pipeline, Tamper};
 pub use weights::Weights;
@@ -82,6 +82,8 @@ pub struct Gpu {
     step: wgpu::Buffer,
     params: wgpu::Buffer,
     caches: Vec<wgpu::Buffer>,
+    /// Activations prepared for tiles.
+    prepared: wgpu::Buffer,
     readback: wgpu::Buffer,
     /// Bind groups of each group, for every set of buffers that it has been in.
     bound: Vec<Vec<Bound>>,
@@ -107,7 +109,7 @@ impl Gpu {
     /// code `GpuUnsuited` means that the CPU can run what this device cannot.
     pub fn new(device: Device, program: &Program, context: usize, fuse: bool) -> Result<Gpu> {
         let device = Rc::new(device);
-        let variant = Variant { subgroups: device.has_subgroups(), tiles: true };
+        let variant = device.variant();
         let mut gpu = Gpu::with(device.clone(), program, context, variant, fuse)?;
         gpu.verifier = Some(Box::new(Verifier::new(device, gpu.plan.kernels())));
         Ok(gpu)
@@ -133,7 +135,9 @@ impl Gpu {
             Ok(device.buffer("cache", bytes, storage))
         });
         let caches = caches.collect::<Result<Vec<_>>>()?;
-        let pipelines = plan.kernels().into_iter().map(|k| (k, device.pipeline(k, variant.subgroups))).collect();
+        let prepared = plan::prepared_bytes(program, batch);
+        check_size(&device, "a batch's prepared activations", prepared)?;
+        let pipelines = pipelines(&device, &plan, variant);
         let values = program.vocabulary.max(program.slots[0]);
         let factors: Vec<WeightId> = program.ropes.iter().filter_map(|r| r.factors).collect();
         let gpu = Gpu {
@@ -142,6 +146,7 @@ impl Gpu {
             step: device.buffer("step", STEP_BYTES, uniform),
             params: device.buffer("params", plan.params_bytes(), uniform),
             caches,
+            prepared: device.buffer("prepared", prepared, storage),
             readback: device.buffer(
                 "readback",
                 16 + values * 4,
@@ -186,7 +191,9 @@ impl Gpu {
     /// Bytes of buffers beside weights and cache, for a prompt of the whole context.
     pub fn scratch_bytes(program: &Program, context: usize) -> u64 {
         let arena = Arena::new(program, BATCH_MAX.min(context));
-        (arena.bytes(context) + 4 * program.vocabulary.max(program.slots[0])) as u64
+        let batch = BATCH_MAX.min(context);
+        let values = program.vocabulary.max(program.slots[0]);
+        (arena.bytes(context) + plan::prepared_bytes(program, batch) + 4 * values) as u64
     }
 
     /// The device.
@@ -211,9 +218,8 @@ impl Gpu {
         if poll == Poll::Ready {
             let (variant, disabled) = verifier.verdict();
             self.disabled = disabled.to_vec();
-            if variant.subgroups != self.variant.subgroups {
-                let kernels = self.plan.kernels().into_iter();
-                self.pipelines = kernels.map(|k| (k, self.device.pipeline(k, variant.subgroups))).collect();
+            if variant != self.variant {
+                self.pipelines = pipelines(&self.device, &self.plan, variant);
             }
             self.variant = variant;
             self.verifier = None;
@@ -268,7 +274,7 @@ impl Gpu {
         self.recording.get_or_insert_with(|| (self.device.encoder(), 0));
         let splits = self.splits(batch);
         let is_single = tokens == 1;
-        let uses_tiles = self.variant.tiles && plan::uses_tiles(tokens);
+        let uses_tiles = self.variant.tiles.is_some() && plan::uses_tiles(tokens);
         let bound = &self.bound[group][bound];
         let (dispatches, groups) = match is_single {
             true => (&self.plan.single[group], &bound.single),
@@ -285,6 +291,7 @@ impl Gpu {
                     Condition::Split => splits > 1,
                     Condition::Few => !uses_tiles,
                     Condition::Many => uses_tiles,
+                    Condition::Prepared => uses_tiles && self.variant.prepares(),
                 };
                 if !runs {
                     continue;
@@ -292,7 +299,7 @@ impl Gpu {
                 let z = match dispatch.depth {
                     Depth::One => 1,
                     Depth::Tokens(each) => each * tokens as u32,
-                    Depth::Tiles => tokens.div_ceil(64) as u32,
+                    Depth::Tiles { rows, of_token } => (tokens as u32 * of_token).div_ceil(rows),
                 };
                 let x = dispatch.blocks.min(most);
                 let y = if dispatch.splits { splits } else { dispatch.blocks.div_ceil(x.max(1)) };
@@ -396,7 +403,10 @@ impl Gpu {
             let (from, buffer) = dispatch.weights;
             let set = self.weights.set(from).ok_or_else(|| ChordError::internal("ops run on resident groups"))?;
             let weights = set.buffers[buffer].as_entire_binding();
-            let cache = &self.caches[dispatch.layer.unwrap_or(0)];
+            let cache = match dispatch.cache {
+                Cache::Layer(layer) => &self.caches[layer],
+                Cache::Prepared => &self.prepared,
+            };
             let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: &self.params,
                 offset: (offset * OP_BYTES) as u64,
@@ -513,7 +523,8 @@ impl Gpu {
         serde_json::json!({
             "adapter": self.device.adapter(),
             "software": self.device.is_software(),
-            "subgroups": self.device.has_subgroups(),
+            "subgroups": self.variant.subgroups,
+            "arithmetic": self.variant.tiles.map(Arithmetic::name),
             "bufferBytesMax": self.device.buffer_bytes_max(),
             "dispatchesPerToken": self.token.dispatches,
             "submitsPerToken": self.token.submits,
@@ -528,4 +539,10 @@ impl Gpu {
             "disabledKernels": self.disabled,
         })
     }
+}
+
+/// The pipelines of a plan's kernels, as far as the variant has them.
+fn pipelines(device: &Device, plan: &Plan, variant: Variant) -> HashMap<Kernel, Rc<Pipeline>> {
+    let kernels = plan.kernels().into_iter().filter(|kernel| kernel.is_in(variant));
+    kernels.map(|kernel| (kernel, device.pipeline(kernel, variant))).collect()
 }

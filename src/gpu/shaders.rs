@@ -8,14 +8,49 @@ pub enum Kernel {
     Embed(Dtype),
     MatVec(Dtype),
     MatMat(Dtype),
+    Prepare,
     Norm,
     Rope,
     Attention,
     AttentionReduce,
+    AttentionTiles,
     Elementwise,
     Route,
     ExpertSum,
+    Top,
     Sample,
+}
+
+/// What the tiles of matrix·matrix are multiplied in. Sums are f32 always; weights that are floats in the
+/// file are multiplied in f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    #[default]
+    Single,
+    /// f16 activations, divided by the largest of their 32 so that they are in range, and quants in f16.
+    Half,
+    /// Activations as 8-bit integers with a scale for 32, as the CPU has them, by `dot4I8Packed`.
+    Integer,
+}
+
+impl Arithmetic {
+    /// Its name, as statistics show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Single => "f32",
+            Arithmetic::Half => "f16",
+            Arithmetic::Integer => "int8",
+        }
+    }
+}
+
+/// In which variant kernels are made. A kernel that has none of it is the same in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// Sums within subgroups.
+    pub subgroups: bool,
+    /// `None`: a prompt goes token by token, without tiles.
+    pub tiles: Option<Arithmetic>,
 }
 
 /// What all kernels are bound to, in order of the binding numbers.
@@ -48,11 +83,40 @@ macro_rules! shader {
     };
 }
 
+impl Variant {
+    /// What every device can run.
+    pub const PLAIN: Variant = Variant { subgroups: false, tiles: Some(Arithmetic::Single) };
+
+    /// Every variant that has tiles.
+    pub fn all() -> impl Iterator<Item = Variant> {
+        let arithmetics = [Arithmetic::Single, Arithmetic::Half, Arithmetic::Integer];
+        let variant = move |subgroups| arithmetics.map(|arithmetic| Variant { subgroups, tiles: Some(arithmetic) });
+        [false, true].into_iter().flat_map(variant)
+    }
+
+    /// Whether activations are prepared for tiles.
+    pub fn prepares(self) -> bool {
+        matches!(self.tiles, Some(Arithmetic::Half | Arithmetic::Integer))
+    }
+}
+
 impl Kernel {
     /// Every kernel.
     pub fn all() -> impl Iterator<Item = Kernel> {
         use Kernel::*;
-        let plain = [Norm, Rope, Attention, AttentionReduce, Elementwise, Route, ExpertSum, Sample];
+        let plain = [
+            Prepare,
+            Norm,
+            Rope,
+            Attention,
+            AttentionReduce,
+            AttentionTiles,
+            Elementwise,
+            Route,
+            ExpertSum,
+            Top,
+            Sample,
+        ];
         Dtype::ALL.into_iter().flat_map(|d| [Embed(d), MatVec(d), MatMat(d)]).chain(plain)
     }
 
@@ -62,61 +126,116 @@ impl Kernel {
             Kernel::Embed(dtype) => format!("embed {}", dtype.name()),
             Kernel::MatVec(dtype) => format!("matvec {}", dtype.name()),
             Kernel::MatMat(dtype) => format!("matmat {}", dtype.name()),
+            Kernel::Prepare => "prepare".into(),
             Kernel::Norm => "norm".into(),
             Kernel::Rope => "rope".into(),
             Kernel::Attention => "attention".into(),
             Kernel::AttentionReduce => "attention_reduce".into(),
+            Kernel::AttentionTiles => "attention_tiles".into(),
             Kernel::Elementwise => "elementwise".into(),
             Kernel::Route => "route".into(),
             Kernel::ExpertSum => "expert_sum".into(),
+            Kernel::Top => "top".into(),
             Kernel::Sample => "sample".into(),
         }
     }
 
-    /// Whether it sums over a workgroup, and so has a variant with subgroups.
-    pub fn has_sums(self) -> bool {
-        matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope)
+    /// Its name with what sets the variant apart.
+    pub fn name_in(self, variant: Variant) -> String {
+        let Variant { subgroups, tiles } = self.variant(variant);
+        let arithmetic = match tiles {
+            Some(Arithmetic::Half) => " in f16",
+            Some(Arithmetic::Integer) => " in int8",
+            Some(Arithmetic::Single) | None => "",
+        };
+        format!("{}{}{arithmetic}", self.name(), if subgroups { " with subgroups" } else { "" })
+    }
+
+    /// Whether a variant has this kernel.
+    pub fn is_in(self, variant: Variant) -> bool {
+        match self {
+            Kernel::Prepare => variant.prepares(),
+            Kernel::MatMat(_) | Kernel::AttentionTiles => variant.tiles.is_some(),
+            _ => true,
+        }
+    }
+
+    /// The variant without what makes no difference to this kernel.
+    pub fn variant(self, variant: Variant) -> Variant {
+        let has_sums = matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope);
+        let tiles = match self {
+            Kernel::MatMat(dtype) if is_block(dtype) => variant.tiles,
+            Kernel::Prepare => variant.tiles,
+            _ => Variant::PLAIN.tiles,
+        };
+        Variant { subgroups: variant.subgroups && has_sums, tiles }
     }
 
     /// The whole source. (naga knows subgroups without an `enable`, and wgpu offers them natively only.)
-    pub fn source(self, subgroups: bool) -> String {
+    pub fn source(self, variant: Variant) -> String {
+        let Variant { subgroups, tiles } = self.variant(variant);
+        let arithmetic = tiles.unwrap_or_default();
         let mut parts = Vec::new();
-        let subgroups = subgroups && self.has_sums();
+        if matches!((self, arithmetic), (Kernel::MatMat(_), Arithmetic::Half)) {
+            parts.push("enable f16;");
+        }
         parts.push(shader!("shared/bindings"));
-        if let Kernel::Embed(dtype) | Kernel::MatVec(dtype) | Kernel::MatMat(dtype) = self {
-            parts.extend([shader!("shared/decode"), shader!("shared/codebook"), decoder(dtype)]);
+        match self {
+            Kernel::Embed(dtype) | Kernel::MatVec(dtype) | Kernel::MatMat(dtype) => {
+                parts.extend([shader!("shared/decode"), decoder(dtype)]);
+                parts.push(if is_block(dtype) { shader!("shared/quants") } else { shader!("shared/floats") });
+                if matches!(dtype, Dtype::IQ4_NL | Dtype::IQ4_XS | Dtype::MXFP4) {
+                    parts.push(shader!("shared/codebook"));
+                }
+            }
+            Kernel::Attention | Kernel::AttentionReduce | Kernel::AttentionTiles => {
+                parts.push(shader!("shared/attention"));
+            }
+            Kernel::Prepare => parts.push(shader!("shared/prepare")),
+            Kernel::Top | Kernel::Sample => parts.push(shader!("shared/candidates")),
+            _ => {}
         }
-        if let Kernel::Embed(Dtype::F16 | Dtype::BF16)
-        | Kernel::MatVec(Dtype::F16 | Dtype::BF16)
-        | Kernel::MatMat(Dtype::F16 | Dtype::BF16) = self
-        {
-            parts.push(shader!("shared/halves"));
+        match self {
+            Kernel::MatVec(_) => parts.push(shader!("shared/matrix")),
+            Kernel::MatMat(_) => parts.extend([shader!("shared/matrix"), tile(arithmetic)]),
+            _ => {}
         }
-        if matches!(self, Kernel::Attention | Kernel::AttentionReduce) {
-            parts.push(shader!("shared/attention"));
-        }
-        if matches!(self, Kernel::MatVec(_) | Kernel::MatMat(_)) {
-            parts.push(shader!("shared/matrix"));
-        }
-        if self.has_sums() {
+        if matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope) {
             parts.push(if subgroups { shader!("shared/sum_subgroups") } else { shader!("shared/sum") });
         }
         parts.push(match self {
             Kernel::Embed(_) => shader!("embed"),
             Kernel::MatVec(_) => shader!("matvec"),
             Kernel::MatMat(_) => shader!("matmat"),
+            Kernel::Prepare if arithmetic == Arithmetic::Half => shader!("prepare_half"),
+            Kernel::Prepare => shader!("prepare_integer"),
             Kernel::Norm => shader!("norm"),
             Kernel::Rope => shader!("rope"),
             Kernel::Attention => shader!("attention"),
             Kernel::AttentionReduce => shader!("attention_reduce"),
+            Kernel::AttentionTiles => shader!("attention_tiles"),
             Kernel::Elementwise => shader!("elementwise"),
             Kernel::Route => shader!("route"),
             Kernel::ExpertSum => shader!("expert_sum"),
+            Kernel::Top => shader!("top"),
             Kernel::Sample => shader!("sample"),
         });
         let source = parts.join("\n");
         // Lines that only the variant with subgroups has are comments elsewhere.
         if subgroups { source.replace("//SUBGROUPS ", "") } else { source }
+    }
+}
+
+/// Whether values are quants with scales rather than floats.
+fn is_block(dtype: Dtype) -> bool {
+    dtype.block_values() > 1
+}
+
+fn tile(arithmetic: Arithmetic) -> &'static str {
+    match arithmetic {
+        Arithmetic::Single => shader!("shared/tile"),
+        Arithmetic::Half => shader!("shared/tile_half"),
+        Arithmetic::Integer => shader!("shared/tile_integer"),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::{Gpu, Poll, Wake};
 use crate::error::Result;
 use crate::gpu::device::{Device, unsuited};
-use crate::gpu::shaders::Kernel;
+use crate::gpu::shaders::{Arithmetic, Kernel, Variant};
 use crate::op::*;
 use crate::quant::random::{Noise, random_rows};
 use crate::quant::{Dtype, dequantise_row};
@@ -19,13 +19,9 @@ const TOKENS: usize = 6;
 const EPSILON: f32 = 1e-5;
 /// Sums in f32 differ by far less, a wrong kernel by far more.
 const NMSE_MAX: f64 = 1e-6;
-
-/// Which kinds of kernels may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variant {
-    pub subgroups: bool,
-    pub tiles: bool,
-}
+/// The same for tiles in f16, and in 8-bit integers, where it is llama.cpp's own error.
+const NMSE_MAX_HALF: f64 = 1e-5;
+const NMSE_MAX_INTEGER: f64 = 5e-4;
 
 /// One run under way.
 struct Trial {
@@ -52,7 +48,7 @@ pub struct Verifier {
 impl Verifier {
     /// Will test what these kernels need.
     pub fn new(device: Rc<Device>, kernels: Vec<Kernel>) -> Verifier {
-        let variant = Variant { subgroups: device.has_subgroups(), tiles: true };
+        let variant = device.variant();
         let mut verifier =
             Verifier { device, kernels, variant, queue: Vec::new(), trial: None, disabled: Vec::new(), wake: None };
         verifier.restart();
@@ -76,7 +72,7 @@ impl Verifier {
         self.queue.clear();
         for kernel in &self.kernels {
             if let Kernel::MatVec(dtype) = kernel {
-                self.queue.extend(self.variant.tiles.then_some((*dtype, true)));
+                self.queue.extend(self.variant.tiles.map(|_| (*dtype, true)));
                 self.queue.push((*dtype, false));
             }
         }
@@ -88,8 +84,8 @@ impl Verifier {
             return Ok(Poll::Lost);
         }
         // Pipelines tell whether the device took them; one that it refused must not be dispatched.
-        for kernel in self.kernels.clone() {
-            match self.device.pipeline(kernel, self.variant.subgroups).accepted() {
+        for kernel in self.kernels.clone().into_iter().filter(|k| k.is_in(self.variant)) {
+            match self.device.pipeline(kernel, self.variant).accepted() {
                 None => return Ok(Poll::Pending),
                 Some(true) => {}
                 Some(false) => {
@@ -122,14 +118,17 @@ impl Verifier {
 
     /// Goes on without the variant that a kernel failed in.
     fn reject(&mut self, kernel: Kernel, why: &str) -> Result<()> {
-        let suffix = if self.variant.subgroups && kernel.has_sums() { " with subgroups" } else { "" };
-        self.disabled.push(format!("{}{suffix}: {why}", kernel.name()));
-        match kernel {
-            Kernel::MatMat(_) if self.variant.tiles => self.variant.tiles = false,
-            kernel if kernel.has_sums() && self.variant.subgroups => self.variant.subgroups = false,
+        let used = kernel.variant(self.variant);
+        self.disabled.push(format!("{}: {why}", kernel.name_in(self.variant)));
+        match (kernel, self.variant.tiles) {
+            // Without another arithmetic there are no tiles.
+            (Kernel::MatMat(_) | Kernel::Prepare, Some(_)) => {
+                self.variant.tiles = used.tiles.and_then(|failed| self.device.arithmetic_after(failed));
+            }
+            (Kernel::AttentionTiles, Some(_)) => self.variant.tiles = None,
+            _ if used.subgroups => self.variant.subgroups = false,
             _ => return Err(unsuited(format!("kernel {} does not work on this device", kernel.name()))),
         }
-        self.kernels.retain(|k| self.variant.tiles || !matches!(k, Kernel::MatMat(_)));
         self.restart();
         Ok(())
     }
@@ -164,12 +163,17 @@ impl Trial {
     }
 
     fn is_right(&mut self) -> bool {
+        let most = match Kernel::MatMat(self.dtype).variant(self.gpu.variant).tiles {
+            Some(Arithmetic::Half) if self.tiled => NMSE_MAX_HALF,
+            Some(Arithmetic::Integer) if self.tiled => NMSE_MAX_INTEGER,
+            _ => NMSE_MAX,
+        };
         let got = &self.gpu.outcome().values;
         let square = |v: f64| v * v;
         let error: f64 = self.expected.iter().zip(got).map(|(e, g)| square(e - f64::from(*g))).sum();
         let size: f64 = self.expected.iter().copied().map(square).sum();
         // Written so that NaN fails too.
-        got.len() == self.expected.len() && error <= NMSE_MAX * size
+        got.len() == self.expected.len() && error <= most * size
     }
 }
 

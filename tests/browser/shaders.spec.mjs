@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { openStage, root } from './support.mjs';
 
 const read = (name) => readFileSync(join(root, `shaders/${name}.wgsl`), 'utf8');
-const PARTS = ['attention', 'bindings', 'codebook', 'decode', 'halves', 'matrix', 'sum', 'sum_subgroups'];
+const PARTS = ['attention', 'bindings', 'candidates', 'codebook', 'decode', 'halves', 'matrix', 'sum', 'sum_subgroups'];
 const formats = readdirSync(join(root, 'shaders/shared')).map((name) => name.replace('.wgsl', '')).filter((name) => !PARTS.includes(name));
 
 /** As src/gpu/shaders.rs puts them together, without subgroups. */
@@ -19,8 +19,9 @@ for (const format of formats) {
   sources[`matmat ${format}`] = [...decoding, 'shared/matrix', 'matmat'];
 }
 for (const name of ['norm', 'rope']) sources[name] = ['shared/bindings', 'shared/sum', name];
-for (const name of ['attention', 'attention_reduce']) sources[name] = ['shared/bindings', 'shared/attention', name];
-for (const name of ['elementwise', 'route', 'expert_sum', 'sample']) {
+for (const name of ['attention', 'attention_reduce', 'attention_tiles']) sources[name] = ['shared/bindings', 'shared/attention', name];
+for (const name of ['top', 'sample']) sources[name] = ['shared/bindings', 'shared/candidates', name];
+for (const name of ['elementwise', 'route', 'expert_sum']) {
   sources[name] = ['shared/bindings', name];
 }
 for (const name of Object.keys(sources)) sources[name] = sources[name].map(read).join('\n');

@@ -1,6 +1,8 @@
 //! Opens model files for integration tests, as the engine worker opens them in the browser.
 #![allow(dead_code)] // Each test binary uses a part.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod random_model;
 
 use std::path::{Path, PathBuf};

@@ -17,6 +17,8 @@ pub struct Arena {
     /// A quad for each group: whether it made values that are not finite.
     pub flags: u32,
     pub result: u32,
+    /// The best tokens of each part of the vocabulary.
+    pub candidates: u32,
     /// Quads before the residual stream.
     pub fixed: u32,
 }
@@ -43,6 +45,7 @@ impl Arena {
             _ => None,
         });
         let partials = take(partials.max().unwrap_or(0));
+        let candidates = take(parts(program.vocabulary) * Draw::TOP_K_MAX as usize);
         let mut slots = vec![0];
         for (slot, stride) in strides.iter().enumerate().skip(1) {
             let rows = if slot == program.logits.0 as usize { 1 } else { batch };
@@ -58,6 +61,7 @@ impl Arena {
             partials,
             flags,
             result,
+            candidates,
         }
     }
 
@@ -65,6 +69,23 @@ impl Arena {
     pub fn bytes(&self, rows: usize) -> usize {
         (self.fixed as usize + rows * self.strides[0] as usize) * 16
     }
+}
+
+/// Tokens of a part of the vocabulary that one workgroup samples from, where they make no more parts than
+/// the next kernel has invocations.
+const PART_TOKENS: usize = 512;
+const PARTS_MAX: usize = 256;
+
+/// Parts of the vocabulary, for sampling.
+pub(super) fn parts(vocabulary: usize) -> usize {
+    vocabulary.div_ceil(PART_TOKENS).clamp(1, PARTS_MAX)
+}
+
+/// Bytes of the activations that are prepared for tiles: the widest source of a matrix, for a whole batch, in
+/// the larger of the two arithmetics.
+pub fn prepared_bytes(program: &Program, batch: usize) -> usize {
+    let matrices = program.weights.iter().filter(|w| w.is_matrix);
+    matrices.map(|w| w.columns.div_ceil(32)).max().unwrap_or(0) * batch.div_ceil(4) * 76 * 4
 }
 
 /// Quads of one split's result: maximum and sum, then the values.

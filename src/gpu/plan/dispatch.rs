@@ -1,7 +1,7 @@
 //! Dispatches: the words of parameters that each kernel reads, in the order of its `Op` in `shaders/`.
 
-use super::arena::partial_stride;
-use super::{Condition, Depth, Dispatch, Experts, NONE, Planner, Product};
+use super::arena::{partial_stride, parts};
+use super::{Cache, Condition, Depth, Dispatch, Experts, NONE, Planner, Product};
 use crate::error::Result;
 use crate::gpu::device::unsuited;
 use crate::gpu::shaders::Kernel;
@@ -14,7 +14,7 @@ impl Planner<'_> {
             kernel,
             params,
             weights: (self.group, 0),
-            layer: None,
+            cache: Cache::Prepared,
             blocks,
             splits: false,
             depth,
@@ -131,6 +131,7 @@ impl Planner<'_> {
         let from = norm.map_or(src, |n| n.src);
         let weight = &self.program.weights[products[0].view.weight.0 as usize];
         let chunks = chunks(weight);
+        let lanes = lanes(chunks);
         let head = |first_block: u32| {
             vec![
                 self.base(from),
@@ -151,7 +152,7 @@ impl Planner<'_> {
                     false => NONE,
                 },
                 first_block,
-                0,
+                lanes,
             ]
         };
         let jobs: Vec<u32> = products.iter().flat_map(|product| self.job(product)).collect();
@@ -166,24 +167,40 @@ impl Planner<'_> {
         let most = self.products_max / (chunks * 32 * if has_tiles { 1 } else { self.batch_of(experts) }).max(1);
         let mut dispatches: Vec<(Kernel, Vec<u32>, u32, Depth, Condition)> = Vec::new();
         let condition = if has_tiles { Condition::Few } else { Condition::Always };
-        let step = (most / 4).max(1);
+        // Whole workgroups, each of which has this many blocks.
+        let blocks_of_group = (MATVEC_THREADS / lanes) as usize;
+        let step = (most / 4 / blocks_of_group).max(1) * blocks_of_group;
         for first in (0..blocks).step_by(step) {
-            let count = step.min(blocks - first) as u32;
+            let count = step.min(blocks - first).div_ceil(blocks_of_group) as u32;
             dispatches.push((Kernel::MatVec(dtype), params(first as u32), count, depth, condition));
         }
         if has_tiles {
             let step = (self.products_max / (chunks * 32 * self.batch) / 64).max(1);
             let blocks = rows.div_ceil(64);
+            let depth = Depth::Tiles { rows: 64, of_token: 1 };
             for first in (0..blocks).step_by(step) {
                 let count = step.min(blocks - first) as u32;
-                dispatches.push((Kernel::MatMat(dtype), params(first as u32), count, Depth::Tiles, Condition::Many));
+                dispatches.push((Kernel::MatMat(dtype), params(first as u32), count, depth, Condition::Many));
             }
+        }
+        if has_tiles && weight.dtype.block_values() > 1 {
+            self.prepare(from, chunks);
         }
         for (kernel, params, blocks, depth, condition) in dispatches {
             let dispatch = self.push(kernel, params, blocks, depth);
             (dispatch.weights, dispatch.condition) = (weights, condition);
         }
         Ok(())
+    }
+
+    /// Activations for tiles, unless they are there.
+    fn prepare(&mut self, src: Slot, chunks: usize) {
+        if self.prepared.replace(src) == Some(src) {
+            return;
+        }
+        let params = vec![self.base(src), self.stride(src), residual(src), chunks as u32];
+        let depth = Depth::Tiles { rows: 4, of_token: 1 };
+        self.push(Kernel::Prepare, params, chunks.div_ceil(64) as u32, depth).condition = Condition::Prepared;
     }
 
     /// Rows of a batch that a matrix·vector goes through at most.
@@ -247,7 +264,8 @@ impl Planner<'_> {
             self.context as u32,
             (width(key) * self.context / 2) as u32,
         ]);
-        self.push(Kernel::Rope, params, (heads + 2 * kv_heads) as u32, Depth::Tokens(1)).layer = layer;
+        let rope = self.push(Kernel::Rope, params, (heads + 2 * kv_heads) as u32, Depth::Tokens(1));
+        rope.cache = layer.map_or(rope.cache, Cache::Layer);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -265,6 +283,7 @@ impl Planner<'_> {
     ) {
         let (keys, values) = self.program.kv_widths[layer];
         let value_dim = values / kv_heads;
+        let rows = tile_rows(head_dim, value_dim);
         let params = vec![
             self.base(query),
             self.stride(query),
@@ -281,13 +300,19 @@ impl Planner<'_> {
             softcap.unwrap_or(0.0).to_bits(),
             self.context as u32,
             (keys * self.context / 2) as u32,
-            0,
+            rows,
         ];
+        let is_single = self.is_single;
         let attend = self.push(Kernel::Attention, params.clone(), heads as u32, Depth::Tokens(1));
-        (attend.layer, attend.splits) = (Some(layer), true);
-        if self.is_single {
+        (attend.cache, attend.splits) = (Cache::Layer(layer), true);
+        if is_single {
             let reduce = self.push(Kernel::AttentionReduce, params, heads as u32, Depth::Tokens(1));
             reduce.condition = Condition::Split;
+        } else {
+            attend.condition = Condition::Few;
+            let depth = Depth::Tiles { rows, of_token: (heads / kv_heads) as u32 };
+            let tiles = self.push(Kernel::AttentionTiles, params, kv_heads as u32, depth);
+            (tiles.cache, tiles.condition) = (Cache::Layer(layer), Condition::Many);
         }
     }
 
@@ -309,13 +334,19 @@ impl Planner<'_> {
 
     pub(super) fn sample(&mut self) {
         let program = self.program;
+        let parts = parts(program.vocabulary);
+        let part = program.vocabulary.div_ceil(parts).next_multiple_of(4);
         let params = vec![
             self.base(program.logits),
             program.vocabulary as u32,
             self.arena.result,
             self.arena.flags,
             program.groups.len() as u32,
+            self.arena.candidates,
+            parts as u32,
+            part as u32,
         ];
+        self.push(Kernel::Top, params.clone(), parts as u32, Depth::One);
         self.push(Kernel::Sample, params, 1, Depth::One);
     }
 }
@@ -346,6 +377,22 @@ impl Default for RopeParts {
             flags: 0,
         }
     }
+}
+
+/// Invocations of a workgroup of matrix·vector.
+const MATVEC_THREADS: u32 = 256;
+
+/// How many of them share four rows of so many chunks.
+fn lanes(chunks: usize) -> u32 {
+    (chunks.next_power_of_two() as u32).clamp(8, 64)
+}
+
+/// Rows of an attention tile: as many as its workgroup memory and its invocations have room for.
+fn tile_rows(head_dim: usize, value_dim: usize) -> u32 {
+    let queries = |rows: usize| rows * head_dim.div_ceil(32) * 8;
+    let values = |rows: usize| rows / 4 * value_dim.div_ceil(4);
+    let fits = |rows: &usize| queries(*rows) <= 512 && values(*rows) <= 128;
+    [32, 16, 8].into_iter().find(fits).unwrap_or(4) as u32
 }
 
 /// The words at which a slab's planes begin.

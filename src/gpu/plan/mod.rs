@@ -14,7 +14,7 @@ use crate::op::*;
 use dispatch::{RopeParts, residual};
 use std::collections::HashMap;
 
-pub use arena::Arena;
+pub use arena::{Arena, prepared_bytes};
 
 /// An operand that is not there.
 const NONE: u32 = u32::MAX;
@@ -31,8 +31,11 @@ pub enum Depth {
     One,
     /// So many for each token.
     Tokens(u32),
-    /// One for 64 tokens.
-    Tiles,
+    /// One for so many rows, of which a token has some.
+    Tiles {
+        rows: u32,
+        of_token: u32,
+    },
 }
 
 /// When a dispatch runs at all.
@@ -41,9 +44,20 @@ pub enum Condition {
     Always,
     /// Only where attention was split.
     Split,
-    /// In place of matrix·matrix for few tokens, and the other way round.
+    /// In place of tiles for few tokens, and the other way round.
     Few,
     Many,
+    /// With tiles of activations that are prepared.
+    Prepared,
+}
+
+/// What is bound as the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// A layer's keys and values.
+    Layer(usize),
+    /// Activations prepared for tiles, or nothing that matters.
+    Prepared,
 }
 
 /// One dispatch of the plan.
@@ -53,8 +67,8 @@ pub struct Dispatch {
     pub params: Vec<u32>,
     /// The group and the buffer that its weights are in.
     pub weights: (usize, usize),
-    /// The layer whose cache it uses.
-    pub layer: Option<usize>,
+    /// What it finds where the cache is bound.
+    pub cache: Cache,
     /// Workgroups along x; what exceeds the limit continues along y.
     pub blocks: u32,
     /// Whether y counts splits of attention instead.
@@ -93,6 +107,7 @@ impl Plan {
                 fuse,
                 products_max: device.products_max(),
                 virtual_norms: HashMap::new(),
+                prepared: None,
                 dispatches: Vec::new(),
             };
             planner.run()?;
@@ -195,6 +210,8 @@ struct Planner<'a> {
     /// Products of one dispatch at most.
     products_max: usize,
     virtual_norms: HashMap<Slot, Norm>,
+    /// The slot whose prepared activations are there.
+    prepared: Option<Slot>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -203,7 +220,10 @@ impl Planner<'_> {
         let ops = &self.program.ops[self.group];
         let mut at = 0;
         while at < ops.len() {
-            at += self.step(&ops[at..])?;
+            let taken = self.step(&ops[at..])?;
+            let written = |slot: &mut Slot| ops[at..at + taken].iter().any(|op| destination(op) == Some(*slot));
+            self.prepared.take_if(written);
+            at += taken;
         }
         if self.group + 1 == self.program.groups.len() {
             self.sample();

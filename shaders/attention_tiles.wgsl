@@ -1,0 +1,210 @@
+// Causal grouped-query attention with online softmax for a prompt: a workgroup has a tile of `op.rows`
+// queries of one key head. A row is a head of a token, row = token · group + head, so that neighbours see
+// nearly the same positions. Keys and values pass through workgroup memory once for all rows of the tile,
+// 32 positions at a time. Dispatch: (key heads, 1, tiles).
+//
+// What fits: rows · (head_dim in eights of quads) ≤ 512 quads of queries, and rows / 4 · quads of values ≤
+// 128, one invocation each. The plan chooses the rows by that; all memory together is below 16 KiB.
+
+const LOWEST: f32 = -3.0e38;
+const THREADS: u32 = 128u;
+const POSITIONS: u32 = 32u;
+// Words of a key that are looked at together, and how far apart keys lie, so that invocations beside each
+// other meet different banks of memory. Scores of a row lie apart likewise.
+const SLICE: u32 = 16u;
+const KEY_STRIDE: u32 = 17u;
+const SCORE_STRIDE: u32 = 33u;
+const VALUE_WORDS: u32 = 512u;
+
+// [row][quad], padded to whole slices.
+var<workgroup> q: array<vec4<f32>, 512>;
+// A slice of the keys, [position][word], or the values of some positions.
+var<workgroup> stage: array<u32, 544>;
+// [row][position]: scores, then their exponentials.
+var<workgroup> scores: array<f32, 1056>;
+var<workgroup> partial: array<f32, THREADS>;
+var<workgroup> fades: array<f32, 32>;
+
+fn query_at(row: u32, at: u32) -> f32 {
+    return arena[row + at / 4u][at & 3u];
+}
+
+// The queries of the tile, scaled; what is beyond the head or the batch is zero.
+fn load_queries(local: u32, kv_head: u32, first_row: u32, quads: u32) {
+    for (var i = local; i < op.rows * quads; i += THREADS) {
+        let number = first_row + i / quads;
+        let token = number / op.group;
+        var value = vec4(0.0);
+        if (token < step.tokens) {
+            let head = kv_head * op.group + number % op.group;
+            let row = op.query + token * op.query_stride;
+            let first = 4u * (i % quads);
+            for (var j = 0u; j < 4u; j++) {
+                if (first + j < op.head_dim) {
+                    value[j] = query_at(row, head * op.head_dim + first + j);
+                }
+            }
+        }
+        q[i] = value * op.scale;
+    }
+}
+
+fn capped(score: f32) -> f32 {
+    if (op.softcap == 0.0) {
+        return score;
+    }
+    let t = clamp(score / op.softcap, -15.0, 15.0);
+    return op.softcap * (1.0 - 2.0 / (1.0 + exp(2.0 * t)));
+}
+
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let kv_head = group.x;
+    let first_row = group.z * op.rows;
+    // Positions that any row of the tile sees.
+    let last_token = min((first_row + op.rows - 1u) / op.group, step.tokens - 1u);
+    let to_position = step.position + last_token + 1u;
+    var from_position = 0u;
+    let first_end = step.position + first_row / op.group + 1u;
+    if (op.window != 0u && first_end > op.window) {
+        from_position = first_end - op.window;
+    }
+
+    let pairs = op.head_dim / 2u;
+    let slices = (pairs + SLICE - 1u) / SLICE;
+    let quads = slices * (SLICE / 2u);
+    load_queries(local, kv_head, first_row, quads);
+
+    // For scores an invocation has one position and every fourth row; for the softmax `lanes` invocations
+    // share a row; for the values an invocation has four rows and a quad of the head.
+    let position_of = local % POSITIONS;
+    let row_of_scores = local / POSITIONS;
+    let lanes = THREADS / op.rows;
+    let row_of_softmax = local / lanes;
+    let lane = local % lanes;
+    let value_pairs = op.value_dim / 2u;
+    let value_quads = (value_pairs + 1u) / 2u;
+    let column = local % value_quads;
+    let four_rows = 4u * (local / value_quads);
+    let staged = VALUE_WORDS / value_pairs;
+
+    let own_token = (first_row + row_of_softmax) / op.group;
+    let own_end = step.position + own_token + 1u;
+    var own_start = 0u;
+    if (op.window != 0u && own_end > op.window) {
+        own_start = own_end - op.window;
+    }
+    var highest = LOWEST;
+    var sum = 0.0;
+    var result = mat4x4<f32>();
+
+    for (var tile = from_position; tile < to_position; tile += POSITIONS) {
+        var products = array<f32, 8>();
+        for (var slice = 0u; slice < slices; slice++) {
+            workgroupBarrier();
+            for (var i = local; i < POSITIONS * SLICE; i += THREADS) {
+                let position = tile + i / SLICE;
+                let word = slice * SLICE + i % SLICE;
+                var pair = 0u;
+                if (position < to_position && word < pairs) {
+                    pair = cache[(kv_head * op.context + position) * pairs + word];
+                }
+                stage[i / SLICE * KEY_STRIDE + i % SLICE] = pair;
+            }
+            workgroupBarrier();
+            for (var i = 0u; i < SLICE / 2u; i++) {
+                let at = position_of * KEY_STRIDE + 2u * i;
+                let key = vec4(unpack2x16float(stage[at]), unpack2x16float(stage[at + 1u]));
+                for (var j = 0u; j < 8u; j++) {
+                    let row = row_of_scores + 4u * j;
+                    if (row < op.rows) {
+                        products[j] += dot(q[row * quads + slice * (SLICE / 2u) + i], key);
+                    }
+                }
+            }
+        }
+        for (var j = 0u; j < 8u; j++) {
+            let row = row_of_scores + 4u * j;
+            if (row < op.rows) {
+                scores[row * SCORE_STRIDE + position_of] = capped(products[j]);
+            }
+        }
+        workgroupBarrier();
+
+        let scores_of = row_of_softmax * SCORE_STRIDE;
+        let before = highest;
+        for (var i = lane; i < POSITIONS; i += lanes) {
+            if (tile + i >= own_start && tile + i < own_end) {
+                highest = max(highest, scores[scores_of + i]);
+            }
+        }
+        partial[local] = highest;
+        workgroupBarrier();
+        for (var i = 0u; i < lanes; i++) {
+            highest = max(highest, partial[row_of_softmax * lanes + i]);
+        }
+        let fade = exp(before - highest);
+        sum *= fade;
+        for (var i = lane; i < POSITIONS; i += lanes) {
+            var weight = 0.0;
+            if (tile + i >= own_start && tile + i < own_end) {
+                weight = exp(scores[scores_of + i] - highest);
+            }
+            scores[scores_of + i] = weight;
+            sum += weight;
+        }
+        if (lane == 0u) {
+            fades[row_of_softmax] = fade;
+        }
+        workgroupBarrier();
+
+        if (four_rows < op.rows) {
+            for (var j = 0u; j < 4u; j++) {
+                result[j] *= fades[four_rows + j];
+            }
+        }
+        let count = min(POSITIONS, to_position - tile);
+        for (var first = 0u; first < count; first += staged) {
+            let here = min(staged, count - first);
+            workgroupBarrier();
+            for (var i = local; i < here * value_pairs; i += THREADS) {
+                stage[i] = cache[op.values + (kv_head * op.context + tile + first) * value_pairs + i];
+            }
+            workgroupBarrier();
+            if (four_rows < op.rows) {
+                for (var p = 0u; p < here; p++) {
+                    let at = p * value_pairs + 2u * column;
+                    var value = vec4(unpack2x16float(stage[at]), 0.0, 0.0);
+                    if (2u * column + 1u < value_pairs) {
+                        value = vec4(value.xy, unpack2x16float(stage[at + 1u]));
+                    }
+                    for (var j = 0u; j < 4u; j++) {
+                        result[j] += scores[(four_rows + j) * SCORE_STRIDE + first + p] * value;
+                    }
+                }
+            }
+        }
+    }
+
+    workgroupBarrier();
+    partial[local] = sum;
+    workgroupBarrier();
+    for (var j = 0u; j < 4u; j++) {
+        let number = first_row + four_rows + j;
+        let token = number / op.group;
+        if (four_rows < op.rows && token < step.tokens) {
+            var total = 0.0;
+            for (var i = 0u; i < lanes; i++) {
+                total += partial[(four_rows + j) * lanes + i];
+            }
+            let head = kv_head * op.group + number % op.group;
+            let out = op.dst + token * op.dst_stride;
+            let first = head * op.value_dim + 4u * column;
+            for (var i = 0u; i < 4u; i++) {
+                if (4u * column + i < op.value_dim) {
+                    arena[out + (first + i) / 4u][(first + i) & 3u] = result[j][i] / total;
+                }
+            }
+        }
+    }
+}

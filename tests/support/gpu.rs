@@ -1,0 +1,37 @@
+//! Devices for tests of the GPU backend: whatever adapter there is.
+
+use super::supply;
+use wasm_chord::gpu::{Device, DeviceOptions, PRODUCTS_MAX};
+use wasm_chord::session::{HeaderReader, OpenOptions, Session};
+
+/// Error of f32 activations at most.
+pub const NMSE_MAX: f64 = 1e-5;
+
+/// What tests ask a device for.
+pub const DEVICE: DeviceOptions = DeviceOptions {
+    software: true,
+    subgroups: true,
+    arithmetic: None,
+    buffer_bytes_max: None,
+    products_max: PRODUCTS_MAX,
+    tamper: None,
+};
+
+/// A device; `None`, and a line that says so, where there is none.
+pub fn device(options: DeviceOptions) -> Option<Device> {
+    let device = pollster::block_on(Device::open(&DeviceOptions { software: true, ..options }));
+    if device.is_none() {
+        println!("skipped: no GPU adapter (Mesa's lavapipe is one)");
+    }
+    device
+}
+
+/// Opens a model on a device and supplies all of it.
+pub fn open_on(file: &[u8], device: Device, options: &OpenOptions) -> wasm_chord::Result<Session> {
+    let mut reader = HeaderReader::new(Some(file.len() as u64));
+    assert!(reader.feed(file)?);
+    let mut session = reader.open_on(device, options)?;
+    assert!(session.gpu().is_some(), "the model runs on the GPU");
+    supply(&mut session, file)?;
+    Ok(session)
+}
