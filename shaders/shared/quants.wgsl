@@ -45,7 +45,8 @@ fn crumbs(word: u32) -> vec4<u32> {
 
 // Sixteen bits, one to a byte. The factor puts copies of four bits 7 apart, so that each meets a byte's begin.
 fn bits(word: u32) -> vec4<u32> {
-    return ((vec4(word) >> vec4(0u, 4u, 8u, 12u)) & vec4(15u)) * vec4(0x00204081u) & vec4(0x01010101u);
+    let fours = (vec4(word) >> vec4(0u, 4u, 8u, 12u)) & vec4(15u);
+    return (fours * 0x00204081u) & vec4(0x01010101u);
 }
 
 // Signed bytes of 32 values in two quads of words.

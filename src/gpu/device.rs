@@ -133,10 +133,11 @@ impl Device {
         let offered = adapter.features();
         let subgroups = options.subgroups && offered.contains(wgpu::Features::SUBGROUP);
         let has_half = offered.contains(wgpu::Features::SHADER_F16);
+        // Asked only where it matters: older browsers do not know the question.
         let packed = wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct;
-        let has_integer = instance.wgsl_language_features().contains(packed);
+        let has_integer = || instance.wgsl_language_features().contains(packed);
         let arithmetic = match options.arithmetic.unwrap_or_else(|| preferred(&info, has_half)) {
-            Arithmetic::Integer if has_integer => Arithmetic::Integer,
+            Arithmetic::Integer if has_integer() => Arithmetic::Integer,
             Arithmetic::Half if has_half => Arithmetic::Half,
             _ => Arithmetic::Single,
         };
