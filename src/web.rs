@@ -1,8 +1,8 @@
 //! The wasm-bindgen surface: the only file that knows JavaScript. The engine worker drives it.
 
-use crate::cpu::{DiskReader, Placement};
+use crate::cpu::DiskReader;
 use crate::error::{ChordError, ErrorCode};
-use crate::pager::{SourceRange, State};
+use crate::pager::{Placement, SourceRange, State};
 use crate::session::{HeaderReader as Reader, Moment, OpenOptions, Request, Session as Core};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;

@@ -6,10 +6,11 @@ mod support;
 
 use support::gpu::{DEVICE, NMSE_MAX, device, open_on};
 use support::*;
-use wasm_chord::cpu::{Cpu, Placement};
+use wasm_chord::cpu::Cpu;
 use wasm_chord::gpu::shaders::{Arithmetic, Kernel};
 use wasm_chord::gpu::{Device, DeviceOptions, Gpu};
 use wasm_chord::op::*;
+use wasm_chord::pager::Placement;
 use wasm_chord::quant::Dtype;
 use wasm_chord::quant::random::Noise;
 use wasm_chord::sample::{Sampler, SamplingParams};

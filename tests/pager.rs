@@ -1,7 +1,7 @@
 //! The pager under a seeded simulator: latency, reordering, loss, cancelled passes; and against LRU.
 
 use std::collections::{BTreeMap, VecDeque};
-use wasm_chord::pager::{Action, Pager, SourceRange, State};
+use wasm_chord::pager::{Action, Pager, Placement, SourceRange, State};
 
 /// A small reproducible generator (the constants are Knuth's MMIX).
 struct Random(u64);
@@ -30,15 +30,20 @@ struct World {
     needed: Vec<u64>,
     received: BTreeMap<(usize, u64), u64>,
     ring: usize,
-    pinned: Vec<bool>,
+    placements: Vec<Placement>,
 }
 
 impl World {
     fn new(seed: u64) -> World {
         let mut random = Random(seed);
         let groups = 3 + random.below(30) as usize;
-        let mut pinned: Vec<bool> = (0..groups).map(|g| g == 0 || g == groups - 1 || random.below(3) == 0).collect();
-        pinned[1] = random.below(2) == 0;
+        let place = |group| match random.below(4) {
+            _ if group == 0 || group == groups - 1 => Placement::Pinned,
+            0 => Placement::Pinned,
+            1 => Placement::Disk,
+            _ => Placement::Ring,
+        };
+        let placements: Vec<Placement> = (0..groups).map(place).collect();
         let ring = 2 + random.below(4) as usize;
         let ranges: Vec<Vec<SourceRange>> = (0..groups)
             .map(|group| {
@@ -56,14 +61,14 @@ impl World {
         };
         let needed = ranges.iter().map(|r| r.iter().map(|r| r.length).sum()).collect();
         World {
-            pager: Pager::new(ranges, &pinned, ring),
+            pager: Pager::new(ranges, &placements, ring),
             source,
             random,
             now: 0,
             needed,
             received: BTreeMap::new(),
             ring,
-            pinned,
+            placements,
         }
     }
 
@@ -91,12 +96,14 @@ impl World {
     }
 
     fn forget(&mut self, group: usize) {
-        assert!(!self.pinned[group], "what is pinned stays");
+        assert_eq!(self.placements[group], Placement::Ring, "what is pinned stays");
         self.received.retain(|(g, _), _| *g != group);
     }
 
     fn check_ring(&self) {
-        let held = (0..self.pager.len()).filter(|g| !self.pinned[*g] && self.pager.state(*g) != State::Absent).count();
+        let held = (0..self.pager.len())
+            .filter(|g| self.placements[*g] == Placement::Ring && self.pager.state(*g) != State::Absent)
+            .count();
         assert!(held <= self.ring, "the ring holds {held} of {}", self.ring);
     }
 
@@ -155,7 +162,7 @@ fn ten_thousand_seeds_violate_nothing() {
             world.pass();
         }
         let counters = world.pager.counters();
-        assert!(counters.hits + counters.sync_loads > 0);
+        assert!(counters.hits + counters.sync_loads + counters.direct > 0);
     }
 }
 
@@ -178,10 +185,11 @@ fn lru_hits(groups: usize, slots: usize, passes: usize) -> usize {
 #[test]
 fn a_cycle_hits_what_is_pinned_where_lru_hits_nothing() {
     let (groups, slots, ring, passes) = (18, 9, 3, 10);
-    let pinned: Vec<bool> = (0..groups).map(|g| g < slots - ring).collect();
+    let place = |group| if group < slots - ring { Placement::Pinned } else { Placement::Ring };
+    let placements: Vec<Placement> = (0..groups).map(place).collect();
     let ranges =
         (0..groups).map(|group| vec![SourceRange { group, part: 0, offset: group as u64, length: 1 }]).collect();
-    let mut pager = Pager::new(ranges, &pinned, ring);
+    let mut pager = Pager::new(ranges, &placements, ring);
     let mut loads = 0;
     for _ in 0..passes {
         for group in 0..groups {

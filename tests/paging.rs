@@ -6,8 +6,7 @@ use serde_json::json;
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
-use wasm_chord::cpu::Placement;
-use wasm_chord::pager::State;
+use wasm_chord::pager::{Placement, State};
 use wasm_chord::session::{OpenOptions, Session};
 
 fn ceiling(bytes: u64) -> OpenOptions {

@@ -5,7 +5,7 @@ use super::matmul::{self, Matrix};
 use super::memory::AlignedBytes;
 use crate::error::Result;
 use crate::op::{Program, WEIGHT_ALIGNMENT, Weight, WeightId};
-use crate::pager::Intervals;
+use crate::pager::{Intervals, Placement};
 use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
@@ -19,17 +19,6 @@ const PACKED_BYTES: usize = 64 << 10;
 
 /// Memory for products with matrices on disk, unless their rows are very long.
 pub const DISK_STAGE_BYTES: u64 = (READ_BYTES + PACKED_BYTES) as u64;
-
-/// Where a group's weights are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// In memory of the group's own.
-    Pinned,
-    /// In memory that groups pass on to one another.
-    Ring,
-    /// Vectors in memory, matrices on disk.
-    Disk,
-}
 
 /// Reads bytes of a file part, from an offset on, into all of a slice. False if it cannot.
 pub type DiskReader = Rc<dyn Fn(u16, u64, &mut [u8]) -> bool>;

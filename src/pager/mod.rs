@@ -24,6 +24,17 @@ pub enum State {
     Resident,
 }
 
+/// Where a group's weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In memory of the group's own.
+    Pinned,
+    /// In memory that groups pass on to one another.
+    Ring,
+    /// Vectors in memory, matrices on disk.
+    Disk,
+}
+
 /// Counters of `EngineStats.layers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -31,9 +42,18 @@ pub struct Counters {
     pub hits: u64,
     /// Visits that had to wait.
     pub sync_loads: u64,
+    /// Visits whose matrices are read from disk while they are multiplied: neither found nor waited for.
+    pub direct: u64,
     /// Groups whose bytes had all come before the visit.
     pub prefetched: u64,
     pub evictions: u64,
+}
+
+impl Counters {
+    /// Visits after which the owner gets a turn: they gave memory back, or took time to read.
+    pub fn pauses(&self) -> u64 {
+        self.evictions + self.direct
+    }
 }
 
 /// What the owner of the memory must do.
@@ -47,7 +67,7 @@ pub enum Action {
 
 struct Group {
     ranges: Vec<SourceRange>,
-    pinned: bool,
+    placement: Placement,
     state: State,
     /// Ranges already given out.
     given: usize,
@@ -66,17 +86,16 @@ pub struct Pager {
 }
 
 impl Pager {
-    /// A pager over groups with these ranges. Those that are not pinned share `ring` slots; a ring of
-    /// none is allowed only if all are pinned.
-    pub fn new(ranges: Vec<Vec<SourceRange>>, pinned: &[bool], ring: usize) -> Pager {
-        assert_eq!(ranges.len(), pinned.len());
-        assert!(ring > 0 || pinned.iter().all(|p| *p), "groups that are not pinned need a ring");
-        let group = |(ranges, pinned): (Vec<SourceRange>, &bool)| {
+    /// A pager over groups with these ranges. Those of the ring share `ring` slots.
+    pub fn new(ranges: Vec<Vec<SourceRange>>, placements: &[Placement], ring: usize) -> Pager {
+        assert_eq!(ranges.len(), placements.len());
+        assert!(ring > 0 || !placements.contains(&Placement::Ring), "groups of the ring need one");
+        let group = |(ranges, placement): (Vec<SourceRange>, &Placement)| {
             let state = if ranges.is_empty() { State::Resident } else { State::Absent };
-            Group { ranges, pinned: *pinned, state, given: 0, waited: false }
+            Group { ranges, placement: *placement, state, given: 0, waited: false }
         };
         Pager {
-            groups: ranges.into_iter().zip(pinned).map(group).collect(),
+            groups: ranges.into_iter().zip(placements).map(group).collect(),
             ring,
             position: 0,
             failed: VecDeque::new(),
@@ -95,9 +114,9 @@ impl Pager {
         self.groups[group].state
     }
 
-    /// Whether a group stays in memory once it came.
-    pub fn pinned(&self, group: usize) -> bool {
-        self.groups[group].pinned
+    /// Whether what memory a group takes once it came stays its own.
+    pub fn stays(&self, group: usize) -> bool {
+        self.groups[group].placement != Placement::Ring
     }
 
     /// Number of groups.
@@ -117,7 +136,7 @@ impl Pager {
 
     /// Whether everything that stays is in memory.
     pub fn settled(&self) -> bool {
-        self.groups.iter().all(|g| !g.pinned || g.state == State::Resident)
+        (0..self.len()).all(|g| !self.stays(g) || self.state(g) == State::Resident)
     }
 
     /// Groups in the order of their next visits.
@@ -147,10 +166,10 @@ impl Pager {
     /// Whether `group` may come in: `None` if it must wait, `Some(None)` if there is room,
     /// `Some(Some(victim))` if a group that is needed later must leave first.
     fn crowded(&self, group: usize) -> Option<Option<usize>> {
-        if self.groups[group].pinned {
+        if self.stays(group) {
             return Some(None);
         }
-        let in_ring = |g: &usize| !self.groups[*g].pinned && self.groups[*g].state != State::Absent;
+        let in_ring = |g: &usize| !self.stays(*g) && self.state(*g) != State::Absent;
         let held: Vec<usize> = self.ahead().filter(in_ring).collect();
         if held.len() < self.ring {
             return Some(None);
@@ -186,7 +205,10 @@ impl Pager {
         self.position = group;
         if self.groups[group].state == State::Resident {
             if !std::mem::take(&mut self.groups[group].waited) {
-                self.counters.hits += 1;
+                match self.groups[group].placement {
+                    Placement::Disk => self.counters.direct += 1,
+                    _ => self.counters.hits += 1,
+                }
             }
             return true;
         }
@@ -201,15 +223,15 @@ impl Pager {
     #[must_use]
     pub fn leave(&mut self, group: usize) -> bool {
         self.position = (group + 1) % self.groups.len();
-        let leaves = !self.groups[group].pinned && self.unpinned() > self.ring;
+        let leaves = !self.stays(group) && self.unpinned() > self.ring;
         if leaves {
             self.evict(group);
         }
         leaves
     }
 
-    /// Groups that are not pinned. When they all fit the ring nothing needs to leave.
+    /// Groups of the ring. When they all fit it nothing needs to leave.
     fn unpinned(&self) -> usize {
-        self.groups.iter().filter(|g| !g.pinned).count()
+        (0..self.len()).filter(|g| !self.stays(*g)).count()
     }
 }

@@ -1,10 +1,11 @@
 //! Where a session computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
 
-use crate::cpu::{self, Cpu, DiskReader, Placement};
+use crate::cpu::{self, Cpu, DiskReader};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu};
 use crate::op::{Batch, Poll, Program, Wanted, WeightId};
+use crate::pager::Placement;
 use std::ops::Range;
 
 /// One of the backends.

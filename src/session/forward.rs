@@ -92,7 +92,8 @@ impl Session {
     }
 
     /// One step: a batch of a prompt through one group, or a single token through all groups that are
-    /// there. A group that leaves memory ends the step, so that its owner can fetch the next one meanwhile.
+    /// there. A group that leaves memory ends the step, so that its owner can fetch the next one meanwhile, and
+    /// so does one that was read from disk, since that takes its time.
     pub(super) fn advance(&mut self, observe: Observe) -> Result<Progress> {
         match self.verify()? {
             Poll::Pending => return Ok(Progress::Device),
@@ -101,9 +102,9 @@ impl Session {
         }
         loop {
             let single = self.forward.as_ref().is_some_and(|f| f.tokens.len() == 1);
-            let evictions = self.pager.counters().evictions;
+            let pauses = self.pager.counters().pauses();
             match self.advance_group(observe)? {
-                Progress::More if single && self.pager.counters().evictions == evictions => continue,
+                Progress::More if single && self.pager.counters().pauses() == pauses => continue,
                 progress => return Ok(progress),
             }
         }

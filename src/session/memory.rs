@@ -1,8 +1,9 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
-use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, Placement, vector_bytes};
+use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::Program;
+use crate::pager::Placement;
 use serde::{Deserialize, Serialize};
 
 /// The engine options that concern memory, as JavaScript names them.

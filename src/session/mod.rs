@@ -16,11 +16,11 @@ mod request;
 pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
-use crate::cpu::{DiskReader, Placement};
+use crate::cpu::DiskReader;
 use crate::error::{ErrorCode, Result};
 use crate::model::Config;
 use crate::op::{Poll, Program, Wanted};
-use crate::pager::{Action, Pager, SourceRange, State, group_ranges};
+use crate::pager::{Action, Pager, Placement, SourceRange, State, group_ranges};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use ahead::Ahead;
@@ -285,6 +285,7 @@ impl Session {
                 "ring": self.pager.ring(),
                 "hits": counters.hits,
                 "syncLoads": counters.sync_loads,
+                "direct": counters.direct,
                 "prefetched": counters.prefetched,
                 "evictions": counters.evictions,
             },

@@ -178,7 +178,7 @@ pub fn on_gpu(
 pub fn pager(program: &Program, plan: &MemoryPlan, is_embedding_last: bool) -> Pager {
     let groups = program.groups.iter().enumerate();
     let ranges = groups.map(|(number, group)| group_ranges(program, number, group)).collect();
-    Pager::new(ranges, &plan.kept(), plan.ring).starting_at(usize::from(is_embedding_last))
+    Pager::new(ranges, &plan.placements, plan.ring).starting_at(usize::from(is_embedding_last))
 }
 
 /// The token list and the embedding table must be of one size.

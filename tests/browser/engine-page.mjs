@@ -38,9 +38,9 @@ export async function install(address) {
         engine = await window.chord.open(options);
         const completion = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2 });
         await engine.loaded;
-        const { source } = await engine.stats();
+        const { source, layers } = await engine.stats();
         const { token_ids: ids, token_logprobs: logprobs } = completion.choices[0].logprobs;
-        return { ids, logprobs, source };
+        return { ids, logprobs, source, layers };
       } catch (error) {
         return window.chord.failure(error);
       } finally {

@@ -313,6 +313,29 @@ describe('a stored model', () => {
     assert.deepEqual((await lingering(page, 0)).groups, Array(5).fill('pinned'));
   }));
 
+  test('shows layers that are computed from disk while they are', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page));
+    const { seen, layers } = await page.evaluate(async (given) => {
+      const { budgetBytes } = await window.chord.planned(given);
+      const engine = await window.chord.open({ ...given, maxResidentBytes: Math.round(budgetBytes * 0.6) });
+      await engine.loaded;
+      let isOver = false;
+      const tokens = engine.completions.create({ prompt: 'hello', max_tokens: 60, temperature: 0, ignore_eos: true });
+      const seen = new Set();
+      void tokens.finally(() => { isOver = true; });
+      while (!isOver) (await engine.stats()).groups.forEach((state, group) => seen.add(`${group} ${state}`));
+      await tokens;
+      const { layers, groups } = await engine.stats();
+      await engine.dispose();
+      groups.forEach((state, group) => seen.add(`${group} at rest ${state}`));
+      return { seen: [...seen], layers };
+    }, options);
+    const onDisk = [0, 1, 2, 3, 4].filter((group) => seen.includes(`${group} at rest stored`));
+    assert.ok(onDisk.length > 0 && onDisk.length < 5 && layers.direct > 0 && layers.hits > 0, JSON.stringify({ seen, layers }));
+    assert.ok(onDisk.some((group) => seen.includes(`${group} computing`)), seen.join());
+    assert.equal(layers.syncLoads, 0);
+  }));
+
   test('is shared by engines of any ceiling, with the same tokens', () => withChord(stage, async (page) => {
     const whole = await page.evaluate(async (given) => {
       const engine = await window.chord.open(given);

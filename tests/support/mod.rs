@@ -6,7 +6,8 @@ pub mod gpu;
 pub mod random_model;
 
 use std::path::{Path, PathBuf};
-use wasm_chord::cpu::{DiskReader, Placement};
+use wasm_chord::cpu::DiskReader;
+use wasm_chord::pager::Placement;
 use wasm_chord::session::{Event, HeaderReader, Moment, OpenOptions, Request, Session};
 use wasm_chord::template::CivilTime;
 

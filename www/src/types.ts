@@ -318,13 +318,17 @@ export interface EngineStats {
     gpuBytes: number;
     kvBytes: number;
   };
-  /** A `syncLoad` is a layer that the computation had to wait for. */
+  /**
+   * `hits` are visits of a layer that found it in memory, `syncLoads` those that had to wait for it, and
+   * `direct` those of a layer on disk that was read while it was multiplied.
+   */
   layers: {
     total: number;
     pinned: number;
     ring: number;
     hits: number;
     syncLoads: number;
+    direct: number;
     prefetched: number;
     evictions: number;
   };
@@ -348,9 +352,9 @@ export interface EngineStats {
 }
 
 /**
- * `absent`: still to be fetched, or fetched again. `fetching`: on its way into memory. `stored`: not in
- * memory, but all its bytes are on the person's disk. `ring`: in memory, passing through. `pinned`: in memory,
- * to stay. `computing`: in memory, and what is computed now.
+ * `absent`: still to be fetched, or fetched again. `fetching`: on its way into memory, or to the disk from
+ * which it is computed. `stored`: not in memory, but all its bytes are on the person's disk. `ring`: in memory,
+ * passing through. `pinned`: in memory, to stay. `computing`: what is computed now, from memory or from disk.
  */
 export type GroupState = 'absent' | 'fetching' | 'stored' | 'ring' | 'pinned' | 'computing';
 
