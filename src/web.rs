@@ -61,7 +61,7 @@ extern "C" {
 
 #[wasm_bindgen]
 extern "C" {
-    /// `FileSystemSyncAccessHandle`.
+    /// `FileSystemSyncAccessHandle`, or what reads a file of the person's as that does.
     pub type SyncFile;
 
     /// Reads from `options.at` on; the number of bytes that were read.
@@ -152,7 +152,7 @@ impl GpuDevice {
     }
 }
 
-/// The files in which parts are kept.
+/// The files in which parts are.
 #[derive(Default)]
 struct Files {
     /// By part.
@@ -251,7 +251,7 @@ impl Session {
         self.core.ranges().flat_map(numbers).collect()
     }
 
-    /// Lets weights be read from a part that is kept on disk, once [`Session::supply_from_disk`] is told of them.
+    /// Lets weights be read from a part that is on disk, once [`Session::supply_from_disk`] is told of them.
     #[wasm_bindgen(js_name = setFile)]
     pub fn set_file(&mut self, part: u16, file: SyncFile) {
         let mut files = self.files.opened.borrow_mut();

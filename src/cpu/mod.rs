@@ -24,7 +24,7 @@ use matmul::{Activations, Input};
 use std::ops::Range;
 
 pub use kv::KvCache;
-pub use weights::{DISK_STAGE_BYTES, DiskReader, Weights, vector_bytes};
+pub use weights::{DISK_STAGE_BYTES, DiskReader, READ_BYTES, Weights, vector_bytes};
 
 /// Tokens that run through a group at once during prefill.
 pub const BATCH_MAX: usize = 64;

@@ -13,12 +13,13 @@ use std::rc::Rc;
 /// Bytes of rows that are repacked on the way to their place: they stay in the processor's cache.
 const STAGE_BYTES: usize = 256 << 10;
 
-/// Bytes that are read from disk at once, and those of them that are repacked and multiplied at once.
-const READ_BYTES: usize = 512 << 10;
-const PACKED_BYTES: usize = 64 << 10;
+/// Bytes that are read from disk at once, unless more are worth it, and those of them that are repacked and
+/// multiplied at once.
+pub const READ_BYTES: u64 = 512 << 10;
+const PACKED_BYTES: u64 = 64 << 10;
 
-/// Memory for products with matrices on disk, unless their rows are very long.
-pub const DISK_STAGE_BYTES: u64 = (READ_BYTES + PACKED_BYTES) as u64;
+/// Memory for products with matrices on disk at least, unless their rows are very long.
+pub const DISK_STAGE_BYTES: u64 = READ_BYTES + PACKED_BYTES;
 
 /// Reads bytes of a file part, from an offset on, into all of a slice. False if it cannot.
 pub type DiskReader = Rc<dyn Fn(u16, u64, &mut [u8]) -> bool>;
@@ -52,6 +53,8 @@ pub struct Weights {
     disk: Option<DiskReader>,
     /// Vectors that came ahead of their group.
     ahead: Vec<(WeightId, Vec<f32>)>,
+    /// Bytes to read from it at once.
+    read_bytes: u64,
     /// A product could not read a matrix.
     failed: Cell<bool>,
 }
@@ -65,6 +68,7 @@ impl Weights {
             scratch: Vec::new(),
             disk: None,
             ahead: Vec::new(),
+            read_bytes: READ_BYTES,
             failed: Cell::new(false),
         }
     }
@@ -72,6 +76,11 @@ impl Weights {
     /// Sets what reads the matrices that stay on disk.
     pub fn set_disk(&mut self, reader: DiskReader) {
         self.disk = Some(reader);
+    }
+
+    /// Sets how many bytes are read from disk at once.
+    pub fn set_read_bytes(&mut self, bytes: u64) {
+        self.read_bytes = bytes;
     }
 
     /// Reads from disk.
@@ -197,11 +206,12 @@ impl Weights {
         }
         let row_bytes = weight.bytes / weight.rows;
         // Whole groups of rows: many for a read, few for the processor's nearest cache.
-        let groups = |bytes: usize| (bytes / (matmul::GROUP_ROWS * row_bytes).max(1)).max(1) * matmul::GROUP_ROWS;
+        let groups =
+            |bytes: u64| (bytes as usize / (matmul::GROUP_ROWS * row_bytes).max(1)).max(1) * matmul::GROUP_ROWS;
         let aligned = rows.start / matmul::GROUP_ROWS * matmul::GROUP_ROWS;
         let last = rows.end.next_multiple_of(matmul::GROUP_ROWS).min(weight.rows);
-        for read in (aligned..last).step_by(groups(READ_BYTES)) {
-            let read_end = last.min(read + groups(READ_BYTES));
+        for read in (aligned..last).step_by(groups(self.read_bytes)) {
+            let read_end = last.min(read + groups(self.read_bytes));
             stage.read(self, weight, read..read_end, row_bytes);
             for start in (read..read_end).step_by(groups(PACKED_BYTES)) {
                 let end = read_end.min(start + groups(PACKED_BYTES));

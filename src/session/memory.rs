@@ -1,6 +1,6 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
-use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, vector_bytes};
+use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, READ_BYTES, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::Program;
 use crate::pager::Placement;
@@ -15,9 +15,12 @@ pub struct OpenOptions {
     pub max_resident_bytes: Option<u64>,
     /// Groups that the ring holds at most.
     pub prefetch_distance: Option<usize>,
-    /// The source is kept on disk: matrices that do not fit the ceiling are read from there while they
-    /// are multiplied, instead of passing through the ring.
+    /// The source is on disk, in the store or as a file of the person's: matrices that do not fit the ceiling
+    /// are read from there while they are multiplied, instead of passing through the ring.
     pub from_disk: bool,
+    /// Bytes to read from disk at once where the ceiling has room for them: a browser takes its time to begin
+    /// with a file of the person's.
+    pub read_bytes: Option<u64>,
 }
 
 /// Bytes by purpose, computed from the header alone.
@@ -34,6 +37,9 @@ pub struct MemoryPlan {
     /// Where each group is kept.
     #[serde(skip)]
     pub placements: Vec<Placement>,
+    /// Bytes that are read from disk at once.
+    #[serde(skip)]
+    pub read_bytes: u64,
     /// Slots through which the others pass.
     pub ring: usize,
     pub pinned_layers: usize,
@@ -71,6 +77,7 @@ impl MemoryPlan {
             budget_bytes: 0,
             least_bytes: 0,
             placements: vec![Placement::Pinned; sizes.len()],
+            read_bytes: READ_BYTES,
             ring: 0,
             pinned_layers: layers,
             layers,
@@ -86,8 +93,9 @@ impl MemoryPlan {
         let ceiling = options.max_resident_bytes.unwrap_or(u64::MAX).min(most);
         if ceiling < plan.budget_bytes {
             plan.budget_bytes = ceiling;
+            let read_bytes = options.read_bytes.unwrap_or(0).min(matrix_bytes_max(program));
             match streams {
-                true => plan.stream(&sizes, &vectors, fixed)?,
+                true => plan.stream(&sizes, &vectors, fixed, read_bytes)?,
                 false => plan.page(&sizes, fixed, options.prefetch_distance)?,
             }
         }
@@ -95,14 +103,19 @@ impl MemoryPlan {
     }
 
     /// Keeps in memory what fits, layers first, and of the rest the vectors. Every byte of a matrix on disk
-    /// is read once a pass, but of an embedding that is not the head's matrix too only the tokens' rows.
-    fn stream(&mut self, sizes: &[u64], vectors: &[u64], fixed: u64) -> Result<()> {
+    /// is read once a pass, but of an embedding that is not the head's matrix too only the tokens' rows. There
+    /// is no use in reading more than `read_bytes_max` at once.
+    fn stream(&mut self, sizes: &[u64], vectors: &[u64], fixed: u64, read_bytes_max: u64) -> Result<()> {
         self.scratch_bytes += DISK_STAGE_BYTES;
         let need = self.least_bytes;
         if need > self.budget_bytes {
             return Err(self.too_small(fixed, "norms and biases are small", need));
         }
         let mut left = self.budget_bytes - need;
+        let more = read_bytes_max.saturating_sub(READ_BYTES).min(left);
+        self.read_bytes += more;
+        self.scratch_bytes += more;
+        left -= more;
         self.placements.fill(Placement::Disk);
         self.pinned_layers = 0;
         for group in (1..sizes.len()).chain([0]) {
@@ -150,6 +163,11 @@ impl MemoryPlan {
         }
         Ok(())
     }
+}
+
+/// Bytes of the largest matrix.
+fn matrix_bytes_max(program: &Program) -> u64 {
+    program.weights.iter().filter(|w| w.is_matrix).map(|w| w.bytes as u64).max().unwrap_or(0)
 }
 
 /// Bytes of embedding and head, which every token reads.

@@ -153,7 +153,9 @@ impl HeaderReader {
 /// The CPU with room for the model.
 pub fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Result<(Backend, MemoryPlan)> {
     let plan = MemoryPlan::new(program, context, options)?;
-    Ok((Backend::Cpu(Box::new(Cpu::new(program, context)?)), plan))
+    let mut cpu = Cpu::new(program, context)?;
+    cpu.weights.set_read_bytes(plan.read_bytes);
+    Ok((Backend::Cpu(Box::new(cpu)), plan))
 }
 
 /// A device with the model planned on it.

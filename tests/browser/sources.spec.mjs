@@ -2,7 +2,8 @@
 // or the right error. Tests are numbered by the faults that the package must survive.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { VOCABULARY_SIZE, tinyModel } from '../support/tiny-gguf.mjs';
@@ -430,11 +431,13 @@ describe('the hub', () => {
 });
 
 describe('local files and parts', () => {
-  const local = (kind, paths) => withChord(stage, (page) => page.evaluate(async ([wanted, from]) => {
+  const local = (kind, paths, isTight = false) => withChord(stage, (page) => page.evaluate(async ([wanted, from, least]) => {
     const blobs = await Promise.all(from.map(async (path) => (await fetch(path)).blob()));
     const wrapped = blobs.map((blob) => (wanted === 'file' ? new File([blob], 'model.gguf') : blob));
-    return window.chord.outcome({ model: wrapped.length === 1 ? wrapped[0] : wrapped });
-  }, [kind, paths]));
+    const given = wrapped.length === 1 ? wrapped[0] : wrapped;
+    const { leastBytes, weightBytes } = await window.chord.plan(given);
+    return { leastBytes, weightBytes, ...await window.chord.outcome({ model: given, ...least ? { maxResidentBytes: leastBytes } : {} }) };
+  }, [kind, paths, isTight]));
 
   test('a File and a Blob are read in place', async () => {
     for (const kind of ['file', 'blob']) {
@@ -443,6 +446,54 @@ describe('local files and parts', () => {
       assert.equal(result.source.requests, 0);
     }
   });
+
+  test('a File, a Blob and a list of parts need hardly any memory for weights: they are read where they are', async () => {
+    for (const [kind, paths] of [['file', [MODEL]], ['blob', [MODEL]], ['file', [1, 2, 3].map(partPath)]]) {
+      const result = await local(kind, paths, true);
+      assertSame(result);
+      assert.ok(result.leastBytes < result.weightBytes / 2, `${result.leastBytes} of ${result.weightBytes}`);
+      assert.ok(result.layers.direct > 0 && result.layers.pinned === 0 && result.layers.ring === 0, JSON.stringify(result.layers));
+      assert.ok(result.source.storeBytes > 2 * model.length && result.source.requests === 0, JSON.stringify(result.source));
+    }
+  });
+
+  test('a File that changes on the disk is SourceChanged, and goes on once it is what it was', () => withChord(stage, async (page) => {
+    const folder = await mkdtemp(join(tmpdir(), 'chord-test-'));
+    try {
+      const path = join(folder, 'model.gguf');
+      const write = async (bytes, seconds) => {
+        await writeFile(path, bytes);
+        await utimes(path, seconds, seconds);
+      };
+      await write(model, 1_000_000_000);
+      await page.evaluate(() => document.body.append(Object.assign(document.createElement('input'), { type: 'file' })));
+      await page.setInputFiles('input', path);
+      const ask = () => page.evaluate(async () => {
+        const completion = await window.engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2 }).catch(window.chord.failure);
+        return { code: completion.code, message: completion.message, ids: completion.choices?.[0].logprobs.token_ids, words: await window.engine.tokenize('hello') };
+      });
+      await page.evaluate(async () => {
+        const [file] = document.querySelector('input').files;
+        const { leastBytes } = await window.chord.plan(file);
+        window.engine = await window.chord.open({ model: file, maxResidentBytes: leastBytes });
+        await window.engine.loaded;
+      });
+      const { ids, words } = await ask();
+      assert.deepEqual(ids, expected.ids);
+      await write(Buffer.alloc(model.length, 1), 1_000_000_005);
+      for (let call = 0; call < 2; call += 1) {
+        const changed = await ask();
+        assert.equal(changed.code, 'SourceChanged', changed.message);
+        assert.match(changed.message, /model\.gguf/);
+        assert.deepEqual(changed.words, words);
+      }
+      await write(model, 1_000_000_000);
+      assert.deepEqual((await ask()).ids, expected.ids);
+      await page.evaluate(() => window.engine.dispose());
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }));
 
   test('a list of parts is one model', async () => {
     const paths = [1, 2, 3].map(partPath);

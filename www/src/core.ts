@@ -5,7 +5,7 @@
  */
 
 import { ChordError } from './errors.js';
-import type { SyncFile } from './store/layout.js';
+import type { ReadableFile } from './local-file.js';
 // Not imported when it is wanted: bundlers that put workers into one script refuse that.
 import startGpu, * as gpu from './wasm/chord-gpu.js';
 import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
@@ -41,8 +41,8 @@ export interface Session {
   wantAhead(): Float64Array | undefined;
   refetchAhead(part: number, offset: number, length: number): void;
   supply(part: number, offset: number, bytes: Uint8Array): void;
-  /** The file in which a part is kept. */
-  setFile(part: number, file: SyncFile): void;
+  /** The file in which a part is. */
+  setFile(part: number, file: ReadableFile): void;
   /** A wanted range is in the part's file, verified; false if it could not be read. */
   supplyFromDisk(part: number, offset: number, length: number, group: number): boolean;
   /** Goes on without files; refused if the ceiling does not allow that. */

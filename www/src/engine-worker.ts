@@ -7,6 +7,7 @@ import { ChordError, toChordError, toWire } from './errors.js';
 import { groupStates, storedBytes } from './groups.js';
 import { IoClient } from './io-client.js';
 import { HeaderLoader, Loader } from './loader.js';
+import { LOCAL_READ_BYTES } from './local-file.js';
 import {
   workerScope,
   type FromEngine, type OpenRequest, type Queries, type Query, type QueryName, type ToEngine,
@@ -123,9 +124,11 @@ async function open(request: OpenRequest): Promise<void> {
   loader.start();
 }
 
-/** The core's options, as JSON. Layers can be read from disk where the store keeps them one by one. */
+/** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
 function coreOptions({ core }: OpenRequest, io: IoClient, headers: HeaderLoader): string {
-  return JSON.stringify({ ...core, fromDisk: io.isKept && headers.sequential.length === 0 });
+  const fromDisk = io.isKept && headers.sequential.length === 0;
+  const readBytes = io.isLocal(0) ? LOCAL_READ_BYTES : undefined;
+  return JSON.stringify({ ...core, fromDisk, readBytes });
 }
 
 /** Losses of the device after which the CPU goes on. */
@@ -219,7 +222,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     ...gpu ? { gpu: figures as NonNullable<EngineStats['gpu']> } : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.session.diskBytes() },
     ...runner.last ? { last: runner.last } : {},
-    groups: groupStates(loader.session.groups(), loader.session.ranges(), io.stored),
+    groups: groupStates(loader.session.groups(), loader.session.ranges(), (part, start, end) => io.isOnDisk(part, start, end)),
   };
 }
 

@@ -13,12 +13,12 @@ export interface StoredPages {
   pages: Uint8Array;
 }
 
-/** The state of each group. `ranges` are the core's, `stored` goes by part. */
-export function groupStates(codes: Uint8Array, ranges: Float64Array, stored: StoredPages[]): GroupState[] {
+/** The state of each group. `ranges` are the core's; `isOnDisk` tells it of bytes of a part. */
+export function groupStates(codes: Uint8Array, ranges: Float64Array, isOnDisk: (part: number, start: number, end: number) => boolean): GroupState[] {
   const isStored = Array.from(codes, () => true);
   for (let at = 0; at + RANGE_NUMBERS <= ranges.length; at += RANGE_NUMBERS) {
     const [group = 0, part = 0, offset = 0, length = 0] = ranges.subarray(at, at + RANGE_NUMBERS);
-    if (isStored[group]) isStored[group] = hasAll(stored[part], offset, offset + length);
+    if (isStored[group]) isStored[group] = isOnDisk(part, offset, offset + length);
   }
   return Array.from(codes, (code, group) => {
     const state = STATES[code] ?? 'absent';
@@ -26,7 +26,8 @@ export function groupStates(codes: Uint8Array, ranges: Float64Array, stored: Sto
   });
 }
 
-function hasAll(stored: StoredPages | undefined, start: number, end: number): boolean {
+/** Whether all pages of these bytes are stored. */
+export function hasAll(stored: StoredPages | undefined, start: number, end: number): boolean {
   if (!stored) return false;
   const { pageBytes, pages } = stored;
   for (let page = Math.floor(start / pageBytes); page * pageBytes < end; page += 1) {

@@ -6,6 +6,7 @@
 
 import { ChunkReader } from './stream.js';
 import { ChordError, aborted, throwIfAborted, toChordError } from './errors.js';
+import { unreadable } from './local-file.js';
 import type { IoCounters, NetworkSettings, PartIdentity, PartSource } from './protocol.js';
 import { RequestRoute } from './route.js';
 
@@ -353,7 +354,7 @@ export class BlobFile implements SourceFile {
     } catch (thrown) {
       void reader.cancel().catch(() => undefined);
       if (thrown instanceof ChordError) throw thrown;
-      throw new ChordError('SourceChanged', `${this.name} can no longer be read: it changed or was removed`, { cause: thrown });
+      throw unreadable(this.name, thrown);
     }
   }
 }

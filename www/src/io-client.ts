@@ -4,13 +4,13 @@
  */
 
 import { ChordError, fromWire } from './errors.js';
-import type { StoredPages } from './groups.js';
+import { hasAll, type StoredPages } from './groups.js';
 import { Handshake } from './handshake.js';
+import { LocalFile, type ReadableFile } from './local-file.js';
 import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS, WATCHDOG_TICK_MS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ReadMode, type ToIo,
 } from './protocol.js';
-import type { SyncFile } from './store/layout.js';
 import { OpenedFiles } from './store/opened.js';
 
 /** How often a dead IO worker is replaced. */
@@ -51,6 +51,8 @@ export class IoClient {
   readonly facts: PartFacts[] = [];
   #files: PartSource[] = [];
   readonly #opened = new OpenedFiles();
+  /** Files of the person's, by part. */
+  readonly #local = new Map<number, LocalFile>();
   #worker: Worker;
   #handshake: Handshake | undefined;
   #silentTicks = 0;
@@ -92,15 +94,33 @@ export class IoClient {
     return this.#files[part]?.name ?? `part ${part + 1}`;
   }
 
-  /** Whether all parts are of the kind that is kept on disk. */
+  /** Whether all parts are on disk, or of the kind that is kept there. */
   get isKept(): boolean {
-    return this.request.store.isUsed && this.#files.every(({ url }) => url !== undefined);
+    return this.#files.every(({ blob }) => blob !== undefined || this.request.store.isUsed);
+  }
+
+  /** Whether a part is a file of the person's: it is on disk already. */
+  isLocal(part: number): boolean {
+    return this.#files[part]?.blob !== undefined;
+  }
+
+  /** Whether all these bytes of a part are on disk. */
+  isOnDisk(part: number, start: number, end: number): boolean {
+    return this.isLocal(part) || hasAll(this.stored[part], start, end);
   }
 
   /** The file on disk of a part. */
-  async file(part: number): Promise<SyncFile | undefined> {
-    const url = this.#files[part]?.url;
-    return url === undefined ? undefined : this.#opened.file(url);
+  async file(part: number): Promise<ReadableFile | undefined> {
+    const { url, blob, name = '' } = this.#files[part] ?? {};
+    if (!blob) return url === undefined ? undefined : this.#opened.file(url);
+    const file = this.#local.get(part) ?? new LocalFile(blob, name);
+    this.#local.set(part, file);
+    return file;
+  }
+
+  /** Why one of the person's files could not be read a moment ago. */
+  get localFailure(): ChordError | undefined {
+    return [...this.#local.values()].find(({ failure }) => failure)?.failure;
   }
 
   /** Reads `length` bytes, or all up to the end of the file if it is Infinity. */

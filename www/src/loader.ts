@@ -184,6 +184,16 @@ export class Loader {
     if (this.#inFlight === 0) this.#finish();
   }
 
+  /**
+   * The computation could not read from disk. A file of the person's that changed is its end, until it can be
+   * read again; a store that failed is left. The error to report.
+   */
+  diskFailed(error: ChordError): ChordError {
+    const { localFailure } = this.io;
+    if (!localFailure) this.leaveDisk();
+    return localFailure ?? error;
+  }
+
   /** Goes on without the disk, which failed: layers pass through memory from now on, if the ceiling allows. */
   leaveDisk(): void {
     if (this.#isOnDisk) {
@@ -253,7 +263,7 @@ export class Loader {
   async #keep({ part, offset, length, group }: WantedRange): Promise<void> {
     this.#inFlight += 1;
     const attempt = this.#attempt;
-    const result = await new Promise<boolean | ChordError>((resolve) => {
+    const result = this.io.isLocal(part) || await new Promise<boolean | ChordError>((resolve) => {
       this.io.read(part, offset, length, { piece: () => undefined, done: resolve, failed: resolve }, 'keep');
     });
     const file = result === true && this.#isOnDisk ? await this.io.file(part) : undefined;
@@ -262,10 +272,13 @@ export class Loader {
       this.pump();
       return;
     }
-    if (result instanceof ChordError) {
+    const again = (error: ChordError): void => {
       this.#guard(() => this.session.refetch(part, offset, length, group));
-      if (attempt === this.#attempt) this.#fail(result);
+      if (attempt === this.#attempt) this.#fail(error);
       else this.pump();
+    };
+    if (result instanceof ChordError) {
+      again(result);
       return;
     }
     const isThere = file && this.#guard(() => {
@@ -273,7 +286,9 @@ export class Loader {
       return this.session.supplyFromDisk(part, offset, length, group);
     });
     if (!isThere) {
-      this.leaveDisk();
+      const { localFailure } = this.io;
+      if (localFailure) again(localFailure);
+      else this.leaveDisk();
       return;
     }
     this.#suppliedBytes += length;

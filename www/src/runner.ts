@@ -53,8 +53,7 @@ export class Runner {
     } catch (thrown) {
       const error = toChordError(thrown);
       if (begun && error.code !== 'EnginePanicked') this.#drop();
-      if (error.code === 'StoreFailed') this.loader.leaveDisk();
-      this.events.failed(call, error);
+      this.events.failed(call, error.code === 'StoreFailed' ? this.loader.diskFailed(error) : error);
     } finally {
       this.#run = undefined;
     }
