@@ -96,6 +96,28 @@ fn a_disk_that_fails_can_be_left() {
 }
 
 #[test]
+fn the_default_ceiling_is_half_of_the_device_where_the_rest_is_on_disk() {
+    let file = large();
+    let mut whole = open(&file, &OpenOptions::default()).expect("the model opens");
+    let truth = ask(&mut whole, &file, request()).expect("an answer");
+    let most = stat(&whole, "memory", "budgetBytes");
+    let least = least_from_disk(&file);
+    let on_disk = |device| OpenOptions { device_bytes: Some(device), from_disk: true, ..OpenOptions::default() };
+    // Half of the device, but not less than what works, nor more than is needed.
+    for (device, budget) in [(2 * most - 200_000, most - 100_000), (1000, least), (4 * most, most)] {
+        let mut session = open(&file, &on_disk(device)).expect("the model opens");
+        assert_eq!(stat(&session, "memory", "budgetBytes"), budget);
+        assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth);
+        assert!(stat(&session, "memory", "peakResidentBytes") <= budget);
+    }
+    // The caller knows better; and what is not on disk is not fetched again and again.
+    let asked = OpenOptions { max_resident_bytes: Some(most), ..on_disk(1000) };
+    assert_eq!(stat(&open(&file, &asked).expect("the model opens"), "memory", "budgetBytes"), most);
+    let fetched = OpenOptions { from_disk: false, ..on_disk(1000) };
+    assert_eq!(stat(&open(&file, &fetched).expect("the model opens"), "memory", "budgetBytes"), most);
+}
+
+#[test]
 fn a_ceiling_that_cannot_work_says_what_it_needs() {
     let file = random_model::file(Shape::default());
     let error = open(&file, &ceiling(100_000)).err().expect("refused");

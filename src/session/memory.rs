@@ -13,6 +13,8 @@ pub struct OpenOptions {
     pub context_length: Option<usize>,
     /// Ceiling for weights, cache and scratch, in bytes.
     pub max_resident_bytes: Option<u64>,
+    /// Memory of the device, where it is known.
+    pub device_bytes: Option<u64>,
     /// Groups that the ring holds at most.
     pub prefetch_distance: Option<usize>,
     /// The source is on disk, in the store or as a file of the person's: matrices that do not fit the ceiling
@@ -23,6 +25,20 @@ pub struct OpenOptions {
     pub read_bytes: Option<u64>,
 }
 
+/// What says how much memory a model may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Bound {
+    /// The model: all of it fits.
+    Model,
+    /// The caller's ceiling.
+    Caller,
+    /// The device's memory, of which a page should leave the most.
+    Device,
+    /// What the memory of a build can hold.
+    AddressSpace,
+}
+
 /// Bytes by purpose, computed from the header alone.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,8 +46,9 @@ pub struct MemoryPlan {
     pub weight_bytes: u64,
     pub kv_bytes: u64,
     pub scratch_bytes: u64,
-    /// The ceiling in force.
+    /// The ceiling in force, and where it comes from.
     pub budget_bytes: u64,
+    pub bound: Bound,
     /// The lowest ceiling that works.
     pub least_bytes: u64,
     /// Where each group is kept.
@@ -49,6 +66,9 @@ pub struct MemoryPlan {
 /// What a 32-bit memory can hold beside the tokenizer and the allocator's own: the ceiling where the
 /// caller sets none.
 const ADDRESSABLE_BYTES: u64 = if usize::BITS == 32 { 3_700_000_000 } else { u64::MAX };
+
+/// The share of a device's memory that is taken unasked, where the rest can be read from disk: one half.
+const DEVICE_SHARE: u64 = 2;
 
 /// Slots of the ring unless the caller asks for more: one in use, one on its way.
 const RING_DEFAULT: usize = 2;
@@ -75,6 +95,7 @@ impl MemoryPlan {
             kv_bytes: KvCache::bytes(&program.kv_widths, context),
             scratch_bytes,
             budget_bytes: 0,
+            bound: Bound::Model,
             least_bytes: 0,
             placements: vec![Placement::Pinned; sizes.len()],
             read_bytes: READ_BYTES,
@@ -90,9 +111,9 @@ impl MemoryPlan {
         // For the smallest models a ring takes less than what reading from disk needs.
         let streams = options.from_disk && from_disk < by_ring;
         plan.least_bytes = (fixed + if streams { from_disk } else { by_ring }).min(plan.budget_bytes);
-        let ceiling = options.max_resident_bytes.unwrap_or(u64::MAX).min(most);
+        let (ceiling, bound) = plan.ceiling(most, streams, options);
         if ceiling < plan.budget_bytes {
-            plan.budget_bytes = ceiling;
+            (plan.budget_bytes, plan.bound) = (ceiling, bound);
             let read_bytes = options.read_bytes.unwrap_or(0).min(matrix_bytes_max(program));
             match streams {
                 true => plan.stream(&sizes, &vectors, fixed, read_bytes)?,
@@ -100,6 +121,18 @@ impl MemoryPlan {
             }
         }
         Ok(plan)
+    }
+
+    /// The ceiling and what it comes from. Unasked, layers are not fetched from a network again and again for
+    /// the device's sake: that only pays where they are on disk.
+    fn ceiling(&self, most: u64, streams: bool, options: &OpenOptions) -> (u64, Bound) {
+        let device = options.device_bytes.filter(|_| streams);
+        let (ceiling, bound) = match (options.max_resident_bytes, device) {
+            (Some(bytes), _) => (bytes, Bound::Caller),
+            (None, Some(bytes)) => ((bytes / DEVICE_SHARE).max(self.least_bytes), Bound::Device),
+            (None, None) => (u64::MAX, Bound::AddressSpace),
+        };
+        if ceiling <= most { (ceiling, bound) } else { (most, Bound::AddressSpace) }
     }
 
     /// Keeps in memory what fits, layers first, and of the rest the vectors. Every byte of a matrix on disk

@@ -31,7 +31,7 @@ use std::ops::Range;
 
 pub use draft::Tally;
 pub use generate::{Event, FinishReason, Usage};
-pub use memory::{MemoryPlan, OpenOptions};
+pub use memory::{Bound, MemoryPlan, OpenOptions};
 
 /// A model that is open: it may answer before its bytes are there.
 pub struct Session {

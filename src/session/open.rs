@@ -75,7 +75,7 @@ impl HeaderReader {
         let config = Config::from_header(&header, options.context_length)?;
         let program = model::compile(&header, &config)?;
         let mut info = describe(&mut header, &config, &program);
-        let unlimited = OpenOptions { max_resident_bytes: None, ..options.clone() };
+        let unlimited = OpenOptions { max_resident_bytes: None, device_bytes: None, ..options.clone() };
         let whole = MemoryPlan::new(&program, config.context, &unlimited)?;
         let download: u64 = header.tensors.iter().map(|t| t.bytes).sum();
         let fields = info.as_object_mut().expect("a description is an object");

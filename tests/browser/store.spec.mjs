@@ -364,6 +364,38 @@ describe('a ceiling', () => {
   }));
 });
 
+describe('without a ceiling', () => {
+  /** A device with so much memory, as workers see it. */
+  const device = (bytes) => `Object.defineProperty(navigator, 'deviceMemory', { get: () => ${bytes} / 2 ** 30 });`;
+  const planned = (page, more = {}) => page.evaluate((given) => window.chord.planned(given), { ...options, ...more });
+
+  test('half of the device is used where the rest can be read from disk, and the plan says why', () => withChord(stage, async (page) => {
+    const whole = await stubbed(device(2 ** 33), () => planned(page), 'engine-worker.js');
+    assert.deepEqual([whole.bound, whole.reasons], ['model', []]);
+    const bytes = Math.round(whole.budgetBytes * 1.4);
+    await stubbed(device(bytes), async () => {
+      const half = await planned(page);
+      assert.deepEqual([half.bound, half.budgetBytes, half.fits], ['device', Math.floor(bytes / 2), true]);
+      assert.match(half.reasons.join(), /this device has about .* GiB of memory: \d+ bytes of it are used/);
+      assertSame(await outcome(page));
+      const result = await outcome(page);
+      assertSame(result);
+      assert.ok(result.layers.direct > 0 && result.layers.pinned < 3, JSON.stringify(result.layers));
+      // What is not kept would be fetched for every token: the plan only tells.
+      const unkept = await outcome(page, { store: 'none' });
+      assertSame(unkept);
+      assert.equal(unkept.layers.pinned, 3);
+      const asked = await planned(page, { maxResidentBytes: whole.leastBytes });
+      assert.deepEqual([asked.bound, asked.budgetBytes], ['caller', whole.leastBytes]);
+    }, 'engine-worker.js');
+    await stubbed(device(1000), async () => {
+      const { budgetBytes, leastBytes, fits } = await planned(page);
+      assert.deepEqual([budgetBytes, fits], [leastBytes, true]);
+      assertSame(await outcome(page));
+    }, 'engine-worker.js');
+  }));
+});
+
 describe('a model of the hub', () => {
   const LIST = '/api/models/some/repo/tree/main';
   const FILE = '/some/repo/resolve/main/model-Q4_0.gguf';

@@ -3,6 +3,7 @@
  */
 
 import { startCore, usesGpu, type Core, type Session } from './core.js';
+import { deviceBytes, memoryReasons } from './device-memory.js';
 import { ChordError, toChordError, toWire } from './errors.js';
 import { groupStates, storedBytes } from './groups.js';
 import { IoClient } from './io-client.js';
@@ -126,9 +127,12 @@ async function open(request: OpenRequest): Promise<void> {
 
 /** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
 function coreOptions({ core }: OpenRequest, io: IoClient, headers: HeaderLoader): string {
-  const fromDisk = io.isKept && headers.sequential.length === 0;
   const readBytes = io.isLocal(0) ? LOCAL_READ_BYTES : undefined;
-  return JSON.stringify({ ...core, fromDisk, readBytes });
+  return JSON.stringify({ ...core, fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
+}
+
+function isFromDisk(io: IoClient, headers: HeaderLoader): boolean {
+  return io.isKept && headers.sequential.length === 0;
 }
 
 /** Losses of the device after which the CPU goes on. */
@@ -143,7 +147,7 @@ async function replaceDevice(core: Core, session: Session): Promise<void> {
 
 /** What the core says of a model that is not opened. */
 type CorePlan = Plan['model'] & {
-  memory: { weightBytes: number; kvBytes: number; scratchBytes: number; budgetBytes: number; leastBytes: number; pinnedLayers: number };
+  memory: Pick<Plan, 'weightBytes' | 'kvBytes' | 'scratchBytes' | 'budgetBytes' | 'bound' | 'leastBytes' | 'pinnedLayers'>;
   downloadBytes: number;
   /** Why it cannot be opened under the ceiling that was asked for. */
   reason?: string;
@@ -154,7 +158,7 @@ async function plan(request: OpenRequest): Promise<void> {
   const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(coreOptions(request, io, headers))) as CorePlan;
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
-  const plan: Plan = {
+  const plan: Omit<Plan, 'reasons'> = {
     model: info,
     ...memory,
     downloadBytes: (downloadBytes(io) || tensorBytes) - kept,
@@ -164,10 +168,10 @@ async function plan(request: OpenRequest): Promise<void> {
     build: 'wasm32',
     simd: core.simd,
     fits: reasons.length === 0,
-    reasons,
   };
+  reasons.push(...memoryReasons(plan, isFromDisk(io, headers)));
   io.close();
-  scope.postMessage({ type: 'planned', plan });
+  scope.postMessage({ type: 'planned', plan: { ...plan, reasons } });
 }
 
 /** The size of all parts, as far as it is known. */

@@ -36,23 +36,13 @@ export async function plan(model: ModelSource, options: PlanOptions = {}): Promi
     const found = await planned;
     const { quotaBytes, usageBytes } = await modelStore.estimate();
     const isKept = request.store.isUsed && request.parts.some(({ kind }) => kind !== 'blob');
-    const reasons = [...found.reasons, ...memoryReasons(found)];
+    const reasons = [...found.reasons];
     if (isKept && quotaBytes > 0) reasons.push(...storageReasons(found, quotaBytes - usageBytes));
     return { ...found, reasons, ...quotaBytes > 0 ? { quotaBytes, usageBytes } : {} };
   } finally {
     signal?.removeEventListener('abort', stop);
     end(aborted());
   }
-}
-
-/** Browsers tell no more than this of a device's memory, in GiB. */
-const DEVICE_MEMORY_GIB_MAX = 8;
-
-/** What speaks against the memory that the model would take. */
-function memoryReasons({ budgetBytes, leastBytes }: Plan): string[] {
-  const { deviceMemory = DEVICE_MEMORY_GIB_MAX } = globalThis.navigator as Navigator & { deviceMemory?: number };
-  if (deviceMemory >= DEVICE_MEMORY_GIB_MAX || budgetBytes <= deviceMemory * 2 ** 30) return [];
-  return [`it takes ${budgetBytes} bytes of memory, and this device has about ${deviceMemory} GiB: maxResidentBytes can be as low as ${leastBytes}`];
 }
 
 /** What speaks against keeping the model on this device. */

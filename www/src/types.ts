@@ -24,7 +24,10 @@ export interface EngineOptions {
   device?: 'auto' | 'webgpu' | 'cpu';
   /** Tokens of context; the default is the model's own, bounded by memory. */
   contextLength?: number;
-  /** Ceiling for weights, KV cache and scratch together, in bytes. */
+  /**
+   * Ceiling for weights, KV cache and scratch together, in bytes. The default is half of the device's memory,
+   * where the browser tells it and what does not fit can be read from disk, else what a page can use.
+   */
   maxResidentBytes?: number;
   /** Layers fetched ahead of the computation. */
   prefetchDistance?: number;
@@ -70,6 +73,11 @@ export interface Plan {
   scratchBytes: number;
   /** What would be used of memory at most. */
   budgetBytes: number;
+  /**
+   * What says so: the model, which needs no more; `maxResidentBytes`; the device, half of whose memory is left
+   * alone where what does not fit can be read from its disk; or what a page can use of memory at all.
+   */
+  bound: 'model' | 'caller' | 'device' | 'addressSpace';
   /** The lowest `maxResidentBytes` that works. */
   leastBytes: number;
   /** Layers that would stay in memory; the others pass through. */

@@ -1,0 +1,20 @@
+/** How much memory the device has, and what that means for a model. */
+
+import type { Plan } from './types.js';
+
+/** Bytes of memory that this device has, where the browser tells: it rounds, and stops at some size. */
+export function deviceBytes(): number | undefined {
+  const { deviceMemory } = navigator as Navigator & { deviceMemory?: number };
+  return deviceMemory === undefined ? undefined : Math.round(deviceMemory * 2 ** 30);
+}
+
+/** Why a model takes so much memory and no more, or what speaks against it. */
+export function memoryReasons({ bound, budgetBytes, leastBytes, weightBytes }: Omit<Plan, 'reasons'>, isFromDisk: boolean): string[] {
+  const device = deviceBytes() ?? Infinity;
+  const about = `this device has about ${device / 2 ** 30} GiB of memory`;
+  const rest = `what does not fit is ${isFromDisk ? 'read from the disk' : 'fetched again'} for every token`;
+  if (bound === 'device') return [`${about}: ${budgetBytes} bytes of it are used unless maxResidentBytes says otherwise, and ${rest}`];
+  if (bound === 'addressSpace') return [`the weights, ${weightBytes} bytes, and the cache do not fit the memory that a page can use: ${budgetBytes} bytes are used, and ${rest}`];
+  if (budgetBytes <= device) return [];
+  return [`it takes ${budgetBytes} bytes of memory, and ${about}: maxResidentBytes can be as low as ${leastBytes}`];
+}
