@@ -2,7 +2,7 @@
 
 use crate::cpu::DiskReader;
 use crate::error::{ChordError, ErrorCode};
-use crate::pager::{Placement, SourceRange, State};
+use crate::pager::{Pace, Placement, SourceRange, State};
 use crate::session::{HeaderReader as Reader, Moment, OpenOptions, Request, Session as Core};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
@@ -264,6 +264,13 @@ impl Session {
     #[wasm_bindgen(js_name = supplyFromDisk)]
     pub fn supply_from_disk(&mut self, part: u16, offset: f64, length: f64, group: usize) -> bool {
         self.core.supply_from_disk(&SourceRange { group, part, offset: offset as u64, length: length as u64 })
+    }
+
+    /// Tells how the passes since the last call went, in milliseconds: from asking for bytes to the first of
+    /// them at best, while `bytes` were on their way, and while the core computed one pass.
+    pub fn measured(&mut self, latency: f64, bytes: f64, transfer: f64, compute: f64) {
+        let compute = compute / self.core.groups().count() as f64;
+        self.core.measured(&Pace { latency, per_byte: transfer / bytes.max(1.0), compute });
     }
 
     /// Bytes read from files.

@@ -1,7 +1,9 @@
-//! The pager under a seeded simulator: latency, reordering, loss, cancelled passes; and against LRU.
+//! The pager under a seeded simulator: latency, reordering, loss, cancelled passes, a ring that grows; and
+//! against LRU.
 
 use std::collections::{BTreeMap, VecDeque};
-use wasm_chord::pager::{Action, Pager, Placement, SourceRange, State};
+use wasm_chord::pager::{Action, Pace, Pager, Placement, SourceRange, State, spread};
+use wasm_chord::session::{Bound, MemoryPlan};
 
 /// A small reproducible generator (the constants are Knuth's MMIX).
 struct Random(u64);
@@ -126,6 +128,19 @@ impl World {
         }
     }
 
+    /// The ring grows, for a layer that no longer stays.
+    fn lengthen(&mut self) {
+        let pinned = (1..self.pager.len() - 1).filter(|g| self.placements[*g] == Placement::Pinned);
+        let given_up = pinned.filter(|g| self.pager.state(*g) == State::Resident).last();
+        self.ring += 1;
+        self.pager.lengthen(self.ring, given_up.as_slice());
+        if let Some(group) = given_up {
+            self.placements[group] = Placement::Ring;
+            self.forget(group);
+        }
+        self.check_ring();
+    }
+
     /// One pass over all groups, or a part of one that is cancelled.
     fn pass(&mut self) {
         let last = if self.random.below(8) == 0 {
@@ -160,6 +175,9 @@ fn ten_thousand_seeds_violate_nothing() {
         let mut world = World::new(seed);
         for _ in 0..4 {
             world.pass();
+            if world.random.below(4) == 0 {
+                world.lengthen();
+            }
         }
         let counters = world.pager.counters();
         assert!(counters.hits + counters.sync_loads + counters.direct > 0);
@@ -185,8 +203,7 @@ fn lru_hits(groups: usize, slots: usize, passes: usize) -> usize {
 #[test]
 fn a_cycle_hits_what_is_pinned_where_lru_hits_nothing() {
     let (groups, slots, ring, passes) = (18, 9, 3, 10);
-    let place = |group| if group < slots - ring { Placement::Pinned } else { Placement::Ring };
-    let placements: Vec<Placement> = (0..groups).map(place).collect();
+    let placements = places(&spread(&vec![1; groups], (slots - ring) as u64));
     let ranges =
         (0..groups).map(|group| vec![SourceRange { group, part: 0, offset: group as u64, length: 1 }]).collect();
     let mut pager = Pager::new(ranges, &placements, ring);
@@ -205,4 +222,151 @@ fn a_cycle_hits_what_is_pinned_where_lru_hits_nothing() {
     }
     assert_eq!(lru_hits(groups, slots, passes), 0);
     assert_eq!(loads, groups + (passes - 1) * (groups - (slots - ring)));
+}
+
+fn places(stays: &[bool]) -> Vec<Placement> {
+    stays.iter().map(|stays| if *stays { Placement::Pinned } else { Placement::Ring }).collect()
+}
+
+/// What steady decoding came to, for each pass.
+#[derive(Debug)]
+struct Steady {
+    time: f64,
+    hits: f64,
+    waits: f64,
+}
+
+/// Requests that are under way at a time.
+const CONNECTIONS: usize = 4;
+
+/// Passes over groups of one byte each, at a steady pace: answers come in the order in which they were asked
+/// for, over one way.
+fn decode(placements: &[Placement], ring: usize, pace: &Pace) -> Steady {
+    const PASSES: usize = 8;
+    let groups = placements.len();
+    let ranges = (0..groups).map(|group| vec![SourceRange { group, part: 0, offset: 0, length: 1 }]).collect();
+    let mut pager = Pager::new(ranges, placements, ring);
+    let mut flight: VecDeque<(f64, usize)> = VecDeque::new();
+    let (mut now, mut free) = (0.0f64, 0.0f64);
+    let send = |pager: &mut Pager, flight: &mut VecDeque<(f64, usize)>, free: &mut f64, now: f64| {
+        while flight.len() < CONNECTIONS {
+            match pager.poll() {
+                Some(Action::Fetch(range)) => {
+                    *free = free.max(now + pace.latency) + pace.per_byte;
+                    flight.push_back((*free, range.group));
+                }
+                Some(Action::Evict(_)) => {}
+                None => break,
+            }
+        }
+    };
+    let mut warm = (0.0, pager.counters());
+    for visit in 0..2 * PASSES * groups {
+        if visit == PASSES * groups {
+            warm = (now, pager.counters());
+        }
+        let group = visit % groups;
+        send(&mut pager, &mut flight, &mut free, now);
+        while !pager.enter(group) {
+            let (due, arrived) = flight.pop_front().expect("what is waited for is on its way");
+            now = now.max(due);
+            pager.arrived(arrived);
+            send(&mut pager, &mut flight, &mut free, now);
+        }
+        now += pace.compute;
+        while let Some((due, arrived)) = flight.pop_front_if(|(due, _)| *due <= now) {
+            pager.arrived(arrived);
+            send(&mut pager, &mut flight, &mut free, due);
+        }
+        let _ = pager.leave(group);
+    }
+    let (counters, passes) = (pager.counters(), PASSES as f64);
+    Steady {
+        time: (now - warm.0) / passes,
+        hits: (counters.hits - warm.1.hits) as f64 / passes,
+        waits: (counters.sync_loads - warm.1.sync_loads) as f64 / passes,
+    }
+}
+
+/// A model of `layers` under a ceiling of `slots` layers, with embedding and head of no size.
+fn plan(layers: usize, slots: usize, ring: usize) -> MemoryPlan {
+    let stays = spread(&vec![1; layers], (slots - ring) as u64);
+    let placements = [vec![Placement::Pinned], places(&stays), vec![Placement::Pinned]].concat();
+    MemoryPlan {
+        weight_bytes: layers as u64,
+        kv_bytes: 0,
+        scratch_bytes: 0,
+        budget_bytes: slots as u64,
+        bound: Bound::Caller,
+        least_bytes: 2,
+        placements,
+        read_bytes: 0,
+        ring,
+        pinned_layers: slots - ring,
+        layers,
+    }
+}
+
+fn sizes(layers: usize) -> Vec<u64> {
+    [vec![0], vec![1; layers], vec![0]].concat()
+}
+
+#[test]
+fn the_ring_is_as_long_as_makes_passes_short() {
+    let mut random = Random(3);
+    let (mut sum, mut lengthened) = (0.0, 0);
+    const WORLDS: usize = 1000;
+    for _ in 0..WORLDS {
+        let layers = 8 + random.below(40) as usize;
+        let slots = 6 + random.below(layers as u64 - 6) as usize;
+        let mut time = || 10f64.powf(random.below(300) as f64 / 100.0);
+        let pace = Pace { latency: time(), per_byte: time(), compute: time() };
+        let fixed: Vec<f64> =
+            (2..=4).map(|ring| decode(&plan(layers, slots, ring).placements, ring, &pace).time).collect();
+        let mut chosen = plan(layers, slots, 2);
+        let given_up = chosen.lengthen(&sizes(layers), &pace);
+        assert_eq!(given_up.len(), chosen.ring - 2);
+        lengthened += usize::from(!given_up.is_empty());
+        let time = decode(&chosen.placements, chosen.ring, &pace).time;
+        let best = fixed.iter().copied().fold(f64::INFINITY, f64::min);
+        sum += time / best;
+        assert!(time <= 1.25 * best, "{layers} {slots} {pace:?}: {time} with {}, {fixed:?}", chosen.ring);
+    }
+    println!("{lengthened} of {WORLDS} rings grew; passes took {:.3} of the best ring's", sum / WORLDS as f64);
+    assert!(lengthened > WORLDS / 20, "{lengthened} rings grew");
+    assert!(sum / (WORLDS as f64) < 1.03, "{}", sum / WORLDS as f64);
+}
+
+#[test]
+fn nothing_waits_where_the_source_is_fast_enough() {
+    let (layers, slots) = (28, 14);
+    let plan = plan(layers, slots, 2);
+    let passing = (layers - plan.pinned_layers) as f64;
+    let groups = plan.placements.len() as f64;
+    // Fast enough: what passes comes in the time of the computation, with a tenth to spare.
+    let fast = Pace { latency: 0.1, per_byte: 0.9 * groups / passing, compute: 1.0 };
+    let steady = decode(&plan.placements, plan.ring, &fast);
+    assert_eq!((steady.waits, steady.hits), (0.0, groups), "{steady:?}");
+    // Three times too slow: what is pinned is found, and the source never rests.
+    let slow = Pace { per_byte: 3.0 * fast.per_byte, ..fast };
+    let steady = decode(&plan.placements, plan.ring, &slow);
+    assert!(steady.hits >= plan.pinned_layers as f64 + 2.0, "{steady:?}");
+    assert!(steady.time <= 1.01 * passing * slow.per_byte, "{steady:?}");
+}
+
+#[test]
+fn what_stays_lies_where_the_source_need_not_rest() {
+    let mut best = 1.0f64;
+    for (layers, slots) in [(16, 8), (28, 14), (32, 10), (24, 20)] {
+        for per_byte in [0.5, 1.0, 1.5, 2.0, 3.0, 5.0] {
+            let pace = Pace { latency: 0.2, per_byte, compute: 1.0 };
+            let spread = plan(layers, slots, 2);
+            let first: Vec<bool> = (0..layers + 2).map(|g| g == 0 || g > layers || g <= slots - 2).collect();
+            let (even, first) = (decode(&spread.placements, 2, &pace).time, decode(&places(&first), 2, &pace).time);
+            assert!(even <= 1.02 * first, "{layers} {slots} {per_byte}: {even} against {first}");
+            best = best.max(first / even);
+        }
+    }
+    println!("up to {best:.2} times as fast as with the first layers pinned");
+    assert!(best > 1.3, "{best}");
 }

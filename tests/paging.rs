@@ -6,7 +6,7 @@ use serde_json::json;
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
-use wasm_chord::pager::{Placement, State};
+use wasm_chord::pager::{Pace, Placement, State};
 use wasm_chord::session::{OpenOptions, Session};
 
 fn ceiling(bytes: u64) -> OpenOptions {
@@ -49,6 +49,35 @@ fn tokens_are_identical_under_every_ceiling() {
     }
     assert!(paged > 100, "layers moved through the ring");
     assert_eq!(logits.len(), 4 * random_model::VOCABULARY as usize);
+}
+
+#[test]
+fn a_ring_grows_where_answers_are_late_with_the_same_tokens_and_memory() {
+    let file = random_model::file(Shape { layers: 12, ..Shape::default() });
+    let mut whole = open(&file, &OpenOptions::default()).expect("the model opens");
+    let truth = ask(&mut whole, &file, request()).expect("an answer");
+    let budget = stat(&whole, "memory", "peakResidentBytes") - file.len() as u64 * 4 / 10;
+    let ring_after = |pace: Pace, options: OpenOptions| {
+        let mut session = open(&file, &options).expect("the model opens under a ceiling");
+        assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth);
+        let pinned = stat(&session, "layers", "pinned");
+        session.measured(&pace);
+        let ring = stat(&session, "layers", "ring");
+        assert!(ring == 2 || stat(&session, "layers", "pinned") < pinned);
+        assert_eq!(
+            ask(&mut session, &file, request()).expect("an answer").tokens,
+            truth.tokens,
+            "with a ring of {ring}"
+        );
+        assert!(stat(&session, "memory", "peakResidentBytes") <= budget, "{}", session.stats());
+        ring
+    };
+    let late = Pace { latency: 100.0, per_byte: 1e-9, compute: 0.1 };
+    assert_eq!(ring_after(late, ceiling(budget)), 4);
+    assert_eq!(ring_after(Pace { latency: 0.0, per_byte: 1.0, ..late }, ceiling(budget)), 2);
+    // Who says how long it is has it so.
+    let fixed = OpenOptions { prefetch_distance: Some(1), ..ceiling(budget) };
+    assert_eq!(ring_after(late, fixed), 2);
 }
 
 #[test]

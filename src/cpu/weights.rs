@@ -121,6 +121,11 @@ impl Weights {
         self.spare.extend(self.groups[group].take().map(|resident| resident.memory));
     }
 
+    /// Drops a group and its memory.
+    pub fn release(&mut self, group: usize) {
+        self.groups[group] = None;
+    }
+
     /// Whether every byte of a group is there.
     pub fn resident(&self, group: usize) -> bool {
         self.groups[group].as_ref().is_some_and(|g| g.missing == 0)

@@ -6,9 +6,11 @@
 //! ahead of the computation as far as the ring has room.
 
 mod intervals;
+mod pace;
 mod ranges;
 
 pub use intervals::Intervals;
+pub use pace::{Pace, spread};
 pub use ranges::{RANGE_BYTES_MAX, SourceRange, group_ranges};
 
 use std::collections::VecDeque;
@@ -134,9 +136,15 @@ impl Pager {
         self.counters
     }
 
-    /// Whether everything that stays is in memory.
-    pub fn settled(&self) -> bool {
-        (0..self.len()).all(|g| !self.stays(g) || self.state(g) == State::Resident)
+    /// Lengthens the ring to `slots`. For that these groups, which are in memory, no longer stay: they leave
+    /// it now.
+    pub fn lengthen(&mut self, slots: usize, given_up: &[usize]) {
+        self.ring = slots;
+        for group in given_up {
+            assert!(self.stays(*group) && self.state(*group) == State::Resident, "only what stays can be given up");
+            self.groups[*group].placement = Placement::Ring;
+            self.evict(*group);
+        }
     }
 
     /// Groups in the order of their next visits.

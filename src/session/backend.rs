@@ -57,6 +57,16 @@ impl Backend {
         either!(self, cpu => cpu.weights.evict(group), gpu => gpu.evict(group))
     }
 
+    /// Whether the ring can grow: a GPU's sets of buffers are made for the groups that they hold.
+    pub fn lengthens(&self) -> bool {
+        either!(self, _cpu => true, _gpu => false)
+    }
+
+    /// Frees a group that was to stay.
+    pub fn release(&mut self, group: usize) {
+        either!(self, cpu => cpu.weights.release(group), gpu => gpu.evict(group))
+    }
+
     /// Whether every byte of a group is there.
     pub fn resident(&self, group: usize) -> bool {
         either!(self, cpu => cpu.weights.resident(group), gpu => gpu.weights.resident(group))

@@ -3,7 +3,7 @@
 use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, READ_BYTES, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::Program;
-use crate::pager::Placement;
+use crate::pager::{Pace, Placement, spread};
 use serde::{Deserialize, Serialize};
 
 /// The engine options that concern memory, as JavaScript names them.
@@ -72,6 +72,12 @@ const DEVICE_SHARE: u64 = 2;
 
 /// Slots of the ring unless the caller asks for more: one in use, one on its way.
 const RING_DEFAULT: usize = 2;
+
+/// Slots that it may grow to, where answers take longer than bytes.
+const RING_MAX: usize = 4;
+
+/// How much shorter passes must become for the ring to grow.
+const GAIN_MIN: f64 = 0.05;
 
 impl MemoryPlan {
     /// Chooses what stays in memory on the CPU. A ceiling that cannot work is refused with what it would need.
@@ -186,15 +192,44 @@ impl MemoryPlan {
         }
         let room = (self.budget_bytes - fixed - ends) / largest.max(1);
         self.ring = distance.map_or(RING_DEFAULT, |d| d + 1).clamp(2, room.min(layers.len() as u64) as usize);
-        let mut left = self.budget_bytes - fixed - ends - self.ring as u64 * largest;
-        self.pinned_layers = 0;
-        for (layer, size) in layers.iter().enumerate() {
-            let pin = *size <= left;
-            self.placements[layer + 1] = if pin { Placement::Pinned } else { Placement::Ring };
-            left -= if pin { *size } else { 0 };
-            self.pinned_layers += usize::from(pin);
-        }
+        let stays = spread(layers, self.budget_bytes - fixed - ends - self.ring as u64 * largest);
+        self.pinned_layers = stays.iter().filter(|stays| **stays).count();
+        let placements = stays.into_iter().map(|stays| if stays { Placement::Pinned } else { Placement::Ring });
+        self.placements.splice(1..sizes.len() - 1, placements);
         Ok(())
+    }
+
+    /// Lengthens the ring if passes become shorter at this pace, although layers have to be given up for it:
+    /// the last ones of those that stay. The groups that were.
+    pub fn lengthen(&mut self, sizes: &[u64], pace: &Pace) -> Vec<usize> {
+        let (largest, groups, passing) = (largest(sizes), sizes.len(), self.layers - self.pinned_layers);
+        let used: u64 = (0..groups).filter(|g| self.placements[*g] == Placement::Pinned).map(|g| sizes[g]).sum();
+        let slack = self.budget_bytes - self.kv_bytes - self.scratch_bytes - used - self.ring as u64 * largest;
+        let given_up = |slots: usize| {
+            let mut missing = ((slots - self.ring) as u64 * largest).saturating_sub(slack);
+            let pinned = (1..groups - 1).rev().filter(|g| self.placements[*g] == Placement::Pinned);
+            let given: Vec<usize> = pinned
+                .take_while(|group| {
+                    let needed = missing > 0;
+                    missing = missing.saturating_sub(sizes[*group]);
+                    needed
+                })
+                .collect();
+            (missing == 0).then_some(given)
+        };
+        let mut best = (pace.pass(groups, passing, largest, self.ring) * (1.0 - GAIN_MIN), self.ring, Vec::new());
+        for slots in self.ring + 1..=RING_MAX {
+            let Some(given) = given_up(slots) else { break };
+            let time = pace.pass(groups, passing + given.len(), largest, slots);
+            if time < best.0 {
+                best = (time, slots, given);
+            }
+        }
+        let (_, slots, given) = best;
+        self.ring = slots;
+        self.pinned_layers -= given.len();
+        given.iter().for_each(|group| self.placements[*group] = Placement::Ring);
+        given
     }
 }
 

@@ -20,7 +20,7 @@ use crate::cpu::DiskReader;
 use crate::error::{ErrorCode, Result};
 use crate::model::Config;
 use crate::op::{Poll, Program, Wanted};
-use crate::pager::{Action, Pager, Placement, SourceRange, State, group_ranges};
+use crate::pager::{Action, Pace, Pager, Placement, SourceRange, State, group_ranges};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use ahead::Ahead;
@@ -160,6 +160,23 @@ impl Session {
             disk(range.part, range.offset + piece.start as u64, destination).then_some(()).ok_or(())
         };
         self.supply(range.part, range.offset, range.length as usize, read).is_ok()
+    }
+
+    /// Takes how the last passes went. The ring is lengthened where that makes them shorter, unless the caller
+    /// said how long it is.
+    pub fn measured(&mut self, pace: &Pace) {
+        let stays = |group: &usize| self.pager.stays(*group);
+        let settled = (0..self.pager.len()).filter(stays).all(|group| self.pager.state(group) == State::Resident);
+        let is_fixed = self.plan.ring == 0 || self.options.prefetch_distance.is_some() || !self.backend.lengthens();
+        // In the middle of the layers one of them may be in use.
+        let is_amid = self.computing().is_some_and(|group| group + 1 < self.pager.len());
+        if is_fixed || is_amid || !settled {
+            return;
+        }
+        let sizes: Vec<u64> = self.program.groups.iter().map(|group| group.bytes as u64).collect();
+        let given_up = self.plan.lengthen(&sizes, pace);
+        self.pager.lengthen(self.plan.ring, &given_up);
+        given_up.into_iter().for_each(|group| self.backend.release(group));
     }
 
     /// Goes on without the disk: matrices that do not fit the ceiling pass through the ring from now on.

@@ -430,6 +430,26 @@ describe('the hub', () => {
   });
 });
 
+describe('layers that are fetched for every token', () => {
+  const PATH = '/deep.gguf';
+
+  test('are asked for further ahead where answers are late, unless it is said how far', async () => {
+    server.files.set(PATH, tinyModel({ layers: 10, feedForward: 256 }));
+    const whole = await run({ model: PATH });
+    assert.equal(whole.ids?.length, 6, whole.message);
+    const { leastBytes, budgetBytes } = await withChord(stage, (page) => page.evaluate((path) => window.chord.planned({ model: path, store: 'none' }), PATH));
+    server.fault(PATH, () => ({ delayMs: 150 }));
+    const tight = { model: PATH, store: 'none', maxResidentBytes: Math.round((leastBytes + budgetBytes) / 2) };
+    for (const [options, isLong] of [[{}, true], [{ prefetchDistance: 1 }, false]]) {
+      const { ids, layers } = await run({ ...tight, ...options });
+      assert.deepEqual(ids, whole.ids);
+      assert.ok(isLong ? layers.ring > 2 : layers.ring === 2, JSON.stringify(layers));
+      assert.equal(layers.direct, 0);
+    }
+    server.fault(PATH, undefined);
+  });
+});
+
 describe('local files and parts', () => {
   const local = (kind, paths, isTight = false) => withChord(stage, (page) => page.evaluate(async ([wanted, from, least]) => {
     const blobs = await Promise.all(from.map(async (path) => (await fetch(path)).blob()));

@@ -47,6 +47,11 @@ export interface Session {
   supplyFromDisk(part: number, offset: number, length: number, group: number): boolean;
   /** Goes on without files; refused if the ceiling does not allow that. */
   leaveDisk(): void;
+  /**
+   * How the passes since the last call went, in milliseconds: from asking for bytes to the first of them at
+   * best, while `bytes` were on their way, and while the core computed one pass.
+   */
+  measured(latencyMs: number, bytes: number, transferMs: number, computeMs: number): void;
   /** Bytes read from files. */
   diskBytes(): number;
   /** A wanted range that did not come is wanted again. */

@@ -6,6 +6,7 @@
 import type { Core, HeaderReader, Session } from './core.js';
 import { ChordError, toChordError } from './errors.js';
 import { IoClient, type ReadHandler } from './io-client.js';
+import { TransferMeter } from './transfer-meter.js';
 
 /** Ranges asked for at a time. */
 const RANGES_IN_FLIGHT = 4;
@@ -146,6 +147,7 @@ export class Loader {
   #suppliedBytes = 0;
   #isLoaded = false;
   #isStreaming = false;
+  readonly #meter = new TransferMeter();
   readonly #sequential: SequentialPart[];
 
   constructor(
@@ -203,6 +205,12 @@ export class Loader {
     this.pump();
   }
 
+  /** A token came: the core hears how fast layers were fetched for it, and that it computed for so long. */
+  measured(computeMs: number): void {
+    const { latencyMs, bytes, transferMs } = this.#meter.take();
+    if (bytes > 0) this.#guard(() => this.session.measured(latencyMs, bytes, transferMs, computeMs));
+  }
+
   /** Goes on after a failure that may have passed. */
   resume(): void {
     if (!this.failure?.retryable) return;
@@ -224,9 +232,14 @@ export class Loader {
     const end = offset + length;
     const attempt = this.#attempt;
     const isOnDisk = this.#isOnDisk;
+    const askedMs = performance.now();
     let position = offset;
-    this.io.read(part, offset, length, this.#handler(part, (at) => { position = at; }, (error) => {
+    this.io.read(part, offset, length, this.#handler(part, (at) => {
+      if (position === offset) this.#meter.began(performance.now() - askedMs);
+      position = at;
+    }, (error) => {
       this.#inFlight -= 1;
+      this.#meter.ended(askedMs, performance.now(), position - offset);
       // A core that has left the disk since then wants everything anew by itself.
       if (position < end && isOnDisk === this.#isOnDisk) this.#guard(() => this.session.refetch(part, position, end - position, group));
       // A read from before the resumption may fail after it, and is tried once more with the others.

@@ -24,6 +24,8 @@ interface Run {
   startedMs: number;
   firstTokenMs: number | undefined;
   unread: number;
+  /** Of the computation since the last token. */
+  computeMs: number;
   cancelled: boolean;
 }
 
@@ -41,7 +43,7 @@ export class Runner {
       this.events.failed(call, new ChordError('Internal', 'a request is running already'));
       return;
     }
-    const run: Run = { call, startedMs: performance.now(), firstTokenMs: undefined, unread: 0, cancelled: false };
+    const run: Run = { call, startedMs: performance.now(), firstTokenMs: undefined, unread: 0, computeMs: 0, cancelled: false };
     this.#run = run;
     let begun = false;
     try {
@@ -85,7 +87,9 @@ export class Runner {
         await this.#parked();
         continue;
       }
+      const beganMs = performance.now();
       const event = JSON.parse(this.session.step()) as StepEvent;
+      run.computeMs += performance.now() - beganMs;
       this.loader.pump();
       switch (event.type) {
         case 'wait':
@@ -104,6 +108,9 @@ export class Runner {
           break;
         case 'token':
         case 'finish':
+          // What the prompt took tells nothing of a token.
+          if (run.firstTokenMs !== undefined) this.loader.measured(run.computeMs);
+          run.computeMs = 0;
           run.firstTokenMs ??= performance.now();
           if (event.type === 'finish' || event.text !== '' || (event.logprobs?.length ?? 0) > 0) {
             run.unread += 1;

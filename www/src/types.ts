@@ -29,7 +29,7 @@ export interface EngineOptions {
    * where the browser tells it and what does not fit can be read from disk, else what a page can use.
    */
   maxResidentBytes?: number;
-  /** Layers fetched ahead of the computation. */
+  /** Layers fetched ahead of the computation. By default 1, and up to 3 where answers of the server are late. */
   prefetchDistance?: number;
   /** CPU workers. */
   threads?: number;
