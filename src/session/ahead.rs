@@ -19,19 +19,18 @@ pub struct Ahead {
     table: WeightId,
     dtype: Dtype,
     scale: f32,
-    /// By key.
     pieces: Vec<Piece>,
     /// Pieces that nobody fetches yet.
     wanted: Vec<SourceRange>,
-    /// Pieces that are not complete.
-    missing: Vec<Key>,
+    /// How many are not complete.
+    missing: usize,
 }
 
 /// What a piece is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     Row(u32),
-    Vector(u32),
+    Vector(WeightId),
 }
 
 struct Piece {
@@ -52,7 +51,7 @@ impl Ahead {
             return None;
         }
         let dtype = weight(table).dtype;
-        Some(Ahead { table, dtype, scale, pieces: Vec::new(), wanted: Vec::new(), missing: Vec::new() })
+        Some(Ahead { table, dtype, scale, pieces: Vec::new(), wanted: Vec::new(), missing: 0 })
     }
 
     /// Whether the head multiplies with the table too.
@@ -63,29 +62,26 @@ impl Ahead {
 
     /// Wants what a pass of `tokens` needs. True if all is there, `None` if it is too much.
     pub fn want(&mut self, program: &Program, tokens: &[u32]) -> Option<bool> {
-        let vectors = program.groups[0].weights.iter().filter(|id| **id != self.table).map(|id| Key::Vector(id.0));
-        let mut keys: Vec<Key> = vectors.chain(tokens.iter().map(|token| Key::Row(*token))).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let is_new = |key: &&Key| self.place(**key).is_err();
-        if self.pieces.len() + keys.iter().filter(is_new).count() > PIECES_MAX {
+        let others = program.groups[0].weights.iter().filter(|id| **id != self.table);
+        if self.pieces.len() + tokens.len() + others.clone().count() > PIECES_MAX {
             return None;
         }
-        for key in &keys {
-            if let Err(place) = self.place(*key) {
-                let piece = Piece::new(program, self.table, *key);
-                let (part, offset, length) = (piece.part, piece.start, piece.bytes.len() as u64);
-                self.wanted.push(SourceRange { group: 0, part, offset, length });
-                self.missing.push(*key);
-                self.pieces.insert(place, piece);
-            }
+        let keys = others.map(|id| Key::Vector(*id)).chain(tokens.iter().map(|token| Key::Row(*token)));
+        let mut is_there = true;
+        for key in keys {
+            is_there &= match self.pieces.iter().find(|piece| piece.key == key) {
+                Some(piece) => piece.is_complete(),
+                None => {
+                    let piece = Piece::new(program, self.table, key);
+                    let (part, offset, length) = (piece.part, piece.start, piece.bytes.len() as u64);
+                    self.wanted.push(SourceRange { group: 0, part, offset, length });
+                    self.pieces.push(piece);
+                    self.missing += 1;
+                    false
+                }
+            };
         }
-        Some(!self.missing.iter().any(|key| keys.binary_search(key).is_ok()))
-    }
-
-    /// Where a piece is, or belongs.
-    fn place(&self, key: Key) -> Result<usize, usize> {
-        self.pieces.binary_search_by_key(&key, |piece| piece.key)
+        Some(is_there)
     }
 
     /// The next piece to fetch.
@@ -106,33 +102,28 @@ impl Ahead {
         length: usize,
         copy: &mut impl FnMut(Range<usize>, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        if self.missing == 0 {
+            return Ok(());
+        }
         let end = offset.saturating_add(length as u64);
-        let (mut result, pieces) = (Ok(()), &mut self.pieces);
-        self.missing.retain(|key| {
-            let place = pieces.binary_search_by_key(key, |piece| piece.key);
-            let piece = &mut pieces[place.expect("what is missing is a piece")];
-            if piece.part != part || result.is_err() {
-                return true;
-            }
+        for piece in self.pieces.iter_mut().filter(|piece| piece.part == part && !piece.is_complete()) {
             let (from, to) = (offset.max(piece.start), end.min(piece.start + piece.bytes.len() as u64));
             if from < to {
                 // What came is in memory already, so its part of a piece is a usize.
                 let within = (from - piece.start) as usize..(to - piece.start) as usize;
                 let source = (from - offset) as usize;
-                result = copy(source..source + within.len(), &mut piece.bytes[within.clone()]);
-                if result.is_ok() {
-                    piece.filled.insert(within);
-                }
+                copy(source..source + within.len(), &mut piece.bytes[within.clone()])?;
+                piece.filled.insert(within);
+                self.missing -= usize::from(piece.is_complete());
             }
-            piece.filled.start() < piece.bytes.len()
-        });
-        result
+        }
+        Ok(())
     }
 
     /// Puts a token's row, scaled, into `values`. The row is there.
     pub fn embed(&self, token: u32, values: &mut [f32]) {
-        let place = self.place(Key::Row(token)).expect("the row is there");
-        dequantise_row(self.dtype, &self.pieces[place].bytes, values);
+        let row = self.pieces.iter().find(|piece| piece.key == Key::Row(token)).expect("the row is there");
+        dequantise_row(self.dtype, &row.bytes, values);
         if self.scale != 1.0 {
             crate::cpu::vector::scale(values, self.scale);
         }
@@ -141,7 +132,7 @@ impl Ahead {
     /// The vectors beside the table, which are there.
     pub fn vectors(&self) -> impl Iterator<Item = (WeightId, &[u8])> {
         self.pieces.iter().filter_map(|piece| match piece.key {
-            Key::Vector(id) => Some((WeightId(id), piece.bytes.as_slice())),
+            Key::Vector(id) => Some((id, piece.bytes.as_slice())),
             Key::Row(_) => None,
         })
     }
@@ -150,7 +141,7 @@ impl Ahead {
     pub fn clear(&mut self) {
         self.pieces.clear();
         self.wanted.clear();
-        self.missing.clear();
+        self.missing = 0;
     }
 }
 
@@ -159,7 +150,7 @@ impl Piece {
         let table = &program.weights[table.0 as usize];
         let (part, start, length) = match key {
             Key::Vector(id) => {
-                let vector = &program.weights[id as usize];
+                let vector = &program.weights[id.0 as usize];
                 (vector.part, vector.file_offset, vector.bytes)
             }
             Key::Row(token) => {
@@ -168,5 +159,9 @@ impl Piece {
             }
         };
         Piece { key, part, start, bytes: vec![0; length], filled: Intervals::default() }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.filled.start() == self.bytes.len()
     }
 }

@@ -2,7 +2,7 @@
  * What streaming, the store and the memory ceiling cost and give, on one file:
  *
  *     cargo xtask bench stream --model model.gguf [--context 512] [--tokens 24] [--rates 20,50,100]
- *                              [--ceilings 100,75,50,25] [--bare-rates 100] [--plot target/stream.svg] [--json target/stream.json]
+ *                              [--ceilings 100,75,50,25] [--bare-rates 100 [--bare-tokens 48]] [--plot target/stream.svg] [--json target/stream.json]
  *                              [--kills 20 [--kill-rate 50]]
  *
  * Download: the time to the first token of a 64-token prompt beside the time of the download, from a
@@ -34,6 +34,7 @@ const { values } = parseArgs({
     plot: { type: 'string', default: join(root, 'target/stream.svg') },
     json: { type: 'string' },
     'bare-rates': { type: 'string', default: '' },
+    'bare-tokens': { type: 'string', default: '48' },
     kills: { type: 'string', default: '0' },
     'kill-rate': { type: 'string', default: '50' },
   },
@@ -47,7 +48,7 @@ const numbers = (list) => list.split(',').filter(Boolean).map(Number);
 const prompt = Array.from({ length: 64 }, (_, index) => 100 + index);
 
 /** Runs in the page. Times in milliseconds from the call that creates the engine. */
-async function measure({ model, prompt, tokens, context, store, ceiling, wait }) {
+async function measure({ model, prompt, tokens, context, store, ceiling, wait, guesses }) {
   const { createEngine } = await import('/pkg/index.js');
   const start = performance.now();
   const startedAt = Date.now();
@@ -55,10 +56,12 @@ async function measure({ model, prompt, tokens, context, store, ceiling, wait })
   const times = [];
   const ids = [];
   let early;
-  const stream = await engine.completions.create({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, logprobs: 0, stream: true });
+  let timings;
+  const stream = await engine.completions.create({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, logprobs: 0, stream: true, ...(guesses === undefined ? {} : { draft_max: guesses }) });
   for await (const chunk of stream) {
     times.push(performance.now() - start);
     ids.push(...(chunk.choices[0]?.logprobs?.token_ids ?? []));
+    timings = chunk.timings ?? timings;
     // What the first tokens cost is left out of the counters.
     if (times.length === 3) early = (await engine.stats()).layers;
   }
@@ -68,7 +71,7 @@ async function measure({ model, prompt, tokens, context, store, ceiling, wait })
   await engine.dispose();
   const { hits, syncLoads } = stats.layers;
   const steady = early && { hits: hits - early.hits, waits: syncLoads - early.syncLoads };
-  return { times, ids, startedAt, stats, steady };
+  return { times, ids, startedAt, stats, steady, timings };
 }
 
 const roots = { '/pkg/': join(root, 'pkg'), '/models/': join(root, 'models'), '/model/': dirname(model) };
@@ -171,16 +174,23 @@ await withServer({}, async (server) => {
   await rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
 });
 
-// Without a store, what does not fit is fetched again for every token. LRU keeps nothing of a cycle that is
-// larger than its memory, so that it fetches the whole model for each.
+// Without a store, what does not fit is fetched again for every pass. LRU keeps nothing of a cycle that is
+// larger than its memory, so that it fetches the whole model for each token. What guessing ahead gains depends
+// on the text, so the same is measured without.
 for (const rate of numbers(values['bare-rates'])) {
   await withServer({ bytesPerSecond: rate * 1e6 }, async (server) => {
     const ceiling = Math.round(bytes / 2);
-    const { value } = await runBare(server, measure, { ...options, store: 'none', ceiling, tokens: 8 }, { timeoutMs: 1_800_000 });
-    const { layers } = value.stats;
-    const speed = decodeSpeed(value);
-    const { hits, waits } = value.steady;
-    console.log(`50 % without a store at ${rate} MB/s: ${speed.toFixed(3)} tokens/s, ${(speed / ((rate * 1e6) / bytes)).toFixed(2)} × LRU's best; ${layers.pinned} + ${layers.ring} of ${layers.total} layers; in steady state ${hits} visits found their group, ${waits} waited`);
+    let truth;
+    for (const [guesses, tokens] of [[0, 8], [undefined, values['bare-tokens']]]) {
+      const { value } = await runBare(server, measure, { ...options, store: 'none', ceiling, guesses, tokens: Number(tokens) }, { timeoutMs: 1_800_000 });
+      const { layers } = value.stats;
+      const speed = decodeSpeed(value);
+      const { hits, waits } = value.steady;
+      truth ??= value.ids;
+      const same = truth.every((id, index) => id === value.ids[index]) ? 'identical' : 'DIFFER';
+      const { draft_n: drafted, draft_n_accepted: accepted } = value.timings;
+      console.log(`50 % without a store at ${rate} MB/s${guesses === 0 ? ', nothing guessed' : ''}: ${speed.toFixed(3)} tokens/s, ${(speed / ((rate * 1e6) / bytes)).toFixed(2)} × LRU's best; tokens ${same}; ${accepted} of ${drafted} guesses right in ${value.ids.length} tokens; ${layers.pinned} + ${layers.ring} of ${layers.total} layers; in steady state ${hits} visits found their group, ${waits} waited: ${(waits / (value.ids.length - 3)).toFixed(1)} a token`);
+    }
   });
 }
 
