@@ -1,7 +1,7 @@
 //! The device: how it is asked for, what it can do, whether it is still there, and what was made with it.
 
-use super::Wake;
 use super::shaders::{Arithmetic, BINDINGS, Kernel, Variant};
+use super::{Vendor, Wake};
 use crate::error::{ChordError, ErrorCode, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -90,9 +90,11 @@ pub struct DeviceOptions {
     pub software: bool,
     /// Whether kernels may use subgroups.
     pub subgroups: bool,
-    /// What tiles are multiplied in, if the device can; `None` leaves it to the device, see
-    /// [`Device::variant`].
+    /// What tiles are multiplied in, if the device can; `None` leaves it to [`Vendor::preferred`], and to f32
+    /// where the adapter computes on the CPU.
     pub arithmetic: Option<Arithmetic>,
+    /// The adapter's vendor; browsers tell it, but not through wgpu. `None` is the one that wgpu names.
+    pub vendor: Option<Vendor>,
     /// A ceiling for the size of a buffer and of a binding, in bytes.
     pub buffer_bytes_max: Option<u64>,
     /// Products of one dispatch at most, so that none takes two seconds: browsers take a device for lost then.
@@ -110,6 +112,7 @@ impl Default for DeviceOptions {
             software: false,
             subgroups: true,
             arithmetic: None,
+            vendor: None,
             buffer_bytes_max: None,
             products_max: PRODUCTS_MAX,
             tamper: None,
@@ -133,10 +136,12 @@ impl Device {
         let offered = adapter.features();
         let subgroups = options.subgroups && offered.contains(wgpu::Features::SUBGROUP);
         let has_half = offered.contains(wgpu::Features::SHADER_F16);
+        let vendor = options.vendor.unwrap_or(Vendor::from_number(info.vendor));
+        let preferred = if info.device_type == wgpu::DeviceType::Cpu { Arithmetic::Single } else { vendor.preferred() };
         // Asked only where it matters: older browsers do not know the question.
         let packed = wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct;
         let has_integer = || instance.wgsl_language_features().contains(packed);
-        let arithmetic = match options.arithmetic.unwrap_or_else(|| preferred(&info, has_half)) {
+        let arithmetic = match options.arithmetic.unwrap_or(preferred) {
             Arithmetic::Integer if has_integer() => Arithmetic::Integer,
             Arithmetic::Half if has_half => Arithmetic::Half,
             _ => Arithmetic::Single,
@@ -378,21 +383,6 @@ impl Device {
             c.dispatches += dispatches;
         });
         self.queue.submit([encoder.finish()]);
-    }
-}
-
-/// Vendors (by PCI number) whose GPUs multiply four bytes at once and gained by it in what others published
-/// (onnxruntime's prefill and decode on WebGPU): NVIDIA's and Intel's. Apple's have no such instruction.
-const INTEGER_VENDORS: [u32; 2] = [0x10de, 0x8086];
-
-/// The arithmetic that is likely the fastest: 8-bit integers where they are known to gain; f16 where it is at
-/// hand; f32 on a CPU. A browser does not tell the vendor, so it is f16 or f32 there.
-fn preferred(info: &wgpu::AdapterInfo, has_half: bool) -> Arithmetic {
-    match info.device_type {
-        wgpu::DeviceType::Cpu => Arithmetic::Single,
-        _ if INTEGER_VENDORS.contains(&info.vendor) => Arithmetic::Integer,
-        _ if has_half => Arithmetic::Half,
-        _ => Arithmetic::Single,
     }
 }
 

@@ -8,6 +8,7 @@ mod device;
 mod layout;
 mod plan;
 pub mod shaders;
+mod vendor;
 mod verify;
 mod weights;
 
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use verify::Verifier;
 
 pub use device::{Counters, Device, DeviceOptions, PRODUCTS_MAX, Pipeline, Tamper};
+pub use vendor::Vendor;
 pub use weights::Weights;
 
 /// Tokens that run through a group at once during prefill.

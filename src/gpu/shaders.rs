@@ -34,6 +34,11 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Arithmetic> {
+        [Arithmetic::Single, Arithmetic::Half, Arithmetic::Integer].into_iter().find(|a| a.name() == name)
+    }
+
     /// Its name, as statistics show it.
     pub fn name(self) -> &'static str {
         match self {

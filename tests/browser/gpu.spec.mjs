@@ -2,7 +2,7 @@
 // and from the GPU. What it computes on here is the CPU, so only results and counts mean anything.
 
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { build } from 'esbuild';
@@ -32,13 +32,13 @@ function models(folder) {
 }
 
 /** Runs in the page: the errors of the models' logits. */
-async function compare(models) {
+async function compare({ models, arithmetic }) {
   const module = await import('/selftest/chord-gpu.js');
   await module.default({ module_or_path: '/selftest/chord-gpu.wasm' });
   const bytes = async (path) => (await fetch(path)).arrayBuffer();
   const results = [];
   for (const model of models) {
-    const device = await module.GpuDevice.open(true);
+    const device = await module.GpuDevice.open(true, arithmetic);
     if (!device) return undefined;
     const file = new Uint8Array(await bytes(`/data/${model}.gguf`));
     const { tokens } = await (await fetch(`/data/${model}.json`)).json();
@@ -61,7 +61,7 @@ async function compare(models) {
       // A group of a prompt wakes nobody: its successor can be sent at once.
       await Promise.race([woken, new Promise((resolve) => { setTimeout(resolve, 2); })]);
     }
-    const { device: name } = JSON.parse(session.stats());
+    const { device: name, gpu } = JSON.parse(session.stats());
     session.free();
     let error = 0;
     let scale = 0;
@@ -69,7 +69,7 @@ async function compare(models) {
       error += (expected[index] - actual[index]) ** 2;
       scale += expected[index] ** 2;
     }
-    results.push({ model, name, count: actual.length, expectedCount: expected.length, nmse: error / scale });
+    results.push({ model, name, arithmetic: gpu.arithmetic, count: actual.length, expectedCount: expected.length, nmse: error / scale });
   }
   return results;
 }
@@ -77,7 +77,7 @@ async function compare(models) {
 for (const folder of ['real', 'arch', 'quant']) {
   test(`logits of ${folder}/`, { skip: skipWithoutData }, (context) =>
     stage.visit({ allow }, async (page) => {
-      const results = await page.evaluate(compare, models(folder));
+      const results = await page.evaluate(compare, { models: models(folder) });
       assert.ok(results.length > 0);
       for (const { model, name, count, expectedCount, nmse } of results) {
         context.diagnostic(`${model}: NMSE ${nmse.toExponential(2)}`);
@@ -87,6 +87,19 @@ for (const folder of ['real', 'arch', 'quant']) {
       }
     }));
 }
+
+test('logits of quant/ with 8-bit activations are no worse than llama.cpp\'s', { skip: skipWithoutData }, (context) =>
+  stage.visit({ allow }, async (page) => {
+    const lines = JSON.parse(readFileSync(join(root, 'tests/tolerances.json'), 'utf8'));
+    const blocks = models('quant').filter((model) => !/f(16|32)$/.test(model));
+    const results = await page.evaluate(compare, { models: blocks, arithmetic: 'int8' });
+    assert.ok(results.length > 0);
+    for (const { model, arithmetic, nmse } of results) {
+      context.diagnostic(`${model}: NMSE ${nmse.toExponential(2)}`);
+      assert.equal(arithmetic, 'int8', model);
+      assert.ok(nmse <= lines[model.slice('quant/'.length)], `${model}: NMSE ${nmse}`);
+    }
+  }));
 
 /** Runs in the page: an answer on a device, and what it cost. */
 async function answer({ model, device }) {

@@ -12,6 +12,7 @@ pub const DEVICE: DeviceOptions = DeviceOptions {
     software: true,
     subgroups: true,
     arithmetic: None,
+    vendor: None,
     buffer_bytes_max: None,
     products_max: PRODUCTS_MAX,
     tamper: None,
