@@ -28,6 +28,9 @@ pub use weights::{DISK_STAGE_BYTES, DiskReader, READ_BYTES, Weights, vector_byte
 
 /// Tokens that run through a group at once during prefill.
 pub const BATCH_MAX: usize = 64;
+/// Bytes of weights after which a step of a single token ends. From a slow disk they take two or three
+/// seconds: a step that lasts much longer could not be told from one that never ends.
+pub const STEP_BYTES_MAX: u64 = 256 << 20;
 
 /// The state of a model on the CPU.
 pub struct Cpu {

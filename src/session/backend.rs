@@ -37,6 +37,11 @@ impl Backend {
         either!(self, _cpu => cpu::BATCH_MAX, _gpu => gpu::BATCH_MAX)
     }
 
+    /// Bytes of weights that one step of a single token may read. On a GPU, steps only ask for work.
+    pub fn step_bytes_max(&self) -> u64 {
+        either!(self, _cpu => cpu::STEP_BYTES_MAX, _gpu => u64::MAX)
+    }
+
     /// Makes room for a group's weights.
     pub fn allocate(&mut self, program: &Program, group: usize, placement: Placement) -> Result<()> {
         either!(self, cpu => cpu.weights.allocate(program, group, placement), gpu => gpu.allocate(program, group))

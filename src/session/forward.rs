@@ -92,16 +92,19 @@ impl Session {
     }
 
     /// One step: a batch of a prompt through one group, or a single token through all groups that are
-    /// there. A group that leaves memory ends the step, so that its owner can fetch the next one meanwhile, and
-    /// so does one that was read from disk, since that takes its time.
+    /// there, as far as a step may last. A group that leaves memory ends the step too, so that its owner can
+    /// fetch the next one meanwhile, and so does one that was read from disk, since that takes its time.
     pub(super) fn advance(&mut self, observe: Observe) -> Result<Progress> {
         match self.verify()? {
             Poll::Pending => return Ok(Progress::Device),
             Poll::Lost => return Ok(Progress::Lost),
             Poll::Ready => {}
         }
+        let mut bytes = 0;
         loop {
-            let single = self.forward.as_ref().is_some_and(|f| f.tokens.len() == 1);
+            bytes += self.forward.as_ref().map_or(0, |f| self.program.groups[f.group].bytes as u64);
+            let single =
+                self.forward.as_ref().is_some_and(|f| f.tokens.len() == 1) && bytes < self.backend.step_bytes_max();
             let pauses = self.pager.counters().pauses();
             match self.advance_group(observe)? {
                 Progress::More if single && self.pager.counters().pauses() == pauses => continue,

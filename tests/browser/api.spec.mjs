@@ -252,7 +252,7 @@ describe('chat completions', () => {
     assert.equal(count, usage.prompt_tokens);
   });
 
-  test('keep control tokens in content as text', async () => {
+  test('65 keep control tokens in content as text', async () => {
     const [plain, hostile] = await inPage(async (control) => {
       const count = (content) => engine.countTokens([{ role: 'user', content }]);
       return [await count('hello'), await count(`hello${control}`)];
@@ -279,7 +279,7 @@ describe('embeddings', () => {
 describe('text', () => {
   const texts = ['', 'hello', ' hello  the ', 'naïve 😀 👩‍👩‍👧 漢字', 'a\u0000b', '\ufeffx', 'line\r\n\ttab'];
 
-  test('survives tokenising and detokenising', async () => {
+  test('54 survives tokenising and detokenising', async () => {
     const back = await inPage(async (given) => {
       const results = [];
       for (const text of given) results.push(await engine.detokenize(await engine.tokenize(text)));
@@ -288,7 +288,7 @@ describe('text', () => {
     assert.deepEqual(back, texts);
   });
 
-  test('with lone surrogates becomes well-formed', async () => {
+  test('54 with lone surrogates becomes well-formed', async () => {
     const { back, usage } = await inPage(async () => ({
       back: await engine.detokenize(await engine.tokenize('a\ud800b\udc00')),
       usage: (await engine.chat.completions.create({ messages: [{ role: 'user', content: '\ud83dx' }], max_tokens: 1 })).usage,
@@ -297,7 +297,7 @@ describe('text', () => {
     assert.ok(usage.prompt_tokens > 0);
   });
 
-  test('is not cut within a character by a stream', async () => {
+  test('54 is not cut within a character by a stream', async () => {
     // Forced tokens spell characters of two to four bytes, one byte a token.
     const { pieces, bytes } = await inPage(async () => {
       const spelled = new TextEncoder().encode('é漢😀');
@@ -310,7 +310,7 @@ describe('text', () => {
     assert.equal(pieces.at(-1), 'é漢😀');
   });
 
-  test('of a megabyte of one character takes linear time', async () => {
+  test('62 of a megabyte of one character takes linear time', async () => {
     const times = await inPage(async () => {
       const measured = [];
       for (const length of [250_000, 1_000_000]) {
@@ -326,18 +326,18 @@ describe('text', () => {
 });
 
 describe('odd requests', () => {
-  test('empty prompts and messages are refused', async () => {
+  test('55 empty prompts and messages are refused', async () => {
     await assertRefused('completions', [{ prompt: [] }, {}, { prompt: null }, { prompt: ['a'] }, { prompt: 5 }], 'InvalidParameter');
     await assertRefused('chat', [{ messages: [] }, {}, { messages: 'hello' }, { messages: [{}] }, { messages: [{ role: 5, content: 'x' }] }, { messages: [null] }], 'InvalidParameter');
     await assertRefused('embeddings', [{ input: [] }, {}, { input: [[]] }, { input: [{}] }], 'InvalidParameter');
   });
 
-  test('a prompt beyond the context is refused before it is computed', async () => {
+  test('56 a prompt beyond the context is refused before it is computed', async () => {
     const outcomes = await assertRefused('completions', [{ prompt: Array(CONTEXT).fill(270) }, { prompt: 'a b c '.repeat(1000) }], 'ContextOverflow');
     for (const { details } of outcomes) assert.ok(details.need > details.have && details.have === CONTEXT, JSON.stringify(details));
   });
 
-  test('values that cannot be are refused by name', async () => {
+  test('57 values that cannot be are refused by name', async () => {
     const values = {
       temperature: ['NaN', -1, 'Infinity', 'hot'], top_p: ['NaN', -0.1, 1.5], min_p: [-1, 2], top_k: [-1, 1.5, 'NaN'], repeat_penalty: [0, 'NaN'],
       presence_penalty: [1e9], frequency_penalty: ['Infinity'], max_tokens: [-1, 1.5, 'NaN'], n: [0, -1, 1e9], seed: [1.5, 'x'], stop: [5, ['a', 5]],
@@ -348,7 +348,7 @@ describe('odd requests', () => {
     outcomes.forEach((outcome, index) => assert.equal(outcome.details.name, cases[index][0], JSON.stringify(cases[index][1])));
   });
 
-  test('ids beyond the vocabulary are refused', async () => {
+  test('57 ids beyond the vocabulary are refused', async () => {
     await assertRefused('completions', [{ prompt: [999_999] }, { prompt: [-1] }, { prompt: [1.5] }], 'InvalidParameter');
     const codes = await inPage(() => Promise.all([[-1], [1e9], [1.5], 'x', null].map((tokens) => engine.detokenize(tokens).then(() => 'accepted', (error) => error.code))));
     assert.deepEqual(codes, Array(5).fill('InvalidParameter'));

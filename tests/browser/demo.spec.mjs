@@ -76,7 +76,7 @@ const requests = (page) => page.evaluate(() => globalThis.seen.requests);
 const overflowsSideways = (page) =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
-test('whatever the model, the person, the file or an error says stays text', async () => {
+test('64 whatever the model, the person, the file or an error says stays text', async () => {
   const script = {
     name: HOSTILE,
     answer: `${HOSTILE}\n\nnext\n\`\`\`html\n${HOSTILE}\n\`\`\`\nend`,

@@ -282,6 +282,14 @@ describe('workers and builds', () => {
     assert.ok(result.ms < 10_000, `${result.ms} ms`);
   });
 
+  test('38 a wasm file that stops coming is a Timeout within 10 s', async () => {
+    const address = await packageWith('/stalled/', {});
+    server.fault('/stalled/wasm/chord-relaxed.wasm', { stallAfter: 100_000 });
+    const result = await outcome(address);
+    assert.deepEqual([result.code, result.retryable], ['Timeout', true], result.message);
+    assert.ok(result.ms < 10_000, `${result.ms} ms`);
+  });
+
   test('38 workers blocked by a policy are WorkerFailed', async () => {
     const result = await outcome('/pkg/index.js', { csp: "script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'", allow: [/Content Security Policy/] });
     assert.equal(result.code, 'WorkerFailed');
@@ -318,6 +326,89 @@ describe('workers and builds', () => {
     });
   }
 
+  /** The core, with one method replaced. */
+  const sabotage = (code) => `import start, * as core from '/pkg/wasm/chord-relaxed.js';
+    const { Session, HeaderReader } = core;
+    ${code}
+    export * from '/pkg/wasm/chord-relaxed.js';
+    export default () => start({ module_or_path: '/pkg/wasm/chord-relaxed.wasm' });`;
+
+  /** In a worker: is silent without using the processor, for so many milliseconds or for ever. */
+  const SILENT = `const silent = (ms) => {
+    Atomics.wait(new Int32Array(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer), 0, 0, ms);
+  };`;
+
+  test('42 an engine worker that falls silent is WorkerFailed within 10 s, whatever was waited for, and a new engine works', async () => {
+    // Each with a call that it spoils, made once all before it is done.
+    const places = {
+      'HeaderReader.prototype.open': "chord.createEngine({ model: '/model.gguf' })",
+      'Session.prototype.supply': '(await engine()).loaded',
+      'Session.prototype.step': "(await engine()).completions.create({ prompt: 'a' })",
+      'Session.prototype.tokenize': "(await loaded()).tokenize('a')",
+    };
+    await Promise.all(Object.entries(places).map(async ([place, call]) => {
+      const address = await packageWith(`/silent-${place}/`, { 'wasm/chord-relaxed.js': sabotage(`${SILENT} ${place} = () => silent();`) });
+      await withChord(stage, async (page) => {
+        const [{ code, retryable }, ms] = await page.evaluate(`(async () => {
+          let startedMs = performance.now();
+          const engine = async () => {
+            const opened = await chord.createEngine({ model: '/model.gguf', store: 'none' });
+            startedMs = performance.now();
+            return opened;
+          };
+          const loaded = async () => {
+            const opened = await engine();
+            await opened.loaded;
+            startedMs = performance.now();
+            return opened;
+          };
+          const error = await (async () => ${call})().then(() => ({ code: 'went on' }), chord.failure);
+          return [error, performance.now() - startedMs];
+        })()`);
+        assert.deepEqual([code, retryable], ['WorkerFailed', true], place);
+        assert.ok(ms < 10_000, `${place}: ${ms} ms`);
+        const tokens = await page.evaluate(async (model) => {
+          const { createEngine } = await import('/pkg/index.js');
+          const engine = await createEngine({ model });
+          const { usage } = await engine.completions.create({ prompt: 'a', max_tokens: 1 });
+          await engine.dispose();
+          return usage.completion_tokens;
+        }, MODEL);
+        assert.equal(tokens, 1);
+      }, { address });
+    }));
+  });
+
+  test('42 an engine worker that was slow before may be slower once', async () => {
+    const address = await packageWith('/slow/', {
+      'wasm/chord-relaxed.js': sabotage(`${SILENT}
+        const { step } = Session.prototype;
+        let steps = 0;
+        Session.prototype.step = function () {
+          steps += 1;
+          if (steps === 1) silent(3000);
+          if (steps === 3) silent(10_500);
+          return step.call(this);
+        };`),
+    });
+    const result = await outcome(address);
+    assert.equal(result.code, undefined, result.message);
+    assert.ok(result.ms > 13_000, `${result.ms} ms`);
+  });
+
+  test('42 a store that falls silent is WorkerFailed within 10 s', async () => {
+    const script = await readFile(join(root, 'pkg/io-worker.js'), 'utf8');
+    const address = await packageWith('/silent-store/', {
+      'io-worker.js': `${SILENT}\n${script}\nglobalThis.onmessage = () => silent();`,
+    });
+    const [error, ms] = await withChord(stage, (page) => page.evaluate(async (model) => {
+      const started = performance.now();
+      return [await chord.modelStore.verify(model).catch(chord.failure), performance.now() - started];
+    }, MODEL), { address });
+    assert.equal(error.code, 'WorkerFailed');
+    assert.ok(ms < 10_000, `${ms} ms`);
+  });
+
   test('40 a tab that is frozen in the middle goes on afterwards', async () => {
     server.throttle.bytesPerSecond = 5_000_000;
     try {
@@ -326,7 +417,8 @@ describe('workers and builds', () => {
         const outcome = page.evaluate((model) => chord.outcome({ model, network: { idleMs: 700 } }), LARGE);
         await new Promise((done) => setTimeout(done, 700));
         await session.send('Page.setWebLifecycleState', { state: 'frozen' });
-        await new Promise((done) => setTimeout(done, 3000));
+        // Longer than any worker may be silent.
+        await new Promise((done) => setTimeout(done, 10_000));
         await session.send('Page.setWebLifecycleState', { state: 'active' });
         return outcome;
       });
@@ -346,6 +438,16 @@ describe('workers and builds', () => {
     assert.deepEqual([result.ids?.length, result.isIsolated], [6, false], result.message);
   });
 
+  test('63 works under a policy without eval and blob:, and does nothing that it forbids', async () => {
+    const csp = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; img-src data:";
+    const [result, violations] = await withChord(stage, (page) => page.evaluate(async (model) => {
+      const forbidden = [];
+      document.addEventListener('securitypolicyviolation', ({ violatedDirective }) => forbidden.push(violatedDirective));
+      return [await chord.outcome({ model }), forbidden];
+    }, MODEL), { csp });
+    assert.deepEqual([result.ids?.length, violations], [6, []], result.message);
+  });
+
   test('a wasm file of the wrong type still works', async () => {
     const address = await packageWith('/typeless/', {});
     server.fault('/typeless/wasm/chord-relaxed.wasm', { headers: { 'content-type': 'text/plain' } });
@@ -355,13 +457,6 @@ describe('workers and builds', () => {
   test('damaged wasm is WorkerFailed', async () => {
     assert.equal((await outcome(await packageWith('/damaged/', { 'wasm/chord-relaxed.wasm': 'no wasm' }))).code, 'WorkerFailed');
   });
-
-  /** The core, with one method replaced by something that throws. */
-  const sabotage = (code) => `import start, * as core from '/pkg/wasm/chord-relaxed.js';
-    const { Session, HeaderReader } = core;
-    ${code}
-    export * from '/pkg/wasm/chord-relaxed.js';
-    export default () => start({ module_or_path: '/pkg/wasm/chord-relaxed.wasm' });`;
 
   test('39 a trap ends the engine, every call and no other engine', async () => {
     const address = await packageWith('/trapped/', {

@@ -209,6 +209,33 @@ describe('broken answers', () => {
     assert.ok(Date.now() - started < 10_000);
   });
 
+  test('18, 19, 23 servers that give nothing are given up within 10 s, whatever they do instead', async () => {
+    const faults = {
+      'are silent': { delayMs: 60_000 },
+      'stop after the headers': afterwards(1, { stallAfter: 0 }),
+      'answer late and then stop': afterwards(1, { delayMs: 3000, stallAfter: 0 }),
+      'break every connection': afterwards(1, { disconnectAfter: 0 }),
+      'are busy for a moment, again and again': { status: 503, retryAfter: 3 },
+      'are busy for longer': { status: 429, retryAfter: 7 },
+      'fail': afterwards(1, { status: 500 }),
+    };
+    const entries = Object.entries(faults);
+    for (const half of [entries.slice(0, 3), entries.slice(3)]) {
+      await Promise.all(half.map(async ([name, fault]) => {
+        const path = `/${name}.gguf`;
+        server.files.set(path, model);
+        server.fault(path, fault);
+        const [result, ms] = await withChord(stage, (page) => page.evaluate(async (given) => {
+          const started = performance.now();
+          return [await window.chord.outcome({ model: given, store: 'none' }), performance.now() - started];
+        }, path));
+        assert.ok(['Timeout', 'Network', 'Http'].includes(result.code), `${name}: ${result.code} ${result.message}`);
+        assert.equal(result.retryable, true, name);
+        assert.ok(ms < 10_000, `${name}: ${ms} ms`);
+      }));
+    }
+  });
+
   test('a server that is not there is a Network error', async () => {
     const result = await run({ model: 'http://127.0.0.1:9/model.gguf' });
     assert.equal(result.code, 'Network');

@@ -113,7 +113,12 @@ export class CallQueue {
   #nextCall = 0;
   #patrol: ReturnType<typeof setInterval> | undefined;
 
-  constructor(private readonly send: (message: ToEngine) => void, private readonly onBusy: (isBusy: boolean) => void) {}
+  constructor(private readonly send: (message: ToEngine) => void) {}
+
+  /** Whether a call runs. */
+  get isBusy(): boolean {
+    return this.#current !== undefined;
+  }
 
   /** Takes a place in the queue. Throws `QueueFull`, or `Aborted` if the signal already is. */
   submit(request: string, signal: AbortSignal | undefined): Call {
@@ -177,7 +182,6 @@ export class CallQueue {
     if (this.#current) return;
     this.#current = this.#waiting.shift();
     if (this.#waiting.length === 0) this.#rest();
-    this.onBusy(this.#current !== undefined);
     if (this.#current) this.send({ type: 'start', call: this.#current.id, request: this.#current.request });
   }
 

@@ -11,8 +11,10 @@ import startGpu, * as gpu from './wasm/chord-gpu.js';
 import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
 import startSimd, * as plain from './wasm/chord-simd.js';
 
-/** How long fetching and compiling the wasm module may take. */
-const START_MS_MAX = 60_000;
+/** How long nothing may come of the wasm module while it is fetched. */
+const SILENT_MS_MAX = 8_000;
+/** That time is counted in so many ticks, of which at most one goes by while this thread does not run. */
+const SILENT_TICKS = 4;
 
 /** Reads the header of a model, part by part. */
 export interface HeaderReader {
@@ -179,19 +181,38 @@ async function start(instantiate: Start, url: URL): Promise<WebAssembly.Memory> 
 
 /** Compiles while the bytes arrive; a server that sends a wrong MIME type only costs that overlap. */
 async function compile(url: URL): Promise<WebAssembly.Module> {
-  const signal = AbortSignal.timeout(START_MS_MAX);
+  const abort = new AbortController();
+  let ticks = 0;
+  const timer = setInterval(() => {
+    ticks += 1;
+    if (ticks === SILENT_TICKS) abort.abort(new ChordError('Timeout', `${url.href} did not arrive in time`));
+  }, SILENT_MS_MAX / SILENT_TICKS);
   try {
-    const response = await fetch(url, { signal });
+    const response = await fetch(url, { signal: abort.signal });
     if (!response.ok) {
       throw new ChordError('WorkerFailed', `${url.href} answered with HTTP ${response.status}`, { details: { status: response.status } });
     }
+    // Compiling what has come may take long, and is not limited.
+    void listen(response.clone().body, () => { ticks = 0; }).finally(() => clearInterval(timer));
     if (/^application\/wasm\b/i.test(response.headers.get('content-type') ?? '')) {
       return await WebAssembly.compileStreaming(response);
     }
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (cause) {
     if (cause instanceof ChordError) throw cause;
-    if (signal.aborted) throw new ChordError('Timeout', `${url.href} did not arrive in time`, { cause });
+    if (abort.signal.aborted) throw abort.signal.reason;
     throw new ChordError('WorkerFailed', `${url.href} could not be compiled`, { cause });
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Calls `heard` with each piece of a body, until it ends or breaks. */
+async function listen(body: ReadableStream<Uint8Array> | null, heard: () => void): Promise<void> {
+  const reader = body?.getReader();
+  try {
+    while (reader && !(await reader.read()).done) heard();
+  } catch {
+    // Who compiles it sees the same.
   }
 }

@@ -3,13 +3,19 @@
 import { ChordError, fromWire } from './errors.js';
 import { Handshake } from './handshake.js';
 import {
-  ENGINE_SILENT_TICKS_MAX, WATCHDOG_TICK_MS,
+  ENGINE_SILENT_TICKS_MAX,
   type FromEngine, type Queries, type Query, type QueryName, type ToEngine,
 } from './protocol.js';
+import { Watchdog } from './watchdog.js';
+
+/** A worker that took so long for a step may take so many times as long for the next. */
+const STEP_GROWTH = 4;
 
 /** What the owner of a client hears. */
 export interface EngineClientEvents {
   message(message: FromEngine): void;
+  /** Whether the owner waits for a message, so that silence would mean a dead worker. */
+  isAwaited(): boolean;
   /** The worker is gone; nothing else is heard from it. */
   died(error: ChordError): void;
 }
@@ -20,13 +26,11 @@ interface PendingQuery {
 }
 
 export class EngineClient {
-  /** Whether the owner waits for a message, so that silence would mean a dead worker. */
-  isAwaited = false;
   #worker: Worker;
-  #silentTicks = 0;
+  #greeted = false;
   #closed = false;
   readonly #handshake: Handshake;
-  #watchdog: ReturnType<typeof setInterval>;
+  readonly #watchdog: Watchdog;
   #queries = new Map<number, PendingQuery>();
   #nextQuery = 0;
 
@@ -48,7 +52,11 @@ export class EngineClient {
     this.#handshake = new Handshake(new URL('./engine-worker.js', import.meta.url), () => {
       this.#die(new ChordError('WorkerFailed', 'the engine worker did not start in time'));
     });
-    this.#watchdog = setInterval(() => this.#tick(), WATCHDOG_TICK_MS);
+    this.#watchdog = new Watchdog({
+      isAwaited: () => this.#greeted && (this.#queries.size > 0 || events.isAwaited()),
+      ping: () => this.send({ type: 'ping' }),
+      died: () => this.#die(new ChordError('WorkerFailed', 'the engine worker does not answer')),
+    }, ENGINE_SILENT_TICKS_MAX);
   }
 
   send(message: ToEngine): void {
@@ -70,7 +78,7 @@ export class EngineClient {
     if (this.#closed) return;
     this.#closed = true;
     this.#handshake.done();
-    clearInterval(this.#watchdog);
+    this.#watchdog.stop();
     this.#worker.onmessage = null;
     this.#worker.terminate();
     const pending = [...this.#queries.values()];
@@ -79,12 +87,16 @@ export class EngineClient {
   }
 
   #receive(message: FromEngine): void {
-    this.#silentTicks = 0;
+    this.#watchdog.heard();
     switch (message.type) {
       case 'hello':
+        this.#greeted = true;
         this.#handshake.done();
         break;
       case 'pong':
+        break;
+      case 'slow':
+        this.#watchdog.allow(STEP_GROWTH * message.stepMs);
         break;
       case 'answer':
         this.#take(message.id)?.resolve(message.value);
@@ -104,19 +116,6 @@ export class EngineClient {
     const query = this.#queries.get(id);
     this.#queries.delete(id);
     return query;
-  }
-
-  #tick(): void {
-    if (!this.isAwaited && this.#queries.size === 0) {
-      this.#silentTicks = 0;
-      return;
-    }
-    this.#silentTicks += 1;
-    if (this.#silentTicks > ENGINE_SILENT_TICKS_MAX) {
-      this.#die(new ChordError('WorkerFailed', 'the engine worker does not answer'));
-    } else {
-      this.send({ type: 'ping' });
-    }
   }
 
   #die(error: ChordError): void {

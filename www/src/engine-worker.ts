@@ -116,6 +116,7 @@ async function open(request: OpenRequest): Promise<void> {
       if (error.code === 'EnginePanicked') die(error);
       else scope.postMessage({ type: 'callFailed', call, error: toWire(error) });
     },
+    slow: (stepMs) => scope.postMessage({ type: 'slow', stepMs }),
     lost: () => replaceDevice(core, session),
   });
   model = { core, io, loader, runner };

@@ -35,6 +35,8 @@ class WorkerEngine {
   readonly opened = new Deferred<void>();
   #loaded = new Deferred<void>();
   #isLoaded = false;
+  /** Whether bytes are on their way, so that `loaded` will settle. */
+  #isLoading = true;
   #model: ModelInfo | undefined;
   /** Why nothing works any more. */
   #ended: ChordError | undefined;
@@ -45,13 +47,16 @@ class WorkerEngine {
 
   constructor(request: OpenRequest, options: EngineOptions) {
     this.#onProgress = options.onProgress;
-    this.#client = new EngineClient({ message: (message) => this.#receive(message), died: (error) => this.#end(error) });
-    this.#queue = new CallQueue((message) => this.#client.send(message), (isBusy) => { this.#client.isAwaited = isBusy; });
+    this.#client = new EngineClient({
+      message: (message) => this.#receive(message),
+      isAwaited: () => this.#isLoading || this.#queue.isBusy,
+      died: (error) => this.#end(error),
+    });
+    this.#queue = new CallQueue((message) => this.#client.send(message));
     this.chat = { completions: { create: this.#creator(chatShape, 'chatcmpl', prepareChat) as ChatCompletions['create'] } };
     this.completions = { create: this.#creator(completionShape, 'cmpl', prepareCompletion) as Completions['create'] };
     this.embeddings = { create: (body, callOptions) => this.#embed(body, callOptions) };
     this.#follow(options.signal);
-    this.#client.isAwaited = true;
     this.#client.send({ type: 'open', request });
   }
 
@@ -133,7 +138,6 @@ class WorkerEngine {
         break;
       case 'opened':
         this.#model = message.model;
-        this.#client.isAwaited = false;
         this.opened.resolve();
         break;
       case 'refused':
@@ -143,6 +147,7 @@ class WorkerEngine {
         this.#finishLoading();
         break;
       case 'loadFailed':
+        this.#isLoading = false;
         this.#loaded.reject(fromWire(message.error));
         break;
       case 'warning':
@@ -150,6 +155,7 @@ class WorkerEngine {
         break;
       case 'loadResumed':
         // Who asks from now on waits for the new attempt.
+        this.#isLoading = true;
         this.#loaded = new Deferred();
         break;
       case 'accepted':
@@ -175,6 +181,7 @@ class WorkerEngine {
 
   #finishLoading(): void {
     this.#isLoaded = true;
+    this.#isLoading = false;
     this.#unlisten();
     this.#loaded.resolve();
   }

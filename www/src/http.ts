@@ -14,8 +14,10 @@ import { RequestRoute } from './route.js';
 const FAILURES_MAX = 5;
 /** The same before the server has answered once: it may not exist, or not allow this page. */
 const FIRST_FAILURES_MAX = 2;
-/** How long a read may go without a byte, through all attempts. */
-const STALLED_MS_MAX = 8_000;
+/** How long a read may go without a byte, through all attempts and pauses. */
+const SILENT_MS_MAX = 9_000;
+/** Of which a last attempt keeps so much, whatever pause the server asks for. */
+const ATTEMPT_MS_MIN = 1_000;
 /**
  * The time without a byte is counted in so many ticks: while this thread does not run, in a frozen tab or
  * behind a slow disk, one goes by at most, and what has come meanwhile is read before the next.
@@ -30,8 +32,6 @@ const READ_FAILURES_MAX = 256;
 const RETRY_BYTES = 1024 * 1024;
 /** Longest pause between attempts. */
 const BACKOFF_MS_MAX = 8_000;
-/** A `Retry-After` beyond this fails the read at once. */
-const RETRY_AFTER_MS_MAX = 10_000;
 
 /** Takes bytes in order; they may be reused once the promise resolves. */
 export type Sink = (chunk: Uint8Array) => Promise<void> | void;
@@ -91,6 +91,8 @@ export class HttpFile implements SourceFile {
   contentType: string | undefined;
   readonly #route: RequestRoute;
   #contacted = false;
+  /** How long its server has been silent so far, if it never answered. */
+  #silentMs = 0;
   /** The response of a server that ignores ranges, kept for the next read. */
   #kept: Body | undefined;
 
@@ -108,20 +110,24 @@ export class HttpFile implements SourceFile {
     let position = offset;
     let failures = 0;
     let failuresTotal = 0;
-    let stalledMs = 0;
+    // However long it was silent before, each read gets one whole attempt.
+    let silentMs = Math.max(0, Math.min(this.#silentMs, SILENT_MS_MAX - this.network.idleMs));
     const limit = (): number => Math.min(end, this.identity.size ?? Infinity);
     while (position < limit()) {
       throwIfAborted(signal);
       let sinceMs = performance.now();
       try {
         const askedEnd = failures === 0 ? end : Math.min(end, position + RETRY_BYTES / 4 ** (failures - 1));
-        const body = await this.#bodyAt(position, askedEnd, signal);
+        const patienceMs = Math.min(this.network.idleMs, SILENT_MS_MAX - silentMs);
+        const body = await this.#bodyAt(position, askedEnd, signal, patienceMs);
         onFacts();
-        const ended = await this.#drain(body, position, limit(), signal, async (chunk) => {
+        // What its head took is gone for its first byte.
+        const firstMs = Math.max(patienceMs - (performance.now() - sinceMs), patienceMs / IDLE_TICKS);
+        const ended = await this.#drain(body, position, limit(), signal, firstMs, async (chunk) => {
           await sink(chunk);
           position += chunk.length;
           failures = 0;
-          stalledMs = 0;
+          silentMs = 0;
           sinceMs = performance.now();
         });
         if (ended && body.end === Infinity) {
@@ -136,27 +142,30 @@ export class HttpFile implements SourceFile {
         failures += 1;
         failuresTotal += 1;
         // An attempt may have begun before the tab was frozen.
-        stalledMs += Math.min(performance.now() - sinceMs, this.network.idleMs);
+        silentMs += Math.min(performance.now() - sinceMs, this.network.idleMs);
+        if (!this.#contacted) this.#silentMs = silentMs;
+        const pauseMs = this.#pauseMs(failures, error);
         const failuresMax = this.#contacted ? FAILURES_MAX : FIRST_FAILURES_MAX;
         const isHopeless = !error.retryable || error.code === 'SourceChanged' || failures > failuresMax
-          || failuresTotal > READ_FAILURES_MAX || stalledMs > STALLED_MS_MAX;
+          || failuresTotal > READ_FAILURES_MAX || silentMs + pauseMs > SILENT_MS_MAX - ATTEMPT_MS_MIN;
         if (isHopeless) throw error;
         this.counters.retries += 1;
-        const pauseMs = this.#pauseMs(failures, error);
-        stalledMs += pauseMs;
+        silentMs += pauseMs;
         await pause(pauseMs, signal);
       }
     }
   }
 
-  /** Asks once, by one byte, whether the file is another one than is known; false where that cannot be told. */
-  async hasChanged(signal: AbortSignal): Promise<boolean> {
+  /** Asks once, by one byte, whether the file is another one than is known; undefined where that cannot be told. */
+  async hasChanged(signal: AbortSignal): Promise<boolean | undefined> {
+    const startMs = performance.now();
     try {
-      const body = await this.#bodyAt(0, 1, signal);
-      await this.#drain(body, 0, 1, signal, () => undefined);
+      const body = await this.#bodyAt(0, 1, signal, this.network.idleMs);
+      await this.#drain(body, 0, 1, signal, this.network.idleMs, () => undefined);
       return false;
     } catch (thrown) {
-      return toChordError(thrown).code === 'SourceChanged';
+      if (!this.#contacted) this.#silentMs = Math.min(performance.now() - startMs, this.network.idleMs);
+      return toChordError(thrown).code === 'SourceChanged' ? true : undefined;
     } finally {
       this.#close();
     }
@@ -165,12 +174,11 @@ export class HttpFile implements SourceFile {
   #pauseMs(failures: number, error: ChordError): number {
     const backoff = Math.min(this.network.backoffMs * 2 ** (failures - 1), BACKOFF_MS_MAX);
     const asked = Number(error.details?.['retryAfterMs'] ?? 0);
-    if (asked > RETRY_AFTER_MS_MAX) throw error;
     return asked > 0 ? asked * (1 + Math.random() / 10) : backoff * (0.5 + Math.random() / 2);
   }
 
   /** A body that is at or before `position`: the kept one, or that of a new request. */
-  async #bodyAt(position: number, end: number, signal: AbortSignal): Promise<Body> {
+  async #bodyAt(position: number, end: number, signal: AbortSignal, patienceMs: number): Promise<Body> {
     if (this.#kept && this.#kept.position <= position) return this.#kept;
     this.#close();
     const abort = new AbortController();
@@ -178,7 +186,7 @@ export class HttpFile implements SourceFile {
     signal.addEventListener('abort', stop, { once: true });
     const range = `bytes=${position}-${Number.isFinite(end) ? end - 1 : ''}`;
     try {
-      const response = await this.#idle(abort, () => this.#route.fetch(range, abort.signal));
+      const response = await this.#idle(abort, patienceMs, () => this.#route.fetch(range, abort.signal));
       return this.#accept(response, position, end, abort);
     } catch (thrown) {
       abort.abort();
@@ -268,17 +276,19 @@ export class HttpFile implements SourceFile {
   }
 
   /**
-   * Hands the bytes from `position` to `end` to `sink`; those before `position` are skipped. True if
-   * the response ended, false if `end` was reached first.
+   * Hands the bytes from `position` to `end` to `sink`; those before `position` are skipped. The first have
+   * to come within `firstMs`. True if the response ended, false if `end` was reached first.
    */
-  async #drain(body: Body, position: number, end: number, signal: AbortSignal, sink: Sink): Promise<boolean> {
+  async #drain(body: Body, position: number, end: number, signal: AbortSignal, firstMs: number, sink: Sink): Promise<boolean> {
     const stop = (): void => body.abort.abort(aborted(signal));
     signal.addEventListener('abort', stop, { once: true });
+    let patienceMs = firstMs;
     try {
       while (body.position < end) {
         throwIfAborted(signal);
         const from = body.position;
-        const chunk = await this.#next(body);
+        const chunk = await this.#next(body, patienceMs);
+        patienceMs = this.network.idleMs;
         if (!chunk) return true;
         const wanted = chunk.subarray(Math.max(0, position - from), Math.max(0, end - from));
         if (body.position > end) {
@@ -288,7 +298,7 @@ export class HttpFile implements SourceFile {
         if (wanted.length > 0) await sink(wanted);
       }
       // Reading to the very end lets the connection be used again.
-      if (body.ranged) await this.#next(body);
+      if (body.ranged) await this.#next(body, patienceMs);
       else if (body !== this.#kept) body.abort.abort();
       return false;
     } catch (thrown) {
@@ -299,9 +309,9 @@ export class HttpFile implements SourceFile {
     }
   }
 
-  async #next(body: Body): Promise<Uint8Array | undefined> {
+  async #next(body: Body, patienceMs: number): Promise<Uint8Array | undefined> {
     const from = body.position;
-    const chunk = await this.#idle(body.abort, () => body.next());
+    const chunk = await this.#idle(body.abort, patienceMs, () => body.next());
     this.counters.fetchedBytes += body.position - from;
     if (body.position > body.end) {
       throw new ChordError('Http', `${this.file.name}: the server sent more bytes than it announced`, { retryable: false });
@@ -310,12 +320,12 @@ export class HttpFile implements SourceFile {
   }
 
   /** Awaits the network, aborting the request when nothing comes for too long. */
-  async #idle<T>(abort: AbortController, wait: () => Promise<T>): Promise<T> {
+  async #idle<T>(abort: AbortController, patienceMs: number, wait: () => Promise<T>): Promise<T> {
     let ticks = 0;
     const timer = setInterval(() => {
       ticks += 1;
-      if (ticks === IDLE_TICKS) abort.abort(new ChordError('Timeout', `${this.file.name}: nothing came for ${this.network.idleMs} ms`));
-    }, this.network.idleMs / IDLE_TICKS);
+      if (ticks === IDLE_TICKS) abort.abort(new ChordError('Timeout', `${this.file.name}: nothing came for ${Math.round(patienceMs)} ms`));
+    }, patienceMs / IDLE_TICKS);
     try {
       return await wait();
     } catch (thrown) {

@@ -8,10 +8,11 @@ import { hasAll, type StoredPages } from './groups.js';
 import { Handshake } from './handshake.js';
 import { LocalFile, type ReadableFile } from './local-file.js';
 import {
-  IO_SILENT_TICKS_MAX, NO_COUNTERS, WATCHDOG_TICK_MS,
+  IO_SILENT_TICKS_MAX, NO_COUNTERS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ReadMode, type ToIo,
 } from './protocol.js';
 import { OpenedFiles } from './store/opened.js';
+import { Watchdog } from './watchdog.js';
 
 /** How often a dead IO worker is replaced. */
 const RESTARTS_MAX = 3;
@@ -55,7 +56,6 @@ export class IoClient {
   readonly #local = new Map<number, LocalFile>();
   #worker: Worker;
   #handshake: Handshake | undefined;
-  #silentTicks = 0;
   #greeted = false;
   #isDead = false;
   #restarts = 0;
@@ -65,11 +65,15 @@ export class IoClient {
   #current: IoCounters = NO_COUNTERS;
   #settling: (() => void)[] = [];
   #resolving: { resolve: (parts: number) => void; reject: (error: ChordError) => void } | undefined;
-  readonly #watchdog: ReturnType<typeof setInterval>;
+  readonly #watchdog: Watchdog;
 
   constructor(private readonly request: OpenRequest) {
     this.#worker = this.#start();
-    this.#watchdog = setInterval(() => this.#tick(), WATCHDOG_TICK_MS);
+    this.#watchdog = new Watchdog({
+      isAwaited: () => this.#greeted && (this.#reads.size > 0 || this.#resolving !== undefined || this.#settling.length > 0),
+      ping: () => this.#send({ type: 'ping' }),
+      died: () => this.#died('it does not answer'),
+    }, IO_SILENT_TICKS_MAX);
   }
 
   /** Totals over all workers. */
@@ -156,7 +160,7 @@ export class IoClient {
   }
 
   close(): void {
-    clearInterval(this.#watchdog);
+    this.#watchdog.stop();
     this.#handshake?.done();
     this.#reads.clear();
     this.#opened.close();
@@ -185,7 +189,7 @@ export class IoClient {
   }
 
   #receive(message: FromIo): void {
-    this.#silentTicks = 0;
+    this.#watchdog.heard();
     switch (message.type) {
       case 'hello':
         this.#greeted = true;
@@ -249,14 +253,6 @@ export class IoClient {
     }
   }
 
-  #tick(): void {
-    const waiting = this.#reads.size > 0 || this.#resolving !== undefined || this.#settling.length > 0;
-    if (!waiting || !this.#greeted) return;
-    this.#silentTicks += 1;
-    if (this.#silentTicks > IO_SILENT_TICKS_MAX) this.#died('it does not answer');
-    else this.#send({ type: 'ping' });
-  }
-
   /** Replaces a dead worker, or gives up when that does not help. */
   #died(why: string): void {
     this.#worker.onmessage = null;
@@ -265,7 +261,7 @@ export class IoClient {
     this.#past = this.counters;
     this.#current = NO_COUNTERS;
     this.#settled();
-    this.#silentTicks = 0;
+    this.#watchdog.heard();
     const greeted = this.#greeted;
     this.#greeted = false;
     this.#restarts += 1;

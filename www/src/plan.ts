@@ -18,6 +18,7 @@ export async function plan(model: ModelSource, options: PlanOptions = {}): Promi
     end = reject;
     const client = new EngineClient({
       died: reject,
+      isAwaited: () => true,
       message: (message) => {
         if (message.type === 'planned') resolve(message.plan);
         if (message.type === 'refused') reject(fromWire(message.error));
@@ -27,7 +28,6 @@ export async function plan(model: ModelSource, options: PlanOptions = {}): Promi
       client.close(error);
       reject(error);
     };
-    client.isAwaited = true;
     client.send({ type: 'plan', request });
   });
   const stop = (): void => end(aborted(signal));

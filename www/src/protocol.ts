@@ -14,12 +14,10 @@ import type { PageRecord } from './store/journal.js';
 import type { StoreSettings } from './store/layout.js';
 import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, StoredModel, Timings, Usage } from './types.js';
 
-/** How often a waiting side asks its peer for a sign of life. */
-export const WATCHDOG_TICK_MS = 2_000;
-/** Ticks without a message after which the engine worker counts as dead: a step may be long. */
-export const ENGINE_SILENT_TICKS_MAX = 15;
+/** Ticks of a watchdog without a message after which the engine worker counts as dead: a step may be long. */
+export const ENGINE_SILENT_TICKS_MAX = 7;
 /** The same for the IO worker, which never computes. */
-export const IO_SILENT_TICKS_MAX = 4;
+export const IO_SILENT_TICKS_MAX = 5;
 /** How long a new worker may take to say hello once its script has come, and the script to come. */
 export const HANDSHAKE_MS_MAX = 8_000;
 
@@ -131,6 +129,8 @@ export type ToEngine =
 export type FromEngine =
   | { type: 'hello' }
   | { type: 'pong' }
+  /** A step took so long; another may too, and nothing is heard of the worker meanwhile. */
+  | { type: 'slow'; stepMs: number }
   | { type: 'progress'; progress: Progress }
   | { type: 'opened'; model: ModelInfo }
   | { type: 'planned'; plan: Plan }

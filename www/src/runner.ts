@@ -8,12 +8,16 @@ import type { EngineStats, Timings, Usage } from './types.js';
 
 /** Events that the page has not taken before the computation pauses. */
 export const EVENTS_UNREAD_MAX = 64;
+/** A step that took longer is told, so that its silence is not taken for death. */
+const SLOW_STEP_MS = 1_500;
 
 /** Where the reports of a call go. */
 export interface RunnerEvents {
   accepted(call: number): void;
   event(call: number, event: CallEvent): void;
   failed(call: number, error: ChordError): void;
+  /** A step took longer than any before, in milliseconds. */
+  slow(stepMs: number): void;
   /** The device is gone: resolves when another is attached. */
   lost(): Promise<void>;
 }
@@ -33,6 +37,7 @@ export class Runner {
   /** Figures of the last finished generation. */
   last: EngineStats['last'];
   #run: Run | undefined;
+  #slowestMs = SLOW_STEP_MS;
   #wake: (() => void) | undefined;
 
   constructor(private readonly session: Session, private readonly loader: Loader, private readonly events: RunnerEvents) {}
@@ -87,9 +92,7 @@ export class Runner {
         await this.#parked();
         continue;
       }
-      const beganMs = performance.now();
-      const event = JSON.parse(this.session.step()) as StepEvent;
-      run.computeMs += performance.now() - beganMs;
+      const event = this.#step(run);
       this.loader.pump();
       switch (event.type) {
         case 'wait':
@@ -127,6 +130,18 @@ export class Runner {
         }
       }
     }
+  }
+
+  #step(run: Run): StepEvent {
+    const startMs = performance.now();
+    const event = JSON.parse(this.session.step()) as StepEvent;
+    const tookMs = performance.now() - startMs;
+    run.computeMs += tookMs;
+    if (tookMs > this.#slowestMs) {
+      this.#slowestMs = tookMs;
+      this.events.slow(tookMs);
+    }
+    return event;
   }
 
   /** Resolves at the next `wake`. */

@@ -8,7 +8,7 @@ import type { CommitRequest } from './store/commit.js';
 import type { PageRecord } from './store/journal.js';
 
 /** How long the worker may take for one answer before it is given up. */
-const COMMIT_MS_MAX = 10_000;
+const COMMIT_MS_MAX = 6_000;
 
 export class StoreClient {
   #worker: Worker | undefined;

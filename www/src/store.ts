@@ -2,9 +2,10 @@
 
 import { ChordError, fromWire } from './errors.js';
 import { Handshake } from './handshake.js';
-import { NETWORK_DEFAULTS, type FromIo, type StoreAnswers, type StoreQuestion, type ToIo } from './protocol.js';
+import { IO_SILENT_TICKS_MAX, NETWORK_DEFAULTS, type FromIo, type StoreAnswers, type StoreQuestion, type ToIo } from './protocol.js';
 import { parseSource } from './source.js';
 import type { ModelSource, ModelStore } from './types.js';
+import { Watchdog } from './watchdog.js';
 
 export const modelStore: ModelStore = {
   // A server that renders the page has none.
@@ -25,19 +26,28 @@ function ask<Name extends StoreQuestion>(question: Name, model: ModelSource): Pr
   const parts = question === 'list' ? [] : parseSource(model, globalThis.document?.baseURI ?? globalThis.location?.href);
   let worker: Worker | undefined;
   let handshake: Handshake | undefined;
+  let watchdog: Watchdog | undefined;
+  let isGreeted = false;
   const answer = new Promise<StoreAnswers[Name]>((resolve, reject) => {
     if (typeof Worker === 'undefined') {
       throw new ChordError('UnsupportedBrowser', 'there are no Web Workers here', { details: { feature: 'Worker' } });
     }
     const fail = (why: string): void => reject(new ChordError('WorkerFailed', `the IO worker failed: ${why}`));
     handshake = new Handshake(new URL('./io-worker.js', import.meta.url), () => fail('it did not start in time'));
-    worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
+    const asked = worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
+    watchdog = new Watchdog({
+      isAwaited: () => isGreeted,
+      ping: () => asked.postMessage({ type: 'ping' } satisfies ToIo),
+      died: () => fail('it does not answer'),
+    }, IO_SILENT_TICKS_MAX);
     worker.onerror = (event) => {
       event.preventDefault();
       fail(event.message || 'its script could not be loaded');
     };
     worker.onmessage = ({ data }: MessageEvent<FromIo>) => {
+      isGreeted = true;
       handshake?.done();
+      watchdog?.heard();
       if (data.type === 'storeAnswer') resolve(data.value as StoreAnswers[Name]);
       if (data.type === 'storeFailed') reject(fromWire(data.error));
     };
@@ -46,6 +56,7 @@ function ask<Name extends StoreQuestion>(question: Name, model: ModelSource): Pr
   });
   return answer.finally(() => {
     handshake?.done();
+    watchdog?.stop();
     worker?.terminate();
   });
 }
