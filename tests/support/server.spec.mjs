@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { parseRange } from './response.mjs';
+import { sentAgain, sentRanges } from './sent.mjs';
 import { startServer } from './server.mjs';
 
 const bytes = Uint8Array.from({ length: 300_000 }, (_, index) => (index * 7) & 255);
@@ -122,4 +123,10 @@ test('the throttle is shared', async () => {
   const seconds = (performance.now() - start) / 1000;
   await slow.close();
   assert.ok(seconds > 0.55, `600 kB at 1 MB/s took ${seconds.toFixed(2)} s`);
+});
+
+test('what was sent again is counted visit by visit', () => {
+  const answer = (start, sentBytes) => ({ range: `bytes=${start}-999`, sentBytes });
+  assert.deepEqual(sentRanges([answer(10, 5), answer(0, 10), answer(20, 5)]), [[0, 15], [20, 25]]);
+  assert.deepEqual(sentAgain([[answer(0, 10), answer(20, 5)], [answer(8, 4)], [answer(22, 10), answer(10, 1)]]), [2 + 3, 1]);
 });

@@ -164,11 +164,7 @@ async function send(file: SourceFile, id: number, part: number, offset: number, 
 
 /** Brings a range to disk. False if it is not kept there. */
 async function keep(file: SourceFile, part: number, offset: number, end: number, signal: AbortSignal): Promise<boolean> {
-  const pass = async (): Promise<boolean> => await file.read(offset, end, () => undefined, () => announce(part, file), signal) === true;
-  if (await pass()) return true;
-  // What had to be fetched is committed a little later; the second time it is read from there.
-  if (file instanceof StoredFile) await file.committed(offset, end, signal);
-  return pass();
+  return file instanceof StoredFile && file.keep(offset, end, () => announce(part, file), signal);
 }
 
 /** Tells what is known of a part. Costs little: once a response. */

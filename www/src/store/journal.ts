@@ -28,6 +28,8 @@ export interface StoreHeader {
   pageBytes: number;
   /** SHA-256 of the whole file in hex, where it is known. */
   sha256?: string;
+  /** That which the whole had when it was fetched before, which was not the right one. */
+  formerly?: string;
   /** Differs each time the folder is begun anew. */
   generation: string;
 }

@@ -5,8 +5,8 @@
  *     journal  which pages are there, see journal.ts
  *     used     when it was opened last, milliseconds since 1970 as text
  *     doubt    there when the file must be looked at again before its pages are used: `changed` on the
- *              server, or `wrong`, since the whole does not have the SHA-256 that is known of it
- *     checked  the generation (see journal.ts) whose whole has the SHA-256 that is known of it
+ *              server, or `wrong` with the SHA-256 that the whole has instead of the one that is known of it
+ *     checked  the generation (see journal.ts) whose whole was compared with the SHA-256 that is known of it
  */
 
 /** Folders of another version are cleared when they are opened. */

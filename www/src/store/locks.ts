@@ -13,6 +13,12 @@ export async function waitForLock(folder: string, signal: AbortSignal): Promise<
   return release ?? (() => undefined);
 }
 
+/** Whether somebody waits for the lock: another tab reads what its holder has written. */
+export async function isAwaited(folder: string): Promise<boolean> {
+  const { pending = [] } = await navigator.locks.query();
+  return pending.some(({ name }) => name === lockName(folder));
+}
+
 function requestLock(folder: string, options: LockOptions): Promise<(() => void) | undefined> {
   return new Promise((resolve, reject) => {
     const held = navigator.locks.request(lockName(folder), options, (lock) => {

@@ -13,14 +13,12 @@ import { commitPages, type CommitRequest } from './commit.js';
 import { digestOf, isSame } from './digest.js';
 import { RECORD_BYTES, decodeJournal, encodeHeader, pageCount, pageLength, type PageRecord, type StoreHeader } from './journal.js';
 import { folderName, isNamed, openSync, readNote, readSmall, sourceOf, storeRoot, touch, writeAll, writeNote, type SyncFile } from './layout.js';
-import { Bell, tryLock, waitForLock } from './locks.js';
+import { Bell, isAwaited, tryLock, waitForLock } from './locks.js';
 import { PageBuffers } from './page-buffers.js';
 import { makeRoom } from './quota.js';
 
 /** Pages that are committed with one flush. */
 const BATCH_PAGES = 8;
-/** Pages that wait for their commit before writing waits too. */
-const QUEUE_PAGES_MAX = 16;
 
 /** What tabs tell each other about one folder. */
 type Notice = { type: 'committed' } | { type: 'alive' } | { type: 'off' } | { type: 'want'; first: number; last: number };
@@ -33,6 +31,9 @@ export interface PageStoreEvents {
   /** Other pages are stored than before. */
   changed(): void;
 }
+
+/** What a note of doubt begins with where the whole is wrong; its SHA-256 follows. */
+const WRONG = 'wrong ';
 
 export class PageStore {
   /** Rings when pages were stored, the owner changed, or the store gave up. */
@@ -138,6 +139,7 @@ export class PageStore {
     try {
       const header: StoreHeader = { source: sourceOf(this.url), identity, pageBytes: this.pageBytes, generation: crypto.randomUUID() };
       if (this.sha256 !== undefined) header.sha256 = this.sha256;
+      if (this.doubt?.startsWith(WRONG)) header.formerly = this.doubt.slice(WRONG.length);
       const { bytes, seed } = encodeHeader(header);
       this.clear();
       // A commit of what was there before may be under way.
@@ -163,10 +165,20 @@ export class PageStore {
     this.#journal?.flush();
     this.#data?.truncate(0);
     this.events.changed();
+    this.bell.ring();
   }
 
-  /** Notes why the next engine must look at the file again; what is stored stays good for this one. */
-  async noteDoubt(doubt: 'changed' | 'wrong'): Promise<void> {
+  /** Whether what is stored is known to be wrong. */
+  get isWrong(): boolean {
+    return this.doubt?.startsWith(WRONG) === true;
+  }
+
+  /** Notes that the file has changed on its server. What is stored stays good for this engine, not for the next. */
+  async noteChange(): Promise<void> {
+    await this.#noteDoubt('changed');
+  }
+
+  async #noteDoubt(doubt: string): Promise<void> {
     const folder = this.isOwner ? await this.#folder(false) : undefined;
     if (folder) await writeNote(folder, 'doubt', doubt);
   }
@@ -180,19 +192,28 @@ export class PageStore {
   }
 
   /**
-   * Hashes the whole file once in its life, if its SHA-256 is known, and notes that it is right. False if it
-   * is not.
+   * Hashes the whole file once in its life, if its SHA-256 is known, and notes the outcome. A file that is
+   * `wrong` is to be fetched once more; if that gives the same, it is `odd`: that is what its server has.
    */
-  async checkWhole(): Promise<boolean> {
+  async checkWhole(): Promise<'fine' | 'wrong' | 'odd'> {
     const { header } = this;
-    if (!this.isOwner || !this.isComplete || header?.sha256 === undefined || this.#checked === header.generation) return true;
+    if (!this.isOwner || !this.isComplete || header?.sha256 === undefined || this.#checked === header.generation) return 'fine';
     const client = new StoreClient(this.name);
     const sha256 = await client.hash(header.identity.size);
     client.close();
-    if (sha256 === undefined || this.header !== header || this.#isClosed) return true;
-    if (sha256 !== header.sha256) return false;
+    if (sha256 === undefined || this.header !== header || this.#isClosed) return 'fine';
+    if (sha256 !== header.sha256 && sha256 !== header.formerly) {
+      this.doubt = WRONG + sha256;
+      await this.#noteDoubt(this.doubt);
+      return 'wrong';
+    }
     await this.#noteChecked(header.generation);
-    return true;
+    return sha256 === header.sha256 ? 'fine' : 'odd';
+  }
+
+  /** Frees the room of what is stored, unless another tab reads it. */
+  async drop(): Promise<void> {
+    if (this.isOwner && !await isAwaited(this.name)) this.clear();
   }
 
   /** One bit for each page of the file: whether it is stored. */
@@ -226,9 +247,9 @@ export class PageStore {
     if (!this.#isDraining) this.#draining = this.#drain();
   }
 
-  /** Resolves when the store can take more. */
-  async room(signal: AbortSignal): Promise<void> {
-    while (this.#pending.size > QUEUE_PAGES_MAX && !signal.aborted) await this.bell.wait(signal);
+  /** Resolves when a page does not wait for its commit (any more). */
+  async stored(page: number, signal: AbortSignal): Promise<void> {
+    while (this.#pending.has(page) && !signal.aborted) await this.bell.wait(signal);
   }
 
   /**

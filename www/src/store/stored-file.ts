@@ -4,7 +4,7 @@
  * gives up, reads go straight to the network.
  */
 
-import { ChordError, aborted, throwIfAborted, toChordError } from '../errors.js';
+import { ChordError, aborted, throwIfAborted } from '../errors.js';
 import type { HttpFile, Sink, SourceFile } from '../http.js';
 import type { IoCounters, PartIdentity, PartSource } from '../protocol.js';
 import type { StoreHeader } from './journal.js';
@@ -39,6 +39,8 @@ export class StoredFile implements SourceFile {
   readonly #opened: Promise<void>;
   /** What is stored, seen at a glance, where it is not read. */
   #glanced: Uint8Array = new Uint8Array(0);
+  /** The engine reads what is stored by itself. */
+  #isReadInPlace = false;
   /** It was complete when it was opened, so that nobody has asked the server yet. */
   #isUnasked = false;
   /** Requests of a server that ignores ranges, one after the other. */
@@ -62,6 +64,19 @@ export class StoredFile implements SourceFile {
   }
 
   async read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean> {
+    return this.#read(offset, end, sink, onFacts, signal, false);
+  }
+
+  /** Brings a range to disk. True if all of it is there, in pages that were verified. */
+  async keep(offset: number, end: number, onFacts: () => void, signal: AbortSignal): Promise<boolean> {
+    this.#isReadInPlace = true;
+    const pass = (): Promise<boolean> => this.#read(offset, end, () => undefined, onFacts, signal, true);
+    // What had to be fetched is committed a little later; the second time it is read from there.
+    return await pass() || pass();
+  }
+
+  /** With `isKept`, pages that are to be committed are waited for. */
+  async #read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal, isKept: boolean): Promise<boolean> {
     await this.#opened;
     const abortIdle = (): void => {
       for (const stream of this.#streams) if (stream.startedFor === signal && !stream.hasListeners) stream.abort.abort(aborted(signal));
@@ -75,7 +90,9 @@ export class StoredFile implements SourceFile {
       while (position < Math.min(end, this.identity.size ?? Infinity)) {
         throwIfAborted(signal);
         const before = position;
-        const isHere = this.#store?.has(Math.floor(position / this.#store.pageBytes)) === true;
+        const page = Math.floor(position / (this.#store?.pageBytes ?? 1));
+        if (isKept) await this.#store?.stored(page, signal);
+        const isHere = this.#store?.has(page) === true;
         await this.#advance(position, end, async (chunk) => {
           if (position === before) onFacts();
           await sink(chunk);
@@ -115,25 +132,17 @@ export class StoredFile implements SourceFile {
       this.#isUnasked = false;
       const { signal } = new AbortController();
       if (await this.parts.makeHttp(store.header?.identity).hasChanged(signal)) {
-        await store.noteDoubt('changed');
+        await store.noteChange();
         warn(`${part.name} has changed on its server: this engine goes on with what is stored, the next one fetches it anew`);
         return;
       }
     }
-    if (await store.checkWhole()) return;
-    await store.noteDoubt('wrong');
-    warn(`${part.name} does not have the SHA-256 that its hub names: the model may be damaged, and is fetched anew next time`);
-  }
-
-  /** Resolves when no page of a range waits for its commit any more. */
-  async committed(offset: number, end: number, signal: AbortSignal): Promise<void> {
-    const store = this.#store;
-    if (!store) return;
-    const first = Math.floor(offset / store.pageBytes);
-    const last = Math.ceil(Math.min(end, this.identity.size ?? end) / store.pageBytes);
-    for (let page = first; page < last; page += 1) {
-      while (store.isOn && store.isPending(page) && !signal.aborted) await store.bell.wait(signal, POLL_MS);
-    }
+    const whole = await store.checkWhole();
+    if (whole === 'fine') return;
+    const but = whole === 'odd' ? 'though it was fetched twice: the server has another file than the hub says' : 'the model may be damaged, and is fetched anew next time';
+    warn(`${part.name} does not have the SHA-256 that its hub names, ${but}`);
+    // An engine that has all of it in memory does not need the pages any more.
+    if (whole === 'wrong' && !this.#isReadInPlace) await store.drop();
   }
 
   /** Resolves when nothing is on its way to the disk any more. */
@@ -171,9 +180,9 @@ export class StoredFile implements SourceFile {
       return;
     }
     this.parts.changed();
-    const { header, doubt, isComplete, isOwner } = this.#store;
+    const { header, doubt, isWrong, isComplete, isOwner } = this.#store;
     if (!header || !isOwner) return;
-    if (doubt === 'wrong' || !isPlanned(part, header)) this.#store.clear();
+    if (isWrong || !isPlanned(part, header)) this.#store.clear();
     else if (!isComplete || doubt !== undefined) await this.#validate();
     else this.#isUnasked = true;
   }
@@ -182,15 +191,12 @@ export class StoredFile implements SourceFile {
   async #validate(): Promise<void> {
     const { signal } = new AbortController();
     if (!navigator.onLine) return;
-    try {
-      await this.#network.read(0, 1, () => undefined, () => undefined, signal);
-      await this.#store?.settleDoubt();
-    } catch (thrown) {
-      // Without a connection what is stored may yet be enough.
-      if (toChordError(thrown).code !== 'SourceChanged') return;
-      this.#store?.clear();
-      this.#http = this.parts.makeHttp(this.parts.part.identity);
-    }
+    // Without a connection what is stored may yet be enough.
+    const hasChanged = await this.#network.hasChanged(signal);
+    if (hasChanged === false) await this.#store?.settleDoubt();
+    if (hasChanged !== true) return;
+    this.#store?.clear();
+    this.#http = this.parts.makeHttp(this.parts.part.identity);
   }
 
   /** The file on its server, held to what is stored of it. */
@@ -310,7 +316,21 @@ export class StoredFile implements SourceFile {
     this.#store?.bell.ring();
   }
 
+  /**
+   * Takes bytes of a response. A stream goes on to its next page when the one before is in the journal, so
+   * that no more than a page of each can be lost; what comes meanwhile waits in the browser's own buffers.
+   */
   async #take(stream: PageStream, chunk: Uint8Array): Promise<void> {
+    const { pageBytes } = this.parts.settings;
+    for (let at = 0; at < chunk.length;) {
+      const end = Math.min(chunk.length, at + pageBytes - (stream.position % pageBytes));
+      await this.#takePart(stream, chunk.subarray(at, end));
+      at = end;
+    }
+  }
+
+  /** Takes bytes of one page. */
+  async #takePart(stream: PageStream, chunk: Uint8Array): Promise<void> {
     const store = this.#store;
     const from = stream.position;
     if (store && this.#canWrite) {
@@ -318,9 +338,10 @@ export class StoredFile implements SourceFile {
       await store.write(from, chunk);
     }
     const passed = stream.pass(from, chunk);
+    const { page } = stream;
     this.#finish(stream, false);
     await passed;
-    if (store && this.#canWrite) await store.room(stream.abort.signal);
+    if (store && this.#canWrite) await store.stored(page, stream.abort.signal);
     else if (!stream.hasListeners && stream.position < stream.end) stream.abort.abort();
   }
 

@@ -1,0 +1,279 @@
+// The durable store when its workers, its tab or its browser end at any moment: what is committed is whole and
+// right, and a download goes on where it was. Tests are numbered by the faults that the package must survive.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { crc32 } from 'node:zlib';
+import { joined, overlap, sentRanges } from '../support/sent.mjs';
+import { tinyModel } from '../support/tiny-gguf.mjs';
+import { install, withChord } from './engine-page.mjs';
+import { openStage, root } from './support.mjs';
+
+const SMALL = '/small.gguf';
+const LARGE = '/large.gguf';
+const small = tinyModel({ layers: 1 });
+const large = tinyModel({ layers: 3, feedForward: 4096 });
+/** About ten pages of each. */
+const SMALL_PAGE = 32 * 1024;
+const LARGE_PAGE = 256 * 1024;
+/** Ranges that are fetched at a time. */
+const STREAMS = 4;
+
+const stage = await openStage({ files: { [SMALL]: small, [LARGE]: large } });
+const { server } = stage;
+const ofSmall = { model: SMALL, network: { backoffMs: 20 }, storeSettings: { pageBytes: SMALL_PAGE, ownerSilentMs: 10_000 } };
+const ofLarge = { model: LARGE, network: { backoffMs: 20 }, storeSettings: { pageBytes: LARGE_PAGE, ownerSilentMs: 3000 } };
+const expected = {};
+
+const outcome = (page, options) => page.evaluate((given) => window.chord.outcome(given), options);
+
+function assertSame(result, { model }) {
+  assert.equal(result.code, undefined, result.message);
+  assert.deepEqual([result.ids, result.logprobs], [expected[model].ids, expected[model].logprobs]);
+}
+
+/** The answers with bytes of weights that `body` was given, and what it gives. */
+async function answered(path, body) {
+  const from = server.log.length;
+  const result = await body();
+  const answers = server.log.slice(from).filter((entry) => entry.path === path && entry.method === 'GET' && entry.range !== 'bytes=0-0');
+  return { result, answers };
+}
+
+before(async () => {
+  for (const options of [ofSmall, ofLarge]) {
+    expected[options.model] = await withChord(stage, (page) => outcome(page, { ...options, store: 'none' }));
+    assert.equal(expected[options.model].ids?.length, 6, expected[options.model].message);
+  }
+});
+
+/**
+ * What the first worker of a script begins with: it ends at its store operation number `kill`, a write half
+ * done. It tells the test when that is, and what it has written of pages; with `isTold`, its owner that it failed.
+ */
+const dying = (kill, isTold) => `{
+  const channel = new BroadcastChannel('killed');
+  let count = 0, isDead = false;
+  const die = () => {
+    isDead = true;
+    channel.postMessage('killed');
+    globalThis.postMessage = () => undefined;
+    BroadcastChannel.prototype.postMessage = () => undefined;
+    if (${isTold}) reportError(new Error('killed'));
+    close();
+  };
+  const counted = (prototype, names, during = () => undefined) => {
+    for (const name of names) {
+      const method = prototype[name];
+      prototype[name] = function (...given) {
+        count += 1;
+        if (count === ${kill}) {
+          during.call(this, method, given, true);
+          die();
+        }
+        // What is dead does nothing more, though its code runs on for a moment.
+        if (isDead) throw new Error('dead');
+        during.call(this, method, given, false);
+        return method.apply(this, given);
+      };
+    }
+  };
+  const names = new WeakMap();
+  const { createSyncAccessHandle } = FileSystemFileHandle.prototype;
+  FileSystemFileHandle.prototype.createSyncAccessHandle = async function (...given) {
+    const handle = await createSyncAccessHandle.apply(this, given);
+    names.set(handle, this.name);
+    return handle;
+  };
+  counted(FileSystemDirectoryHandle.prototype, ['getDirectoryHandle', 'getFileHandle', 'removeEntry']);
+  counted(FileSystemFileHandle.prototype, ['createSyncAccessHandle']);
+  counted(FileSystemSyncAccessHandle.prototype, ['truncate', 'flush', 'close']);
+  counted(FileSystemSyncAccessHandle.prototype, ['write'], function (write, [bytes, options], isLast) {
+    const part = isLast ? bytes.subarray(0, bytes.length >> 1) : bytes;
+    if (isLast) write.call(this, part, options);
+    if (names.get(this) === 'pages') channel.postMessage([options.at, options.at + part.length]);
+  });
+}`;
+
+/** Runs `body` while the first worker of a script begins with `stub`; the next are sound. */
+async function sabotaged(name, stub, body) {
+  const path = `/pkg/${name}`;
+  const script = await readFile(join(root, path), 'utf8');
+  server.fault(path, [{ body: `${stub}\n${script}`, headers: { 'content-type': 'text/javascript' } }]);
+  try {
+    return await body();
+  } finally {
+    server.fault(path, undefined);
+  }
+}
+
+/** Opens an engine and generates, unless a worker is killed meanwhile: then all of it ends at once, as with its tab. */
+const killedTab = (page, options) => page.evaluate(async (given) => {
+  const written = [];
+  let isKilled = false;
+  const channel = new BroadcastChannel('killed');
+  const killed = new Promise((resolve) => {
+    channel.onmessage = ({ data }) => {
+      if (data !== 'killed') {
+        written.push(data);
+        return;
+      }
+      isKilled = true;
+      resolve();
+    };
+  });
+  const abort = new AbortController();
+  const opening = window.chord.open({ ...given, signal: abort.signal });
+  const running = opening.then(async (engine) => {
+    const completion = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0 });
+    await engine.loaded;
+    return completion;
+  }).catch(() => undefined);
+  await Promise.race([running, killed]);
+  abort.abort();
+  await opening.then((engine) => engine.dispose(), () => undefined);
+  channel.close();
+  return { isKilled, written };
+}, options);
+
+/** The files of the stored model as they lie on the disk, in base64. */
+const onDisk = (page) => page.evaluate(async () => {
+  const store = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord').catch(() => undefined);
+  const read = async (folder, name) => {
+    const file = await folder.getFileHandle(name).then((handle) => handle.getFile(), () => new Blob([]));
+    return new Promise((resolve) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result.split(',')[1] ?? '');
+      reader.readAsDataURL(file);
+    });
+  };
+  for await (const folder of store?.values() ?? []) return { pages: await read(folder, 'pages'), journal: await read(folder, 'journal') };
+  return { pages: '', journal: '' };
+});
+
+/** The pages that the journal lists. Fails if one of them is not what the model has there. */
+function committedPages({ pages, journal }, model, pageBytes) {
+  const [data, records] = [Buffer.from(pages, 'base64'), Buffer.from(journal, 'base64')];
+  if (records.length < 12) return [];
+  const end = 12 + records.readUInt32LE(8);
+  if (records.length < end + 4 || records.readUInt32LE(end) !== crc32(records.subarray(0, end))) return [];
+  const seed = records.readUInt32LE(end);
+  const listed = [];
+  for (let at = end + 4; at + 44 <= records.length; at += 44) {
+    if (records.readUInt32LE(at + 40) !== crc32(records.subarray(at, at + 40), seed)) continue;
+    const page = records.readUInt32LE(at);
+    const bytes = model.subarray(page * pageBytes, (page + 1) * pageBytes);
+    assert.equal(records.readUInt32LE(at + 4), bytes.length);
+    assert.deepEqual(records.subarray(at + 8, at + 40), createHash('sha256').update(bytes).digest());
+    assert.ok(data.subarray(page * pageBytes, page * pageBytes + bytes.length).equals(bytes), `page ${page} is not what it should be`);
+    listed.push(page);
+  }
+  return listed;
+}
+
+const verified = (page, path) => page.evaluate((url) => window.chord.modelStore.verify(url), path);
+const deleted = (page, path) => page.evaluate((url) => window.chord.modelStore.delete(url), path);
+
+/** A kill that never comes: the end of the list of operations. */
+const OPERATIONS_MAX = 500;
+
+describe('a tab', () => {
+  for (const name of ['io-worker.js', 'store-worker.js']) {
+    test(`30 that ends at any store operation of its ${name} leaves what can be gone on from, and loses a page a stream at most`, () => withChord(stage, async (page) => {
+      let kill = 1;
+      for (; kill < OPERATIONS_MAX; kill += 1) {
+        const run = () => sabotaged(name, dying(kill, false), () => killedTab(page, ofSmall));
+        const { isKilled, written } = await (name === 'io-worker.js' ? run() : sabotaged('io-worker.js', dying('NaN', false), run));
+        if (!isKilled) break;
+        const what = `killed at operation ${kill}`;
+        const committed = committedPages(await onDisk(page), small, SMALL_PAGE);
+        await page.evaluate(() => window.chord.modelStore.list());
+        const { result, answers } = await answered(SMALL, () => outcome(page, ofSmall));
+        assertSame(result, ofSmall);
+        const asked = answers.map(({ range }) => /^bytes=(\d+)-(\d+)$/.exec(range).slice(1).map(Number)).map(([from, to]) => [from, to + 1]);
+        for (const each of committed) {
+          assert.equal(overlap(asked, [[each * SMALL_PAGE, (each + 1) * SMALL_PAGE]]), 0, `${what}: page ${each} was fetched though it was stored`);
+        }
+        const again = overlap(joined(written), joined(asked));
+        assert.ok(again <= STREAMS * SMALL_PAGE, `${what}: ${again} bytes that were written were fetched again`);
+        assert.equal(await verified(page, SMALL), true, what);
+        assert.equal(await deleted(page, SMALL), true, what);
+      }
+      assert.ok(kill > 10 && kill < OPERATIONS_MAX, `${kill} operations`);
+    }));
+  }
+});
+
+describe('an engine', () => {
+  for (const name of ['io-worker.js', 'store-worker.js']) {
+    test(`30 whose ${name} dies at any store operation goes on, and stores the same`, () => withChord(stage, async (page) => {
+      let kill = 1;
+      for (; kill < OPERATIONS_MAX; kill += 1) {
+        const isKilled = await page.evaluate(() => {
+          window.notices = new BroadcastChannel('killed');
+          window.isKilled = false;
+          window.notices.onmessage = ({ data }) => { window.isKilled ||= data === 'killed'; };
+        }).then(() => sabotaged(name, dying(kill, true), () => outcome(page, ofSmall))).then((result) => {
+          assertSame(result, ofSmall);
+          return page.evaluate(() => {
+            window.notices.close();
+            return window.isKilled;
+          });
+        });
+        if (!isKilled) break;
+        assert.equal(await verified(page, SMALL), true, `killed at operation ${kill}`);
+        assert.equal(await deleted(page, SMALL), true, `killed at operation ${kill}`);
+      }
+      assert.ok(kill > 10 && kill < OPERATIONS_MAX, `${kill} operations`);
+    }));
+  }
+
+  test('30 whose store worker does not start, or whose browser lets only one worker open its files, stores the same', () => withChord(stage, async (page) => {
+    for (const stub of ["throw new Error('no');", "FileSystemFileHandle.prototype.createSyncAccessHandle = () => Promise.reject(new DOMException('no', 'NoModificationAllowedError'));"]) {
+      const { result, answers } = await answered(LARGE, () => sabotaged('store-worker.js', stub, () => outcome(page, ofLarge)));
+      assertSame(result, ofLarge);
+      assert.ok(answers.reduce((sum, { sentBytes }) => sum + sentBytes, 0) <= large.length);
+      assert.equal(await verified(page, LARGE), true, stub);
+      assert.equal(await deleted(page, LARGE), true, stub);
+    }
+  }));
+});
+
+describe('a download', () => {
+  test('30 whose tab is closed or crashes at random moments loses a page a stream at most each time', () => withChord(stage, async (page) => {
+    server.throttle.bytesPerSecond = 4_000_000;
+    await page.evaluate(() => {
+      window.written = [];
+      new BroadcastChannel('killed').onmessage = ({ data }) => window.written.push(data);
+    });
+    const visits = [];
+    for (const ending of ['close', 'crash', 'close', 'crash', 'close']) {
+      const { answers } = await answered(LARGE, () => sabotaged('io-worker.js', dying('NaN', false), async () => {
+        const tab = await page.context().newPage();
+        await tab.goto(server.url('/blank.html'));
+        await tab.evaluate(install, '/pkg/index.js');
+        void outcome(tab, ofLarge).catch(() => undefined);
+        await new Promise((done) => setTimeout(done, 300 + Math.random() * 700));
+        if (ending === 'crash') void (await page.context().newCDPSession(tab)).send('Page.crash').catch(() => undefined);
+        else await tab.close();
+        while (server.requests(LARGE).some(({ done }) => !done)) await new Promise((done) => setTimeout(done, 10));
+        await tab.close();
+      }));
+      visits.push({ answers, written: await page.evaluate(() => window.written.splice(0)) });
+    }
+    server.throttle.bytesPerSecond = Infinity;
+    const last = await answered(LARGE, () => outcome(page, ofLarge));
+    assertSame(last.result, ofLarge);
+    const again = visits.map(({ written }, index) => {
+      const later = [...visits.slice(index + 1), last].flatMap(({ answers }) => answers);
+      return overlap(joined(written), sentRanges(later));
+    });
+    assert.ok(visits.some(({ written }) => written.length > 0));
+    for (const bytes of again) assert.ok(bytes <= STREAMS * LARGE_PAGE, `${again.join(', ')} bytes that had come were sent again`);
+    assert.equal(await verified(page, LARGE), true);
+    assert.deepEqual((await answered(LARGE, () => outcome(page, ofLarge))).answers, []);
+  }));
+});
