@@ -9,7 +9,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FLAGS, executablePath } from '../../support/browser.mjs';
-import { MemoryWatch } from './memory.mjs';
+import { MemoryWatch, descendants, isRenderer } from './memory.mjs';
 
 /** The page that runs what its address says; serve it at `/bare.html`. */
 export const BARE_PAGE = Buffer.from(`<!doctype html><meta charset="utf-8"><title>bench</title><link rel="icon" href="data:,">
@@ -51,16 +51,32 @@ export async function runBare(server, measure, options, { profile, timeoutMs = 6
   }
 }
 
-/** Starts `measure(options)` in a browser with this profile, and kills all of the browser when `until` resolves. */
-export async function killBare(server, measure, options, { profile, until }) {
+/** What a browser needs to notice that a tab of it is gone, and to let go of what it had open. */
+const MOURNING_MS = 500;
+
+/**
+ * Starts `measure(options)` in a browser with this profile, and kills it when `until` resolves: all of the
+ * browser, or the `tab` alone, whose browser then ends in good order.
+ */
+export async function killBare(server, measure, options, { profile, until, victim = 'browser' }) {
   const hash = encodeURIComponent(JSON.stringify({ code: `(${measure})`, options, report: server.url('/nowhere') }));
   // In a group of its own, so that every process of it can be killed at once.
   const browser = spawn(executablePath(), [...FLAGS, '--headless', `--user-data-dir=${profile}`, `${server.url('/bare.html')}#${hash}`], { stdio: 'ignore', detached: true });
   const ended = new Promise((done) => browser.once('exit', done));
   try {
     await until;
+    if (victim === 'tab') {
+      for (const pid of await descendants(browser.pid)) if (await isRenderer(pid)) process.kill(pid, 'SIGKILL');
+      await new Promise((done) => setTimeout(done, MOURNING_MS));
+      browser.kill('SIGTERM');
+      await Promise.race([ended, new Promise((done) => setTimeout(done, 10 * MOURNING_MS))]);
+    }
   } finally {
-    process.kill(-browser.pid, 'SIGKILL');
+    try {
+      process.kill(-browser.pid, 'SIGKILL');
+    } catch {
+      // All of it has ended.
+    }
     await ended;
   }
 }

@@ -37,7 +37,7 @@ export class MemoryWatch {
 }
 
 /** A process and all that it started. */
-async function descendants(root) {
+export async function descendants(root) {
   const children = new Map();
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)) {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
@@ -49,7 +49,7 @@ async function descendants(root) {
   return found;
 }
 
-async function isRenderer(pid) {
+export async function isRenderer(pid) {
   return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes('--type=renderer');
 }
 
