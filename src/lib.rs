@@ -1,8 +1,8 @@
 //! wasm-chord: language models in the browser.
 //!
 //! Data flows one way: URL → range → pages → header and layers → kernels → logits → token → text.
-//! Imports point one way too: `web → session → model, pager, gguf, tokenizer, sample → cpu | gpu →
-//! op, quant → error`.
+//! Imports point one way too: `web → session → trust, model, pager, gguf, tokenizer, sample → cpu |
+//! gpu → op, quant → error`.
 
 pub mod cpu;
 pub mod error;
@@ -19,6 +19,8 @@ pub mod sample;
 pub mod session;
 pub mod template;
 pub mod tokenizer;
+#[cfg(feature = "gpu")]
+pub mod trust;
 #[cfg(target_family = "wasm")]
 mod web;
 

@@ -214,6 +214,22 @@ pub fn destination(op: &Op) -> Option<Slot> {
     }
 }
 
+/// Whether an op reads a slot, be it the one that it writes.
+pub fn reads(op: &Op, slot: Slot) -> bool {
+    match *op {
+        Op::Embed { .. } => false,
+        Op::RmsNorm { src, .. } | Op::MatMul { src, .. } => src == slot,
+        Op::Rope { slot: s, .. } | Op::Softcap { slot: s, .. } => s == slot,
+        Op::KvWrite { key, value, .. } => key == slot || value == slot,
+        Op::Attention { query, .. } => query == slot,
+        Op::Gate { gate, up, .. } => gate == slot || up == slot,
+        Op::Add { src, dst } => src == slot || dst == slot,
+        Op::Route { logits, .. } => logits == slot,
+        Op::ExpertMatMul { src, choice, .. } => src == slot || choice == slot,
+        Op::ExpertSum { src, choice, dst, .. } => src == slot || choice == slot || dst == slot,
+    }
+}
+
 /// How a backend that samples itself chooses a token: the sampler's fields for one draw.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {

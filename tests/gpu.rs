@@ -268,6 +268,7 @@ fn fault_45_small_buffers_cut_matrices_into_slabs_and_too_small_ones_leave_it_to
         let options = OpenOptions { context_length: Some(8), ..OpenOptions::default() };
         let mut session = open_on(&file, device, &options).expect("the model opens");
         let logits = session.logits(&ids(&json["tokens"])[..8]).expect("logits");
+        assert!(session.gpu().is_some(), "{name}");
         assert!(nmse(&truth[..logits.len()], &logits) < NMSE_MAX, "{name}");
     }
     let Some(device) = device(DeviceOptions { buffer_bytes_max: Some(20_000), ..DEVICE }) else { return };
@@ -303,53 +304,107 @@ fn fault_46_no_subgroups_is_a_slower_path() {
     check_all("arch", &["qwen3", "llama-moe"], &DeviceOptions { subgroups: false, ..DEVICE });
 }
 
-/// Answers like the CPU although some kernels are wrong, and says which were not used.
-fn survives(tamper: wasm_chord::gpu::Tamper, disabled: &[&str], on_gpu: bool) {
-    let Some(device) = device(DeviceOptions { tamper: Some(tamper), ..DEVICE }) else { return };
-    let file = random_model::file(Shape::default());
-    let mut reader = HeaderReader::new(Some(file.len() as u64));
-    assert!(reader.feed(&file).expect("a header"));
-    let mut session = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
-    supply(&mut session, &file).expect("supplied");
-    let body = greedy(json!({"prompt": "A prompt of some length. ".repeat(4)}));
-    assert_eq!(ask(&mut session, &file, body.clone()).expect("an answer").texts, truth(&file, body).texts);
-    assert_eq!(session.gpu().is_some(), on_gpu);
-    if on_gpu {
-        assert_eq!(session.stats()["gpu"]["disabledKernels"], json!(disabled));
+/// A change to one kernel's source: its name, what is replaced, and by what. With `true` only the variant with
+/// subgroups is changed.
+type Change = (&'static str, &'static str, &'static str, bool);
+
+thread_local! {
+    static CHANGE: std::cell::Cell<Option<Change>> = const { std::cell::Cell::new(None) };
+}
+
+fn tamper(kernel: Kernel, variant: Variant, source: String) -> String {
+    let (name, from, to, only_subgroups) = CHANGE.get().expect("a change");
+    if kernel.name().split(' ').next() != Some(name) || (only_subgroups && !variant.subgroups) {
+        return source;
     }
+    let changed = source.replace(from, to);
+    assert_ne!(changed, source, "{name} has {from}");
+    changed
+}
+
+/// Answers like the CPU although some kernels are wrong, and says which were not used.
+fn survives(file: &[u8], change: Change, disabled: &[&str], on_gpu: bool) {
+    CHANGE.set(Some(change));
+    let Some(device) = device(DeviceOptions { tamper: Some(tamper), ..DEVICE }) else { return };
+    let mut reader = HeaderReader::new(Some(file.len() as u64));
+    assert!(reader.feed(file).expect("a header"));
+    let mut session = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
+    supply(&mut session, file).expect("supplied");
+    let prompt: Vec<u32> = (0..40).map(|at| at * 7 % 100).collect();
+    let body = greedy(json!({"prompt": prompt}));
+    assert_eq!(ask(&mut session, file, body.clone()).expect("an answer").texts, truth(file, body).texts, "{change:?}");
+    assert_eq!(session.stats()["gpu"]["disabledKernels"], json!(disabled), "{change:?}");
+    assert_eq!(session.gpu().is_some(), on_gpu, "{change:?}");
 }
 
 #[test]
 fn fault_47_a_kernel_that_the_device_refuses_is_not_used() {
-    let refuse_tiles = |kernel, _, source| match kernel {
-        Kernel::MatMat(_) => "not WGSL".into(),
-        _ => source,
-    };
-    survives(refuse_tiles, &["matmat F32: refused"], true);
-    let refuse_products = |kernel, _, source| match kernel {
-        Kernel::MatVec(_) => "not WGSL".into(),
-        _ => source,
-    };
-    survives(refuse_products, &[], false);
+    let file = random_model::file(Shape::default());
+    let refused = |name| (name, "fn main(", "not WGSL", false);
+    survives(&file, refused("matmat"), &["matmat F32: refused"], true);
+    survives(&file, refused("sample"), &["sample: refused"], true);
+    survives(&file, refused("attention_reduce"), &["attention_reduce: refused"], true);
+    survives(&file, refused("matvec"), &["matvec F32 with subgroups: refused", "matvec F32: refused"], false);
 }
 
 #[test]
 fn fault_48_a_kernel_with_wrong_results_is_not_used() {
-    let wrong_with_subgroups = |kernel, variant: Variant, source: String| match (kernel, variant.subgroups) {
-        (Kernel::MatVec(_), true) => source.replace("sum += subgroupShuffleXor(sum, distance);", ""),
-        _ => source,
-    };
-    survives(wrong_with_subgroups, &["matvec F32 with subgroups: wrong"], true);
-    let wrong_tiles = |kernel, _, source: String| match kernel {
-        Kernel::MatMat(_) => source.replace("dot(w3, v)", "dot(w2, v)"),
-        _ => source,
-    };
-    survives(wrong_tiles, &["matmat F32: wrong"], true);
-    let wrong_everywhere = |kernel, _, source: String| match kernel {
-        Kernel::MatVec(_) => source.replace("return dot(c.scale", "return 1.01 * dot(c.scale"),
-        _ => source,
-    };
-    survives(wrong_everywhere, &[], false);
+    let file = random_model::file(Shape::default());
+    let sums = ("matvec", "sum += subgroupShuffleXor(sum, distance);", "", true);
+    survives(&file, sums, &["matvec F32 with subgroups: wrong"], true);
+    survives(&file, ("matmat", "dot(w3, v)", "dot(w2, v)", false), &["matmat F32: wrong"], true);
+    let reduce = ("attention_reduce", "value / sum", "value", false);
+    survives(&file, reduce, &["attention_reduce: wrong"], true);
+    let likeliest = ("sample", "vec4(token, bad", "vec4(token + 1.0, bad", false);
+    survives(&file, likeliest, &["sample: wrong"], true);
+    let fused = ("matvec", "activate(result) *", "result *", false);
+    survives(&file, fused, &["matvec F32 with subgroups: wrong", "matvec F32 fused: wrong"], true);
+}
+
+#[test]
+fn fault_48_a_model_whose_kernels_are_wrong_is_left_to_the_cpu() {
+    let file = random_model::file(Shape::default());
+    let product = ("matvec", "return dot(c.scale", "return 1.01 * dot(c.scale", false);
+    let ways = [" with subgroups: wrong", " fused: wrong", ": wrong"];
+    let names = |name: &str| ways.map(|way| format!("{name}{way}"));
+    let all = |name: &str, change| survives(&file, change, &names(name).each_ref().map(String::as_str), false);
+    all("matvec F32", product);
+    all("rope", ("rope", "pair.x * turn.y + pair.y", "pair.x * turn.y - pair.y", false));
+    // Of the cache, which no slot shows.
+    all("rope", ("rope", "pack2x16float(vec2(head[2u * i]", "pack2x16float(vec2(head[2u * i + 1u]", false));
+    all("norm", ("norm", "+ op.epsilon", "+ 1000.0 * op.epsilon + 0.01", false));
+    survives(&file, ("embed", "c.scale.y * c.b[j]", "c.scale.x * c.a[j]", false), &["embed F32: wrong"], false);
+    survives(&file, ("attention", "sum *= fade;", "", false), &["attention: wrong"], false);
+    survives(&file, ("elementwise", "op.kind == 1u", "op.kind == 2u", false), &["elementwise: wrong"], false);
+}
+
+#[test]
+fn fault_48_experts_and_norms_over_heads_are_tested_too() {
+    let Some(data) = reference_data() else { return };
+    let read = |name: &str| std::fs::read(data.join(format!("arch/{name}.gguf"))).expect("reference model");
+    let experts = read("llama-moe");
+    survives(&experts, ("route", "logit(e) > logit(best)", "logit(e) < logit(best)", false), &["route: wrong"], false);
+    let sum = ("expert_sum", "value += weight *", "value += 0.9 * weight *", false);
+    survives(&experts, sum, &["expert_sum: wrong"], false);
+    let heads = ("rope", "head[i] *= magnitude * weight(norm + i);", "head[i] *= magnitude;", false);
+    survives(&read("qwen3"), heads, &["rope with subgroups: wrong", "rope fused: wrong"], true);
+    // A window that nobody looks at.
+    let window = ("attention", "start = end - op.window;", "start = 0u;", false);
+    survives(&read("gemma3"), window, &["attention: wrong"], false);
+}
+
+#[test]
+fn a_layer_is_few_dispatches_whatever_the_architecture() {
+    let Some(data) = reference_data() else { return };
+    for (name, most) in [("llama", 6), ("qwen2", 6), ("qwen3", 6), ("phi3", 6), ("gemma3", 8), ("llama-moe", 9)] {
+        let Some(device) = device(DEVICE) else { return };
+        let file = std::fs::read(data.join(format!("arch/{name}.gguf"))).expect("reference model");
+        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        let body =
+            json!({"kind": "completion", "prompt": [1, 2, 3], "temperature": 0, "max_tokens": 3, "ignore_eos": true});
+        ask(&mut session, &file, body).expect("an answer");
+        assert_eq!(stat(&session, "gpu", "dispatchesPerLayer"), most, "{name}");
+    }
 }
 
 #[test]

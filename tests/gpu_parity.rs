@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::rc::Rc;
 use support::gpu::{DEVICE, NMSE_MAX, device, open_on};
 use support::*;
 use wasm_chord::cpu::Cpu;
 use wasm_chord::gpu::shaders::{Arithmetic, Kernel};
-use wasm_chord::gpu::{Device, DeviceOptions, Gpu};
+use wasm_chord::gpu::{Device, DeviceOptions, Gpu, Ways};
 use wasm_chord::op::*;
 use wasm_chord::pager::Placement;
 use wasm_chord::quant::Dtype;
@@ -91,7 +92,8 @@ impl Small {
     }
 
     fn on_gpu(&self, device: Device, context: usize) -> Gpu {
-        let mut gpu = Gpu::new(device, &self.program, context, true).expect("the device suits it");
+        let ways = Ways::of(&device);
+        let mut gpu = Gpu::new(Rc::new(device), &self.program, context, ways).expect("the device suits it");
         for (number, (weight, bytes)) in self.program.weights.iter().zip(&self.bytes).enumerate() {
             gpu.allocate(&self.program, weight.group).expect("room");
             let copy = |range: std::ops::Range<usize>, to: &mut [u8]| to.copy_from_slice(&bytes[range]);
@@ -186,6 +188,7 @@ fn attention_in_tiles() {
                     Batch { tokens: &tokens[from + row..=from + row], position: from + row, rows: row..row + 1 };
                 gpu.run(program, 2, &batch, Wanted::Hidden).expect("it runs");
                 gpu.wait();
+                assert_eq!(gpu.poll(), Poll::Ready);
                 from_gpu.append(&mut gpu.outcome().values);
                 cpu.run(program, 2, &batch);
                 from_cpu.extend_from_slice(cpu.hidden(program));
@@ -282,6 +285,7 @@ fn the_sampler_draws_what_the_cpu_draws() {
         let batch = Batch { tokens: &[token], position: 0, rows: 0..1 };
         (0..2).for_each(|group| gpu.run(program, group, &batch, wanted).expect("it runs"));
         gpu.wait();
+        assert_eq!(gpu.poll(), Poll::Ready);
         let outcome = gpu.outcome();
         (outcome.token, std::mem::take(&mut outcome.values))
     };

@@ -50,6 +50,13 @@ impl KvCache {
         }
     }
 
+    /// A layer's keys, then its values, as bits of f16: [head][position][head width].
+    #[cfg(feature = "gpu")]
+    pub fn layer(&self, layer: usize) -> impl Iterator<Item = u16> + '_ {
+        let Layer { keys, values, .. } = &self.layers[layer];
+        keys.iter().chain(values).copied()
+    }
+
     /// Keys of one head, [position][head_dim], for all positions.
     pub fn keys(&self, layer: usize, head: usize, head_dim: usize) -> &[u16] {
         &self.layers[layer].keys[head * self.context * head_dim..][..self.context * head_dim]

@@ -162,8 +162,8 @@ impl Cpu {
         &self.slots[slot.0 as usize][..program.slots[slot.0 as usize]]
     }
 
-    /// One op over one batch. The destination is taken out of its slot while it is written.
-    fn step(&mut self, program: &Program, op: &Op, batch: &Batch) {
+    /// Runs one op over one batch. The destination is taken out of its slot while it is written.
+    pub fn step(&mut self, program: &Program, op: &Op, batch: &Batch) {
         let dst = destination(op);
         let mut taken = dst.map_or(Vec::new(), |slot| std::mem::take(&mut self.slots[slot.0 as usize]));
         let out = match dst {
@@ -236,9 +236,22 @@ impl Cpu {
         }
     }
 
-    /// A slot's values for the batch.
-    fn values(&self, program: &Program, slot: Slot, batch: &Batch) -> &[f32] {
+    /// A slot's values for the batch: [token][width].
+    pub fn values(&self, program: &Program, slot: Slot, batch: &Batch) -> &[f32] {
         &self.slots[slot.0 as usize][span(program, slot, batch)]
+    }
+
+    /// The same, to be changed.
+    #[cfg(feature = "gpu")]
+    pub fn values_mut(&mut self, program: &Program, slot: Slot, batch: &Batch) -> &mut [f32] {
+        self.quantised = None;
+        &mut self.slots[slot.0 as usize][span(program, slot, batch)]
+    }
+
+    /// The cache of keys and values.
+    #[cfg(feature = "gpu")]
+    pub fn cache(&self) -> &KvCache {
+        &self.cache
     }
 
     /// Quantises a slot for the matrices that want it, unless the copy is fresh.

@@ -199,9 +199,9 @@ impl Device {
         self.device.destroy();
     }
 
-    /// Waits for everything that was submitted, natively; in a browser callbacks come by themselves.
-    pub fn wait(&self) {
-        if self.device.poll(wgpu::PollType::wait_indefinitely()).is_err() {
+    /// Waits for a submission, or for all of them, natively; in a browser callbacks come by themselves.
+    pub fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) {
+        if self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }).is_err() {
             self.health.is_lost.store(true, Ordering::Release);
         }
     }
@@ -364,8 +364,8 @@ impl Device {
             let start = std::time::Instant::now();
             let mut encoder = self.encoder();
             (0..times).for_each(|_| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes as u64));
-            self.submit(encoder, 0);
-            self.wait();
+            let submission = self.submit(encoder, 0);
+            self.wait(Some(submission));
             seconds = seconds.min(start.elapsed().as_secs_f64());
         }
         (2 * bytes * times) as f64 / seconds
@@ -377,12 +377,12 @@ impl Device {
     }
 
     /// Sends recorded commands off.
-    pub fn submit(&self, encoder: wgpu::CommandEncoder, dispatches: u64) {
+    pub fn submit(&self, encoder: wgpu::CommandEncoder, dispatches: u64) -> wgpu::SubmissionIndex {
         self.count(|c| {
             c.submits += 1;
             c.dispatches += dispatches;
         });
-        self.queue.submit([encoder.finish()]);
+        self.queue.submit([encoder.finish()])
     }
 }
 

@@ -7,9 +7,10 @@
 mod device;
 mod layout;
 mod plan;
+mod readback;
 pub mod shaders;
+mod trace;
 mod vendor;
-mod verify;
 mod weights;
 
 use crate::error::{ChordError, Result};
@@ -17,14 +18,15 @@ use crate::op::*;
 use crate::rope::Rotation;
 use device::check_size;
 use plan::{Arena, Cache, Condition, Depth, Dispatch, Plan, SPLITS_MAX};
+use readback::{Form, Readback};
 use shaders::{Arithmetic, Kernel, OP_BYTES, STEP_BYTES, Variant};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+#[cfg(not(target_family = "wasm"))]
+use std::sync::Arc;
 
-use verify::Verifier;
-
-pub use device::{Counters, Device, DeviceOptions, PRODUCTS_MAX, Pipeline, Tamper};
+pub use device::{Counters, Device, DeviceOptions, PRODUCTS_MAX, Pipeline, Tamper, unsuited};
+pub use trace::{Output, Pass, Place, Step, Trace};
 pub use vendor::Vendor;
 pub use weights::Weights;
 
@@ -54,11 +56,35 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 #[cfg(target_family = "wasm")]
 pub type Wake = std::rc::Rc<dyn Fn()>;
 
-/// A readback under way: its size, and its result once it came.
-struct Reading {
-    bytes: usize,
-    has_token: bool,
-    done: Arc<Mutex<Option<bool>>>,
+/// How much a model is given room for, in tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Of the cache.
+    pub context: usize,
+    /// Of a batch.
+    pub batch: usize,
+    /// Of a prompt.
+    pub rows_max: usize,
+}
+
+/// Which ways of computing may be used. Each but the plainest can be done without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ways {
+    /// The variant in which kernels are made.
+    pub kernels: Variant,
+    /// Attention of one token by several workgroups a head.
+    pub splits: bool,
+    /// Tokens chosen on the device.
+    pub samples: bool,
+    /// Neighbouring ops in one dispatch.
+    pub fuses: bool,
+}
+
+impl Ways {
+    /// All that a device can do.
+    pub fn of(device: &Device) -> Ways {
+        Ways { kernels: device.variant(), splits: true, samples: true, fuses: true }
+    }
 }
 
 /// Bind groups of a group's dispatches, made for these sets of buffers.
@@ -74,10 +100,9 @@ pub struct Gpu {
     pub weights: Weights,
     plan: Plan,
     arena: Arena,
-    variant: Variant,
+    ways: Ways,
     pipelines: HashMap<Kernel, Rc<Pipeline>>,
-    /// The self-test, until it has ended.
-    verifier: Option<Box<Verifier>>,
+    /// Kernels that are not used, and why.
     disabled: Vec<String>,
     activations: wgpu::Buffer,
     rows: usize,
@@ -86,7 +111,7 @@ pub struct Gpu {
     caches: Vec<wgpu::Buffer>,
     /// Activations prepared for tiles.
     prepared: wgpu::Buffer,
-    readback: wgpu::Buffer,
+    readback: Readback,
     /// Bind groups of each group, for every set of buffers that it has been in.
     bound: Vec<Vec<Bound>>,
     rotations: Vec<Rotation>,
@@ -94,9 +119,10 @@ pub struct Gpu {
     recording: Option<(wgpu::CommandEncoder, u64)>,
     /// The device knows where the batch stands.
     begun: bool,
-    reading: Option<Reading>,
+    /// The token of the pass is the one that the pass before chooses.
+    is_ahead: bool,
     outcome: Outcome,
-    context: usize,
+    room: Room,
     wake: Option<Wake>,
     scratch: Vec<u8>,
     /// What the device had done when the pass began, and what the last pass of a single token cost.
@@ -104,31 +130,26 @@ pub struct Gpu {
     token: Counters,
     /// Dispatches of that token's first layer.
     layer_dispatches: u64,
+    /// Passes that were sent before the token before them was known.
+    ahead: u64,
 }
 
 impl Gpu {
-    /// Plans `program` and makes everything but the weights' buffers; then the self-test begins. An error of
-    /// code `GpuUnsuited` means that the CPU can run what this device cannot.
-    pub fn new(device: Device, program: &Program, context: usize, fuse: bool) -> Result<Gpu> {
-        let device = Rc::new(device);
-        let variant = device.variant();
-        let mut gpu = Gpu::with(device.clone(), program, context, variant, fuse)?;
-        gpu.verifier = Some(Box::new(Verifier::new(device, gpu.plan.kernels())));
-        Ok(gpu)
+    /// Plans `program` and makes everything but the weights' buffers. An error of code `GpuUnsuited` means
+    /// that the CPU can run what this device cannot.
+    pub fn new(device: Rc<Device>, program: &Program, context: usize, ways: Ways) -> Result<Gpu> {
+        let room = Room { context, batch: BATCH_MAX.min(context), rows_max: context };
+        Gpu::with_room(device, program, room, ways)
     }
 
-    /// The same without a self-test, for the self-test.
-    fn with_variant(device: Rc<Device>, program: &Program, context: usize, variant: Variant) -> Result<Gpu> {
-        Gpu::with(device, program, context, variant, true)
-    }
-
-    fn with(device: Rc<Device>, program: &Program, context: usize, variant: Variant, fuse: bool) -> Result<Gpu> {
-        let batch = BATCH_MAX.min(context);
+    /// The same for batches and prompts of this size at most.
+    pub fn with_room(device: Rc<Device>, program: &Program, room: Room, ways: Ways) -> Result<Gpu> {
+        let Room { context, batch, rows_max } = room;
         let map = weights::Map::new(program, device.buffer_bytes_max())?;
         let arena = Arena::new(program, batch);
-        let plan = Plan::new(program, &map, &arena, &device, context, batch, fuse)?;
-        let rows = ROWS_MIN.min(context);
-        check_size(&device, "a prompt of the whole context", arena.bytes(context))?;
+        let plan = Plan::new(program, &map, &arena, &device, context, batch, ways.fuses)?;
+        let rows = ROWS_MIN.min(rows_max);
+        check_size(&device, "a prompt of the whole context", arena.bytes(rows_max))?;
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let caches = program.kv_widths.iter().map(|(key, value)| {
@@ -139,7 +160,7 @@ impl Gpu {
         let caches = caches.collect::<Result<Vec<_>>>()?;
         let prepared = plan::prepared_bytes(program, batch);
         check_size(&device, "a batch's prepared activations", prepared)?;
-        let pipelines = pipelines(&device, &plan, variant);
+        let pipelines = pipelines(&device, &plan, ways.kernels);
         let values = program.vocabulary.max(program.slots[0]);
         let factors: Vec<WeightId> = program.ropes.iter().filter_map(|r| r.factors).collect();
         let gpu = Gpu {
@@ -149,34 +170,66 @@ impl Gpu {
             params: device.buffer("params", plan.params_bytes(), uniform),
             caches,
             prepared: device.buffer("prepared", prepared, storage),
-            readback: device.buffer(
-                "readback",
-                16 + values * 4,
-                wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            ),
+            readback: Readback::new(&device, 16 * program.groups.len() + values * 4),
             bound: program.groups.iter().map(|_| Vec::new()).collect(),
             rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             weights: Weights::new(program, map, factors.into_iter()),
             recording: None,
             begun: false,
-            reading: None,
+            is_ahead: false,
             outcome: Outcome::default(),
             wake: None,
             scratch: Vec::new(),
             before: Counters::default(),
             token: Counters::default(),
             layer_dispatches: 0,
+            ahead: 0,
             device,
             plan,
             arena,
-            variant,
-            verifier: None,
+            ways,
             disabled: Vec::new(),
             pipelines,
-            context,
+            room,
         };
         gpu.write_params();
         Ok(gpu)
+    }
+
+    /// Goes on with other ways of computing, before anything was computed; `disabled` says of which kernels
+    /// no use is made, and why.
+    pub fn adopt(&mut self, program: &Program, ways: Ways, disabled: &[String]) -> Result<()> {
+        if ways.fuses != self.ways.fuses {
+            let Gpu { weights, arena, device, room: Room { context, batch, .. }, .. } = &*self;
+            self.plan = Plan::new(program, &weights.map, arena, device, *context, *batch, ways.fuses)?;
+            let usage = self.params.usage();
+            self.params = self.device.buffer("params", self.plan.params_bytes(), usage);
+            self.write_params();
+        }
+        self.ways = ways;
+        self.disabled = disabled.to_vec();
+        self.pipelines = pipelines(&self.device, &self.plan, ways.kernels);
+        Ok(())
+    }
+
+    /// The kernels that are used.
+    pub fn kernels(&self) -> impl Iterator<Item = Kernel> + '_ {
+        let is_used = |kernel: &Kernel| match kernel {
+            Kernel::AttentionReduce => self.ways.splits,
+            Kernel::Top | Kernel::Sample => self.ways.samples,
+            _ => true,
+        };
+        self.pipelines.keys().copied().filter(is_used)
+    }
+
+    /// Whether the device takes a kernel; `None` until it has said so.
+    pub fn accepted(&self, kernel: Kernel) -> Option<bool> {
+        self.pipelines.get(&kernel).map_or(Some(true), |pipeline| pipeline.accepted())
+    }
+
+    /// The ways of computing that are used.
+    pub fn ways(&self) -> Ways {
+        self.ways
     }
 
     /// Every op's parameters, at a place of its own that never changes.
@@ -199,40 +252,20 @@ impl Gpu {
     }
 
     /// The device.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &Rc<Device> {
         &self.device
     }
 
     /// Sets what is called when results come.
     pub fn set_wake(&mut self, wake: Option<Wake>) {
         self.device.set_wake(wake.clone());
-        if let Some(verifier) = &mut self.verifier {
-            verifier.set_wake(wake.clone());
-        }
         self.wake = wake;
-    }
-
-    /// Goes on with the self-test; nothing else may run before it is `Ready`.
-    pub fn verify(&mut self) -> Result<Poll> {
-        let Some(verifier) = &mut self.verifier else { return Ok(Poll::Ready) };
-        self.device.poll();
-        let poll = verifier.poll()?;
-        if poll == Poll::Ready {
-            let (variant, disabled) = verifier.verdict();
-            self.disabled = disabled.to_vec();
-            if variant != self.variant {
-                self.pipelines = pipelines(&self.device, &self.plan, variant);
-            }
-            self.variant = variant;
-            self.verifier = None;
-        }
-        Ok(poll)
     }
 
     /// Makes room in the residual stream for `tokens` rows.
     pub fn reserve(&mut self, tokens: usize) {
         if tokens > self.rows {
-            self.rows = tokens.next_power_of_two().min(self.context);
+            self.rows = tokens.next_power_of_two().min(self.room.rows_max);
             let usage = self.activations.usage();
             self.activations.destroy();
             self.activations = self.device.buffer("activations", self.arena.bytes(self.rows), usage);
@@ -269,70 +302,93 @@ impl Gpu {
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
         let tokens = batch.tokens.len();
         let head = group + 1 == program.groups.len();
+        let splits = self.splits(batch);
         if !self.begun {
-            self.begin(program, batch, wanted);
+            self.begin(program, batch, wanted, splits);
         }
         let bound = self.bind(program, group)?;
-        self.recording.get_or_insert_with(|| (self.device.encoder(), 0));
-        let splits = self.splits(batch);
-        let is_single = tokens == 1;
-        let uses_tiles = self.variant.tiles.is_some() && plan::uses_tiles(tokens);
+        let (mut encoder, before) = self.recording.take().unwrap_or_else(|| (self.device.encoder(), 0));
         let bound = &self.bound[group][bound];
-        let (dispatches, groups) = match is_single {
-            true => (&self.plan.single[group], &bound.single),
-            false => (&self.plan.batch[group], &bound.batch),
-        };
-        let (encoder, recorded) = self.recording.as_mut().expect("recording has begun");
-        let before = *recorded;
+        let bound = if tokens == 1 { &bound.single } else { &bound.batch };
+        let mut recorded = before;
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let most = self.device.workgroups_max();
-            for (dispatch, bind) in dispatches.iter().zip(groups) {
-                let runs = match dispatch.condition {
-                    Condition::Always => true,
-                    Condition::Split => splits > 1,
-                    Condition::Few => !uses_tiles,
-                    Condition::Many => uses_tiles,
-                    Condition::Prepared => uses_tiles && self.variant.prepares(),
-                };
-                if !runs {
-                    continue;
+            for (dispatch, bind) in self.plan.dispatches(group, tokens).iter().zip(bound) {
+                if self.runs(dispatch, tokens, splits) {
+                    self.dispatch(&mut pass, dispatch, bind, tokens, splits);
+                    recorded += 1;
                 }
-                let z = match dispatch.depth {
-                    Depth::One => 1,
-                    Depth::Tokens(each) => each * tokens as u32,
-                    Depth::Tiles { rows, of_token } => (tokens as u32 * of_token).div_ceil(rows),
-                };
-                let x = dispatch.blocks.min(most);
-                let y = if dispatch.splits { splits } else { dispatch.blocks.div_ceil(x.max(1)) };
-                pass.set_pipeline(&self.pipelines[&dispatch.kernel].pipeline);
-                pass.set_bind_group(0, bind, &[]);
-                pass.dispatch_workgroups(x, y, z);
-                *recorded += 1;
             }
         }
-        if group == 1 && is_single {
-            self.layer_dispatches = *recorded - before;
+        if group == 1 && tokens == 1 {
+            self.layer_dispatches = recorded - before;
         }
-        if head {
-            self.finish(program, wanted);
-        }
-        if head || !is_single {
-            self.flush();
+        let reading = head.then(|| self.finish(program, wanted, &mut encoder));
+        self.recording = Some((encoder, recorded));
+        if head || tokens > 1 {
+            let submission = self.flush();
             self.begun = false;
-        }
-        if head {
-            self.read();
-            self.token = self.device.counters().since(&self.before);
+            if let (Some((bytes, form)), Some(submission)) = (reading, submission) {
+                self.device.count(|c| c.readback_bytes += bytes as u64);
+                self.readback.ask(bytes, form, submission, self.wake.clone());
+                self.token = self.device.counters().since(&self.before);
+            }
         }
         Ok(())
     }
 
-    /// Sends off what is recorded: the buffers that it reads may be written again afterwards.
-    fn flush(&mut self) {
-        if let Some((encoder, dispatches)) = self.recording.take() {
-            self.device.submit(encoder, dispatches);
+    /// Sends off the pass of the token that the pass under way is about to choose, at `position`. False if no
+    /// token is being chosen. All groups must be there.
+    pub fn run_ahead(&mut self, program: &Program, position: usize, draw: Draw) -> Result<bool> {
+        if !self.ways.samples || self.readback.chooses() != 1 {
+            return Ok(false);
         }
+        // The number of the token is not known here: the sampler leaves it where the embedding reads it.
+        let batch = Batch { tokens: &[0], position, rows: 0..1 };
+        self.is_ahead = true;
+        let result = (0..program.groups.len()).try_for_each(|g| self.run(program, g, &batch, Wanted::Token(draw)));
+        self.is_ahead = false;
+        self.ahead += 1;
+        result.map(|()| true)
+    }
+
+    /// Whether a dispatch is part of a pass of so many tokens.
+    fn runs(&self, dispatch: &Dispatch, tokens: usize, splits: u32) -> bool {
+        let uses_tiles = self.ways.kernels.tiles.is_some() && plan::uses_tiles(tokens);
+        match dispatch.condition {
+            Condition::Always => true,
+            Condition::Split => splits > 1,
+            Condition::Few => !uses_tiles,
+            Condition::Many => uses_tiles,
+            Condition::Prepared => uses_tiles && self.ways.kernels.prepares(),
+            Condition::Sampled => self.ways.samples,
+        }
+    }
+
+    /// Records a dispatch.
+    fn dispatch(
+        &self,
+        pass: &mut wgpu::ComputePass,
+        dispatch: &Dispatch,
+        bind: &wgpu::BindGroup,
+        tokens: usize,
+        splits: u32,
+    ) {
+        let z = match dispatch.depth {
+            Depth::One => 1,
+            Depth::Tokens(each) => each * tokens as u32,
+            Depth::Tiles { rows, of_token } => (tokens as u32 * of_token).div_ceil(rows),
+        };
+        let x = dispatch.blocks.min(self.device.workgroups_max());
+        let y = if dispatch.splits { splits } else { dispatch.blocks.div_ceil(x.max(1)) };
+        pass.set_pipeline(&self.pipelines[&dispatch.kernel].pipeline);
+        pass.set_bind_group(0, bind, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+
+    /// Sends off what is recorded: the buffers that it reads may be written again afterwards.
+    fn flush(&mut self) -> Option<wgpu::SubmissionIndex> {
+        self.recording.take().map(|(encoder, dispatches)| self.device.submit(encoder, dispatches))
     }
 
     /// Gives a group's buffers to whichever comes next.
@@ -344,13 +400,13 @@ impl Gpu {
     /// Workgroups that share a head's positions.
     fn splits(&self, batch: &Batch) -> u32 {
         match batch.tokens.len() {
-            1 => (batch.position + 1).div_ceil(SPLIT_POSITIONS).clamp(1, SPLITS_MAX) as u32,
+            1 if self.ways.splits => (batch.position + 1).div_ceil(SPLIT_POSITIONS).clamp(1, SPLITS_MAX) as u32,
             _ => 1,
         }
     }
 
     /// Opens a recording: what the batch's kernels need to know goes ahead of it.
-    fn begin(&mut self, program: &Program, batch: &Batch, wanted: Wanted) {
+    fn begin(&mut self, program: &Program, batch: &Batch, wanted: Wanted, splits: u32) {
         let draw = match wanted {
             Wanted::Token(draw) => draw,
             _ => Draw::GREEDY,
@@ -359,7 +415,7 @@ impl Gpu {
             batch.position as u32,
             batch.tokens.len() as u32,
             batch.rows.start as u32,
-            self.splits(batch),
+            splits,
             draw.top_k,
             (1.0 / draw.temperature).to_bits(),
             draw.top_p.to_bits(),
@@ -377,7 +433,9 @@ impl Gpu {
             self.device.write(&self.activations, u64::from(quad) * 16, &scratch);
         };
         // Numbers below 2^24 are exact in f32.
-        write(self.arena.tokens, &mut batch.tokens.iter().map(|t| *t as f32));
+        if !self.is_ahead {
+            write(self.arena.tokens, &mut batch.tokens.iter().map(|t| *t as f32));
+        }
         for (index, rope) in program.ropes.iter().enumerate() {
             let factors = rope.factors.map(|id| self.weights.kept(id));
             let rotation = &mut self.rotations[index];
@@ -433,76 +491,46 @@ impl Gpu {
         Ok(self.bound[group].len() - 1)
     }
 
-    /// Copies what is wanted to where the host can read it.
-    fn finish(&mut self, program: &Program, wanted: Wanted) {
+    /// Copies what is wanted to where the host can read it: so many bytes, of this form.
+    fn finish(&mut self, program: &Program, wanted: Wanted, encoder: &mut wgpu::CommandEncoder) -> (usize, Form) {
         let (slot, count) = match wanted {
-            Wanted::Token(_) => (None, 0),
-            Wanted::Logits => (Some(program.logits), program.vocabulary),
+            Wanted::Token(_) if self.ways.samples => (None, 0),
+            Wanted::Token(_) | Wanted::Logits => (Some(program.logits), program.vocabulary),
             Wanted::Hidden => (Some(program.hidden()), program.slots[0]),
         };
-        let (encoder, _) = self.recording.as_mut().expect("recording has begun");
-        encoder.copy_buffer_to_buffer(&self.activations, u64::from(self.arena.result) * 16, &self.readback, 0, 16);
+        let (form, from) = match self.ways.samples {
+            true => (Form::Chosen { is_wanted: matches!(wanted, Wanted::Token(_)) }, self.arena.result),
+            false => (Form::Flags(program.groups.len()), self.arena.flags),
+        };
+        let (from, first) = (u64::from(from) * 16, form.bytes() as u64);
+        let buffer = self.readback.buffer();
+        encoder.copy_buffer_to_buffer(&self.activations, from, buffer, 0, first);
+        if let Form::Flags(_) = form {
+            encoder.clear_buffer(&self.activations, from, Some(first));
+        }
         if let Some(slot) = slot {
             let from = u64::from(self.arena.slots[slot.0 as usize]) * 16;
-            encoder.copy_buffer_to_buffer(&self.activations, from, &self.readback, 16, count as u64 * 4);
+            encoder.copy_buffer_to_buffer(&self.activations, from, buffer, first, count as u64 * 4);
         }
-        let has_token = matches!(wanted, Wanted::Token(_));
-        self.reading = Some(Reading { bytes: 16 + count * 4, has_token, done: Arc::default() });
+        (form.bytes() + count * 4, form)
     }
 
-    /// Asks for the readback.
-    fn read(&mut self) {
-        let Some(reading) = &self.reading else { return };
-        self.device.count(|c| c.readback_bytes += reading.bytes as u64);
-        let (done, wake) = (reading.done.clone(), self.wake.clone());
-        self.readback.map_async(wgpu::MapMode::Read, 0..reading.bytes as u64, move |result| {
-            if let Ok(mut done) = done.lock() {
-                *done = Some(result.is_ok());
-            }
-            if let Some(wake) = wake {
-                wake();
-            }
-        });
-    }
-
-    /// Whether a pass has been sent whose results are not taken yet.
-    pub fn is_reading(&self) -> bool {
-        self.reading.is_some()
-    }
-
-    /// Whether the results of the last pass are there; then [`Gpu::outcome`] has them.
+    /// Whether the results of the oldest pass are there; then [`Gpu::outcome`] has them.
     pub fn poll(&mut self) -> Poll {
         self.device.poll();
         if self.device.is_lost() {
             return Poll::Lost;
         }
-        let Some(reading) = &self.reading else { return Poll::Ready };
-        let done = reading.done.lock().ok().and_then(|done| *done);
-        match done {
+        match self.readback.result() {
             None => Poll::Pending,
-            Some(false) => Poll::Lost,
-            Some(true) => self.take(),
+            Some(true) if self.readback.take(&mut self.outcome) => Poll::Ready,
+            Some(_) => Poll::Lost,
         }
     }
 
-    fn take(&mut self) -> Poll {
-        let Some(reading) = self.reading.take() else { return Poll::Ready };
-        let Ok(mapped) = self.readback.get_mapped_range(0..reading.bytes as u64) else { return Poll::Lost };
-        let mut values = mapped.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let mut next = || values.next().unwrap_or(0.0);
-        self.outcome.token = Some(next() as u32).filter(|_| reading.has_token);
-        self.outcome.damaged = Some(next()).filter(|group| *group >= 0.0).map(|group| group as usize);
-        self.outcome.values.clear();
-        self.outcome.values.extend(values.skip(2));
-        drop(mapped);
-        self.readback.unmap();
-        Poll::Ready
-    }
-
-    /// Waits for the results, natively.
-    pub fn wait(&mut self) -> Poll {
-        self.device.wait();
-        self.poll()
+    /// Waits for the results of the oldest pass, natively.
+    pub fn wait(&mut self) {
+        self.device.wait(self.readback.submission());
     }
 
     /// What came of the last pass.
@@ -513,10 +541,7 @@ impl Gpu {
     /// Drops what is under way; its results are not wanted any more.
     pub fn cancel(&mut self) {
         (self.recording, self.begun) = (None, false);
-        if self.reading.take().is_some() {
-            // Unmapping ends a mapping that is still pending.
-            self.readback.unmap();
-        }
+        self.readback.clear();
     }
 
     /// `EngineStats.gpu`.
@@ -525,13 +550,14 @@ impl Gpu {
         serde_json::json!({
             "adapter": self.device.adapter(),
             "software": self.device.is_software(),
-            "subgroups": self.variant.subgroups,
-            "arithmetic": self.variant.tiles.map(Arithmetic::name),
+            "subgroups": self.ways.kernels.subgroups,
+            "arithmetic": self.ways.kernels.tiles.map(Arithmetic::name),
             "bufferBytesMax": self.device.buffer_bytes_max(),
             "dispatchesPerToken": self.token.dispatches,
             "submitsPerToken": self.token.submits,
             "readbackBytesPerToken": self.token.readback_bytes,
             "dispatchesPerLayer": self.layer_dispatches,
+            "passesAhead": self.ahead,
             "submits": counters.submits,
             "dispatches": counters.dispatches,
             "readbackBytes": counters.readback_bytes,

@@ -25,18 +25,20 @@ impl Noise {
     }
 }
 
-/// Rows of random bytes with tame scales, as in a file.
+/// Rows of random bytes with scales as in a file: values of any format are around a tenth.
 pub fn random_rows(dtype: Dtype, columns: usize, rows: usize, noise: &mut Noise) -> Vec<u8> {
     let mut bytes: Vec<u8> =
         (0..rows * dtype.row_bytes(columns as u64).unwrap_or(0) as usize).map(|_| noise.word() as u8).collect();
     for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
-        let mut half = |at: usize| {
-            block[at..at + 2].copy_from_slice(&half::f16::from_f32(noise.normal() * 0.01).to_le_bytes());
+        // Scales keep away from zero, where halves lose their precision.
+        let mut scale = || {
+            let normal = noise.normal();
+            (normal + normal.signum()) * scale_unit(dtype)
         };
+        let mut half = |at: usize| block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale()).to_le_bytes());
         match dtype {
-            Dtype::F32 => block.copy_from_slice(&noise.normal().to_le_bytes()),
-            Dtype::BF16 => block.copy_from_slice(&half::bf16::from_f32(noise.normal()).to_le_bytes()),
-            Dtype::Q8_K => block[..4].copy_from_slice(&(noise.normal() * 0.01).to_le_bytes()),
+            Dtype::F32 | Dtype::Q8_K => block[..4].copy_from_slice(&scale().to_le_bytes()),
+            Dtype::BF16 => block.copy_from_slice(&half::bf16::from_f32(scale()).to_le_bytes()),
             Dtype::F16 | Dtype::Q4_0 | Dtype::Q5_0 | Dtype::Q8_0 | Dtype::IQ4_NL | Dtype::IQ4_XS => half(0),
             Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => [0, 2].into_iter().for_each(half),
             Dtype::Q2_K => [80, 82].into_iter().for_each(half),
@@ -46,4 +48,15 @@ pub fn random_rows(dtype: Dtype, columns: usize, rows: usize, noise: &mut Noise)
         }
     }
     bytes
+}
+
+/// The least scale of a block, for values around a tenth: formats differ in how large their quants are.
+fn scale_unit(dtype: Dtype) -> f32 {
+    match dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => 0.05,
+        Dtype::Q4_0 | Dtype::Q4_1 | Dtype::Q5_0 | Dtype::Q5_1 => 0.004,
+        Dtype::Q2_K | Dtype::Q3_K => 0.002,
+        Dtype::Q8_0 | Dtype::Q8_K | Dtype::IQ4_NL => 0.0007,
+        Dtype::Q4_K | Dtype::Q5_K | Dtype::Q6_K | Dtype::IQ4_XS | Dtype::MXFP4 => 0.0001,
+    }
 }

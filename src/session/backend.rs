@@ -135,12 +135,7 @@ impl Backend {
 
     /// Whether it chooses tokens itself.
     pub fn samples(&self) -> bool {
-        either!(self, _cpu => false, _gpu => true)
-    }
-
-    /// Goes on with the self-test of a device; an error means that the CPU must run the model.
-    pub fn verify(&mut self) -> Result<Poll> {
-        either!(self, _cpu => Ok(Poll::Ready), gpu => gpu.verify())
+        either!(self, _cpu => false, gpu => gpu.ways().samples)
     }
 
     /// Whether the device is gone.
@@ -155,9 +150,7 @@ impl Backend {
 
     /// Waits for them, natively.
     pub fn wait(&mut self) {
-        either!(self, _cpu => {}, gpu => {
-            gpu.wait();
-        })
+        either!(self, _cpu => {}, gpu => gpu.wait())
     }
 
     /// The first group of `groups` that made a value that is not finite over these rows: on the CPU of the one

@@ -6,6 +6,7 @@
 
 mod ahead;
 mod backend;
+mod device;
 mod draft;
 mod forward;
 mod generate;
@@ -17,15 +18,15 @@ pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
 use crate::cpu::DiskReader;
-use crate::error::{ErrorCode, Result};
+use crate::error::{ChordError, Result};
 use crate::model::Config;
-use crate::op::{Poll, Program, Wanted};
+use crate::op::{Program, Wanted};
 use crate::pager::{Action, Pace, Pager, Placement, SourceRange, State, group_ranges};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use ahead::Ahead;
 use backend::Backend;
-use forward::Forward;
+use forward::{Forward, Progress};
 use generate::Generation;
 use std::ops::Range;
 
@@ -59,7 +60,7 @@ pub struct Session {
     generation: Option<Generation>,
     peak_bytes: u64,
     #[cfg(feature = "gpu")]
-    wake: Option<crate::gpu::Wake>,
+    device: device::DeviceState,
 }
 
 /// A weight's bytes in the source.
@@ -185,73 +186,6 @@ impl Session {
         self.attach_cpu()
     }
 
-    /// Goes on with another backend, after a device was lost or in place of it: the weights are wanted again,
-    /// and the sequence is computed again from its tokens. Without a device that is the CPU.
-    fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
-        self.pager = open::pager(&self.program, &plan, self.ahead.is_some());
-        (self.backend, self.plan) = (backend, plan);
-        if let Some(disk) = self.disk.clone() {
-            self.backend.set_disk(disk);
-        }
-        self.forward = self.forward.take().map(|forward| forward.replay(&self.cached));
-        self.cached.clear();
-        let tokens = self.forward.as_ref().map_or(0, Forward::tokens);
-        self.backend.reserve(&self.program, tokens)
-    }
-
-    /// Goes on with the self-test of a device. One that fails it is left for the CPU.
-    fn verify(&mut self) -> Result<Poll> {
-        match self.backend.verify() {
-            Err(error) if error.code == ErrorCode::GpuUnsuited => {
-                self.attach_cpu()?;
-                Ok(Poll::Ready)
-            }
-            poll => poll,
-        }
-    }
-
-    /// Goes on with the CPU.
-    pub fn attach_cpu(&mut self) -> Result<()> {
-        let (backend, plan) = open::on_cpu(&self.program, self.config.context, &self.options)?;
-        self.replace(backend, plan)
-    }
-
-    /// Goes on with this device; if it does not suit the model, with the CPU.
-    #[cfg(feature = "gpu")]
-    pub fn attach(&mut self, device: crate::gpu::Device) -> Result<()> {
-        let wake = self.wake.clone();
-        match open::on_gpu(device, &self.program, self.config.context, &self.options) {
-            Ok((backend, plan)) => self.replace(backend, plan)?,
-            Err(error) if error.code == ErrorCode::GpuUnsuited => return self.attach_cpu(),
-            Err(error) => return Err(error),
-        }
-        self.set_wake(wake);
-        Ok(())
-    }
-
-    /// Sets what a GPU's results call when they come.
-    #[cfg(feature = "gpu")]
-    pub fn set_wake(&mut self, wake: Option<crate::gpu::Wake>) {
-        if let Backend::Gpu(gpu) = &mut self.backend {
-            gpu.set_wake(wake.clone());
-        }
-        self.wake = wake;
-    }
-
-    /// The GPU, if there is one in use.
-    #[cfg(feature = "gpu")]
-    pub fn gpu(&self) -> Option<&crate::gpu::Gpu> {
-        match &self.backend {
-            Backend::Gpu(gpu) => Some(gpu),
-            Backend::Cpu(_) => None,
-        }
-    }
-
-    /// Waits for the device, natively.
-    pub fn wait(&mut self) {
-        self.backend.wait();
-    }
-
     /// The state of each group: the embedding, the layers, the head.
     pub fn groups(&self) -> impl Iterator<Item = State> + '_ {
         (0..self.pager.len()).map(|group| self.pager.state(group))
@@ -308,8 +242,8 @@ impl Session {
             },
         });
         #[cfg(feature = "gpu")]
-        if let Some(gpu) = self.gpu() {
-            stats["gpu"] = gpu.stats();
+        if let Some(gpu) = self.device_stats() {
+            stats["gpu"] = gpu;
         }
         stats
     }
@@ -334,7 +268,11 @@ impl Session {
 
     /// Appends those that are there to `all`; true when that is all of them.
     pub fn step_logits(&mut self, all: &mut Vec<f32>) -> Result<bool> {
-        let progress = self.advance(&mut |_, logits: &[f32]| all.extend_from_slice(logits))?;
-        Ok(progress == forward::Progress::Done)
+        match self.advance(&mut |_, logits: &[f32]| all.extend_from_slice(logits))? {
+            Progress::Done => Ok(true),
+            Progress::More | Progress::Device => Ok(false),
+            Progress::Wait(group) => Err(ChordError::internal(format!("the weights of group {group} are not there"))),
+            Progress::Lost => Err(ChordError::internal("the device was lost")),
+        }
     }
 }

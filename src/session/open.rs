@@ -129,11 +129,11 @@ impl HeaderReader {
         Ok(Session {
             pager: pager(&program, &plan, ahead.is_some()),
             ahead,
+            #[cfg(feature = "gpu")]
+            device: super::device::DeviceState::of(&backend, &program),
             backend,
             options: options.clone(),
             disk: None,
-            #[cfg(feature = "gpu")]
-            wake: None,
             places: places(&program),
             controls: ControlTexts::new(tokenizer.control_texts()),
             tokenizer,
@@ -166,8 +166,9 @@ pub fn on_gpu(
     context: usize,
     options: &OpenOptions,
 ) -> Result<(Backend, MemoryPlan)> {
-    use crate::gpu::Gpu;
-    let mut gpu = Gpu::new(device, program, context, true)?;
+    use crate::gpu::{Gpu, Ways};
+    let ways = Ways::of(&device);
+    let mut gpu = Gpu::new(std::rc::Rc::new(device), program, context, ways)?;
     let sizes = (0..program.groups.len()).map(|group| gpu.weights.map.group_bytes(group) as u64).collect();
     // Buffers cannot be read from disk while they are multiplied.
     let options = OpenOptions { from_disk: false, ..options.clone() };

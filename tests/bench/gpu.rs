@@ -3,7 +3,7 @@
 //! format: `--format Q4_K`.
 
 use std::time::Instant;
-use wasm_chord::gpu::{Device, DeviceOptions, Gpu};
+use wasm_chord::gpu::{Device, DeviceOptions, Gpu, Ways};
 use wasm_chord::op::*;
 use wasm_chord::quant::Dtype;
 use wasm_chord::quant::random::{Noise, random_rows};
@@ -150,7 +150,8 @@ fn products(size: usize, layers: usize, dtype: Dtype) -> Program {
 fn open(program: &Program, context: usize, fuse: bool) -> Gpu {
     let options = DeviceOptions { software: true, ..DeviceOptions::default() };
     let device = pollster::block_on(Device::open(&options)).expect("a GPU adapter");
-    let mut gpu = Gpu::new(device, program, context, fuse).expect("the device suits the model");
+    let ways = Ways { fuses: fuse, ..Ways::of(&device) };
+    let mut gpu = Gpu::new(std::rc::Rc::new(device), program, context, ways).expect("the device suits the model");
     let mut noise = Noise::new(1);
     for (number, weight) in program.weights.iter().enumerate() {
         gpu.allocate(program, weight.group).expect("room");
@@ -179,6 +180,7 @@ fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize) -> f64
         }
     }
     gpu.wait();
+    assert_eq!(gpu.poll(), Poll::Ready);
     start.elapsed().as_secs_f64()
 }
 

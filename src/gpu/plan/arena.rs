@@ -9,7 +9,7 @@ pub struct Arena {
     pub slots: Vec<u32>,
     /// Quads of a row of each slot.
     pub strides: Vec<u32>,
-    /// The batch's token numbers, one f32 each.
+    /// The batch's token numbers, one f32 each. The first is where the sampler leaves its token.
     pub tokens: u32,
     /// Cosines and sines of each rotation.
     pub tables: Vec<u32>,
@@ -34,9 +34,8 @@ impl Arena {
         };
         // Rows are whole chunks, and what lies behind a value is zero.
         let strides: Vec<usize> = program.slots.iter().map(|w| w.next_multiple_of(32) / 4).collect();
-        let result = take(1);
-        let flags = take(program.groups.len());
         let tokens = take(batch.div_ceil(4));
+        let flags = take(program.groups.len());
         let tables = program.ropes.iter().map(|r| take((batch * r.dims).div_ceil(4))).collect();
         let partials = program.ops.iter().flatten().filter_map(|op| match op {
             Op::Attention { layer, heads, kv_heads, .. } => {
@@ -60,7 +59,7 @@ impl Arena {
             tables,
             partials,
             flags,
-            result,
+            result: tokens,
             candidates,
         }
     }

@@ -12,6 +12,7 @@ impl Planner<'_> {
     pub(super) fn push(&mut self, kernel: Kernel, params: Vec<u32>, blocks: u32, depth: Depth) -> &mut Dispatch {
         self.dispatches.push(Dispatch {
             kernel,
+            ops: 0..0,
             params,
             weights: (self.group, 0),
             cache: Cache::Prepared,

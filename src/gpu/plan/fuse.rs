@@ -175,18 +175,3 @@ impl Planner<'_> {
         Ok(norms + 3)
     }
 }
-
-fn reads(op: &Op, slot: Slot) -> bool {
-    match *op {
-        Op::Embed { .. } => false,
-        Op::RmsNorm { src, .. } | Op::MatMul { src, .. } => src == slot,
-        Op::Rope { slot: s, .. } | Op::Softcap { slot: s, .. } => s == slot,
-        Op::KvWrite { key, value, .. } => key == slot || value == slot,
-        Op::Attention { query, .. } => query == slot,
-        Op::Gate { gate, up, .. } => gate == slot || up == slot,
-        Op::Add { src, dst } => src == slot || dst == slot,
-        Op::Route { logits, .. } => logits == slot,
-        Op::ExpertMatMul { src, choice, .. } => src == slot || choice == slot,
-        Op::ExpertSum { src, choice, dst, .. } => src == slot || choice == slot || dst == slot,
-    }
-}

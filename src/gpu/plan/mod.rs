@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::op::*;
 use dispatch::{RopeParts, residual};
 use std::collections::HashMap;
+use std::ops::Range;
 
 pub use arena::{Arena, prepared_bytes};
 
@@ -49,6 +50,8 @@ pub enum Condition {
     Many,
     /// With tiles of activations that are prepared.
     Prepared,
+    /// Only where the device chooses the token.
+    Sampled,
 }
 
 /// What is bound as the cache.
@@ -64,6 +67,8 @@ pub enum Cache {
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub kernel: Kernel,
+    /// The ops of its group that it computes, alone or with the dispatches beside it that have the same.
+    pub ops: Range<usize>,
     pub params: Vec<u32>,
     /// The group and the buffer that its weights are in.
     pub weights: (usize, usize),
@@ -122,6 +127,11 @@ impl Plan {
             single: groups.clone().map(|g| plan(true, g)).collect::<Result<_>>()?,
             batch: groups.map(|g| plan(false, g)).collect::<Result<_>>()?,
         })
+    }
+
+    /// A group's dispatches for so many tokens.
+    pub fn dispatches(&self, group: usize, tokens: usize) -> &[Dispatch] {
+        if tokens == 1 { &self.single[group] } else { &self.batch[group] }
     }
 
     /// All dispatches: those for single tokens, then those for batches.
@@ -220,13 +230,19 @@ impl Planner<'_> {
         let ops = &self.program.ops[self.group];
         let mut at = 0;
         while at < ops.len() {
+            let first = self.dispatches.len();
             let taken = self.step(&ops[at..])?;
+            self.dispatches[first..].iter_mut().for_each(|dispatch| dispatch.ops = at..at + taken);
             let written = |slot: &mut Slot| ops[at..at + taken].iter().any(|op| destination(op) == Some(*slot));
             self.prepared.take_if(written);
             at += taken;
         }
         if self.group + 1 == self.program.groups.len() {
+            let first = self.dispatches.len();
             self.sample();
+            for dispatch in &mut self.dispatches[first..] {
+                (dispatch.ops, dispatch.condition) = (at..at, Condition::Sampled);
+            }
         }
         Ok(())
     }

@@ -1,0 +1,193 @@
+//! A trace: what every dispatch of a pass left behind, brought back to be compared step by step.
+
+use super::Gpu;
+use super::readback::Mapping;
+use super::shaders::Kernel;
+use crate::error::Result;
+use crate::op::*;
+use std::ops::Range;
+
+/// A pass to trace: `tokens` from `position`, and the head for a single one.
+pub struct Pass {
+    pub tokens: Vec<u32>,
+    pub position: usize,
+    /// Workgroups that share the positions of a head.
+    pub splits: u32,
+    pub draw: Draw,
+}
+
+/// What a dispatch did, or the last of several that did it together.
+pub struct Step {
+    pub pass: usize,
+    pub group: usize,
+    dispatch: usize,
+    pub kernel: Kernel,
+    /// The ops of the group that it computed; none of them where it chose a token.
+    pub ops: Range<usize>,
+    pub outputs: Vec<Output>,
+}
+
+/// What an op left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Rows of a slot, padded to whole chunks.
+    Slot(Slot),
+    /// The cache of a layer, as bits of f16.
+    Cache(usize),
+    /// The chosen token, and the first group that made a value that is not finite, or −1.
+    Token,
+}
+
+/// Where that lies in the trace.
+pub struct Output {
+    pub place: Place,
+    from: u64,
+    buffer: usize,
+    bytes: Range<usize>,
+}
+
+/// Passes that were sent off.
+pub struct Trace {
+    pub steps: Vec<Step>,
+    readbacks: Vec<wgpu::Buffer>,
+    mappings: Vec<Mapping>,
+    /// What each of them was.
+    bytes: Vec<Vec<u8>>,
+}
+
+impl Gpu {
+    /// Sends passes off, one after the other. All weights must be there, and room for the passes' rows.
+    pub fn trace(&mut self, program: &Program, passes: &[Pass]) -> Result<Trace> {
+        let mut ends = vec![0];
+        let mut steps = Vec::new();
+        for (number, pass) in passes.iter().enumerate() {
+            self.steps(program, number, pass, &mut ends, &mut steps);
+        }
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let readbacks: Vec<wgpu::Buffer> = ends.iter().map(|end| self.device.buffer("trace", *end, usage)).collect();
+        let mut left = steps.iter().peekable();
+        for (number, pass) in passes.iter().enumerate() {
+            let tokens = pass.tokens.len();
+            let batch = Batch { tokens: &pass.tokens, position: pass.position, rows: 0..tokens };
+            self.begin(program, &batch, Wanted::Token(pass.draw), pass.splits);
+            let (mut encoder, mut count) = (self.device.encoder(), 0);
+            for group in groups(program, pass) {
+                let bound = self.bind(program, group)?;
+                let bound = &self.bound[group][bound];
+                let bound = if tokens == 1 { &bound.single } else { &bound.batch };
+                for (at, (dispatch, bind)) in self.plan.dispatches(group, tokens).iter().zip(bound).enumerate() {
+                    if !self.runs(dispatch, tokens, pass.splits) {
+                        continue;
+                    }
+                    let mut compute = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                    self.dispatch(&mut compute, dispatch, bind, tokens, pass.splits);
+                    drop(compute);
+                    count += 1;
+                    let step = left.next_if(|step| (step.pass, step.group, step.dispatch) == (number, group, at));
+                    for output in step.iter().flat_map(|step| &step.outputs) {
+                        let source = match output.place {
+                            Place::Cache(layer) => &self.caches[layer],
+                            Place::Slot(_) | Place::Token => &self.activations,
+                        };
+                        let (to, bytes) = (output.bytes.start as u64, output.bytes.len() as u64);
+                        encoder.copy_buffer_to_buffer(source, output.from, &readbacks[output.buffer], to, bytes);
+                    }
+                }
+            }
+            self.device.submit(encoder, count);
+            self.begun = false;
+        }
+        let ask = |buffer: &wgpu::Buffer| Mapping::ask(buffer, buffer.size() as usize, self.wake.clone());
+        let mappings = readbacks.iter().map(ask).collect();
+        Ok(Trace { steps, readbacks, mappings, bytes: Vec::new() })
+    }
+
+    /// Whether the results of a trace are there.
+    pub fn poll_trace(&self, trace: &mut Trace) -> Poll {
+        self.device.poll();
+        let results = trace.mappings.iter().map(Mapping::result);
+        let results: Option<Vec<bool>> = results.collect();
+        match results {
+            _ if self.device.is_lost() => return Poll::Lost,
+            None => return Poll::Pending,
+            Some(results) if results.contains(&false) => return Poll::Lost,
+            Some(_) => {}
+        }
+        for buffer in &trace.readbacks {
+            let Ok(mapped) = buffer.get_mapped_range(..) else { return Poll::Lost };
+            trace.bytes.push(mapped.to_vec());
+        }
+        Poll::Ready
+    }
+
+    /// The steps of a pass; their outputs lie behind `ends`, one for each buffer.
+    fn steps(&self, program: &Program, number: usize, pass: &Pass, ends: &mut Vec<usize>, steps: &mut Vec<Step>) {
+        let tokens = pass.tokens.len();
+        for group in groups(program, pass) {
+            let dispatches = self.plan.dispatches(group, tokens).iter().enumerate();
+            let mut dispatches = dispatches.filter(|(_, d)| self.runs(d, tokens, pass.splits)).peekable();
+            while let Some((at, dispatch)) = dispatches.next() {
+                // Of several that compute the same ops the last has them complete.
+                if dispatches.peek().is_some_and(|(_, next)| next.ops == dispatch.ops) {
+                    continue;
+                }
+                let ops = &program.ops[group][dispatch.ops.clone()];
+                let places = if ops.is_empty() { vec![Place::Token] } else { places(ops) };
+                let outputs = places.into_iter().map(|place| {
+                    let (from, bytes) = self.place(place, tokens);
+                    if ends[ends.len() - 1] + bytes > self.device.buffer_bytes_max() {
+                        ends.push(0);
+                    }
+                    let buffer = ends.len() - 1;
+                    ends[buffer] += bytes;
+                    Output { place, from, buffer, bytes: ends[buffer] - bytes..ends[buffer] }
+                });
+                let outputs = outputs.collect();
+                let (kernel, ops) = (dispatch.kernel, dispatch.ops.clone());
+                steps.push(Step { pass: number, group, dispatch: at, kernel, ops, outputs });
+            }
+        }
+    }
+
+    /// The first byte of a place, and how many there are for so many tokens.
+    fn place(&self, place: Place, tokens: usize) -> (u64, usize) {
+        match place {
+            Place::Slot(slot) => {
+                let (base, stride) = (self.arena.slots[slot.0 as usize], self.arena.strides[slot.0 as usize]);
+                (u64::from(base) * 16, tokens * stride as usize * 16)
+            }
+            Place::Cache(layer) => (0, self.caches[layer].size() as usize),
+            Place::Token => (u64::from(self.arena.result) * 16, 16),
+        }
+    }
+}
+
+impl Trace {
+    /// The words of an output.
+    pub fn words(&self, output: &Output) -> impl Iterator<Item = u32> + '_ {
+        let words = self.bytes[output.buffer][output.bytes.clone()].chunks_exact(4);
+        words.map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+    }
+}
+
+/// The groups that a pass goes through.
+fn groups(program: &Program, pass: &Pass) -> Range<usize> {
+    0..program.groups.len() - usize::from(pass.tokens.len() > 1)
+}
+
+/// Where ops that ran together left something: what only they themselves read may be nowhere.
+fn places(ops: &[Op]) -> Vec<Place> {
+    let mut places = Vec::new();
+    for (at, op) in ops.iter().enumerate() {
+        let later = &ops[at + 1..];
+        let place = match (op, destination(op)) {
+            (Op::KvWrite { layer, .. }, _) => Place::Cache(*layer),
+            (_, Some(slot)) if !later.iter().any(|op| reads(op, slot) || destination(op) == Some(slot)) => {
+                Place::Slot(slot)
+            }
+            _ => continue,
+        };
+        places.push(place);
+    }
+    places
+}
