@@ -298,7 +298,7 @@ fn the_sampler_draws_what_the_cpu_draws() {
                 for seed in 0..6 {
                     let mut sampler = Sampler::new(params.clone(), seed);
                     let expected = sampler.sample(&mut logits, &[]).expect("finite logits");
-                    let draw = Sampler::new(params.clone(), seed).draw_elsewhere().expect("a plain draw");
+                    let draw = Sampler::new(params.clone(), seed).draw_elsewhere(0).expect("a plain draw");
                     assert_eq!(run(token, Wanted::Token(draw)).0, Some(expected), "token {token}, {draw:?}");
                 }
             }

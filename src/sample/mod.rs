@@ -21,7 +21,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 pub use self::logprobs::top_logprobs;
 pub use self::params::{RequestKind, SamplingParams};
@@ -43,6 +43,8 @@ const TOP_P_FIRST: usize = 256;
 pub struct Sampler {
     params: SamplingParams,
     random: fastrand::Rng,
+    /// Random numbers of draws that are made elsewhere, until their tokens come.
+    reserved: VecDeque<f64>,
     candidates: Vec<Candidate>,
     /// Sums of the candidates' weights up to each.
     cumulative: Vec<f64>,
@@ -59,6 +61,7 @@ impl Sampler {
         Sampler {
             params,
             random: fastrand::Rng::with_seed(seed),
+            reserved: VecDeque::new(),
             candidates: Vec::new(),
             cumulative: Vec::new(),
             changed: Vec::new(),
@@ -90,9 +93,10 @@ impl Sampler {
         Ok(token)
     }
 
-    /// The next draw as a backend may make it itself, with the random number that it takes; `None` if the
-    /// parameters need all logits.
-    pub fn draw_elsewhere(&mut self) -> Option<Draw> {
+    /// A draw as a backend may make it itself, with its random number; `None` if the parameters need all
+    /// logits. It is for the token that comes `ahead` tokens after the next one, and stays the same until
+    /// [`Sampler::drawn_elsewhere`] or [`Sampler::sample`] has told of the next.
+    pub fn draw_elsewhere(&mut self, ahead: usize) -> Option<Draw> {
         let p = &self.params;
         let is_plain = p.logit_bias.is_empty()
             && (p.repeat_penalty, p.presence_penalty, p.frequency_penalty) == (1.0, 0.0, 0.0)
@@ -100,15 +104,20 @@ impl Sampler {
         match (p.temperature == 0.0, p.top_k) {
             _ if !is_plain => None,
             (true, _) => Some(Draw::GREEDY),
-            (false, 1..=Draw::TOP_K_MAX) => Some(Draw {
-                top_k: p.top_k,
-                temperature: p.temperature,
-                top_p: p.top_p,
-                min_p: p.min_p,
-                random: self.random.f64() as f32,
-            }),
+            (false, top_k @ 1..=Draw::TOP_K_MAX) => {
+                let (temperature, top_p, min_p) = (p.temperature, p.top_p, p.min_p);
+                while self.reserved.len() <= ahead {
+                    self.reserved.push_back(self.random.f64());
+                }
+                Some(Draw { top_k, temperature, top_p, min_p, random: self.reserved[ahead] as f32 })
+            }
             _ => None,
         }
+    }
+
+    /// The next token was drawn elsewhere.
+    pub fn drawn_elsewhere(&mut self) {
+        self.reserved.pop_front();
     }
 
     fn add_bias(&mut self, logits: &mut [f32]) {
@@ -158,7 +167,8 @@ impl Sampler {
             total += ((f64::from(candidate.logit) - f64::from(best)) * inverse).exp();
             total
         }));
-        let drawn = self.random.f64() * total;
+        let random = self.reserved.pop_front().unwrap_or_else(|| self.random.f64());
+        let drawn = random * total;
         let at = self.cumulative.partition_point(|&sum| sum <= drawn);
         // Rounding can make the draw as large as the total; the best token is always a candidate.
         self.candidates.get(at).map_or_else(|| greedy(logits), |candidate| candidate.token)

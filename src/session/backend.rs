@@ -4,7 +4,7 @@ use crate::cpu::{self, Cpu, DiskReader};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu};
-use crate::op::{Batch, Poll, Program, Wanted, WeightId};
+use crate::op::{Batch, Draw, Poll, Program, Wanted, WeightId};
 use crate::pager::Placement;
 use std::ops::Range;
 
@@ -126,6 +126,15 @@ impl Backend {
             cpu.run(program, group, batch);
             Ok(())
         }, gpu => gpu.run(program, group, batch, wanted))
+    }
+
+    /// Sends off the pass of the token that the pass under way is about to choose. False where that is not
+    /// possible.
+    pub fn run_ahead(&mut self, program: &Program, position: usize, draw: Draw) -> Result<bool> {
+        either!(self, _cpu => {
+            let _ = (program, position, draw);
+            Ok(false)
+        }, gpu => gpu.run_ahead(program, position, draw))
     }
 
     /// Whether a token's results are the same to the bit, whatever batch it is computed in.

@@ -34,7 +34,7 @@ impl Session {
     /// and the sequence is computed again from its tokens. Without a device that is the CPU.
     fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
         self.pager = open::pager(&self.program, &plan, self.ahead.is_some());
-        (self.backend, self.plan) = (backend, plan);
+        (self.backend, self.plan, self.is_sent_ahead) = (backend, plan, false);
         if let Some(disk) = self.disk.clone() {
             self.backend.set_disk(disk);
         }

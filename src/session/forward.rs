@@ -91,6 +91,23 @@ impl Session {
         Ok(())
     }
 
+    /// Begins the pass of a token that was sent ahead: only its results are still to come.
+    pub(super) fn await_ahead(&mut self, token: u32, position: usize, wanted: Wanted) -> Result<()> {
+        self.start_forward(&[token], position, Output::Last, wanted)?;
+        if let Some(forward) = &mut self.forward {
+            (forward.group, forward.awaited) = (self.pager.len() - 1, Some(0..1));
+        }
+        Ok(())
+    }
+
+    /// Whether the device is choosing a token that will stand at this place of the sequence.
+    pub(super) fn is_chosen_at(&self, position: usize) -> bool {
+        self.forward.as_ref().is_some_and(|forward| {
+            let is_token = matches!(forward.wanted, Wanted::Token(_)) && forward.output == Output::Last;
+            is_token && forward.awaited.is_some() && forward.position + forward.tokens.len() == position
+        })
+    }
+
     /// One step: a batch of a prompt through one group, or a single token through all groups that are
     /// there, as far as a step may last. A group that leaves memory ends the step too, so that its owner can
     /// fetch the next one meanwhile, and so does one that was read from disk, since that takes its time.

@@ -7,7 +7,7 @@ use super::forward::{Output, Progress};
 use super::request::{Moment, Request};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::Wanted;
-use crate::pager::Placement;
+use crate::pager::{Placement, State};
 use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
 use serde::Serialize;
@@ -137,7 +137,7 @@ impl Text {
     /// What the next pass is for.
     fn wanted(&mut self, backend: &Backend) -> Wanted {
         // A draw takes a random number, so it is taken once: here, or by the sampler.
-        let draw = if backend.samples() { self.sampler.draw_elsewhere() } else { None };
+        let draw = if backend.samples() { self.sampler.draw_elsewhere(0) } else { None };
         draw.map_or(Wanted::Logits, Wanted::Token)
     }
 }
@@ -227,7 +227,32 @@ impl Session {
     pub fn cancel(&mut self) {
         self.generation = None;
         self.forward = None;
+        self.is_sent_ahead = false;
         self.backend.cancel();
+    }
+
+    /// Sends off the next token's pass while the device chooses that token, if there will be such a pass. One
+    /// that turns out not to be wanted is dropped: what it wrote to the cache lies beyond the sequence.
+    fn send_ahead(&mut self, text: &mut Text, prompt_tokens: usize) -> Result<()> {
+        let position = text.history.len();
+        let chosen = position + 1 - prompt_tokens;
+        let goes_on =
+            position + 1 < self.config.context && text.params.max_tokens.is_none_or(|most| chosen < most as usize);
+        let is_all_there = self.pager.ring() == 0 && self.groups().all(|state| state == State::Resident);
+        if self.is_sent_ahead || !goes_on || !is_all_there || !self.is_chosen_at(position) {
+            return Ok(());
+        }
+        if let Some(draw) = text.sampler.draw_elsewhere(1) {
+            self.is_sent_ahead = self.backend.run_ahead(&self.program, position, draw)?;
+        }
+        Ok(())
+    }
+
+    /// Drops a pass that was sent ahead.
+    fn drop_ahead(&mut self) {
+        if std::mem::take(&mut self.is_sent_ahead) {
+            self.backend.cancel();
+        }
     }
 
     fn generate(&mut self, generation: &mut Generation) -> Result<Event> {
@@ -245,6 +270,7 @@ impl Session {
             }
             Purpose::Text(text) if text.ended => {
                 self.forward = None;
+                self.drop_ahead();
                 text.choice += 1;
                 if text.choice == text.params.n as usize {
                     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
@@ -255,6 +281,9 @@ impl Session {
             }
             Purpose::Text(text) => {
                 let progress = self.advance(&mut |_, _| {})?;
+                if progress == Progress::Device {
+                    self.send_ahead(text, usage.prompt_tokens)?;
+                }
                 if let Some(event) = waiting(progress) {
                     return Ok(event);
                 }
@@ -284,7 +313,10 @@ impl Session {
             return Ok(self.finish(text, FinishReason::Length));
         }
         let token = match self.backend.chosen() {
-            Some(token) => token,
+            Some(token) => {
+                text.sampler.drawn_elsewhere();
+                token
+            }
             None => text.sampler.sample(self.backend.logits(&self.program), &text.history)?,
         };
         let ends = self.tokenizer.is_end(token);
@@ -331,6 +363,10 @@ impl Session {
 
     /// Begins the pass of a token that was chosen, the last of `generated`, and of guesses at those after it.
     fn start_token(&mut self, text: &mut Text, token: u32, generated: usize) -> Result<()> {
+        if std::mem::take(&mut self.is_sent_ahead) {
+            let wanted = text.wanted(&self.backend);
+            return self.await_ahead(token, text.history.len() - 1, wanted);
+        }
         let room = self.config.context - text.history.len();
         let left = text.params.max_tokens.map_or(room, |most| most as usize - generated - 1);
         let most = self.guesses_max(text.params.draft_max).min(room).min(left);

@@ -57,6 +57,8 @@ pub struct Session {
     /// The tokens whose keys and values are in the cache.
     cached: Vec<u32>,
     forward: Option<Forward>,
+    /// The pass after the one under way was sent already.
+    is_sent_ahead: bool,
     generation: Option<Generation>,
     peak_bytes: u64,
     #[cfg(feature = "gpu")]

@@ -142,6 +142,7 @@ impl HeaderReader {
             plan,
             cached: Vec::with_capacity(config.context),
             forward: None,
+            is_sent_ahead: false,
             generation: None,
             peak_bytes: 0,
             config,

@@ -159,7 +159,7 @@ fn passes(splits: bool) -> [Pass; 4] {
         let tokens = (first..position).map(|at| (at * 11 % VOCABULARY) as u32).collect();
         Pass { tokens, position: first, splits, draw }
     };
-    let drawn = sampler().draw_elsewhere().unwrap_or(Draw::GREEDY);
+    let drawn = sampler().draw_elsewhere(0).unwrap_or(Draw::GREEDY);
     [
         pass(3, 1, Draw::GREEDY),
         pass(BATCH, 1, Draw::GREEDY),
