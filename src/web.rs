@@ -119,6 +119,14 @@ impl HeaderReader {
         self.reader.plan(&options).map(|plan| plan.to_string()).map_err(thrown)
     }
 
+    /// The same on a GPU. Consumes the reader.
+    #[cfg(feature = "gpu")]
+    #[wasm_bindgen(js_name = planOn)]
+    pub fn plan_on(self, device: &GpuDevice, options: &str) -> JsResult<String> {
+        let options = OpenOptions::from_json(options).map_err(thrown)?;
+        self.reader.plan_on(&device.device, &options).map(|plan| plan.to_string()).map_err(thrown)
+    }
+
     /// Opens the model. Consumes the reader.
     pub fn open(self, options: &str) -> JsResult<Session> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;

@@ -478,3 +478,24 @@ fn rows_that_come_ahead_of_the_table_give_the_same_text() {
     // Not until the rows were there was anything else supplied.
     assert_eq!(waits[..2], [0, 1]);
 }
+
+#[test]
+fn a_plan_says_what_opening_will_take() {
+    let file = random_model::file(Shape { layers: 8, ..Shape::default() });
+    let reader = || {
+        let mut reader = HeaderReader::new(Some(file.len() as u64));
+        assert!(reader.feed(&file).expect("a header"));
+        reader
+    };
+    let Some(first) = device(DEVICE) else { return };
+    let plan = reader().plan_on(&first, &OpenOptions::default()).expect("a plan");
+    let session = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    let budget = plan["memory"]["budgetBytes"].clone();
+    assert_eq!(session.stats()["memory"]["budgetBytes"], budget);
+    assert_eq!(session.stats()["memory"]["peakResidentBytes"], budget, "and no byte more is taken");
+    // A device whose buffers are too small leaves the model to the CPU, and says why.
+    let Some(small) = device(DeviceOptions { buffer_bytes_max: Some(4096), ..DEVICE }) else { return };
+    let plan = reader().plan_on(&small, &OpenOptions::default()).expect("a plan");
+    assert!(plan["unsuited"].as_str().is_some_and(|why| why.contains("4096")), "{}", plan["unsuited"]);
+    assert_eq!(plan["memory"], reader().plan(&OpenOptions::default()).expect("a plan")["memory"]);
+}

@@ -134,6 +134,34 @@ pub struct Gpu {
     ahead: u64,
 }
 
+/// Where a model lies on a device and what runs there, before anything is made.
+struct Design {
+    map: weights::Map,
+    arena: Arena,
+    plan: Plan,
+}
+
+impl Design {
+    /// Refuses what does not fit the device's limits.
+    fn new(device: &Device, program: &Program, room: Room, fuses: bool) -> Result<Design> {
+        let Room { context, batch, rows_max } = room;
+        let map = weights::Map::new(program, device.buffer_bytes_max())?;
+        let arena = Arena::new(program, batch);
+        check_size(device, "a prompt of the whole context", arena.bytes(rows_max))?;
+        check_size(device, "a batch's prepared activations", plan::prepared_bytes(program, batch))?;
+        for widths in &program.kv_widths {
+            check_size(device, "the cache of a layer", cache_bytes(widths, context))?;
+        }
+        let plan = Plan::new(program, &map, &arena, device, context, batch, fuses)?;
+        Ok(Design { map, arena, plan })
+    }
+}
+
+/// Bytes of a layer's cache, of keys and values in f16.
+fn cache_bytes((key, value): &(usize, usize), context: usize) -> usize {
+    (key + value) * context * 2
+}
+
 impl Gpu {
     /// Plans `program` and makes everything but the weights' buffers. An error of code `GpuUnsuited` means
     /// that the CPU can run what this device cannot.
@@ -145,21 +173,13 @@ impl Gpu {
     /// The same for batches and prompts of this size at most.
     pub fn with_room(device: Rc<Device>, program: &Program, room: Room, ways: Ways) -> Result<Gpu> {
         let Room { context, batch, rows_max } = room;
-        let map = weights::Map::new(program, device.buffer_bytes_max())?;
-        let arena = Arena::new(program, batch);
-        let plan = Plan::new(program, &map, &arena, &device, context, batch, ways.fuses)?;
+        let Design { map, arena, plan } = Design::new(&device, program, room, ways.fuses)?;
         let rows = ROWS_MIN.min(rows_max);
-        check_size(&device, "a prompt of the whole context", arena.bytes(rows_max))?;
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let caches = program.kv_widths.iter().map(|(key, value)| {
-            let bytes = (key + value) * context * 2;
-            check_size(&device, "the cache of a layer", bytes)?;
-            Ok(device.buffer("cache", bytes, storage))
-        });
-        let caches = caches.collect::<Result<Vec<_>>>()?;
+        let cache = |widths| device.buffer("cache", cache_bytes(widths, context), storage);
+        let caches = program.kv_widths.iter().map(cache).collect();
         let prepared = plan::prepared_bytes(program, batch);
-        check_size(&device, "a batch's prepared activations", prepared)?;
         let pipelines = pipelines(&device, &plan, ways.kernels);
         let values = program.vocabulary.max(program.slots[0]);
         let factors: Vec<WeightId> = program.ropes.iter().filter_map(|r| r.factors).collect();
@@ -194,6 +214,14 @@ impl Gpu {
         };
         gpu.write_params();
         Ok(gpu)
+    }
+
+    /// Bytes of each group's weights on a device, without making anything there. An error of code
+    /// `GpuUnsuited` means that the CPU can run what this device cannot.
+    pub fn group_bytes(device: &Device, program: &Program, context: usize) -> Result<Vec<u64>> {
+        let room = Room { context, batch: BATCH_MAX.min(context), rows_max: context };
+        let Design { map, .. } = Design::new(device, program, room, true)?;
+        Ok((0..program.groups.len()).map(|group| map.group_bytes(group) as u64).collect())
     }
 
     /// Goes on with other ways of computing, before anything was computed; `disabled` says of which kernels

@@ -69,18 +69,47 @@ impl HeaderReader {
         gguf::join(self.finished)
     }
 
-    /// What opening the model would take, from the header alone.
+    /// What opening the model on the CPU would take, from the header alone.
     pub fn plan(self, options: &OpenOptions) -> Result<serde_json::Value> {
+        self.plan_by(options, MemoryPlan::new)
+    }
+
+    /// The same on a GPU. Where the device does not suit the model the figures are the CPU's, and `unsuited`
+    /// says why.
+    #[cfg(feature = "gpu")]
+    pub fn plan_on(self, device: &crate::gpu::Device, options: &OpenOptions) -> Result<serde_json::Value> {
+        let mut unsuited = None;
+        let mut info = self.plan_by(options, |program, context, options| {
+            match crate::gpu::Gpu::group_bytes(device, program, context) {
+                Ok(sizes) => gpu_memory(sizes, program, context, options),
+                Err(error) if error.code == ErrorCode::GpuUnsuited => {
+                    unsuited = Some(error.message);
+                    MemoryPlan::new(program, context, options)
+                }
+                Err(error) => Err(error),
+            }
+        })?;
+        if let Some(reason) = unsuited {
+            info["unsuited"] = reason.into();
+        }
+        Ok(info)
+    }
+
+    fn plan_by(
+        self,
+        options: &OpenOptions,
+        mut memory: impl FnMut(&Program, usize, &OpenOptions) -> Result<MemoryPlan>,
+    ) -> Result<serde_json::Value> {
         let mut header = self.join()?;
         let config = Config::from_header(&header, options.context_length)?;
         let program = model::compile(&header, &config)?;
         let mut info = describe(&mut header, &config, &program);
         let unlimited = OpenOptions { max_resident_bytes: None, device_bytes: None, ..options.clone() };
-        let whole = MemoryPlan::new(&program, config.context, &unlimited)?;
+        let whole = memory(&program, config.context, &unlimited)?;
         let download: u64 = header.tensors.iter().map(|t| t.bytes).sum();
         let fields = info.as_object_mut().expect("a description is an object");
         fields.insert("downloadBytes".into(), download.into());
-        match MemoryPlan::new(&program, config.context, options) {
+        match memory(&program, config.context, options) {
             Ok(plan) => fields.insert("memory".into(), serde_json::to_value(plan).expect("plain numbers")),
             Err(error) => {
                 fields.insert("reason".into(), error.message.into());
@@ -171,11 +200,18 @@ pub fn on_gpu(
     let ways = Ways::of(&device);
     let mut gpu = Gpu::new(std::rc::Rc::new(device), program, context, ways)?;
     let sizes = (0..program.groups.len()).map(|group| gpu.weights.map.group_bytes(group) as u64).collect();
-    // Buffers cannot be read from disk while they are multiplied.
-    let options = OpenOptions { from_disk: false, ..options.clone() };
-    let plan = MemoryPlan::of(sizes, program, context, Gpu::scratch_bytes(program, context), u64::MAX, &options)?;
+    let plan = gpu_memory(sizes, program, context, options)?;
     gpu.weights.pin(&plan.kept());
     Ok((Backend::Gpu(Box::new(gpu)), plan))
+}
+
+/// What stays in a GPU's memory, whose groups take these bytes.
+#[cfg(feature = "gpu")]
+fn gpu_memory(sizes: Vec<u64>, program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
+    // Buffers cannot be read from disk while they are multiplied.
+    let options = OpenOptions { from_disk: false, ..options.clone() };
+    let scratch_bytes = crate::gpu::Gpu::scratch_bytes(program, context);
+    MemoryPlan::of(sizes, program, context, scratch_bytes, u64::MAX, &options)
 }
 
 /// A pager that fetches every group anew, the embedding last if it can be done without for a while.

@@ -124,6 +124,8 @@ test('the same text on both devices, with one submit and a few bytes a token', {
     assert.deepEqual(gpu.disabledKernels, []);
     assert.ok(memory.gpuBytes > 0 && typeof adapter === 'string');
     assert.equal(onCpu.stats.gpu, undefined);
+    const plan = await page.evaluate(({ model, device }) => window.chord.plan(model, { device }), { model: MODEL, device: 'webgpu' });
+    assert.deepEqual([plan.device, plan.deviceReason, plan.budgetBytes], ['webgpu', undefined, memory.budgetBytes]);
   }, { allow }));
 
 test('the demo answers on the GPU where its address asks for that', { skip: withoutModel }, () =>
@@ -140,4 +142,7 @@ test('auto does not take an adapter that computes on the CPU', { skip: withoutMo
   withChord(stage, async (page) => {
     const { stats } = await page.evaluate(answer, { model: MODEL, device: 'auto' });
     assert.equal(stats.device, 'cpu');
+    const plan = await page.evaluate((model) => window.chord.plan(model), MODEL);
+    assert.equal(plan.device, 'cpu');
+    assert.match(plan.deviceReason, /computes on the CPU/);
   }, { allow }));

@@ -24,7 +24,7 @@ export function question(plan: Plan, label: string, local: boolean): Question | 
     ...(plan.storedBytes > 0 ? [['On the disk already', bytes(plan.storedBytes)] satisfies [string, string]] : []),
     ['Memory', bytes(plan.weightBytes + plan.kvBytes + plan.scratchBytes)],
     ['Context', `${plan.contextLength.toLocaleString('en')} tokens`],
-    ['Runs on', plan.device === 'webgpu' ? 'WebGPU' : 'CPU'],
+    ['Runs on', plan.device === 'webgpu' ? 'WebGPU' : plan.deviceReason === undefined ? 'CPU' : `CPU: ${plan.deviceReason}`],
   ];
   const list = make('dl', '', ...costs.flatMap(([term, value]) => [make('dt', '', term), make('dd', '', value)]));
   const verdict = plan.fits ? 'It should fit on this device.' : 'It will probably not fit on this device.';

@@ -27,6 +27,8 @@ export interface HeaderReader {
   truncated(): unknown;
   /** JSON: what opening the model would take. Consumes the reader. */
   plan(optionsJson: string): string;
+  /** The same on a GPU; where that does not suit the model, on the CPU, and why. Consumes the reader alone. */
+  planOn?(device: GpuDevice, optionsJson: string): string;
   /** Consumes the reader. */
   open(optionsJson: string): Session;
   /** The same on a GPU, or on the CPU if the device does not suit the model. Consumes the device too. */

@@ -2,7 +2,7 @@
  * The engine worker: owns the wasm core and the IO worker, opens one model and answers the page.
  */
 
-import { startCore, usesGpu, type Core, type Session } from './core.js';
+import { probeGpu, startCore, usesGpu, type Core, type Session } from './core.js';
 import { deviceBytes, memoryReasons } from './device-memory.js';
 import { ChordError, toChordError, toWire } from './errors.js';
 import { groupStates, storedBytes } from './groups.js';
@@ -152,11 +152,24 @@ type CorePlan = Plan['model'] & {
   downloadBytes: number;
   /** Why it cannot be opened under the ceiling that was asked for. */
   reason?: string;
+  /** Why the device cannot run it. */
+  unsuited?: string;
 };
 
+/** Why the CPU computes where nobody asked for that. */
+async function whyNotGpu(device: OpenRequest['device']): Promise<string | undefined> {
+  if (device === 'cpu') return undefined;
+  const found = await probeGpu();
+  return found === 'software' ? "the browser's GPU adapter computes on the CPU itself" : 'the browser offers no GPU adapter';
+}
+
 async function plan(request: OpenRequest): Promise<void> {
-  const [{ core, io, headers, reader }, isOnGpu] = await Promise.all([readHeader(request, 'cpu'), usesGpu(request.device)]);
-  const { memory, downloadBytes: tensorBytes, reason, ...info } = JSON.parse(reader.plan(coreOptions(request, io, headers))) as CorePlan;
+  const isOnGpu = await usesGpu(request.device);
+  const { core, io, headers, reader } = await readHeader(request, isOnGpu ? request.device : 'cpu');
+  const options = coreOptions(request, io, headers);
+  const json = core.device && reader.planOn ? reader.planOn(core.device, options) : reader.plan(options);
+  const { memory, downloadBytes: tensorBytes, reason, unsuited, ...info } = JSON.parse(json) as CorePlan;
+  const why = core.device ? unsuited : await whyNotGpu(request.device);
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
   const plan: Omit<Plan, 'reasons'> = {
@@ -165,7 +178,8 @@ async function plan(request: OpenRequest): Promise<void> {
     downloadBytes: (downloadBytes(io) || tensorBytes) - kept,
     storedBytes: kept,
     contextLength: info.contextLength,
-    device: isOnGpu ? 'webgpu' : 'cpu',
+    device: core.device && unsuited === undefined ? 'webgpu' : 'cpu',
+    ...why === undefined ? {} : { deviceReason: why },
     build: 'wasm32',
     simd: core.simd,
     fits: reasons.length === 0,

@@ -85,6 +85,8 @@ export interface Plan {
   /** Tokens of context that the figures above are for. */
   contextLength: number;
   device: 'webgpu' | 'cpu';
+  /** Why it would be the CPU, unless that was asked for. */
+  deviceReason?: string;
   build: 'wasm32' | 'wasm64';
   simd: 'relaxed' | 'simd128';
   /** Whether it can be opened here with these options. */
