@@ -102,7 +102,7 @@ function headersFor(url: string, origin: string, headers: [string, string][]): [
 function open(sources: PartSource[], headers: [string, string][], network: NetworkSettings, store: StoreSettings): void {
   const first = sources.find((source) => source.url !== undefined)?.url;
   const origin = first === undefined ? '' : new URL(first).origin;
-  const buffers = new PageBuffers(store.pageBytes);
+  const buffers = new PageBuffers(store.pageBytes, store.pageBuffers);
   files = sources.map((source, index) => {
     if (source.blob) return new BlobFile(source.blob, source.name);
     const part = { ...source, url: source.url ?? '' };

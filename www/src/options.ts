@@ -33,7 +33,8 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     core,
     device: all.device ?? 'auto',
     network: { ...NETWORK_DEFAULTS, ...all[NETWORK] },
-    store: { ...STORE_DEFAULTS, isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },
+    // A ceiling is meant for what is on the way, too.
+    store: { ...STORE_DEFAULTS, ...(all.maxResidentBytes === undefined ? {} : { pageBuffers: 1 }), isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },
   };
 }
 

@@ -6,7 +6,7 @@
 import { aborted } from './errors.js';
 
 /** Bytes of one piece. */
-export const PIECE_BYTES = 1024 * 1024;
+export const PIECE_BYTES = 512 * 1024;
 /** Pieces on the way at any time. */
 export const POOL_PIECES = 8;
 

@@ -24,9 +24,11 @@ export interface StoreSettings {
   ownerSilentMs: number;
   /** Only what is there already is read, and nothing is written: for a look at a header. */
   isGlance: boolean;
+  /** Pages in memory at any time, of all files together, each a second time while it is hashed. */
+  pageBuffers: number;
 }
 
-export const STORE_DEFAULTS: StoreSettings = { isUsed: true, pageBytes: PAGE_BYTES, ownerSilentMs: 4_000, isGlance: false };
+export const STORE_DEFAULTS: StoreSettings = { isUsed: true, pageBytes: PAGE_BYTES, ownerSilentMs: 4_000, isGlance: false, pageBuffers: 2 };
 
 /** A file opened for synchronous access, as dedicated workers have it. */
 export interface SyncFile {

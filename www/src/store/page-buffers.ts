@@ -1,20 +1,17 @@
 /** Memory in which pages are hashed: a few buffers that are used again and again. */
 
-/** Pages in memory at any time, of all files together. */
-const BUFFERS_MAX = 4;
-
 export class PageBuffers {
   readonly #free: Uint8Array[] = [];
   readonly #waiting: ((buffer: Uint8Array) => void)[] = [];
   #count = 0;
 
-  constructor(private readonly pageBytes: number) {}
+  constructor(private readonly pageBytes: number, private readonly most: number) {}
 
   /** A buffer of one page, once there is one. */
   acquire(): Promise<Uint8Array> {
     const free = this.#free.pop();
     if (free) return Promise.resolve(free);
-    if (this.#count < BUFFERS_MAX) {
+    if (this.#count < this.most) {
       this.#count += 1;
       return Promise.resolve(new Uint8Array(this.pageBytes));
     }
