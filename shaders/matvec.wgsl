@@ -6,7 +6,8 @@
 // through workgroup memory, `lanes` chunks at a time, with loads beside each other too; there it is
 // multiplied by the norm's weights, and its squares are summed up, where the source is to be normalised.
 // Up to three matrices of one format run in one dispatch, or gate and up with their activation.
-// Dispatch: (256 / lanes blocks of four rows, rest of the blocks, tokens × experts in use).
+// Dispatch: (256 / lanes blocks of four rows, rest of the blocks, tokens × experts in use, unless their
+// results are summed up).
 
 const THREADS: u32 = 256u;
 
@@ -70,37 +71,24 @@ fn four_rows(job: Job, first: u32, row: u32, index: u32, x: Input) -> vec4<f32> 
     );
 }
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-    //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
-) {
-    //SUBGROUPS subgroup = subgroup_size;
-    let lane = local % op.lanes;
-    let own = local / op.lanes;
-    var block = op.first_block + (group.y * groups.x + group.x) * (THREADS / op.lanes) + own;
-    var number = 0u;
-    if (op.gate == 0u) {
-        while (number < op.jobs && block >= (op.job[number].rows + 3u) / 4u) {
-            block -= (op.job[number].rows + 3u) / 4u;
-            number++;
-        }
-    }
-    // Invocations beyond the last row help to load the source.
-    let job = op.job[min(number, op.jobs - 1u)];
-    let row = 4u * block;
-    let has_rows = number < op.jobs && row < job.rows;
+// Value `at` of a token's choice of experts: their numbers, then their weights.
+fn chosen(token: u32, at: u32) -> f32 {
+    let quad = arena[op.choice + token * op.choice_stride + at / 4u];
+    return quad[at & 3u];
+}
 
-    let token = group.z / op.used;
-    let rank = group.z % op.used;
+fn choice_weight(token: u32, rank: u32) -> f32 {
+    return chosen(token, op.used + rank);
+}
+
+// Four rows of a job times a token's source, finished: by its expert of this rank, if there are experts. All
+// invocations of the workgroup come here together; lane 0 has the sum.
+fn rows_of(job: Job, row: u32, has_rows: bool, token: u32, rank: u32, lane: u32, local: u32) -> vec4<f32> {
     var first = job.first_row;
     var scale_at = job.scale;
     var src = row_of(op.src, op.src_stride, op.src_residual, token);
     if (op.choice != NONE) {
-        let choice = arena[op.choice + token * op.choice_stride + rank / 4u];
-        let expert = u32(choice[rank & 3u]);
+        let expert = u32(chosen(token, rank));
         first += expert * job.rows;
         scale_at = select(job.scale + expert, NONE, job.scale == NONE);
         src += select(rank * (op.width / 4u), 0u, op.shared_src == 1u);
@@ -130,9 +118,6 @@ fn main(
     if (op.gate != 0u) {
         up = sum_of(up, local, op.lanes) * magnitude;
     }
-    if (lane != 0u || !has_rows) {
-        return;
-    }
 
     var scale = 1.0;
     if (scale_at != NONE) {
@@ -147,6 +132,45 @@ fn main(
         }
         result = activate(result) * finish(other, up, row, other_scale);
     }
+    return result;
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
+) {
+    //SUBGROUPS subgroup = subgroup_size;
+    let lane = local % op.lanes;
+    let own = local / op.lanes;
+    var block = op.first_block + (group.y * groups.x + group.x) * (THREADS / op.lanes) + own;
+    var number = 0u;
+    if (op.gate == 0u) {
+        while (number < op.jobs && block >= (op.job[number].rows + 3u) / 4u) {
+            block -= (op.job[number].rows + 3u) / 4u;
+            number++;
+        }
+    }
+    // Invocations beyond the last row help to load the source.
+    let job = op.job[min(number, op.jobs - 1u)];
+    let row = 4u * block;
+    let has_rows = number < op.jobs && row < job.rows;
+
+    // The experts of a token run beside each other, or, where their results are summed up, one after the other.
+    let is_summed = op.shared_src == 2u;
+    let token = select(group.z / op.used, group.z, is_summed);
+    let first_rank = select(group.z % op.used, 0u, is_summed);
+    let end_rank = select(first_rank + 1u, op.used, is_summed);
+    var result = vec4(0.0);
+    for (var rank = first_rank; rank < end_rank; rank++) {
+        let value = rows_of(job, row, has_rows, token, rank, lane, local);
+        result += select(value, value * choice_weight(token, rank), is_summed);
+    }
+    if (lane != 0u || !has_rows) {
+        return;
+    }
     let dst = row_of(job.dst, job.dst_stride, (job.flags >> 2u) & 1u, token);
-    store(job, dst + rank * (job.rows / 4u) + block, result);
+    store(job, dst + select(first_rank * (job.rows / 4u), 0u, is_summed) + block, result);
 }

@@ -31,7 +31,8 @@ struct Op {
     jobs: u32,
     // 1: the first two jobs are gate and up of SiLU; 2: of GELU.
     gate: u32,
-    // Quads of the experts' choice, experts in use, and whether they share one source row.
+    // Quads of the experts' choice, experts in use, and what becomes of them: 1 where they share one source row,
+    // 2 where their results are summed up by their weights.
     choice: u32,
     choice_stride: u32,
     used: u32,

@@ -1,7 +1,7 @@
 //! Dispatches: the words of parameters that each kernel reads, in the order of its `Op` in `shaders/`.
 
 use super::arena::{partial_stride, parts};
-use super::{Cache, Condition, Depth, Dispatch, Experts, NONE, Planner, Product};
+use super::{Cache, Condition, Depth, Dispatch, ExpertForm, Experts, NONE, Planner, Product};
 use crate::error::Result;
 use crate::gpu::device::unsuited;
 use crate::gpu::shaders::Kernel;
@@ -147,7 +147,7 @@ impl Planner<'_> {
                 experts.map_or(NONE, |e| self.base(e.choice)),
                 experts.map_or(0, |e| self.stride(e.choice)),
                 experts.map_or(1, |e| e.used as u32),
-                experts.map_or(0, |e| e.shared.into()),
+                experts.map_or(0, |e| e.form as u32),
                 match destination_is_checked(self.program, products[0].dst) {
                     true => self.flag(),
                     false => NONE,
@@ -162,7 +162,8 @@ impl Planner<'_> {
         let all_rows: usize = products.iter().map(|p| p.view.rows.div_ceil(4) * 4).sum();
         let weights = (weight.group, products[0].slab.buffer);
         let dtype = weight.dtype;
-        let depth = Depth::Tokens(experts.map_or(1, |e| e.used as u32));
+        let apart = experts.filter(|e| e.form != ExpertForm::Summed);
+        let depth = Depth::Tokens(apart.map_or(1, |e| e.used as u32));
         let blocks = if gate == 0 { all_rows / 4 } else { rows.div_ceil(4) };
         let has_tiles = !self.is_single && experts.is_none();
         let most = self.products_max / (chunks * 32 * if has_tiles { 1 } else { self.batch_of(experts) }).max(1);

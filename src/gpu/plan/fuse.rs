@@ -1,7 +1,7 @@
 //! Fusions: each plans a run of ops as one dispatch and tells the run's length, or 0.
 
 use super::dispatch::RopeParts;
-use super::{Experts, Norm, Planner, Product};
+use super::{ExpertForm, Experts, Norm, Planner, Product};
 use crate::error::Result;
 use crate::op::*;
 
@@ -60,6 +60,23 @@ impl Planner<'_> {
         Ok(2)
     }
 
+    /// The products of experts, added up where they go to.
+    pub(super) fn expert_sum(&mut self, ops: &[Op]) -> Result<usize> {
+        match *ops {
+            [
+                Op::ExpertMatMul { view, src, shared: false, dst, choice, used, scale },
+                Op::ExpertSum { src: summed, dst: to, choice: by, used: count },
+                ..,
+            ] if dst == summed && choice == by && used == count => {
+                let mut product = self.expert_product(view, to, scale)?;
+                product.epilogue.accumulate = true;
+                self.multiply(&[product], src, Some(Experts { choice, used, form: ExpertForm::Summed }), 0)?;
+                Ok(2)
+            }
+            _ => Ok(0),
+        }
+    }
+
     /// gate, up and their activation, dense or of experts.
     pub(super) fn gated(&mut self, ops: &[Op]) -> Result<usize> {
         if !self.is_single {
@@ -85,7 +102,7 @@ impl Planner<'_> {
                 self.expert_product(a, gate, sa)?,
                 self.expert_product(b, up, sb)?,
                 src,
-                Some(Experts { choice, used, shared }),
+                Some(Experts { choice, used, form: ExpertForm::reading(shared) }),
             ),
             _ => return Ok(0),
         };

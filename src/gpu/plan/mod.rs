@@ -205,7 +205,24 @@ struct Product {
 struct Experts {
     choice: Slot,
     used: usize,
-    shared: bool,
+    form: ExpertForm,
+}
+
+/// What experts read and write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExpertForm {
+    /// A row of their own each.
+    Apart = 0,
+    /// The same row to read, and one each to write.
+    Shared = 1,
+    /// A row each to read, and the same to add to, by their weights.
+    Summed = 2,
+}
+
+impl ExpertForm {
+    fn reading(is_shared: bool) -> ExpertForm {
+        if is_shared { ExpertForm::Shared } else { ExpertForm::Apart }
+    }
 }
 
 struct Planner<'a> {
@@ -250,7 +267,14 @@ impl Planner<'_> {
     /// Plans the first of `ops`, with as many of those after it as join it; how many they are.
     fn step(&mut self, ops: &[Op]) -> Result<usize> {
         if self.fuse {
-            for fused in [Self::norm_into_products, Self::norm_add, Self::gated, Self::projections, Self::rotation] {
+            for fused in [
+                Self::norm_into_products,
+                Self::norm_add,
+                Self::gated,
+                Self::expert_sum,
+                Self::projections,
+                Self::rotation,
+            ] {
                 let taken = fused(self, ops)?;
                 if taken > 0 {
                     return Ok(taken);
@@ -270,7 +294,8 @@ impl Planner<'_> {
             }
             Op::ExpertMatMul { view, src, shared, dst, choice, used, scale } => {
                 let product = self.expert_product(view, dst, scale)?;
-                self.multiply(&[product], src, Some(Experts { choice, used, shared }), 0)?;
+                let form = ExpertForm::reading(shared);
+                self.multiply(&[product], src, Some(Experts { choice, used, form }), 0)?;
             }
             Op::Rope { slot, heads, head_dim, rope } => {
                 let style = self.style(rope);
