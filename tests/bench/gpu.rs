@@ -1,9 +1,9 @@
 //! `cargo xtask bench gpu`: what the GPU backend reaches on this machine's adapter. Products of one matrix in
-//! each format, and decode and prefill of whole models with random weights: `-- --shape small|1b|8b`, of one
+//! each format, and decode and prefill of whole models with random weights: `-- --shape tiny|small|1b|8b`, of one
 //! format: `--format Q4_K`.
 
 use std::time::Instant;
-use wasm_chord::gpu::{Device, DeviceOptions, Gpu, Ways};
+use wasm_chord::gpu::{BATCH_MAX, Device, DeviceOptions, Gpu, Ways};
 use wasm_chord::op::*;
 use wasm_chord::quant::Dtype;
 use wasm_chord::quant::random::{Noise, random_rows};
@@ -20,7 +20,9 @@ struct Shape {
     vocabulary: usize,
 }
 
-const SHAPES: [Shape; 3] = [
+const SHAPES: [Shape; 4] = [
+    // So small that dispatches are what costs.
+    Shape { name: "tiny", layers: 8, width: 256, heads: 4, kv_heads: 2, inner: 256, vocabulary: 512 },
     Shape { name: "small", layers: 4, width: 512, heads: 8, kv_heads: 4, inner: 1536, vocabulary: 4096 },
     Shape { name: "1b", layers: 16, width: 2048, heads: 32, kv_heads: 8, inner: 8192, vocabulary: 128_256 },
     Shape { name: "8b", layers: 32, width: 4096, heads: 32, kv_heads: 8, inner: 14_336, vocabulary: 128_256 },
@@ -173,8 +175,8 @@ fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize) -> f64
     for group in 0..program.groups.len() {
         let is_head = group + 1 == program.groups.len();
         let first = if is_head { tokens - 1 } else { 0 };
-        for from in (first..tokens).step_by(wasm_chord::gpu::BATCH_MAX) {
-            let rows = from..tokens.min(from + wasm_chord::gpu::BATCH_MAX);
+        for from in (first..tokens).step_by(BATCH_MAX) {
+            let rows = from..tokens.min(from + BATCH_MAX);
             let batch = Batch { tokens: &ids[rows.clone()], position: position + from, rows };
             gpu.run(program, group, &batch, Wanted::Token(Draw::GREEDY)).expect("it runs");
         }
@@ -197,10 +199,10 @@ fn main() {
         arguments.get(at + 1).cloned()
     };
     let shape = given("--shape").unwrap_or_else(|| "small".into());
-    let shape = *SHAPES.iter().find(|s| s.name == shape).expect("--shape is small, 1b or 8b");
+    let shape = *SHAPES.iter().find(|s| s.name == shape).expect("--shape is tiny, small, 1b or 8b");
     let format = given("--format").unwrap_or_else(|| "Q4_K".into());
     let dtype = *Dtype::ALL.iter().find(|d| d.name() == format).expect("--format names a type");
-    let size = if shape.name == "small" { 1024 } else { 4096 };
+    let (size, prompt) = if shape.width < 1024 { (1024, 128) } else { (4096, 512) };
 
     let gpu = open(&products(256, 1, Dtype::F32), 16, true);
     println!("{}", gpu.device().adapter());
@@ -212,11 +214,11 @@ fn main() {
     println!("copy within the device: {:.1} GB/s read and written", bandwidth / 1e9);
     drop(gpu);
 
-    println!("\nmatrix·vector of {size} × {size}");
+    println!("\nmatrix·vector of {size} × {size}, and its product with {BATCH_MAX} columns");
     for dtype in Dtype::ALL {
         let layers = 16;
         let program = products(size, layers, dtype);
-        let mut gpu = open(&program, 16, true);
+        let mut gpu = open(&program, BATCH_MAX, true);
         let seconds = best(5, || pass(&mut gpu, &program, 1, 0)) / layers as f64;
         let bytes = program
             .weights
@@ -225,11 +227,12 @@ fn main() {
             .map_or(0, |_| size * dtype.row_bytes(size as u64).unwrap_or(0) as usize);
         let speed = bytes as f64 / seconds;
         println!(
-            "{:7} {:8.1} µs a dispatch  {:7.2} GB/s  {:5.1} % of the copy",
+            "{:7} {:8.1} µs a dispatch  {:7.2} GB/s  {:5.1} % of the copy  {:8.1} GMAC/s in tiles",
             dtype.name(),
             seconds * 1e6,
             speed / 1e9,
-            100.0 * speed / bandwidth
+            100.0 * speed / bandwidth,
+            (size * size * BATCH_MAX * layers) as f64 / best(1, || pass(&mut gpu, &program, BATCH_MAX, 0)) / 1e9
         );
     }
 
@@ -251,14 +254,14 @@ fn main() {
             100.0 * weights as f64 / decoded[index] / bandwidth
         );
         println!(
-            "        dispatches a layer {}, a token {}, submits a token {}, readback {} bytes",
+            "        {:.1} µs a dispatch; dispatches a layer {}, a token {}, submits a token {}, readback {} bytes",
+            decoded[index] * 1e6 / stats["dispatchesPerToken"].as_f64().unwrap_or(1.0),
             stats["dispatchesPerLayer"],
             stats["dispatchesPerToken"],
             stats["submitsPerToken"],
             stats["readbackBytesPerToken"]
         );
         if fuse {
-            let prompt = if shape.name == "small" { 128 } else { 512 };
             let seconds = best(2, || pass(&mut gpu, &program, prompt, 0));
             println!("prefill of {prompt}: {:.1} ms, {:.1} tokens/s", seconds * 1e3, prompt as f64 / seconds);
         }

@@ -59,7 +59,7 @@ pub fn build(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: F
     stamp.write()
 }
 
-/// Runs cargo, which knows by itself when nothing changed. Returns the module it left.
+/// Runs cargo, unless nothing changed. Returns the module it left.
 fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Flavour, step: &str) -> Result<PathBuf> {
     ensure!(variant.target == "wasm32-unknown-unknown", "no toolchain is set up for {}", variant.target);
     // Each variant has a target folder of its own, because cargo lets only one process into a folder.
@@ -74,12 +74,22 @@ fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Fla
         features.push("selftest");
     }
     command.arg("--features").arg(features.join(","));
+    // The flavours share cargo's folder and overwrite each other's module there, so that cargo would compile
+    // each again after the other.
+    let kept = workspace.state().join(format!("{step}.cargo.wasm"));
+    let mut inputs = Inputs::default().word(&flags).word(&features).word(tools.wasm32.version());
+    for source in ["Cargo.lock", "Cargo.toml", "shaders", "src"] {
+        inputs = inputs.path(&workspace.root.join(source))?;
+    }
+    let stamp = Stamp::new(workspace, &format!("{step}.cargo"), inputs);
+    if stamp.is_fresh(std::slice::from_ref(&kept)) {
+        return Ok(kept);
+    }
     run(step, "cargo", &mut command)?;
     let built = target_folder.join(variant.target).join("release/wasm_chord.wasm");
-    // The flavours share cargo's folder and overwrite each other's module there.
-    let kept = workspace.state().join(format!("{step}.cargo.wasm"));
     fs::create_dir_all(workspace.state())?;
     fs::copy(&built, &kept).with_context(|| format!("cargo left no {}", built.display()))?;
+    stamp.write()?;
     Ok(kept)
 }
 

@@ -45,6 +45,12 @@ impl RustToolchain {
         }
     }
 
+    /// The version of the compiler.
+    pub fn version(&self) -> Option<String> {
+        let rustc = if self.debian_sysroot.is_some() { DEBIAN_RUSTC } else { "rustc" };
+        ask(rustc, &["--version", "--verbose"])
+    }
+
     /// A cargo command for the target; `flags` go to the compiler for everything but build scripts.
     pub fn cargo(&self, subcommand: &str, flags: &[String]) -> Command {
         let mut flags = flags.to_vec();
