@@ -406,6 +406,11 @@ fn fault_48_a_kernel_with_wrong_results_is_not_used() {
     survives(&file, reduce, &["attention_reduce: wrong"], true);
     let likeliest = ("sample", "vec4(token, bad", "vec4(token + 1.0, bad", false);
     survives(&file, likeliest, &["sample: wrong"], true);
+    let parts = ("top", "precedes(candidate, found)", "!precedes(candidate, found)", false);
+    // What it leaves behind is only seen by what is chosen from it.
+    survives(&file, parts, &["sample: wrong"], true);
+    let faded = ("attention_tiles", "sum *= fade;", "", false);
+    survives(&file, faded, &["attention_tiles: wrong"], true);
     let fused = ("matvec", "activate(result) *", "result *", false);
     survives(&file, fused, &["matvec F32 with subgroups: wrong", "matvec F32 fused: wrong"], true);
 }

@@ -243,6 +243,25 @@ fn tiles_in_f16_are_as_good_as_f32_activations() {
 }
 
 #[test]
+fn fault_48_activations_that_are_prepared_wrongly_are_not_used() {
+    let Some(data) = reference_data() else { return };
+    let model = data.join("quant/q4_0.gguf");
+    let (json, truth) = expected(&model);
+    let file = std::fs::read(model).expect("reference model");
+    let wrong: wasm_chord::gpu::Tamper =
+        |_, _, source| source.replace("let scale = most / 127.0;", "let scale = most / 120.0;");
+    let Some(device) = device(DeviceOptions { arithmetic: Some(Arithmetic::Integer), tamper: Some(wrong), ..DEVICE })
+    else {
+        return;
+    };
+    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let logits = session.logits(&ids(&json["tokens"])).expect("logits");
+    let disabled = session.stats()["gpu"]["disabledKernels"].to_string();
+    assert!(disabled.contains("in int8: wrong"), "{disabled}");
+    assert!(nmse(&truth, &logits) <= NMSE_MAX);
+}
+
+#[test]
 fn fault_48_an_arithmetic_with_wrong_results_gives_way_to_the_next() {
     let Some(data) = reference_data() else { return };
     let model = data.join("quant/q4_k.gguf");
