@@ -129,3 +129,38 @@ fn a_cancelled_draft_leaves_the_session_usable() {
         assert_eq!(answer(&mut session, &file, request(json!({"draft_max": 7}))).0.texts, truth.texts, "after {steps}");
     }
 }
+
+#[test]
+fn what_one_request_taught_helps_the_next() {
+    let file = random_model::file(Shape::default());
+    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let body = || request(json!({"prompt": "once", "draft_max": 15}));
+    let (truth, first, truth_bits) = answer(&mut session, &file, body());
+    // Of an answer that was never given the cache could help too: begin elsewhere in between.
+    answer(&mut session, &file, request(json!({"prompt": "other", "draft_max": 0})));
+    let (again, second, bits) = answer(&mut session, &file, body());
+    assert_eq!((again.texts, bits), (truth.texts, truth_bits));
+    assert!(second.accepted > first.accepted && second.accepted > 40, "{first:?}, then {second:?}");
+}
+
+#[test]
+fn passes_give_more_than_one_token_in_prose() {
+    let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/chord-tiny.gguf")).expect("the model");
+    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let mut tokens_per_pass = || {
+        let (mut tokens, mut right) = (0, 0);
+        for topic in ["a fox", "a boat", "the moon", "a girl and a dog", "winter", "an old man"] {
+            let body = json!({
+                "kind": "chat", "messages": [{"role": "user", "content": format!("Tell me a story about {topic}.")}],
+                "temperature": 0, "max_tokens": 150, "logprobs": true, "draft_max": 15,
+            });
+            let (answer, tally, _) = answer(&mut session, &file, body);
+            tokens += answer.tokens.len();
+            right += tally.accepted;
+        }
+        f64::from(tokens as u32) / f64::from((tokens - right) as u32)
+    };
+    let (fresh, again) = (tokens_per_pass(), tokens_per_pass());
+    println!("tokens a pass: {fresh:.2} in stories, {again:.2} in the same stories again");
+    assert!(fresh > 1.2 && again > 3.0, "{fresh}, {again}");
+}

@@ -3,7 +3,9 @@
 use super::backend::Backend;
 use super::forward::Forward;
 use super::{MemoryPlan, Session, open};
-use crate::error::{ErrorCode, Result};
+#[cfg(feature = "gpu")]
+use crate::error::ErrorCode;
+use crate::error::Result;
 use crate::op::Poll;
 
 /// What is known of a GPU beside the backend itself.

@@ -1,24 +1,39 @@
-//! Guesses at the tokens that come next, from the sequence itself: where its last tokens stood before, what
-//! followed them then may follow again. One pass through the layers then computes several tokens, and those
-//! that were guessed right are kept: the answer is the same to the bit, but weights that have to be read for
-//! every pass are read less often.
+//! Guesses at the tokens that come next, from what the session has read and written so far: where the last
+//! tokens stood before, what followed them then may follow again. One pass through the layers then computes
+//! several tokens, and those that were guessed right are kept: the answer is the same to the bit, but weights
+//! that have to be read for every pass are read less often.
 //!
-//! Prompt lookup decoding: <https://github.com/apoorvumang/prompt-lookup-decoding>.
+//! Prompt lookup decoding: <https://github.com/apoorvumang/prompt-lookup-decoding>. As in llama.cpp's n-gram
+//! cache (`common/ngram-cache.h`), runs of several lengths are looked up, the longest first, and what was
+//! learned outlives the request.
 
 use serde::Serialize;
-use std::collections::HashMap;
+use std::ops::Range;
 
-/// Tokens whose earlier occurrence is looked for.
-const LOOKUP: usize = 2;
+/// Lengths of the runs whose followers are kept, longest first: a long one finds the place in a text that
+/// is said again, a short one what usually comes next.
+const RUNS: [usize; 4] = [5, 3, 2, 1];
 
-/// Guesses of the first draft.
-const FIRST: usize = 4;
+/// Followers that are kept. New ones take the places of old ones.
+const FOLLOWERS: usize = 1 << 15;
 
-/// Looks guesses up in one sequence, and learns how many are worth their while.
+/// Bytes of the followers.
+pub const TABLE_BYTES: u64 = FOLLOWERS as u64 * size_of::<Follower>() as u64;
+
+/// What came after a run of tokens last.
+#[derive(Clone, Copy, Default)]
+struct Follower {
+    /// A hash of the run, never 0: 0 is an empty place.
+    run: u32,
+    token: u32,
+}
+
+/// Learns what follows what, and how many guesses are worth their while.
+#[derive(Default)]
 pub struct Drafter {
-    /// Where each run of [`LOOKUP`] tokens, by its hash, was followed by something last.
-    followers: HashMap<u32, u32>,
-    /// Tokens of the sequence whose followers are noted.
+    /// Followers by the hash of their run; empty until the first draft.
+    followers: Vec<Follower>,
+    /// Tokens of the present sequence that are among the followers.
     noted: usize,
     /// Guesses of the next draft: twice as many after one that was wholly right, else one more than were right.
     length: usize,
@@ -35,38 +50,47 @@ pub struct Tally {
     pub accepted: usize,
 }
 
-impl Default for Drafter {
-    fn default() -> Drafter {
-        Drafter {
-            followers: HashMap::new(),
-            noted: LOOKUP,
-            length: FIRST,
-            offered: 0,
-            right: 0,
-            tally: Tally::default(),
-        }
-    }
-}
-
 impl Drafter {
-    /// Appends to `draft` what may follow `sequence`: up to `most` tokens. Ends the draft under way.
-    pub fn draft(&mut self, sequence: &[u32], most: usize, draft: &mut Vec<u32>) {
+    /// Another sequence begins. What was learned stays.
+    pub fn begin(&mut self) {
+        self.truncate(0);
+        self.tally = Tally::default();
+    }
+
+    /// The sequence goes back to its first `length` tokens.
+    pub fn truncate(&mut self, length: usize) {
+        (self.noted, self.offered, self.right) = (self.noted.min(length), 0, 0);
+    }
+
+    /// Appends to `draft` what may follow `sequence`, as many tokens as `count` allows and experience suggests.
+    /// Ends the draft under way.
+    pub fn draft(&mut self, sequence: &[u32], count: Range<usize>, draft: &mut Vec<u32>) {
         self.judge();
-        if most == 0 {
+        if count.is_empty() {
             return;
+        }
+        if self.followers.is_empty() {
+            self.followers.resize(FOLLOWERS, Follower::default());
         }
         for at in self.noted..sequence.len() {
-            self.followers.insert(hash_before(sequence, at), at as u32);
+            for run in runs(&sequence[..at]) {
+                self.followers[place(run)] = Follower { run, token: sequence[at] };
+            }
         }
-        self.noted = self.noted.max(sequence.len());
-        if sequence.len() < LOOKUP {
-            return;
+        self.noted = sequence.len();
+        let (first, most) = (draft.len(), self.length.clamp(count.start, count.end - 1));
+        let mut last = [0; RUNS[0]];
+        let mut known = sequence.len().min(last.len());
+        last[RUNS[0] - known..].copy_from_slice(&sequence[sequence.len() - known..]);
+        while draft.len() - first < most {
+            let Some(token) = runs(&last[RUNS[0] - known..]).find_map(|run| self.follower(run)) else { break };
+            draft.push(token);
+            last.rotate_left(1);
+            last[RUNS[0] - 1] = token;
+            known = last.len().min(known + 1);
         }
-        let Some(&start) = self.followers.get(&hash_before(sequence, sequence.len())) else { return };
-        self.offered = self.length.min(most);
+        self.offered = draft.len() - first;
         self.tally.drafted += self.offered;
-        // What repeats itself goes on doing so.
-        draft.extend(sequence[start as usize..].iter().cycle().take(self.offered));
     }
 
     /// A guess of the draft under way was right.
@@ -75,74 +99,109 @@ impl Drafter {
         self.tally.accepted += 1;
     }
 
-    /// The sequence goes back to its first `length` tokens.
-    pub fn truncate(&mut self, length: usize) {
-        (self.offered, self.right) = (0, 0);
-        self.noted = self.noted.min(length.max(LOOKUP));
-        self.followers.retain(|_, at| (*at as usize) < length);
-    }
-
-    /// What came of all drafts so far.
+    /// What came of all drafts since [`Drafter::begin`].
     pub fn tally(&self) -> Tally {
         self.tally
     }
 
+    fn follower(&self, run: u32) -> Option<u32> {
+        Some(self.followers[place(run)]).filter(|follower| follower.run == run).map(|follower| follower.token)
+    }
+
     fn judge(&mut self) {
         if self.offered > 0 {
-            self.length = if self.right == self.offered { 2 * self.length } else { self.right + 1 };
+            self.length = if self.right == self.offered { 2 * self.right } else { self.right + 1 };
         }
         (self.offered, self.right) = (0, 0);
     }
 }
 
-/// A hash of the tokens before place `at`, of which there are enough. Runs that share one cost a wrong guess.
-fn hash_before(sequence: &[u32], at: usize) -> u32 {
-    sequence[at - LOOKUP..at]
-        .iter()
-        .fold(0, |hash: u32, token| (hash ^ token).wrapping_mul(0x9e37_79b1).rotate_left(15))
+/// Hashes of the runs that end `sequence`, longest first. Runs that share one cost a wrong guess.
+fn runs(sequence: &[u32]) -> impl Iterator<Item = u32> + '_ {
+    RUNS.into_iter().filter(|length| *length <= sequence.len()).map(|length| {
+        let run = &sequence[sequence.len() - length..];
+        let mix = |hash: u32, token: &u32| (hash ^ token).wrapping_mul(0x9e37_79b1).rotate_left(15);
+        run.iter().fold(length as u32, mix).wrapping_mul(0x85eb_ca6b).max(1)
+    })
+}
+
+/// Where a run's follower is kept.
+fn place(run: u32) -> usize {
+    (run >> (u32::BITS - FOLLOWERS.ilog2())) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Guesses of a draft whose length is not limited by experience.
     fn guesses(drafter: &mut Drafter, sequence: &[u32], most: usize) -> Vec<u32> {
         let mut draft = Vec::new();
-        drafter.draft(sequence, most, &mut draft);
+        drafter.draft(sequence, most..most + 1, &mut draft);
         draft
     }
 
     #[test]
     fn what_followed_before_is_guessed_again() {
         let mut drafter = Drafter::default();
-        assert!(guesses(&mut drafter, &[1, 2, 3, 4, 1], 8).is_empty());
-        assert_eq!(guesses(&mut drafter, &[1, 2, 3, 4, 1, 2], 8), [3, 4, 1, 2]);
-        // The latest occurrence counts.
-        assert_eq!(guesses(&mut drafter, &[1, 2, 3, 4, 1, 2, 9, 1, 2], 2), [9]);
+        assert!(guesses(&mut drafter, &[1, 2, 3, 4], 8).is_empty(), "nothing followed 4");
+        assert_eq!(guesses(&mut drafter, &[1, 2, 3, 4, 1, 2], 7), [3, 4, 1, 2, 3, 4, 1], "and so on");
+        assert_eq!(guesses(&mut drafter, &[1, 2, 3, 4, 1, 2, 9, 1, 2], 1), [9], "the latest occurrence counts");
         assert!(guesses(&mut Drafter::default(), &[], 8).is_empty());
         assert!(guesses(&mut Drafter::default(), &[7], 8).is_empty());
-        assert_eq!(guesses(&mut Drafter::default(), &[7, 7, 7], 3), [7, 7, 7]);
+        assert_eq!(guesses(&mut Drafter::default(), &[7, 7], 3), [7, 7, 7]);
+    }
+
+    #[test]
+    fn longer_runs_count_more() {
+        // After 5 came 6 last, but 8 after 4 5, and 9 after 1 2 3 4 5.
+        let said = [1, 2, 3, 4, 5, 9, 0, 4, 5, 8, 0, 5, 6, 0];
+        for (tail, guess) in [(&[1, 2, 3, 4, 5][..], 9), (&[7, 4, 5], 8), (&[7, 7, 5], 6)] {
+            assert_eq!(guesses(&mut Drafter::default(), &[&said[..], tail].concat(), 1), [guess], "after {tail:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_learned_outlives_the_sequence() {
+        let mut drafter = Drafter::default();
+        guesses(&mut drafter, &[1, 2, 3, 4], 1);
+        drafter.begin();
+        assert_eq!(guesses(&mut drafter, &[9, 1, 2], 2), [3, 4]);
+        // The end of one sequence and the beginning of the next are no run.
+        drafter.begin();
+        assert!(guesses(&mut drafter, &[4], 1).is_empty());
     }
 
     #[test]
     fn drafts_grow_while_they_are_right_and_shrink_when_they_are_not() {
         let mut drafter = Drafter::default();
         let sequence: Vec<u32> = (0..40).chain(0..2).collect();
-        assert_eq!(guesses(&mut drafter, &sequence, 30).len(), FIRST);
-        (0..FIRST).for_each(|_| drafter.accept());
-        assert_eq!(guesses(&mut drafter, &sequence, 30).len(), 2 * FIRST);
-        drafter.accept();
-        assert_eq!(guesses(&mut drafter, &sequence, 30).len(), 2);
-        assert_eq!(guesses(&mut drafter, &sequence, 30).len(), 1);
-        assert_eq!(guesses(&mut drafter, &sequence, 0).len(), 0);
-        assert_eq!(drafter.tally(), Tally { drafted: FIRST + 2 * FIRST + 2 + 1, accepted: FIRST + 1 });
+        let mut draft = |right: usize, count: Range<usize>| {
+            let mut draft = Vec::new();
+            drafter.draft(&sequence, count, &mut draft);
+            (0..right).for_each(|_| drafter.accept());
+            draft.len()
+        };
+        assert_eq!([draft(3, 3..16), draft(6, 3..16), draft(2, 3..16)], [3, 6, 12]);
+        assert_eq!([draft(0, 3..16), draft(0, 1..16), draft(0, 1..16)], [3, 1, 1]);
+        assert_eq!([draft(0, 0..0), draft(0, 1..1)], [0, 0]);
+        assert_eq!(drafter.tally(), Tally { drafted: 3 + 6 + 12 + 3 + 1 + 1, accepted: 11 });
+        drafter.begin();
+        assert_eq!(drafter.tally(), Tally::default());
     }
 
     #[test]
-    fn a_sequence_that_went_back_forgets_what_followed() {
+    fn a_full_table_forgets_the_oldest_and_stays_right() {
         let mut drafter = Drafter::default();
-        assert_eq!(guesses(&mut drafter, &[1, 2, 3, 1, 2], 1), [3]);
-        drafter.truncate(2);
-        assert_eq!(guesses(&mut drafter, &[1, 2, 5, 1, 2], 1), [5]);
+        let mut state = 1u32;
+        let mut sequence: Vec<u32> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 12
+        })
+        .take(4 * FOLLOWERS)
+        .collect();
+        let recent = sequence[sequence.len() - 100..].to_vec();
+        sequence.extend(&recent[..50]);
+        assert_eq!(guesses(&mut drafter, &sequence, 10), recent[50..60]);
     }
 }

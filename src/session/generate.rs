@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::backend::Backend;
-use super::draft::{Drafter, Tally};
+use super::draft::Tally;
 use super::forward::{Output, Progress};
 use super::request::{Moment, Request};
 use crate::error::{ChordError, ErrorCode, Result};
@@ -12,12 +12,14 @@ use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::ops::{Range, RangeInclusive};
 
-/// Guesses of a pass where layers are fetched for it: their transfer takes longer than any computation.
-const GUESSES_FETCHED: usize = 15;
+/// Guesses of a pass where layers are fetched for it, least and most: their transfer takes longer than any
+/// computation.
+const GUESSES_FETCHED: RangeInclusive<usize> = 3..=15;
 
-/// The same where layers are read from disk: with the chosen token one tile of the kernels' columns.
-const GUESSES_ON_DISK: usize = 3;
+/// The same where layers are read from disk: with the chosen token at most one tile of the kernels' columns.
+const GUESSES_ON_DISK: RangeInclusive<usize> = 1..=3;
 
 /// What a step came to.
 #[derive(Clone, Debug, Serialize)]
@@ -121,7 +123,6 @@ struct Text {
     detokenizer: Detokenizer,
     /// Prompt and generated tokens of this choice.
     history: Vec<u32>,
-    drafter: Drafter,
     /// The tokens of the next pass: the one that was chosen, and guesses.
     next: Vec<u32>,
     /// Log-probabilities of tokens whose text is held back, with the end of that text.
@@ -183,6 +184,7 @@ impl Session {
             Purpose::Text(text) => text.wanted(&self.backend),
         };
         self.start_forward(&prompt[cached..], cached, output, wanted)?;
+        self.drafter.begin();
         let mut usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         usage.prompt_tokens_details.cached_tokens = cached;
         self.generation = Some(Generation { prompt, usage, purpose });
@@ -199,7 +201,6 @@ impl Session {
             stops: stop_matcher(&params),
             detokenizer: self.tokenizer.stream(),
             history: prompt.to_vec(),
-            drafter: Drafter::default(),
             next: Vec::new(),
             held: VecDeque::new(),
             made: 0,
@@ -274,7 +275,7 @@ impl Session {
                 text.choice += 1;
                 if text.choice == text.params.n as usize {
                     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-                    return Ok(Event::Done { usage: *usage, draft: text.drafter.tally(), embedding: None });
+                    return Ok(Event::Done { usage: *usage, draft: self.drafter.tally(), embedding: None });
                 }
                 self.restart(text, prompt);
                 self.next_token(text, usage)
@@ -300,7 +301,7 @@ impl Session {
         self.cached.truncate(prompt.len());
         self.backend.set_logits(&self.program, &text.first_logits);
         text.history.truncate(prompt.len());
-        text.drafter.truncate(prompt.len());
+        self.drafter.truncate(prompt.len());
         text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
         text.stops = stop_matcher(&text.params);
         text.detokenizer = self.tokenizer.stream();
@@ -355,7 +356,7 @@ impl Session {
             return Ok(event);
         }
         match self.continue_draft(token) {
-            true => text.drafter.accept(),
+            true => self.drafter.accept(),
             false => self.start_token(text, token, generated)?,
         }
         Ok(Event::Token { choice: text.choice, text: released, logprobs: release(text) })
@@ -369,28 +370,27 @@ impl Session {
         }
         let room = self.config.context - text.history.len();
         let left = text.params.max_tokens.map_or(room, |most| most as usize - generated - 1);
-        let most = self.guesses_max(text.params.draft_max).min(room).min(left);
+        let guesses = self.guesses(text.params.draft_max, room.min(left));
         text.next.clear();
         text.next.push(token);
-        text.drafter.draft(&text.history, most, &mut text.next);
+        self.drafter.draft(&text.history, guesses, &mut text.next);
         let output = if text.next.len() > 1 { Output::Drafted } else { Output::Last };
         let wanted = text.wanted(&self.backend);
         self.start_forward(&text.next, text.history.len() - 1, output, wanted)
     }
 
-    /// Guesses that a pass may take along. They cost computation and save reading, so the default depends on
-    /// where weights are read from.
-    fn guesses_max(&self, asked: Option<u32>) -> usize {
-        if !self.backend.is_same_in_batches() {
-            return 0;
-        }
+    /// Guesses that a pass may take along, least and most, where there is room for `room`. They cost computation
+    /// and save reading, so the default depends on where weights are read from.
+    fn guesses(&self, asked: Option<u32>, room: usize) -> Range<usize> {
         let has = |placement| self.plan.placements.contains(&placement);
-        let default = match () {
-            () if has(Placement::Ring) => GUESSES_FETCHED,
-            () if has(Placement::Disk) => GUESSES_ON_DISK,
-            () => 0,
+        let (least, most) = match (asked, has(Placement::Ring), has(Placement::Disk)) {
+            (Some(most), ..) => (1, most as usize),
+            (None, true, _) => GUESSES_FETCHED.into_inner(),
+            (None, _, true) => GUESSES_ON_DISK.into_inner(),
+            (None, false, false) => (0, 0),
         };
-        asked.map_or(default, |most| most as usize).min(self.backend.batch_max() - 1)
+        let most = most.min(room).min(self.backend.batch_max() - 1);
+        if self.backend.is_same_in_batches() && most > 0 { least.min(most)..most + 1 } else { 0..0 }
     }
 
     /// Ends a choice and shows what was held back.

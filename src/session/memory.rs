@@ -1,5 +1,6 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
+use super::draft;
 use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, READ_BYTES, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::op::Program;
@@ -83,7 +84,8 @@ impl MemoryPlan {
     /// Chooses what stays in memory on the CPU. A ceiling that cannot work is refused with what it would need.
     pub fn new(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
         let sizes = program.groups.iter().map(|g| g.bytes as u64).collect();
-        Self::of(sizes, program, context, Cpu::scratch_bytes(program, context), ADDRESSABLE_BYTES, options)
+        let scratch_bytes = Cpu::scratch_bytes(program, context) + draft::TABLE_BYTES;
+        Self::of(sizes, program, context, scratch_bytes, ADDRESSABLE_BYTES, options)
     }
 
     /// The same for groups of these sizes, where activations take `scratch_bytes` and memory ends at `most`.

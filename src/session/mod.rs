@@ -26,6 +26,7 @@ use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use ahead::Ahead;
 use backend::Backend;
+use draft::Drafter;
 use forward::{Forward, Progress};
 use generate::Generation;
 use std::ops::Range;
@@ -60,6 +61,7 @@ pub struct Session {
     /// The pass after the one under way was sent already.
     is_sent_ahead: bool,
     generation: Option<Generation>,
+    drafter: Drafter,
     peak_bytes: u64,
     #[cfg(feature = "gpu")]
     device: device::DeviceState,

@@ -2,6 +2,7 @@
 
 use super::ahead::Ahead;
 use super::backend::Backend;
+use super::draft::Drafter;
 use super::{MemoryPlan, OpenOptions, Place, Session};
 use crate::cpu::Cpu;
 use crate::error::{ChordError, ErrorCode, Result};
@@ -173,6 +174,7 @@ impl HeaderReader {
             forward: None,
             is_sent_ahead: false,
             generation: None,
+            drafter: Drafter::default(),
             peak_bytes: 0,
             config,
             program,

@@ -141,9 +141,9 @@ export interface SamplingParams {
   /** Go on past end tokens, for benchmarks. */
   ignore_eos?: boolean;
   /**
-   * Most tokens that are guessed ahead for one pass through the layers, 0 to 127. The guesses are what followed the same words
-   * earlier in the text; those that are right save a pass, and the answer is the same with or without. The
-   * default guesses only where layers do not all stay in memory. On the GPU nothing is guessed.
+   * Most tokens that are guessed ahead for one pass through the layers, 0 to 127. The guesses are what followed the same
+   * words in what the engine has read and written so far; those that are right save a pass, and the answer is the same with or
+   * without. The default guesses only where layers do not all stay in memory. On the GPU nothing is guessed.
    */
   draft_max?: number;
 }
