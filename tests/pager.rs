@@ -130,8 +130,8 @@ impl World {
 
     /// The ring grows, for a layer that no longer stays.
     fn lengthen(&mut self) {
-        let pinned = (1..self.pager.len() - 1).filter(|g| self.placements[*g] == Placement::Pinned);
-        let given_up = pinned.filter(|g| self.pager.state(*g) == State::Resident).last();
+        let mut pinned = (1..self.pager.len() - 1).filter(|g| self.placements[*g] == Placement::Pinned);
+        let given_up = pinned.rfind(|g| self.pager.state(*g) == State::Resident);
         self.ring += 1;
         self.pager.lengthen(self.ring, given_up.as_slice());
         if let Some(group) = given_up {
@@ -274,7 +274,8 @@ fn decode(placements: &[Placement], ring: usize, pace: &Pace) -> Steady {
             send(&mut pager, &mut flight, &mut free, now);
         }
         now += pace.compute;
-        while let Some((due, arrived)) = flight.pop_front_if(|(due, _)| *due <= now) {
+        while let Some((due, arrived)) = flight.front().copied().filter(|(due, _)| *due <= now) {
+            flight.pop_front();
             pager.arrived(arrived);
             send(&mut pager, &mut flight, &mut free, due);
         }

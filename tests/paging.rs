@@ -114,14 +114,14 @@ fn a_disk_that_fails_can_be_left() {
     let most = stat(&whole, "memory", "peakResidentBytes");
     let mut session = open(&file, &from_disk(most - file.len() as u64 / 3)).expect("the model opens");
     session.set_disk(std::rc::Rc::new(|_, _, _| false));
-    let error = ask(&mut session, &file, request()).err().expect("an error");
+    let error = ask(&mut session, &file, request()).expect_err("an error");
     assert_eq!(error.code, ErrorCode::StoreFailed);
     session.leave_disk().expect("the ceiling allows a ring");
     assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth);
     assert!(stat(&session, "layers", "evictions") > 0);
     // A ceiling that only works with the disk is an error that says so.
     let mut small = open(&file, &from_disk(least_from_disk(&file))).expect("the model opens");
-    assert_eq!(small.leave_disk().err().expect("refused").code, ErrorCode::BudgetTooSmall);
+    assert_eq!(small.leave_disk().expect_err("refused").code, ErrorCode::BudgetTooSmall);
 }
 
 #[test]

@@ -103,7 +103,7 @@ pub(super) fn check_names(tensors: &[TensorInfo]) -> Result<()> {
 /// The error for a tensor that does not begin where the one before it ends.
 fn misplaced(tensor: &TensorInfo, expected: u64, alignment: u64) -> ChordError {
     let offset = tensor.offset;
-    let fault = if offset % alignment != 0 {
+    let fault = if !offset.is_multiple_of(alignment) {
         format!("is not a multiple of the alignment {alignment}")
     } else if offset < expected {
         format!("lies inside the tensor before it, which ends at {expected}")

@@ -35,7 +35,7 @@ impl Intervals {
         let held = &self.ranges[touched.clone()];
         let start = held.first().map_or(range.start, |r| r.start.min(range.start));
         let end = held.last().map_or(range.end, |r| r.end.max(range.end));
-        self.ranges.splice(touched, [start..end]);
+        self.ranges.splice(touched, std::iter::once(start..end));
     }
 
     /// The held ranges that a range overlaps or touches.

@@ -121,7 +121,8 @@ impl Pager {
         self.groups[group].placement != Placement::Ring
     }
 
-    /// Number of groups.
+    /// Number of groups: two at least, embedding and head.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.groups.len()
     }

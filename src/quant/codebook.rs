@@ -22,7 +22,7 @@ pub fn iq4_xs(block: &[u8], parts: &mut Parts) {
     let high = u16::from_le_bytes([block[2], block[3]]);
     for (sub, bytes) in block[8..].chunks_exact(16).enumerate() {
         let low = block[4 + sub / 2] >> (4 * (sub % 2)) & 15;
-        let scale = i16::from(low) | (high >> (2 * sub) & 3) as i16 * 16;
+        let scale = i16::from(low) | ((high >> (2 * sub) & 3) as i16) << 4;
         parts.scales[2 * sub..2 * sub + 2].fill(f32::from(scale - 32));
         nibbles(bytes, |i, nibble| parts.quants[32 * sub + i] = IQ4_VALUES[nibble as usize]);
     }

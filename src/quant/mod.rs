@@ -137,7 +137,7 @@ impl Dtype {
     /// Bytes of a row of `values` values; `None` if they do not fill whole blocks or overflow.
     pub fn row_bytes(self, values: u64) -> Option<u64> {
         let block = self.block_values() as u64;
-        (values % block == 0).then_some(())?;
+        values.is_multiple_of(block).then_some(())?;
         (values / block).checked_mul(self.block_bytes() as u64)
     }
 }

@@ -81,7 +81,8 @@ fn add_selections(environment: &mut Environment) {
 }
 
 fn add_tests(environment: &mut Environment) {
-    let on_value: [(&'static str, fn(&Value) -> bool); 16] = [
+    type OneOperand = fn(&Value) -> bool;
+    let on_value: [(&'static str, OneOperand); 16] = [
         ("undefined", tests::is_undefined),
         ("defined", tests::is_defined),
         ("none", tests::is_none),
@@ -102,7 +103,8 @@ fn add_tests(environment: &mut Environment) {
     for (name, test) in on_value {
         environment.add_test(name, test);
     }
-    let on_two: [(&'static str, fn(&Value, &Value) -> bool); 17] = [
+    type TwoOperands = fn(&Value, &Value) -> bool;
+    let on_two: [(&'static str, TwoOperands); 17] = [
         ("eq", tests::is_eq),
         ("equalto", tests::is_eq),
         ("==", tests::is_eq),

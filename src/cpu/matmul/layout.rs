@@ -111,7 +111,7 @@ fn interleave_blocks(
 ) {
     let (row_bytes, block_bytes) = (row_bytes(dtype, columns), dtype.block_bytes());
     let group_bytes = GROUP_ROWS * row_bytes;
-    assert!(rows.len() == packed.len() && rows.len() % group_bytes.max(1) == 0, "whole groups");
+    assert!(rows.len() == packed.len() && rows.len().is_multiple_of(group_bytes.max(1)), "whole groups");
     for group in (0..rows.len()).step_by(group_bytes.max(1)) {
         for start in (0..row_bytes).step_by(block_bytes) {
             // SAFETY: the block lies within its row and the row within the group; the interleaved block

@@ -157,8 +157,8 @@ pub(super) fn float_row(product: &mut Product, values: &[f32], row: usize) {
             }
         }
         let mut sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
-        for at in whole..matrix.columns {
-            sum += weight(at) * values[at];
+        for (at, value) in values.iter().enumerate().take(matrix.columns).skip(whole) {
+            sum += weight(at) * value;
         }
         product.put(row, column, sum);
     }

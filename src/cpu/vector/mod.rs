@@ -35,5 +35,5 @@ mod exponential {
 mod gelu {
     pub const CUBE: f32 = 0.044_715;
     /// −2 √(2/π)
-    pub const FACTOR: f32 = -1.595_769_1;
+    pub const FACTOR: f32 = -1.595_769;
 }

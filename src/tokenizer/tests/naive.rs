@@ -14,8 +14,11 @@ fn merge_naively(mut parts: Vec<Vec<u8>>, rank: impl Fn(&[u8], &[u8]) -> Option<
     }
 }
 
+/// The halves of a merged token.
+type Merge = (Vec<u8>, Vec<u8>);
+
 /// A byte-level vocabulary with random merges.
-fn random_bpe(numbers: &mut Numbers) -> (Vec<Token>, Vec<(Vec<u8>, Vec<u8>)>) {
+fn random_bpe(numbers: &mut Numbers) -> (Vec<Token>, Vec<Merge>) {
     let (mut tokens, mut known, mut merges) = (bpe_base(), vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()], vec![]);
     for _ in 0..40 {
         let (left, right) = (numbers.pick(&known), numbers.pick(&known));
