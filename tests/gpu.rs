@@ -173,6 +173,41 @@ fn a_prompt_is_computed_in_batches_and_not_token_by_token() {
     assert_eq!(stat(&session, "gpu", "submits") - before, 3 * 7 + 1);
 }
 
+/// A prompt of so many tokens, that begins with its length.
+fn prompt(tokens: usize) -> Vec<u32> {
+    (0..tokens).map(|at| ((tokens + at * 7 + at / 5) % 100) as u32).collect()
+}
+
+#[test]
+fn prompts_of_any_length_agree_with_the_cpu_whole_and_through_the_ring() {
+    let file = random_model::file(Shape { context: 512, ..Shape::default() });
+    let mut cpu = open(&file, &OpenOptions::default()).expect("the model opens");
+    let Some(first) = device(DEVICE) else { return };
+    let mut whole = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    let budget = stat(&whole, "memory", "budgetBytes") - file.len() as u64 / 3;
+    let ceiling = OpenOptions { max_resident_bytes: Some(budget), ..OpenOptions::default() };
+    let second = device(DEVICE).expect("there was one before");
+    let mut ring = open_on(&file, second, &ceiling).expect("the model opens under a ceiling");
+    // Batches are of 128 tokens: the last one of a prompt may be of one.
+    for length in [1, 2, 127, 128, 129, 130, 256, 257, 258] {
+        let tokens = prompt(length);
+        let body = greedy(json!({"prompt": tokens, "max_tokens": 6}));
+        let expected = ask(&mut cpu, &file, body.clone()).expect("an answer").texts;
+        assert_eq!(ask(&mut whole, &file, body.clone()).expect("an answer").texts, expected, "{length} tokens");
+        assert_eq!(ask(&mut ring, &file, body).expect("an answer").texts, expected, "{length} tokens, in the ring");
+        let truth = cpu.logits(&tokens).expect("logits");
+        let error = nmse(&truth, &whole.logits(&tokens).expect("logits"));
+        assert!(error < NMSE_MAX, "{length} tokens: NMSE {error:.2e}");
+    }
+    // The same where a part of the prompt is in the cache already.
+    let tokens = prompt(40 + 257);
+    for end in [40, 40 + 129, tokens.len()] {
+        let body = greedy(json!({"prompt": tokens[..end], "max_tokens": 1}));
+        let expected = ask(&mut cpu, &file, body.clone()).expect("an answer");
+        assert_eq!(ask(&mut whole, &file, body).expect("an answer"), expected, "{end} tokens");
+    }
+}
+
 #[test]
 fn requests_of_every_kind_agree_with_the_cpu() {
     let Some(device) = device(DEVICE) else { return };

@@ -22,6 +22,7 @@ use plan::{Arena, Plan};
 use readback::Readback;
 use shaders::{Arithmetic, Kernel, OP_BYTES, STEP_BYTES, Variant};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 #[cfg(not(target_family = "wasm"))]
 use std::sync::Arc;
@@ -118,8 +119,8 @@ pub struct Gpu {
     rotations: Vec<Rotation>,
     /// Commands on their way to the queue, and how many dispatches they are.
     recording: Option<(wgpu::CommandEncoder, u64)>,
-    /// The device knows where the batch stands.
-    begun: bool,
+    /// Positions of the batch that is being recorded, which the device was told.
+    begun: Option<Range<usize>>,
     /// The token of the pass is the one that the pass before chooses.
     is_ahead: bool,
     outcome: Outcome,
@@ -196,7 +197,7 @@ impl Gpu {
             rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             weights: Weights::new(program, map, factors.into_iter()),
             recording: None,
-            begun: false,
+            begun: None,
             is_ahead: false,
             outcome: Outcome::default(),
             wake: None,
@@ -312,8 +313,8 @@ impl Gpu {
         &mut self,
         program: &Program,
         id: WeightId,
-        range: std::ops::Range<usize>,
-        copy: impl FnMut(std::ops::Range<usize>, &mut [u8]),
+        range: Range<usize>,
+        copy: impl FnMut(Range<usize>, &mut [u8]),
     ) {
         self.weights.fill(&self.device, program, id, range, copy);
     }
@@ -357,7 +358,7 @@ impl Gpu {
 
     /// Drops what is under way; its results are not wanted any more.
     pub fn cancel(&mut self) {
-        (self.recording, self.begun) = (None, false);
+        (self.recording, self.begun) = (None, None);
         self.readback.clear();
     }
 

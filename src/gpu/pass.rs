@@ -9,13 +9,17 @@ use crate::op::*;
 
 impl Gpu {
     /// Records a group's dispatches for a batch. A single token's are submitted with the head, a prompt's
-    /// group by group. The head asks for what is `wanted`.
+    /// group by group and batch by batch. The head asks for what is `wanted`.
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
         let tokens = batch.tokens.len();
         let head = group + 1 == program.groups.len();
         let splits = self.splits(batch);
-        if !self.begun {
+        let positions = batch.position..batch.position + tokens;
+        if self.begun.as_ref() != Some(&positions) {
+            // The last batch of a prompt may be of one token, and its groups are not one after the other.
+            self.flush();
             self.begin(program, batch, wanted, splits);
+            self.begun = Some(positions);
         }
         let bound = self.bind(program, group)?;
         let (mut encoder, before) = self.recording.take().unwrap_or_else(|| (self.device.encoder(), 0));
@@ -38,7 +42,7 @@ impl Gpu {
         self.recording = Some((encoder, recorded));
         if head || tokens > 1 {
             let submission = self.flush();
-            self.begun = false;
+            self.begun = None;
             if let (Some((bytes, form)), Some(submission)) = (reading, submission) {
                 self.device.count(|c| c.readback_bytes += bytes as u64);
                 self.readback.ask(bytes, form, submission, self.wake.clone());
@@ -110,7 +114,7 @@ impl Gpu {
         }
     }
 
-    /// Opens a recording: what the batch's kernels need to know goes ahead of it.
+    /// Tells the device where a batch stands: what its kernels need to know goes ahead of what is recorded.
     pub(super) fn begin(&mut self, program: &Program, batch: &Batch, wanted: Wanted, splits: u32) {
         let draw = match wanted {
             Wanted::Token(draw) => draw,
@@ -148,7 +152,7 @@ impl Gpu {
             write(self.arena.tables[index], &mut rotation.pairs().iter().flat_map(|(cos, sin)| [*cos, *sin]));
         }
         self.scratch = scratch;
-        (self.begun, self.before) = (true, self.device.counters());
+        self.before = self.device.counters();
     }
 
     /// The sets that a group's dispatches read: its own, and the embedding's for a tied head.

@@ -95,7 +95,6 @@ impl Gpu {
                 }
             }
             self.device.submit(encoder, count);
-            self.begun = false;
         }
         let ask = |buffer: &wgpu::Buffer| Mapping::ask(buffer, buffer.size() as usize, self.wake.clone());
         let mappings = readbacks.iter().map(ask).collect();
