@@ -61,3 +61,27 @@ export function withEngine(stage, options, body) {
     }
   });
 }
+
+/**
+ * Damages a file of the stored models: sets bytes from `at` to `to` to `value`, cuts the file at `cut`, from its
+ * end if that is negative, or puts a `tail` of bytes behind it.
+ */
+export const damage = (page, name, { at = 0, to = 0, value = 0, cut = Infinity, tail = [] }) => page.evaluate(async (given) => {
+  const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord');
+  for await (const folder of root.values()) {
+    const handle = await folder.getFileHandle(given.name);
+    const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
+    bytes.fill(given.value, given.at, given.to);
+    // The worker of an engine that was just disposed may still hold the file.
+    let writable;
+    for (let tries = 0; writable === undefined; tries++) {
+      writable = await handle.createWritable().catch(async (error) => {
+        if (error.name !== 'NoModificationAllowedError' || tries === 50) throw error;
+        await new Promise((done) => setTimeout(done, 100));
+      });
+    }
+    await writable.write(bytes.subarray(0, given.cut));
+    await writable.write(new Uint8Array(given.tail));
+    await writable.close();
+  }
+}, { name, at, to, value, cut: Math.min(cut, 2 ** 40), tail: [...tail] });

@@ -9,23 +9,29 @@ import { before, describe, test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { joined, overlap, sentRanges } from '../support/sent.mjs';
 import { tinyModel } from '../support/tiny-gguf.mjs';
-import { install, withChord } from './engine-page.mjs';
+import { damage, install, withChord } from './engine-page.mjs';
 import { openStage, root } from './support.mjs';
 
 const SMALL = '/small.gguf';
 const LARGE = '/large.gguf';
 const small = tinyModel({ layers: 1 });
-const large = tinyModel({ layers: 3, feedForward: 4096 });
+/** Each is fetched by a stream of its own. */
+const LAYERS = 3;
+const large = tinyModel({ layers: LAYERS, feedForward: 4096 });
 /** About ten pages of each. */
 const SMALL_PAGE = 32 * 1024;
 const LARGE_PAGE = 256 * 1024;
 /** Ranges that are fetched at a time. */
 const STREAMS = 4;
+/** A response is read in pieces of so many bytes, so that pages arrive in parts. */
+const READ_BYTES = 20_000;
 
 const stage = await openStage({ files: { [SMALL]: small, [LARGE]: large } });
 const { server } = stage;
-const ofSmall = { model: SMALL, network: { backoffMs: 20 }, storeSettings: { pageBytes: SMALL_PAGE, ownerSilentMs: 10_000 } };
-const ofLarge = { model: LARGE, network: { backoffMs: 20 }, storeSettings: { pageBytes: LARGE_PAGE, ownerSilentMs: 3000 } };
+/** However fast a page comes, it is recorded in parts. */
+const stepMs = 0;
+const ofSmall = { model: SMALL, network: { backoffMs: 20 }, storeSettings: { pageBytes: SMALL_PAGE, stepMs, ownerSilentMs: 10_000 } };
+const ofLarge = { model: LARGE, network: { backoffMs: 20 }, storeSettings: { pageBytes: LARGE_PAGE, stepMs, ownerSilentMs: 3000 } };
 const expected = {};
 
 const outcome = (page, options) => page.evaluate((given) => window.chord.outcome(given), options);
@@ -80,6 +86,10 @@ const dying = (kill, isTold) => `{
         return method.apply(this, given);
       };
     }
+  };
+  const { read } = ReadableStreamBYOBReader.prototype;
+  ReadableStreamBYOBReader.prototype.read = function (view) {
+    return read.call(this, view.subarray(0, ${READ_BYTES}));
   };
   const names = new WeakMap();
   const { createSyncAccessHandle } = FileSystemFileHandle.prototype;
@@ -150,29 +160,53 @@ const onDisk = (page) => page.evaluate(async () => {
       reader.readAsDataURL(file);
     });
   };
-  for await (const folder of store?.values() ?? []) return { pages: await read(folder, 'pages'), journal: await read(folder, 'journal') };
+  // Pages come after the records of them: a worker may be writing.
+  for await (const folder of store?.values() ?? []) return { journal: await read(folder, 'journal'), pages: await read(folder, 'pages') };
   return { pages: '', journal: '' };
 });
 
-/** The pages that the journal lists. Fails if one of them is not what the model has there. */
-function committedPages({ pages, journal }, model, pageBytes) {
+/**
+ * The ranges of the file that the journal lists, a page or the first bytes of one each. Fails if one of them is
+ * not what the model has there.
+ */
+function committed({ pages, journal }, model, pageBytes) {
   const [data, records] = [Buffer.from(pages, 'base64'), Buffer.from(journal, 'base64')];
   if (records.length < 12) return [];
   const end = 12 + records.readUInt32LE(8);
   if (records.length < end + 4 || records.readUInt32LE(end) !== crc32(records.subarray(0, end))) return [];
   const seed = records.readUInt32LE(end);
-  const listed = [];
+  const listed = new Map();
   for (let at = end + 4; at + 44 <= records.length; at += 44) {
     if (records.readUInt32LE(at + 40) !== crc32(records.subarray(at, at + 40), seed)) continue;
-    const page = records.readUInt32LE(at);
-    const bytes = model.subarray(page * pageBytes, (page + 1) * pageBytes);
-    assert.equal(records.readUInt32LE(at + 4), bytes.length);
+    const [page, length] = [records.readUInt32LE(at), records.readUInt32LE(at + 4)];
+    const start = page * pageBytes;
+    const bytes = model.subarray(start, Math.min(start + length, start + pageBytes));
+    assert.equal(length, bytes.length);
     assert.deepEqual(records.subarray(at + 8, at + 40), createHash('sha256').update(bytes).digest());
-    assert.ok(data.subarray(page * pageBytes, page * pageBytes + bytes.length).equals(bytes), `page ${page} is not what it should be`);
-    listed.push(page);
+    assert.ok(data.subarray(start, start + length).equals(bytes), `page ${page} is not what it should be`);
+    listed.set(page, [start, start + length]);
   }
-  return listed;
+  return [...listed.values()];
 }
+
+/** A record for the end of a journal: a page begins with these bytes. */
+function record({ journal }, page, bytes) {
+  const head = Buffer.from(journal, 'base64');
+  const seed = head.readUInt32LE(12 + head.readUInt32LE(8));
+  const made = Buffer.alloc(44);
+  made.writeUInt32LE(page, 0);
+  made.writeUInt32LE(bytes.length, 4);
+  createHash('sha256').update(bytes).digest().copy(made, 8);
+  made.writeUInt32LE(crc32(made.subarray(0, 40), seed), 40);
+  return made;
+}
+
+/** Those of them that are not a whole page. */
+const begunOf = (ranges, model, pageBytes) => ranges.filter(([start, end]) => end < Math.min(start + pageBytes, model.length));
+
+/** The ranges that requests asked for. */
+const askedRanges = (answers) => answers.map(({ range }) => /^bytes=(\d+)-(\d+)$/.exec(range).slice(1).map(Number)).map(([from, to]) => [from, to + 1]);
+
 
 const verified = (page, path) => page.evaluate((url) => window.chord.modelStore.verify(url), path);
 const deleted = (page, path) => page.evaluate((url) => window.chord.modelStore.delete(url), path);
@@ -184,25 +218,26 @@ describe('a tab', () => {
   for (const name of ['io-worker.js', 'store-worker.js']) {
     test(`30 that ends at any store operation of its ${name} leaves what can be gone on from, and loses a page a stream at most`, () => withChord(stage, async (page) => {
       let kill = 1;
+      let begun = 0;
       for (; kill < OPERATIONS_MAX; kill += 1) {
         const run = () => sabotaged(name, dying(kill, false), () => killedTab(page, ofSmall));
         const { isKilled, written } = await (name === 'io-worker.js' ? run() : sabotaged('io-worker.js', dying('NaN', false), run));
         if (!isKilled) break;
         const what = `killed at operation ${kill}`;
-        const committed = committedPages(await onDisk(page), small, SMALL_PAGE);
+        const listed = committed(await onDisk(page), small, SMALL_PAGE);
+        begun += begunOf(listed, small, SMALL_PAGE).length;
         await page.evaluate(() => window.chord.modelStore.list());
         const { result, answers } = await answered(SMALL, () => outcome(page, ofSmall));
         assertSame(result, ofSmall);
-        const asked = answers.map(({ range }) => /^bytes=(\d+)-(\d+)$/.exec(range).slice(1).map(Number)).map(([from, to]) => [from, to + 1]);
-        for (const each of committed) {
-          assert.equal(overlap(asked, [[each * SMALL_PAGE, (each + 1) * SMALL_PAGE]]), 0, `${what}: page ${each} was fetched though it was stored`);
-        }
+        const asked = askedRanges(answers);
+        for (const range of listed) assert.equal(overlap(asked, [range]), 0, `${what}: ${range} was fetched though it was stored`);
         const again = overlap(joined(written), joined(asked));
         assert.ok(again <= STREAMS * SMALL_PAGE, `${what}: ${again} bytes that were written were fetched again`);
         assert.equal(await verified(page, SMALL), true, what);
         assert.equal(await deleted(page, SMALL), true, what);
       }
       assert.ok(kill > 10 && kill < OPERATIONS_MAX, `${kill} operations`);
+      assert.ok(begun > 0, 'no page was recorded in part');
     }));
   }
 });
@@ -239,6 +274,102 @@ describe('an engine', () => {
       assert.equal(await verified(page, LARGE), true, stub);
       assert.equal(await deleted(page, LARGE), true, stub);
     }
+  }));
+});
+
+describe('a page that was recorded in part', () => {
+  /** Bytes after which a response stalls: in the middle of its third page. */
+  const STALL_BYTES = 2.5 * LARGE_PAGE;
+  const wholePage = ([start]) => [start, Math.min(start + LARGE_PAGE, large.length)];
+  const listed = async (page) => committed(await onDisk(page), large, LARGE_PAGE);
+
+  /** A tab that fetches the model, whose layers have all stalled in the middle of a page. */
+  async function stalledTab(page) {
+    server.fault(LARGE, () => ({ stallAfter: STALL_BYTES }));
+    const tab = await page.context().newPage();
+    await tab.goto(server.url('/blank.html'));
+    await tab.evaluate(install, '/pkg/index.js');
+    void outcome(tab, ofLarge).catch(() => undefined);
+    while (begunOf(await listed(page), large, LARGE_PAGE).length < LAYERS) await new Promise((done) => setTimeout(done, 20));
+    server.fault(LARGE, undefined);
+    return tab;
+  }
+
+  /** What is on the disk when such a tab has been closed: all of it, and that which is not a whole page. */
+  async function leftBehind(page) {
+    await (await stalledTab(page)).close();
+    while (server.requests(LARGE).some(({ done }) => !done)) await new Promise((done) => setTimeout(done, 10));
+    const ranges = await listed(page);
+    return { ranges, begun: begunOf(ranges, large, LARGE_PAGE) };
+  }
+
+  test('30 is gone on with where the record ends', () => withChord(stage, async (page) => {
+    const { ranges, begun } = await leftBehind(page);
+    const { result, answers } = await answered(LARGE, () => outcome(page, ofLarge));
+    assertSame(result, ofLarge);
+    const asked = askedRanges(answers);
+    for (const range of ranges) assert.equal(overlap(asked, [range]), 0, `${range} was fetched again`);
+    for (const [, end] of begun) assert.ok(asked.some(([from]) => from === end), `nothing was asked for from ${end} on`);
+    assert.equal(await verified(page, LARGE), true);
+  }));
+
+  test('34 and damaged on the disk is fetched again whole, and the others are not', () => withChord(stage, async (page) => {
+    const { ranges, begun: [bad] } = await leftBehind(page);
+    const at = bad[1] - 1;
+    await damage(page, 'pages', { at, to: at + 1, value: large[at] ^ 1 });
+    const { result, answers } = await answered(LARGE, () => outcome(page, ofLarge));
+    assertSame(result, ofLarge);
+    const asked = joined(askedRanges(answers));
+    assert.equal(overlap(asked, [wholePage(bad)]), LARGE_PAGE);
+    for (const range of ranges) if (range !== bad) assert.equal(overlap(asked, [range]), 0, `${range} was fetched again`);
+    assert.equal(await verified(page, LARGE), true);
+  }));
+
+  test('20 is forgotten when its file has changed on the server', () => withChord(stage, async (page) => {
+    await leftBehind(page);
+    const other = tinyModel({ layers: LAYERS, feedForward: 4096, seed: 2 });
+    server.files.set(LARGE, other);
+    try {
+      const { result, answers } = await answered(LARGE, () => outcome(page, ofLarge));
+      assert.deepEqual(result.logprobs, (await outcome(page, { ...ofLarge, store: 'none' })).logprobs);
+      assert.notDeepEqual(result.logprobs, expected[LARGE].logprobs);
+      assert.equal(overlap(joined(askedRanges(answers)), [[0, other.length]]), other.length);
+      const kept = committed(await onDisk(page), other, LARGE_PAGE);
+      assert.equal(overlap(joined(kept), [[0, other.length]]), other.length);
+    } finally {
+      server.files.set(LARGE, large);
+    }
+  }));
+
+  test('37 is gone on with by the tab that takes over', () => withChord(stage, async (page) => {
+    const leader = await stalledTab(page);
+    const ranges = await listed(page);
+    const { result, answers } = await answered(LARGE, async () => {
+      const following = outcome(page, ofLarge);
+      await page.evaluate(async () => {
+        while ((await navigator.locks.query()).pending.length === 0) await new Promise((done) => setTimeout(done, 10));
+      });
+      await leader.close();
+      return following;
+    });
+    assertSame(result, ofLarge);
+    for (const range of ranges) assert.equal(overlap(askedRanges(answers), [range]), 0, `${range} was fetched again`);
+    assert.equal(await verified(page, LARGE), true);
+  }));
+
+  test('18 and whose rest cannot be had is an error, after which it is gone on with', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page, ofLarge), ofLarge);
+    // In the middle of the first layer, so that nobody else waits for a stream that brings it.
+    const [number, length] = [5, 1000];
+    const start = number * LARGE_PAGE;
+    await damage(page, 'journal', { tail: record(await onDisk(page), number, large.subarray(start, start + length)) });
+    server.fault(LARGE, ({ range }) => (range === 'bytes=0-0' ? undefined : { status: 404 }));
+    assert.equal((await outcome(page, ofLarge)).code, 'NotFound');
+    server.fault(LARGE, undefined);
+    const { result, answers } = await answered(LARGE, () => outcome(page, ofLarge));
+    assertSame(result, ofLarge);
+    assert.deepEqual(askedRanges(answers), [[start + length, start + LARGE_PAGE]]);
+    assert.equal(await verified(page, LARGE), true);
   }));
 });
 

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { tinyModel } from '../support/tiny-gguf.mjs';
-import { install, withChord } from './engine-page.mjs';
+import { damage, install, withChord } from './engine-page.mjs';
 import { openStage, root } from './support.mjs';
 
 const MODEL = '/model.gguf';
@@ -53,26 +53,6 @@ async function another(page) {
   await next.evaluate(install, '/pkg/index.js');
   return next;
 }
-
-/** Damages a file of the stored models: sets bytes from `at` to `to` to `value`, or cuts the file at `cut`, from its end if that is negative. */
-const damage = (page, name, { at = 0, to = 0, value = 0, cut = Infinity }) => page.evaluate(async (given) => {
-  const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord');
-  for await (const folder of root.values()) {
-    const handle = await folder.getFileHandle(given.name);
-    const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
-    bytes.fill(given.value, given.at, given.to);
-    // The worker of an engine that was just disposed may still hold the file.
-    let writable;
-    for (let tries = 0; writable === undefined; tries++) {
-      writable = await handle.createWritable().catch(async (error) => {
-        if (error.name !== 'NoModificationAllowedError' || tries === 50) throw error;
-        await new Promise((done) => setTimeout(done, 100));
-      });
-    }
-    await writable.write(bytes.subarray(0, given.cut));
-    await writable.close();
-  }
-}, { name, at, to, value, cut: Math.min(cut, 2 ** 40) });
 
 /** Bytes of the journal's header and of one record. */
 const journalSizes = (page) => page.evaluate(async (pages) => {

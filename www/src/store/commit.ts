@@ -1,8 +1,10 @@
 /**
- * How pages that were written become pages that are stored: they are read back and hashed, the payload is
- * flushed, then the records go into the journal, and it is flushed too. Doing the same twice does no harm.
+ * How pages that were written, or parts of them, become pages that are stored: they are read back and hashed,
+ * the payload is flushed, then the records go into the journal, and it is flushed too. Doing the same twice
+ * does no harm.
  */
 
+import type { PagePart } from './begun.js';
 import { digestOf } from './digest.js';
 import { encodeRecords, type PageRecord } from './journal.js';
 import { writeAll, type SyncFile } from './layout.js';
@@ -14,7 +16,7 @@ export interface FolderFiles {
 }
 
 export interface CommitRequest {
-  pages: Pick<PageRecord, 'page' | 'length'>[];
+  pages: PagePart[];
   pageBytes: number;
   /** Where the records go in the journal, and what their checksums continue. */
   journalEnd: number;

@@ -5,8 +5,9 @@
  *     header  magic, layout version, length of the text (u32 each), text (JSON), CRC-32 of all before
  *     record  page number, length (u32 each), SHA-256 (32 bytes), CRC-32 that continues the header's
  *
- * Numbers are little-endian. A record that fails its checksum is passed over, and so is a torn tail:
- * only their pages are lost.
+ * Numbers are little-endian. A record that is shorter than its page speaks of the page's first bytes, so that
+ * it need not be fetched from its start again. Of several records of a page the last one counts. One that
+ * fails its checksum is passed over, and so is a torn tail: only their pages are lost.
  */
 
 import { LAYOUT_VERSION } from './layout.js';
@@ -34,7 +35,7 @@ export interface StoreHeader {
   generation: string;
 }
 
-/** One page that is on disk. */
+/** One page that is on disk, or the first `length` bytes of it. */
 export interface PageRecord {
   page: number;
   length: number;
@@ -44,8 +45,10 @@ export interface PageRecord {
 /** A journal as it was read. */
 export interface Journal {
   header: StoreHeader;
-  /** By page; later records replace earlier ones. */
+  /** Of whole pages, by page. */
   records: Map<number, PageRecord>;
+  /** Of pages that are there in part. */
+  begun: Map<number, PageRecord>;
   /** Where the next record goes. */
   end: number;
   /** Checksum of the header, which that of each record continues. */
@@ -91,16 +94,20 @@ export function decodeJournal(bytes: Uint8Array): Journal | undefined {
   if (view.getUint32(headerEnd - 4, true) !== seed) return undefined;
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(PREFIX_BYTES, headerEnd - 4))) as StoreHeader;
   const records = new Map<number, PageRecord>();
+  const begun = new Map<number, PageRecord>();
   let at = headerEnd;
   for (; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
     const crcAt = at + RECORD_BYTES - 4;
     if (view.getUint32(crcAt, true) !== crc32(bytes.subarray(at, crcAt), seed)) continue;
     const page = view.getUint32(at, true);
     const length = view.getUint32(at + 4, true);
-    if (length !== pageLength(header, page)) continue;
-    records.set(page, { page, length, digest: bytes.slice(at + 8, at + 8 + DIGEST_BYTES) });
+    const whole = pageLength(header, page);
+    if (length > whole) continue;
+    const [replacing, replaced] = length === whole ? [records, begun] : [begun, records];
+    replaced.delete(page);
+    replacing.set(page, { page, length, digest: bytes.slice(at + 8, at + 8 + DIGEST_BYTES) });
   }
-  return { header, records, end: at, seed };
+  return { header, records, begun, end: at, seed };
 }
 
 /** How many pages the file has. */

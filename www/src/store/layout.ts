@@ -11,7 +11,7 @@
 
 /** Folders of another version are cleared when they are opened. */
 export const LAYOUT_VERSION = 1;
-/** Bytes of one page of a file: what is verified, and lost, as a whole. */
+/** Bytes of one page of a file: what is verified as a whole. */
 export const PAGE_BYTES = 4 * 1024 * 1024;
 
 const ROOT = 'wasm-chord';
@@ -20,6 +20,8 @@ const ROOT = 'wasm-chord';
 export interface StoreSettings {
   isUsed: boolean;
   pageBytes: number;
+  /** A page that takes longer than this to arrive goes into the journal in parts. */
+  stepMs: number;
   /** How long a tab waits for bytes from the one that fetches, without any coming, before it fetches by itself. */
   ownerSilentMs: number;
   /** Only what is there already is read, and nothing is written: for a look at a header. */
@@ -28,7 +30,7 @@ export interface StoreSettings {
   pageBuffers: number;
 }
 
-export const STORE_DEFAULTS: StoreSettings = { isUsed: true, pageBytes: PAGE_BYTES, ownerSilentMs: 4_000, isGlance: false, pageBuffers: 2 };
+export const STORE_DEFAULTS: StoreSettings = { isUsed: true, pageBytes: PAGE_BYTES, stepMs: 100, ownerSilentMs: 4_000, isGlance: false, pageBuffers: 2 };
 
 /** A file opened for synchronous access, as dedicated workers have it. */
 export interface SyncFile {

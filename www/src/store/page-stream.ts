@@ -13,6 +13,8 @@ interface Listener {
 
 export class PageStream {
   readonly abort = new AbortController();
+  /** Why it ended before its end, unless it was given up. */
+  error: unknown;
   #listeners = new Set<Listener>();
 
   constructor(
@@ -79,6 +81,7 @@ export class PageStream {
 
   /** Settles all who listen: the stream is over, or failed with `error`. */
   close(error?: unknown): void {
+    if (!this.abort.signal.aborted) this.error = error;
     const listeners = [...this.#listeners];
     this.#listeners.clear();
     for (const listener of listeners) {

@@ -1,7 +1,8 @@
 /**
  * The pages of one file on disk. One worker of all tabs owns the folder and writes: bytes as they
  * arrive, then for each whole page its digest, a flush, the record in the journal, and a flush again,
- * which its store worker does. The others read what the journal lists. Every page is hashed before
+ * which its store worker does, and the same for the first bytes of a page whose rest takes long: only its
+ * owner goes on with those. The others read the pages that the journal lists. Every page is hashed before
  * bytes of it are used, once in the life of this object: nobody else writes, and the owner never changes
  * a page it has listed.
  */
@@ -9,10 +10,11 @@
 import { ChordError } from '../errors.js';
 import type { PartIdentity } from '../protocol.js';
 import { StoreClient } from '../store-client.js';
+import { BegunPages } from './begun.js';
 import { commitPages, type CommitRequest } from './commit.js';
 import { digestOf, isSame } from './digest.js';
 import { RECORD_BYTES, decodeJournal, encodeHeader, pageCount, pageLength, type PageRecord, type StoreHeader } from './journal.js';
-import { folderName, isNamed, openSync, readNote, readSmall, sourceOf, storeRoot, touch, writeAll, writeNote, type SyncFile } from './layout.js';
+import { folderName, isNamed, openSync, readNote, readSmall, sourceOf, storeRoot, touch, writeAll, writeNote, type StoreSettings, type SyncFile } from './layout.js';
 import { Bell, isAwaited, tryLock, waitForLock } from './locks.js';
 import { PageBuffers } from './page-buffers.js';
 import { makeRoom } from './quota.js';
@@ -55,6 +57,8 @@ export class PageStore {
   #verified = new Set<number>();
   /** Pages written whole that are not in the journal yet. */
   #pending = new Set<number>();
+  /** Pages of which more is to come. */
+  readonly #begun: BegunPages;
   #isDraining = false;
   #draining: Promise<void> = Promise.resolve();
   #client: StoreClient | undefined;
@@ -71,20 +75,21 @@ export class PageStore {
     private readonly name: string,
     private readonly url: string,
     private readonly sha256: string | undefined,
-    readonly pageBytes: number,
+    private readonly settings: StoreSettings,
     private readonly buffers: PageBuffers,
     private readonly events: PageStoreEvents,
   ) {
+    this.#begun = new BegunPages(settings.pageBytes, settings.stepMs);
     this.#channel = new BroadcastChannel(`wasm-chord.store.${name}`);
     this.#channel.onmessage = ({ data }: MessageEvent<Notice>) => this.#hear(data);
   }
 
   /** Opens the folder of the file at `url`. Throws where there is no store. */
-  static async open(url: string, sha256: string | undefined, pageBytes: number, buffers: PageBuffers, events: PageStoreEvents): Promise<PageStore> {
+  static async open(url: string, sha256: string | undefined, settings: StoreSettings, buffers: PageBuffers, events: PageStoreEvents): Promise<PageStore> {
     const root = await storeRoot();
     const name = await folderName(url);
     const release = await tryLock(name);
-    const store = new PageStore(root, name, url, sha256, pageBytes, buffers, events);
+    const store = new PageStore(root, name, url, sha256, settings, buffers, events);
     if (release) {
       try {
         await store.#own();
@@ -101,15 +106,19 @@ export class PageStore {
   }
 
   /** Opens what is stored of the file at `url` for reading alone; undefined if there is nothing, or it is in doubt. */
-  static async glance(url: string, pageBytes: number, buffers: PageBuffers, events: PageStoreEvents): Promise<PageStore | undefined> {
+  static async glance(url: string, settings: StoreSettings, buffers: PageBuffers, events: PageStoreEvents): Promise<PageStore | undefined> {
     const root = await storeRoot();
-    const store = new PageStore(root, await folderName(url), url, undefined, pageBytes, buffers, events);
+    const store = new PageStore(root, await folderName(url), url, undefined, settings, buffers, events);
     store.isOwnerSilent = true;
     const folder = await store.#folder(false);
     if (folder && await readNote(folder, 'doubt') === undefined) await store.refresh();
     if (store.header) return store;
     store.close();
     return undefined;
+  }
+
+  get pageBytes(): number {
+    return this.settings.pageBytes;
   }
 
   has(page: number): boolean {
@@ -119,6 +128,11 @@ export class PageStore {
   /** Whether the page was written whole and will be there soon. */
   isPending(page: number): boolean {
     return this.#pending.has(page);
+  }
+
+  /** Bytes at the start of a page that are written and sound, where the page is not whole. */
+  begun(page: number): number {
+    return this.#begun.lengthOf(page);
   }
 
   get isComplete(): boolean {
@@ -161,6 +175,7 @@ export class PageStore {
     this.#records.clear();
     this.#verified.clear();
     this.#pending.clear();
+    this.#begun.clear();
     this.#journal?.truncate(0);
     this.#journal?.flush();
     this.#data?.truncate(0);
@@ -240,11 +255,19 @@ export class PageStore {
     }
   }
 
+  /** Notes how much of a page has been written, from its start on. It goes into the journal if the rest takes long. */
+  grow(page: number, length: number): void {
+    if (!this.isOwner || !this.isOn || !this.header) return;
+    if (length < pageLength(this.header, page)) this.#begun.grow({ page, length });
+    this.#commitSoon();
+  }
+
   /** Takes a page that has been written whole for the journal. */
   finish(page: number): void {
     if (!this.isOwner || !this.isOn) return;
+    this.#begun.delete(page);
     this.#pending.add(page);
-    if (!this.#isDraining) this.#draining = this.#drain();
+    this.#commitSoon();
   }
 
   /** Resolves when a page does not wait for its commit (any more). */
@@ -356,6 +379,7 @@ export class PageStore {
     this.#client = new StoreClient(this.name);
     this.doubt = await readNote(folder, 'doubt');
     this.#checked = await readNote(folder, 'checked');
+    this.#begun.clear();
     if (journal && journal.header.pageBytes === this.pageBytes) {
       const size = this.#data.getSize();
       for (const [page, { length }] of journal.records) {
@@ -365,10 +389,25 @@ export class PageStore {
       this.#records = journal.records;
       this.#journalEnd = journal.end;
       this.#seed = journal.seed;
+      for (const record of journal.begun.values()) await this.#recall(this.#data, record);
     } else {
       this.clear();
     }
     await touch(folder);
+  }
+
+  /** Goes on with the first bytes of a page, if they are still what was recorded. */
+  async #recall(data: SyncFile, { page, length, digest }: PageRecord): Promise<void> {
+    const buffer = await this.buffers.acquire();
+    try {
+      const bytes = buffer.subarray(0, length);
+      const isSound = data.read(bytes, { at: page * this.pageBytes }) === length && isSame(await digestOf(bytes), digest);
+      if (!isSound) return;
+      this.#begun.grow({ page, length });
+      this.#begun.recorded({ page, length });
+    } finally {
+      this.buffers.release(buffer);
+    }
   }
 
   /** The former owner is gone. */
@@ -384,17 +423,23 @@ export class PageStore {
     this.bell.ring();
   }
 
+  #commitSoon(): void {
+    if (!this.#isDraining) this.#draining = this.#drain();
+  }
+
   async #drain(): Promise<void> {
     this.#isDraining = true;
     try {
-      while (this.#pending.size > 0 && this.isOn && this.header) {
+      while (this.isOn && this.header) {
         const { header } = this;
-        const pages = [...this.#pending].slice(0, BATCH_PAGES).map((page) => ({ page, length: pageLength(header, page) }));
+        const whole = [...this.#pending].map((page) => ({ page, length: pageLength(header, page) }));
+        const pages = [...whole, ...this.#begun.due()].slice(0, BATCH_PAGES);
+        if (pages.length === 0) return;
         const request = { pages, pageBytes: this.pageBytes, journalEnd: this.#journalEnd, seed: this.#seed };
         const records = await this.#client?.commit(request) ?? await this.#commitHere(request);
         if (this.header !== header) return;
         this.#journalEnd += records.length * RECORD_BYTES;
-        this.#committed(records);
+        this.#committed(records, header);
         // The whole was right with other bytes of these pages.
         if (this.#checked !== undefined) await this.#noteChecked(undefined);
       }
@@ -415,12 +460,15 @@ export class PageStore {
     }
   }
 
-  #committed(records: PageRecord[]): void {
-    for (const record of records) {
+  #committed(records: PageRecord[], header: StoreHeader): void {
+    const whole = records.filter(({ page, length }) => length === pageLength(header, page));
+    for (const record of records) if (!whole.includes(record)) this.#begun.recorded(record);
+    for (const record of whole) {
       this.#records.set(record.page, record);
       this.#verified.add(record.page);
       this.#pending.delete(record.page);
     }
+    if (whole.length === 0) return;
     this.#tell({ type: 'committed' });
     this.events.changed();
     this.bell.ring();

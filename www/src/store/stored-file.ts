@@ -34,8 +34,6 @@ export class StoredFile implements SourceFile {
   #http: HttpFile;
   #store: PageStore | undefined;
   readonly #streams = new Set<PageStream>();
-  /** Bytes at the start of pages that streams left unfinished. */
-  readonly #begun = new Map<number, number>();
   readonly #opened: Promise<void>;
   /** What is stored, seen at a glance, where it is not read. */
   #glanced: Uint8Array = new Uint8Array(0);
@@ -160,7 +158,7 @@ export class StoredFile implements SourceFile {
   async #glance(): Promise<void> {
     const { part, settings, buffers } = this.parts;
     const events = { wanted: () => undefined, warn: () => undefined, changed: () => undefined };
-    const store = await PageStore.glance(part.url, settings.pageBytes, buffers, events).catch(() => undefined);
+    const store = await PageStore.glance(part.url, settings, buffers, events).catch(() => undefined);
     if (!store?.header || !isPlanned(part, store.header)) return;
     if (store.isComplete) this.#store = store;
     else this.#glanced = store.storedPages;
@@ -170,7 +168,7 @@ export class StoredFile implements SourceFile {
   async #open(): Promise<void> {
     const { part, settings, buffers, warn } = this.parts;
     try {
-      this.#store = await PageStore.open(part.url, part.sha256, settings.pageBytes, buffers, {
+      this.#store = await PageStore.open(part.url, part.sha256, settings, buffers, {
         wanted: (first, last) => this.#claim(first * settings.pageBytes, (last + 1) * settings.pageBytes, new AbortController().signal),
         warn: (message) => warn(`${part.name}: ${message}`),
         changed: () => this.parts.changed(),
@@ -221,7 +219,12 @@ export class StoredFile implements SourceFile {
     const pageEnd = (page + 1) * pageBytes;
     const stream = this.#streamOf(position, pageEnd);
     if (stream && position >= stream.position) return stream.listen(position, Math.min(end, stream.end), sink, signal);
-    if (stream && this.#canWrite) return store.bell.wait(signal);
+    if (stream && this.#canWrite) {
+      // It began behind this place, which is handed over when the page is whole.
+      await store.bell.wait(signal);
+      if (stream.error !== undefined) throw stream.error;
+      return;
+    }
     if (this.#canWrite) {
       this.#claim(position, end, signal);
       return this.#streamOf(position, pageEnd) ? undefined : store.bell.wait(signal, POLL_MS);
@@ -249,10 +252,7 @@ export class StoredFile implements SourceFile {
       throwIfAborted(signal);
       const start = page * store.pageBytes;
       const bytes = await store.read(page, position - start, end - start, buffer);
-      if (!bytes) {
-        this.#begun.delete(page);
-        return;
-      }
+      if (!bytes) return;
       counters.storeBytes += bytes.length;
       await sink(bytes);
     } finally {
@@ -271,16 +271,17 @@ export class StoredFile implements SourceFile {
     let run: PageStream | undefined;
     for (let page = Math.floor(offset / pageBytes); page * pageBytes < limit; page += 1) {
       const start = page * pageBytes;
-      if (store.has(page) || store.isPending(page) || this.#streamOf(start + (this.#begun.get(page) ?? 0), start + pageBytes)) {
+      const position = start + store.begun(page);
+      if (store.has(page) || store.isPending(page) || this.#streamOf(position, start + pageBytes)) {
         run = undefined;
         continue;
       }
       // The first response tells whether the file can be kept; until then nothing more is asked for than wanted.
       const pageEnd = isNew ? limit : Math.min(size, start + pageBytes);
-      if (run) {
+      if (run && position === start) {
         run.end = pageEnd;
       } else {
-        run = new PageStream(page, start + (this.#begun.get(page) ?? 0), pageEnd, signal);
+        run = new PageStream(page, position, pageEnd, signal);
         this.#streams.add(run);
         const stream = run;
         // The run grows while this function goes on.
@@ -304,8 +305,6 @@ export class StoredFile implements SourceFile {
     } catch (thrown) {
       error = thrown;
       if (!stream.abort.signal.aborted) this.#store?.tellFailure();
-      // A response that is wrong at its end leaves nothing to go on from.
-      if (stream.position === stream.end) this.#begun.delete(stream.page);
       if (thrown instanceof ChordError && thrown.code === 'SourceChanged') {
         this.#store?.clear();
         this.#store?.giveUp('the file changed on the server while it was read');
@@ -363,10 +362,9 @@ export class StoredFile implements SourceFile {
     for (let start = stream.page * store.pageBytes; start < size; start += store.pageBytes) {
       const end = Math.min(start + store.pageBytes, size);
       if (stream.position < end || (end === stream.end && !isOver)) {
-        if (stream.position > start) this.#begun.set(stream.page, stream.position - start);
+        if (stream.position > start) store.grow(stream.page, stream.position - start);
         return;
       }
-      this.#begun.delete(stream.page);
       store.finish(stream.page);
       stream.page += 1;
     }
