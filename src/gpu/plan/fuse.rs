@@ -132,7 +132,9 @@ impl Planner<'_> {
             let mut slabs = self.products(view, dst, epilogue);
             let Some(product) = slabs.pop().filter(|_| slabs.is_empty()) else { break };
             let joins = products.first().is_none_or(|first| {
+                // Where two go to one place, the second waits for the first.
                 from == Some(src)
+                    && products.iter().all(|other| other.dst != dst)
                     && first.slab.buffer == product.slab.buffer
                     && self.program.weights[first.view.weight.0 as usize].group
                         == self.program.weights[view.weight.0 as usize].group
