@@ -178,6 +178,49 @@ pub struct Program {
 }
 
 impl Program {
+    /// A program without ops, of so many groups.
+    pub fn empty(width: usize, vocabulary: usize, groups: usize) -> Program {
+        Program {
+            slots: vec![width],
+            weights: Vec::new(),
+            ropes: Vec::new(),
+            groups: vec![Group { weights: Vec::new(), bytes: 0 }; groups],
+            ops: vec![Vec::new(); groups],
+            logits: RESIDUAL,
+            kv_widths: Vec::new(),
+            vocabulary,
+        }
+    }
+
+    /// Adds a weight that no file has.
+    pub fn add_weight(
+        &mut self,
+        group: usize,
+        dtype: crate::quant::Dtype,
+        [rows, columns]: [usize; 2],
+        is_matrix: bool,
+    ) -> WeightId {
+        let id = WeightId(self.weights.len() as u32);
+        let bytes = rows * dtype.row_bytes(columns as u64).unwrap_or(0) as usize;
+        let Group { weights, bytes: end } = &mut self.groups[group];
+        self.weights.push(Weight {
+            name: String::new(),
+            dtype,
+            rows,
+            columns,
+            group,
+            index: weights.len(),
+            group_offset: *end,
+            bytes,
+            part: 0,
+            file_offset: 0,
+            is_matrix,
+        });
+        weights.push(id);
+        *end = (*end + bytes).next_multiple_of(WEIGHT_ALIGNMENT);
+        id
+    }
+
     /// Where the head leaves its normalised input: the hidden state.
     pub fn hidden(&self) -> Slot {
         match self.ops.last().and_then(|ops| ops.first()) {

@@ -97,7 +97,11 @@ impl Cpu {
 
     /// Allocates everything but weights and the residual stream, for sequences of up to `context` tokens.
     pub fn new(program: &Program, context: usize) -> Result<Cpu> {
-        let batch = BATCH_MAX.min(context);
+        Cpu::with_batch(program, context, BATCH_MAX.min(context))
+    }
+
+    /// The same for batches of up to `batch` tokens.
+    pub fn with_batch(program: &Program, context: usize, batch: usize) -> Result<Cpu> {
         let slot = |(i, width): (usize, &usize)| match i {
             0 => Ok(Vec::new()),
             _ => memory::zeroed(width.saturating_mul(slot_rows(program, i, batch))),

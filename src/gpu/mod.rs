@@ -28,6 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use device::{Counters, Device, DeviceOptions, PRODUCTS_MAX, Pipeline, Tamper, unsuited};
+pub use plan::parts;
 pub use trace::{Output, Pass, Place, Step, Trace};
 pub use vendor::Vendor;
 pub use weights::Weights;

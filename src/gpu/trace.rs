@@ -1,6 +1,7 @@
 //! A trace: what every dispatch of a pass left behind, brought back to be compared step by step.
 
 use super::Gpu;
+use super::plan::parts;
 use super::readback::Mapping;
 use super::shaders::Kernel;
 use crate::error::Result;
@@ -34,6 +35,10 @@ pub enum Place {
     Slot(Slot),
     /// The cache of a layer, as bits of f16.
     Cache(usize),
+    /// A slot's rows prepared for tiles.
+    Prepared(Slot),
+    /// The best tokens of each part of the vocabulary: 64 quads a part, of a logit and a token's number.
+    Candidates,
     /// The chosen token, and the first group that made a value that is not finite, or −1.
     Token,
 }
@@ -48,6 +53,7 @@ pub struct Output {
 
 /// Passes that were sent off.
 pub struct Trace {
+    pub passes: Vec<Pass>,
     pub steps: Vec<Step>,
     readbacks: Vec<wgpu::Buffer>,
     mappings: Vec<Mapping>,
@@ -57,7 +63,7 @@ pub struct Trace {
 
 impl Gpu {
     /// Sends passes off, one after the other. All weights must be there, and room for the passes' rows.
-    pub fn trace(&mut self, program: &Program, passes: &[Pass]) -> Result<Trace> {
+    pub fn trace(&mut self, program: &Program, passes: Vec<Pass>) -> Result<Trace> {
         let mut ends = vec![0];
         let mut steps = Vec::new();
         for (number, pass) in passes.iter().enumerate() {
@@ -87,7 +93,8 @@ impl Gpu {
                     for output in step.iter().flat_map(|step| &step.outputs) {
                         let source = match output.place {
                             Place::Cache(layer) => &self.caches[layer],
-                            Place::Slot(_) | Place::Token => &self.activations,
+                            Place::Prepared(_) => &self.prepared,
+                            Place::Slot(_) | Place::Candidates | Place::Token => &self.activations,
                         };
                         let (to, bytes) = (output.bytes.start as u64, output.bytes.len() as u64);
                         encoder.copy_buffer_to_buffer(source, output.from, &readbacks[output.buffer], to, bytes);
@@ -98,7 +105,7 @@ impl Gpu {
         }
         let ask = |buffer: &wgpu::Buffer| Mapping::ask(buffer, buffer.size() as usize, self.wake.clone());
         let mappings = readbacks.iter().map(ask).collect();
-        Ok(Trace { steps, readbacks, mappings, bytes: Vec::new() })
+        Ok(Trace { passes, steps, readbacks, mappings, bytes: Vec::new() })
     }
 
     /// Whether the results of a trace are there.
@@ -126,14 +133,17 @@ impl Gpu {
             let dispatches = self.plan.dispatches(group, tokens).iter().enumerate();
             let mut dispatches = dispatches.filter(|(_, d)| self.runs(d, tokens, pass.splits)).peekable();
             while let Some((at, dispatch)) = dispatches.next() {
-                // Of several that compute the same ops the last has them complete.
-                if dispatches.peek().is_some_and(|(_, next)| next.ops == dispatch.ops) {
-                    continue;
-                }
                 let ops = &program.ops[group][dispatch.ops.clone()];
-                let places = if ops.is_empty() { vec![Place::Token] } else { places(ops) };
+                let places = match (dispatch.kernel, ops.first()) {
+                    (Kernel::Prepare, Some(Op::MatMul { src, .. })) => vec![Place::Prepared(*src)],
+                    (Kernel::Top, _) => vec![Place::Candidates],
+                    (Kernel::Sample, _) => vec![Place::Token],
+                    // Of several that compute the same ops the last has them complete.
+                    _ if dispatches.peek().is_some_and(|(_, next)| next.ops == dispatch.ops) => continue,
+                    _ => places(ops),
+                };
                 let outputs = places.into_iter().map(|place| {
-                    let (from, bytes) = self.place(place, tokens);
+                    let (from, bytes) = self.place(program, place, tokens);
                     if ends[ends.len() - 1] + bytes > self.device.buffer_bytes_max() {
                         ends.push(0);
                     }
@@ -149,13 +159,18 @@ impl Gpu {
     }
 
     /// The first byte of a place, and how many there are for so many tokens.
-    fn place(&self, place: Place, tokens: usize) -> (u64, usize) {
+    fn place(&self, program: &Program, place: Place, tokens: usize) -> (u64, usize) {
         match place {
             Place::Slot(slot) => {
                 let (base, stride) = (self.arena.slots[slot.0 as usize], self.arena.strides[slot.0 as usize]);
                 (u64::from(base) * 16, tokens * stride as usize * 16)
             }
             Place::Cache(layer) => (0, self.caches[layer].size() as usize),
+            Place::Prepared(_) => (0, self.prepared.size() as usize),
+            Place::Candidates => {
+                let (parts, _) = parts(program.vocabulary);
+                (u64::from(self.arena.candidates) * 16, parts * Draw::TOP_K_MAX as usize * 16)
+            }
             Place::Token => (u64::from(self.arena.result) * 16, 16),
         }
     }

@@ -69,6 +69,14 @@ impl Sampler {
         }
     }
 
+    /// A sampler that makes this draw next.
+    #[cfg(feature = "gpu")]
+    pub fn of(draw: Draw) -> Sampler {
+        let Draw { top_k, temperature, top_p, min_p, random } = draw;
+        let params = SamplingParams { top_k, temperature, top_p, min_p, ..SamplingParams::default() };
+        Sampler { reserved: VecDeque::from([random.into()]), ..Sampler::new(params, 0) }
+    }
+
     /// The parameters it was made with.
     pub fn params(&self) -> &SamplingParams {
         &self.params

@@ -1,10 +1,13 @@
 //! A model in small: the ops of a model in their order, with its formats, rotations, windows and activations,
 //! over narrow slots and random weights. Layers that use nothing new are left out.
 
+use crate::error::Result;
+use crate::gpu::{Device, Gpu, Room, Ways};
 use crate::op::*;
 use crate::quant::random::{Noise, random_rows};
 use crate::quant::{Dtype, dequantise_row};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Values of a row: a whole block of every format.
 const WIDTH: usize = 256;
@@ -31,15 +34,30 @@ pub struct Miniature {
 impl Miniature {
     /// Draws `program` small.
     pub fn new(program: &Program) -> Miniature {
-        let small = Sketch::new(program).draw();
-        let truth = as_f32(&small);
+        Miniature::of(Sketch::new(program).draw())
+    }
+
+    /// A program that is small enough, with random weights.
+    pub fn of(program: Program) -> Miniature {
+        let truth = as_f32(&program);
         let mut noise = Noise::new(7);
-        let data = small.weights.iter().map(|weight| match weight.is_matrix {
+        let data = program.weights.iter().map(|weight| match weight.is_matrix {
             true => random_rows(weight.dtype, weight.columns, weight.rows, &mut noise),
             // Norms, biases, scales and divisors of frequencies are all well near one.
             false => (0..weight.columns).flat_map(|_| (1.0 + 0.1 * noise.normal()).to_le_bytes()).collect(),
         });
-        Miniature { data: data.collect(), program: small, truth }
+        Miniature { data: data.collect(), program, truth }
+    }
+
+    /// The program on a device, with all of its weights.
+    pub fn on(&self, device: Rc<Device>, room: Room, ways: Ways) -> Result<Gpu> {
+        let mut gpu = Gpu::with_room(device, &self.program, room, ways)?;
+        for (number, (weight, bytes)) in self.program.weights.iter().zip(&self.data).enumerate() {
+            gpu.allocate(&self.program, weight.group)?;
+            let id = WeightId(number as u32);
+            gpu.fill(&self.program, id, 0..bytes.len(), |range, to| to.copy_from_slice(&bytes[range]));
+        }
+        Ok(gpu)
     }
 
     /// A weight's bytes for `truth`.
@@ -70,13 +88,9 @@ impl<'a> Sketch<'a> {
         let slots = slots(large);
         let empty = Program {
             slots: slots.clone(),
-            weights: Vec::new(),
             ropes: large.ropes.clone(),
-            groups: Vec::new(),
-            ops: Vec::new(),
             logits: large.logits,
-            kv_widths: Vec::new(),
-            vocabulary: VOCABULARY,
+            ..Program::empty(WIDTH, VOCABULARY, 0)
         };
         Sketch { large, slots, small: empty, ids: HashMap::new(), views: HashMap::new() }
     }
@@ -161,42 +175,10 @@ impl<'a> Sketch<'a> {
     fn weight(&mut self, id: WeightId, rows: usize, columns: usize) -> WeightId {
         let (large, small) = (self.large, &mut self.small);
         *self.ids.entry(id).or_insert_with(|| {
-            let Weight { name, dtype, is_matrix, .. } = &large.weights[id.0 as usize];
-            let group = small.groups.len() - 1;
-            push(&mut small.groups[group], group, name, *dtype, rows, columns, *is_matrix, &mut small.weights)
+            let Weight { dtype, is_matrix, .. } = large.weights[id.0 as usize];
+            small.add_weight(small.groups.len() - 1, dtype, [rows, columns], is_matrix)
         })
     }
-}
-
-#[allow(clippy::too_many_arguments)]
-fn push(
-    group: &mut Group,
-    number: usize,
-    name: &str,
-    dtype: Dtype,
-    rows: usize,
-    columns: usize,
-    is_matrix: bool,
-    weights: &mut Vec<Weight>,
-) -> WeightId {
-    let id = WeightId(weights.len() as u32);
-    let bytes = rows * dtype.row_bytes(columns as u64).unwrap_or(0) as usize;
-    weights.push(Weight {
-        name: name.into(),
-        dtype,
-        rows,
-        columns,
-        group: number,
-        index: group.weights.len(),
-        group_offset: group.bytes,
-        bytes,
-        part: 0,
-        file_offset: 0,
-        is_matrix,
-    });
-    group.weights.push(id);
-    group.bytes = (group.bytes + bytes).next_multiple_of(WEIGHT_ALIGNMENT);
-    id
 }
 
 /// The same program with all weights in F32.
@@ -204,8 +186,7 @@ fn as_f32(program: &Program) -> Program {
     let groups = vec![Group { weights: Vec::new(), bytes: 0 }; program.groups.len()];
     let mut truth = Program { weights: Vec::new(), groups, ..program.clone() };
     for w in &program.weights {
-        let group = &mut truth.groups[w.group];
-        push(group, w.group, &w.name, Dtype::F32, w.rows, w.columns, w.is_matrix, &mut truth.weights);
+        truth.add_weight(w.group, Dtype::F32, [w.rows, w.columns], w.is_matrix);
     }
     truth
 }

@@ -1,6 +1,7 @@
 //! Devices for tests of the GPU backend: whatever adapter there is.
 
 use super::supply;
+use wasm_chord::gpu::shaders::{Kernel, Variant};
 use wasm_chord::gpu::{Device, DeviceOptions, PRODUCTS_MAX};
 use wasm_chord::session::{HeaderReader, OpenOptions, Session};
 
@@ -35,4 +36,25 @@ pub fn open_on(file: &[u8], device: Device, options: &OpenOptions) -> wasm_chord
     assert!(session.gpu().is_some(), "the model runs on the GPU");
     supply(&mut session, file)?;
     Ok(session)
+}
+
+/// A change to one kernel's source: its name, what is replaced, and by what. With `true` only the variant with
+/// subgroups is changed.
+pub type Change = (&'static str, &'static str, &'static str, bool);
+
+thread_local! {
+    /// The change that `tamper` makes.
+    pub static CHANGE: std::cell::Cell<Option<Change>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes the change to the kernel that it names.
+pub fn tamper(kernel: Kernel, variant: Variant, source: String) -> String {
+    let (name, from, to, only_subgroups) = CHANGE.get().expect("a change");
+    if kernel.name().split(' ').next() != Some(name) || (only_subgroups && !variant.subgroups) {
+        return source;
+    }
+    let changed = source.replace(from, to);
+    // Only one of the two that prepare activations has it.
+    assert!(changed != source || name == "prepare", "{name} has {from}");
+    changed
 }

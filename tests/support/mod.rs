@@ -3,6 +3,7 @@
 
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod program;
 pub mod random_model;
 
 use std::path::{Path, PathBuf};

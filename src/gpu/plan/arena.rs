@@ -44,7 +44,7 @@ impl Arena {
             _ => None,
         });
         let partials = take(partials.max().unwrap_or(0));
-        let candidates = take(parts(program.vocabulary) * Draw::TOP_K_MAX as usize);
+        let candidates = take(parts(program.vocabulary).0 * Draw::TOP_K_MAX as usize);
         let mut slots = vec![0];
         for (slot, stride) in strides.iter().enumerate().skip(1) {
             let rows = if slot == program.logits.0 as usize { 1 } else { batch };
@@ -75,9 +75,10 @@ impl Arena {
 const PART_TOKENS: usize = 512;
 const PARTS_MAX: usize = 256;
 
-/// Parts of the vocabulary, for sampling.
-pub(super) fn parts(vocabulary: usize) -> usize {
-    vocabulary.div_ceil(PART_TOKENS).clamp(1, PARTS_MAX)
+/// Parts of the vocabulary, for sampling, and the tokens of each, a multiple of four.
+pub fn parts(vocabulary: usize) -> (usize, usize) {
+    let parts = vocabulary.div_ceil(PART_TOKENS).clamp(1, PARTS_MAX);
+    (parts, vocabulary.div_ceil(parts).next_multiple_of(4))
 }
 
 /// Bytes of the activations that are prepared for tiles: the widest source of a matrix, for a whole batch, in

@@ -336,8 +336,7 @@ impl Planner<'_> {
 
     pub(super) fn sample(&mut self) {
         let program = self.program;
-        let parts = parts(program.vocabulary);
-        let part = program.vocabulary.div_ceil(parts).next_multiple_of(4);
+        let (parts, part) = parts(program.vocabulary);
         let params = vec![
             self.base(program.logits),
             program.vocabulary as u32,

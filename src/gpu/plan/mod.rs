@@ -15,7 +15,7 @@ use dispatch::{RopeParts, residual};
 use std::collections::HashMap;
 use std::ops::Range;
 
-pub use arena::{Arena, prepared_bytes};
+pub use arena::{Arena, parts, prepared_bytes};
 
 /// An operand that is not there.
 const NONE: u32 = u32::MAX;

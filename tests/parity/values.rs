@@ -1,0 +1,135 @@
+//! What happens to values beside products and attention.
+
+use super::support::program::{Heads, Writer, rope as rotation};
+use super::{Bench, passes};
+use wasm_chord::gpu::Ways;
+use wasm_chord::op::*;
+use wasm_chord::quant::Dtype;
+use wasm_chord::trust::Miniature;
+
+const VOCABULARY: usize = 70;
+
+/// Small values and large ones, whose exponentials overflow, in rows of no whole quad and of several workgroups.
+pub fn elementwise(bench: &Bench) -> Result<(), String> {
+    let ways = Ways { fuses: false, ..bench.ways() };
+    for width in [4, 7, 100, 260] {
+        for scale in [1.0, 100.0, 1e4] {
+            let mut w = Writer::new(Dtype::F32, width, VOCABULARY, 1).scaled(scale);
+            for activation in [Activation::Silu, Activation::Gelu] {
+                let [gate, up] = [width, width].map(|width| w.project(RESIDUAL, width));
+                w.op(Op::Gate { gate, up, activation });
+                w.op(Op::Add { src: up, dst: gate });
+            }
+            let slot = w.project(RESIDUAL, width);
+            // Not so far above the values that its tanh is lost in rounding.
+            w.op(Op::Softcap { slot, cap: 0.5 });
+            w.op(Op::Add { src: slot, dst: RESIDUAL });
+            bench.run(&format!("{width} times {scale}"), head(w), passes(0, VOCABULARY, &[1, 3, 9]), ways)?;
+        }
+    }
+    Ok(())
+}
+
+/// Logits from the residual stream, whatever its width: a norm over values that are no multiple of four is
+/// refused.
+fn head(mut w: Writer) -> Program {
+    w.group = w.program.groups.len() - 1;
+    w.program.logits = w.project(RESIDUAL, w.program.vocabulary);
+    w.program
+}
+
+/// Rows whole and by heads, in place and not, and joined to the residual stream.
+pub fn norm(bench: &Bench) -> Result<(), String> {
+    for ways in bench.sums() {
+        for fuses in [true, false] {
+            for (heads, width) in [(1, 4), (5, 20), (3, 36), (2, 256), (1, 4096)] {
+                let mut w = Writer::new(Dtype::F32, heads * width, VOCABULARY, 1);
+                let [apart, joined] = [heads * width; 2].map(|width| w.slot(width));
+                w.norm(RESIDUAL, apart);
+                w.norm_over(width, apart, joined);
+                w.norm_over(width, joined, joined);
+                w.norm(joined, joined);
+                w.op(Op::Add { src: joined, dst: RESIDUAL });
+                let name = if ways.kernels.subgroups { " with subgroups" } else { "" };
+                let what = format!("{heads} × {width}{name}{}", if fuses { "" } else { " apart" });
+                bench.run(&what, w.head(), passes(0, VOCABULARY, &[1, 3, 9]), Ways { fuses, ..ways })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Heads of every shape and both styles, rotated whole and in part, with norms, divisors of frequencies and
+/// YaRN's scaling, in one dispatch with the write to the cache and apart.
+pub fn rope(bench: &Bench) -> Result<(), String> {
+    let plain = Heads { heads: 4, kv_heads: 2, head_dim: 64, value_dim: 64, window: None, softcap: None };
+    let yarn =
+        Rope { frequency_scale: 0.25, extrapolation: 1.0, attention_factor: 1.1, ..rotation(64, RopeStyle::Halves) };
+    let cases = [
+        (plain, rotation(64, RopeStyle::Interleaved)),
+        (plain, yarn),
+        (Heads { heads: 6, head_dim: 80, value_dim: 12, ..plain }, rotation(32, RopeStyle::Halves)),
+        (Heads { heads: 3, kv_heads: 3, head_dim: 18, value_dim: 6, ..plain }, rotation(10, RopeStyle::Interleaved)),
+        (Heads { heads: 5, kv_heads: 1, head_dim: 256, value_dim: 256, ..plain }, rotation(256, RopeStyle::Halves)),
+        (Heads { heads: 1, kv_heads: 1, head_dim: 512, value_dim: 2, ..plain }, rotation(512, RopeStyle::Halves)),
+    ];
+    for (ways, fuses) in bench.sums().into_iter().flat_map(|ways| [(ways, true), (ways, false)]) {
+        for (shape, rotation) in &cases {
+            for has_norms in [false, shape.head_dim.is_multiple_of(4)] {
+                let mut w = Writer::new(Dtype::F32, 32, VOCABULARY, 1);
+                let factors = Some(w.vector(rotation.dims / 2));
+                w.program.ropes.push(Rope { factors, ..rotation.clone() });
+                let (layer, slots) = w.heads(*shape);
+                slots[..3].iter().for_each(|dst| w.multiply(RESIDUAL, *dst));
+                if has_norms {
+                    slots[..2].iter().for_each(|slot| w.norm_over(shape.head_dim, *slot, *slot));
+                }
+                for (slot, heads) in [(slots[0], shape.heads), (slots[1], shape.kv_heads)] {
+                    w.op(Op::Rope { slot, heads, head_dim: shape.head_dim, rope: 0 });
+                }
+                w.attend(*shape, layer, slots, 0.1);
+                let name = if ways.kernels.subgroups { " with subgroups" } else { "" };
+                let norms = if has_norms { " after norms" } else { "" };
+                let what = format!("{shape:?} {}{norms}{name}{}", rotation.dims, if fuses { "" } else { " apart" });
+                bench.run(&what, head(w), passes(900, VOCABULARY, &[1, 3, 9]), Ways { fuses, ..ways })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Experts with their routing, and what was chosen added up.
+fn experts(all: usize, used: usize, normalise: bool, width: usize) -> Program {
+    let mut w = Writer::new(Dtype::F32, width, VOCABULARY, 1).scaled(30.0);
+    let logits = w.project(RESIDUAL, all);
+    let choice = w.slot(2 * used);
+    w.op(Op::Route { logits, choice, used, normalise, scale: if normalise { 1.0 } else { 2.5 } });
+    let src = w.project(RESIDUAL, used * width);
+    w.op(Op::ExpertSum { src, dst: RESIDUAL, choice, used });
+    head(w)
+}
+
+/// Few of many and all of few, with ties, of which the first wins.
+pub fn route(bench: &Bench) -> Result<(), String> {
+    for (all, used) in [(3, 1), (8, 2), (60, 4), (128, 8), (5, 5)] {
+        for normalise in [true, false] {
+            let mut small = Miniature::of(experts(all, used, normalise, 32));
+            // The first expert's row again, for the second and the last.
+            let rows = &mut small.data[1];
+            rows.copy_within(..32 * 4, 32 * 4);
+            rows.copy_within(..32 * 4, (all - 1) * 32 * 4);
+            let what = format!("{used} of {all}{}", if normalise { ", normalised" } else { "" });
+            bench.run_small(&what, &small, passes(0, VOCABULARY, &[1, 3, 33]), bench.ways())?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows of no whole workgroup and of several.
+pub fn expert_sum(bench: &Bench) -> Result<(), String> {
+    for (width, used) in [(4, 1), (36, 2), (260, 8), (1028, 3)] {
+        let program = experts(8, used, true, width);
+        bench.run(&format!("{used} of {width}"), program, passes(0, VOCABULARY, &[1, 3, 9]), bench.ways())?;
+    }
+    Ok(())
+}
