@@ -1,7 +1,12 @@
-//! `cargo xtask bench gpu`: what the GPU backend reaches on this machine's adapter. Products of one matrix in
-//! each format, and decode and prefill of whole models with random weights: `-- --shape tiny|small|1b|8b`, of one
-//! format: `--format Q4_K`.
+//! `cargo xtask bench gpu`: what the GPU backend reaches on this machine's adapter. Each kernel by itself, and
+//! decode and prefill of whole models with random weights: `-- --shape tiny|small|1b|8b`, of one format:
+//! `--format Q4_K`.
 
+#[path = "../support/program.rs"]
+mod program;
+
+use program::{Heads, Writer, rope};
+use std::rc::Rc;
 use std::time::Instant;
 use wasm_chord::gpu::{BATCH_MAX, Device, DeviceOptions, Gpu, Ways};
 use wasm_chord::op::*;
@@ -28,135 +33,45 @@ const SHAPES: [Shape; 4] = [
     Shape { name: "8b", layers: 32, width: 4096, heads: 32, kv_heads: 8, inner: 14_336, vocabulary: 128_256 },
 ];
 
-/// Writes a program as the model does, without a file.
-struct Writer {
-    program: Program,
-    dtype: Dtype,
-    group: usize,
-}
-
-impl Writer {
-    fn slot(&mut self, width: usize) -> Slot {
-        self.program.slots.push(width);
-        Slot((self.program.slots.len() - 1) as u16)
-    }
-
-    fn weight(&mut self, dtype: Dtype, rows: usize, columns: usize, is_matrix: bool) -> WeightId {
-        let id = WeightId(self.program.weights.len() as u32);
-        let bytes = rows * dtype.row_bytes(columns as u64).expect("whole blocks") as usize;
-        let group = self.group;
-        let index = self.program.groups[group].weights.len();
-        self.program.groups[group].weights.push(id);
-        self.program.weights.push(Weight {
-            name: String::new(),
-            dtype,
-            rows,
-            columns,
-            group,
-            index,
-            group_offset: 0,
-            bytes,
-            part: 0,
-            file_offset: 0,
-            is_matrix,
-        });
-        id
-    }
-
-    fn norm(&mut self, src: Slot, dst: Slot) {
-        let width = self.program.slots[src.0 as usize];
-        let weight = self.weight(Dtype::F32, 1, width, false);
-        self.program.ops[self.group].push(Op::RmsNorm { src, weight, dst, width, epsilon: 1e-5 });
-    }
-
-    fn multiply(&mut self, src: Slot, dst: Slot) {
-        let (columns, rows) = (self.program.slots[src.0 as usize], self.program.slots[dst.0 as usize]);
-        let view = RowView { weight: self.weight(self.dtype, rows, columns, true), first_row: 0, rows };
-        let epilogue = Epilogue { accumulate: dst == RESIDUAL, ..Epilogue::default() };
-        self.program.ops[self.group].push(Op::MatMul { view, src, dst, epilogue });
+impl Shape {
+    fn heads(self) -> Heads {
+        let head_dim = self.width / self.heads;
+        let (heads, kv_heads) = (self.heads, self.kv_heads);
+        Heads { heads, kv_heads, head_dim, value_dim: head_dim, window: None, softcap: None }
     }
 }
 
 fn model(shape: Shape, dtype: Dtype) -> Program {
-    let Shape { layers, width, heads, kv_heads, inner, vocabulary, .. } = shape;
-    let head_dim = width / heads;
-    let mut w = Writer {
-        program: Program {
-            slots: vec![width],
-            weights: Vec::new(),
-            ropes: vec![Rope {
-                dims: head_dim,
-                style: RopeStyle::Interleaved,
-                base: 10_000.0,
-                frequency_scale: 1.0,
-                extrapolation: 0.0,
-                attention_factor: 1.0,
-                beta_fast: 32.0,
-                beta_slow: 1.0,
-                original_context: 2048.0,
-                factors: None,
-            }],
-            groups: vec![Group { weights: Vec::new(), bytes: 0 }; layers + 2],
-            ops: vec![Vec::new(); layers + 2],
-            logits: RESIDUAL,
-            kv_widths: vec![(kv_heads * head_dim, kv_heads * head_dim); layers],
-            vocabulary,
-        },
-        dtype,
-        group: 0,
-    };
-    let table = w.weight(dtype, vocabulary, width, true);
-    w.program.ops[0].push(Op::Embed { table, dst: RESIDUAL, scale: 1.0 });
+    let Shape { layers, width, inner, vocabulary, .. } = shape;
+    let Heads { heads, kv_heads, head_dim, .. } = shape.heads();
+    let mut w = Writer::new(dtype, width, vocabulary, layers);
+    w.program.ropes.push(rope(head_dim, RopeStyle::Interleaved));
     let normed = w.slot(width);
-    let query = w.slot(width);
-    let (key, value) = (w.slot(kv_heads * head_dim), w.slot(kv_heads * head_dim));
-    let attended = w.slot(width);
-    let (gate, up) = (w.slot(inner), w.slot(inner));
+    let (_, slots) = w.heads(shape.heads());
+    w.program.kv_widths = vec![w.program.kv_widths[0]; layers];
+    let [gate, up] = [inner; 2].map(|inner| w.slot(inner));
     for layer in 0..layers {
         w.group = layer + 1;
         w.norm(RESIDUAL, normed);
-        [query, key, value].into_iter().for_each(|dst| w.multiply(normed, dst));
-        let ops = &mut w.program.ops[layer + 1];
-        ops.push(Op::Rope { slot: query, heads, head_dim, rope: 0 });
-        ops.push(Op::Rope { slot: key, heads: kv_heads, head_dim, rope: 0 });
-        ops.push(Op::KvWrite { layer, key, value, head_dim });
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let (window, softcap) = (None, None);
-        ops.push(Op::Attention { layer, query, dst: attended, heads, kv_heads, head_dim, scale, window, softcap });
-        w.multiply(attended, RESIDUAL);
+        slots[..3].iter().for_each(|dst| w.multiply(normed, *dst));
+        w.op(Op::Rope { slot: slots[0], heads, head_dim, rope: 0 });
+        w.op(Op::Rope { slot: slots[1], heads: kv_heads, head_dim, rope: 0 });
+        w.attend(shape.heads(), layer, slots, 1.0 / (head_dim as f32).sqrt());
+        w.multiply(slots[3], RESIDUAL);
         w.norm(RESIDUAL, normed);
         w.multiply(normed, gate);
         w.multiply(normed, up);
-        w.program.ops[layer + 1].push(Op::Gate { gate, up, activation: Activation::Silu });
+        w.op(Op::Gate { gate, up, activation: Activation::Silu });
         w.multiply(gate, RESIDUAL);
     }
-    w.group = layers + 1;
-    w.norm(RESIDUAL, normed);
-    let logits = w.slot(vocabulary);
-    w.program.logits = logits;
-    w.multiply(normed, logits);
-    w.program
+    w.head()
 }
 
-/// Layers of nothing but one product, to measure a kernel by.
-fn products(size: usize, layers: usize, dtype: Dtype) -> Program {
-    let shape = Shape { name: "", layers, width: size, heads: 8, kv_heads: 8, inner: size, vocabulary: 64 };
-    let mut program = model(shape, dtype);
-    for ops in &mut program.ops[1..=layers] {
-        // The output projection: a plain product that joins the residual stream.
-        ops.retain(|op| matches!(op, Op::MatMul { src, dst: RESIDUAL, .. } if *src == Slot(5)));
-    }
-    program
-}
-
-fn open(program: &Program, context: usize, fuse: bool) -> Gpu {
-    let options = DeviceOptions { software: true, ..DeviceOptions::default() };
-    let device = pollster::block_on(Device::open(&options)).expect("a GPU adapter");
-    let ways = Ways { fuses: fuse, ..Ways::of(&device) };
-    let mut gpu = Gpu::new(std::rc::Rc::new(device), program, context, ways).expect("the device suits the model");
+fn open(device: &Rc<Device>, program: &Program, context: usize, ways: Ways) -> Gpu {
+    let mut gpu = Gpu::new(device.clone(), program, context, ways).expect("the device suits the model");
+    (0..program.groups.len()).for_each(|group| gpu.allocate(program, group).expect("room"));
     let mut noise = Noise::new(1);
     for (number, weight) in program.weights.iter().enumerate() {
-        gpu.allocate(program, weight.group).expect("room");
         // A few rows, repeated: what they are costs nothing.
         let rows = random_rows(weight.dtype, weight.columns, weight.rows.min(64), &mut noise);
         gpu.fill(program, WeightId(number as u32), 0..weight.bytes, |range, to| {
@@ -168,7 +83,7 @@ fn open(program: &Program, context: usize, fuse: bool) -> Gpu {
 }
 
 /// One pass of `tokens` from `position`; seconds until its result is there.
-fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize) -> f64 {
+fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize, draw: Draw) -> f64 {
     let start = Instant::now();
     let ids = vec![1; tokens];
     gpu.reserve(tokens);
@@ -178,7 +93,7 @@ fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize) -> f64
         for from in (first..tokens).step_by(BATCH_MAX) {
             let rows = from..tokens.min(from + BATCH_MAX);
             let batch = Batch { tokens: &ids[rows.clone()], position: position + from, rows };
-            gpu.run(program, group, &batch, Wanted::Token(Draw::GREEDY)).expect("it runs");
+            gpu.run(program, group, &batch, Wanted::Token(draw)).expect("it runs");
         }
     }
     gpu.wait();
@@ -190,6 +105,179 @@ fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize) -> f64
 fn best(times: usize, mut run: impl FnMut() -> f64) -> f64 {
     run();
     (0..times).map(|_| run()).fold(f64::INFINITY, f64::min)
+}
+
+/// How often a kernel runs in a program, and how often a program runs; on a software adapter, which is slow and
+/// whose times mean nothing, as rarely as will do.
+const REPEATS: usize = 16;
+const TIMES: usize = 4;
+const SOFTWARE_REPEATS: usize = 2;
+const SOFTWARE_TIMES: usize = 1;
+
+/// What a kernel does: for so many tokens from `position` on.
+struct Work {
+    tokens: usize,
+    position: usize,
+    /// Bytes that are read and written at least.
+    bytes: usize,
+    /// Multiplications, where they count.
+    products: usize,
+}
+
+/// The kernels of one model's shape, each by itself.
+struct Kernels {
+    shape: Shape,
+    device: Rc<Device>,
+    ways: Ways,
+    bandwidth: f64,
+}
+
+impl Kernels {
+    /// Times what `write` repeats: a pass with many of it against a pass with one.
+    fn time(&self, name: &str, work: Work, ways: Ways, write: impl Fn(&mut Writer, usize)) {
+        let Work { tokens, position, bytes, products } = work;
+        let (more, times) = match self.device.is_software() {
+            false => (REPEATS, TIMES),
+            true => (SOFTWARE_REPEATS, SOFTWARE_TIMES),
+        };
+        let passes = [1 + more, 1].map(|repeats| {
+            let mut w = Writer::new(Dtype::F32, self.shape.width, 64, 1);
+            write(&mut w, repeats);
+            let mut gpu = open(&self.device, &w.program, position + tokens, ways);
+            let seconds = best(times, || pass(&mut gpu, &w.program, tokens, position, Draw::GREEDY));
+            let before = gpu.device().counters();
+            pass(&mut gpu, &w.program, tokens, position, Draw::GREEDY);
+            (seconds, gpu.device().counters().since(&before).dispatches)
+        });
+        let seconds = (passes[0].0 - passes[1].0) / more as f64;
+        let dispatches = (passes[0].1 - passes[1].1) as f64 / more as f64;
+        if seconds <= 0.0 {
+            println!("{name:34} {tokens:4} {dispatches:4.0} dispatches, too quick to be told from nothing");
+            return;
+        }
+        let speed = bytes as f64 / seconds;
+        let products = match products {
+            0 => String::new(),
+            products => format!("  {:8.1} GMAC/s", products as f64 / seconds / 1e9),
+        };
+        println!(
+            "{name:34} {tokens:4} {dispatches:4.0} dispatches  {:9.1} µs each  {:7.2} GB/s  {:5.1} % of the copy{products}",
+            seconds * 1e6 / dispatches,
+            speed / 1e9,
+            100.0 * speed / self.bandwidth
+        );
+    }
+
+    /// The same for a token and for a batch, where so many bytes are read and written for each token.
+    fn each(&self, name: &str, bytes: usize, write: impl Fn(&mut Writer, usize)) {
+        for tokens in [1, BATCH_MAX] {
+            let work = Work { tokens, position: 0, bytes: tokens * bytes, products: 0 };
+            self.time(name, work, Ways { fuses: false, ..self.ways }, &write);
+        }
+    }
+
+    /// A square matrix of each format times a token, and times a batch.
+    fn products(&self, size: usize) {
+        for dtype in Dtype::ALL {
+            for (name, tokens) in [("matvec", 1), ("matmat", BATCH_MAX)] {
+                let bytes = size * dtype.row_bytes(size as u64).expect("whole blocks") as usize;
+                let work = Work { tokens, position: 0, bytes, products: size * size * tokens };
+                self.time(&format!("{name} {} {size} × {size}", dtype.name()), work, self.ways, |w, repeats| {
+                    w.dtype = dtype;
+                    let [src, dst] = [size; 2].map(|size| w.slot(size));
+                    // Each reads its own matrix, and none runs together with its neighbour.
+                    (0..repeats).for_each(|at| if at % 2 == 0 { w.multiply(src, dst) } else { w.multiply(dst, src) });
+                });
+            }
+        }
+    }
+
+    /// Attention of a token and of a batch, after so many positions.
+    fn attention(&self, position: usize) {
+        let heads = self.shape.heads();
+        let cached = 4 * heads.kv_heads * heads.head_dim;
+        for (name, tokens, splits) in
+            [("attention", 1, false), ("attention and its reduce", 1, true), ("attention_tiles", BATCH_MAX, true)]
+        {
+            let bytes = (position + tokens) * cached + 8 * tokens * self.shape.width;
+            let products = 2 * tokens * (position + tokens / 2) * self.shape.width;
+            let work = Work { tokens, position, bytes, products };
+            self.time(&format!("{name} after {position}"), work, Ways { splits, ..self.ways }, |w, repeats| {
+                let (layer, [query, _, _, dst]) = w.heads(heads);
+                let Heads { heads, kv_heads, head_dim, window, softcap, .. } = heads;
+                let attention =
+                    Op::Attention { layer, query, dst, heads, kv_heads, head_dim, scale: 0.1, window, softcap };
+                (0..repeats).for_each(|_| w.op(attention.clone()));
+            });
+        }
+    }
+
+    /// Everything else.
+    fn others(&self) {
+        let Shape { width, inner, vocabulary, .. } = self.shape;
+        let heads = self.shape.heads();
+        let kv = heads.kv_heads * heads.head_dim;
+        let repeat = |w: &mut Writer, repeats: usize, op: Op| (0..repeats).for_each(|_| w.op(op.clone()));
+        self.each("embed", 8 * width, |w, repeats| {
+            w.group = 0;
+            let embed = w.program.ops[0][0].clone();
+            repeat(w, repeats, embed);
+        });
+        self.each("norm", 8 * width, |w, repeats| {
+            let dst = w.slot(width);
+            (0..repeats).for_each(|_| w.norm(RESIDUAL, dst));
+        });
+        for tokens in [1, BATCH_MAX] {
+            let work = Work { tokens, position: 0, bytes: tokens * (8 * width + 12 * kv), products: 0 };
+            self.time("rope and the write to the cache", work, self.ways, |w, repeats| {
+                w.program.ropes.push(rope(heads.head_dim, RopeStyle::Interleaved));
+                let (layer, [query, key, value, _]) = w.heads(heads);
+                let Heads { heads, kv_heads, head_dim, .. } = heads;
+                for _ in 0..repeats {
+                    w.op(Op::Rope { slot: query, heads, head_dim, rope: 0 });
+                    w.op(Op::Rope { slot: key, heads: kv_heads, head_dim, rope: 0 });
+                    w.op(Op::KvWrite { layer, key, value, head_dim });
+                }
+            });
+        }
+        self.each("elementwise: gate", 12 * inner, |w, repeats| {
+            let [gate, up] = [inner; 2].map(|inner| w.slot(inner));
+            repeat(w, repeats, Op::Gate { gate, up, activation: Activation::Silu });
+        });
+        self.each("elementwise: add", 12 * width, |w, repeats| {
+            let src = w.slot(width);
+            repeat(w, repeats, Op::Add { src, dst: RESIDUAL });
+        });
+        let (experts, used) = (64, 8);
+        self.each("route: 8 of 64 experts", 4 * (experts + 2 * used), |w, repeats| {
+            let [logits, choice] = [experts, 2 * used].map(|width| w.slot(width));
+            repeat(w, repeats, Op::Route { logits, choice, used, normalise: true, scale: 1.0 });
+        });
+        self.each("expert_sum: 8 experts", 4 * width * (used + 2), |w, repeats| {
+            let [src, choice] = [used * width, 2 * used].map(|width| w.slot(width));
+            repeat(w, repeats, Op::ExpertSum { src, dst: RESIDUAL, choice, used });
+        });
+        self.sampling(vocabulary);
+    }
+
+    /// The choice of a token, which comes once a pass: against that from a vocabulary of one part.
+    fn sampling(&self, vocabulary: usize) {
+        for top_k in [1, 40] {
+            let seconds = [vocabulary, 4].map(|vocabulary| {
+                let mut w = Writer::new(Dtype::F32, self.shape.width, vocabulary, 0);
+                w.program.logits = w.slot(vocabulary);
+                let mut gpu = open(&self.device, &w.program, 1, self.ways);
+                best(8, || pass(&mut gpu, &w.program, 1, 0, Draw { top_k, ..Draw::GREEDY }))
+            });
+            println!(
+                "{:34} {:4} {:4} dispatches  {:9.1} µs more than among 4",
+                format!("top and sample: {top_k} of {vocabulary}"),
+                1,
+                2,
+                (seconds[0] - seconds[1]) * 1e6
+            );
+        }
+    }
 }
 
 fn main() {
@@ -204,46 +292,29 @@ fn main() {
     let dtype = *Dtype::ALL.iter().find(|d| d.name() == format).expect("--format names a type");
     let (size, prompt) = if shape.width < 1024 { (1024, 128) } else { (4096, 512) };
 
-    let gpu = open(&products(256, 1, Dtype::F32), 16, true);
-    println!("{}", gpu.device().adapter());
-    if gpu.device().is_software() {
+    let options = DeviceOptions { software: true, ..DeviceOptions::default() };
+    let device = Rc::new(pollster::block_on(Device::open(&options)).expect("a GPU adapter"));
+    println!("{}", device.adapter());
+    if device.is_software() {
         println!("This adapter computes on the CPU: only the counts below mean anything.");
     }
-    let bytes = (64 << 20).min(gpu.device().buffer_bytes_max());
-    let bandwidth = gpu.device().copy_bandwidth(bytes);
+    let bandwidth = device.copy_bandwidth((64 << 20).min(device.buffer_bytes_max()));
     println!("copy within the device: {:.1} GB/s read and written", bandwidth / 1e9);
-    drop(gpu);
 
-    println!("\nmatrix·vector of {size} × {size}, and its product with {BATCH_MAX} columns");
-    for dtype in Dtype::ALL {
-        let layers = 16;
-        let program = products(size, layers, dtype);
-        let mut gpu = open(&program, BATCH_MAX, true);
-        let seconds = best(5, || pass(&mut gpu, &program, 1, 0)) / layers as f64;
-        let bytes = program
-            .weights
-            .iter()
-            .find(|w| w.group == 1 && w.is_matrix)
-            .map_or(0, |_| size * dtype.row_bytes(size as u64).unwrap_or(0) as usize);
-        let speed = bytes as f64 / seconds;
-        println!(
-            "{:7} {:8.1} µs a dispatch  {:7.2} GB/s  {:5.1} % of the copy  {:8.1} GMAC/s in tiles",
-            dtype.name(),
-            seconds * 1e6,
-            speed / 1e9,
-            100.0 * speed / bandwidth,
-            (size * size * BATCH_MAX * layers) as f64 / best(1, || pass(&mut gpu, &program, BATCH_MAX, 0)) / 1e9
-        );
-    }
+    println!("\neach kernel of {}, for so many tokens: dispatches, time, bytes read and written", shape.name);
+    let kernels = Kernels { shape, device: device.clone(), ways: Ways::of(&device), bandwidth };
+    kernels.products(size);
+    [0, 1000, 4000].into_iter().for_each(|position| kernels.attention(position));
+    kernels.others();
 
     println!("\n{} {} with {} layers", shape.name, dtype.name(), shape.layers);
     let program = model(shape, dtype);
     let weights: usize = program.weights.iter().map(|w| w.bytes).sum();
     let mut decoded = [0.0; 2];
     for (index, fuse) in [true, false].into_iter().enumerate() {
-        let mut gpu = open(&program, 1024, fuse);
-        pass(&mut gpu, &program, 16, 0);
-        decoded[index] = best(8, || pass(&mut gpu, &program, 1, 16));
+        let mut gpu = open(&device, &program, 1024, Ways { fuses: fuse, ..Ways::of(&device) });
+        pass(&mut gpu, &program, 16, 0, Draw::GREEDY);
+        decoded[index] = best(8, || pass(&mut gpu, &program, 1, 16, Draw::GREEDY));
         let stats = gpu.stats();
         println!(
             "{} decode: {:.2} ms a token, {:.1} tokens/s, {:.2} GB/s ({:.1} % of the copy)",
@@ -262,7 +333,7 @@ fn main() {
             stats["readbackBytesPerToken"]
         );
         if fuse {
-            let seconds = best(2, || pass(&mut gpu, &program, prompt, 0));
+            let seconds = best(2, || pass(&mut gpu, &program, prompt, 0, Draw::GREEDY));
             println!("prefill of {prompt}: {:.1} ms, {:.1} tokens/s", seconds * 1e3, prompt as f64 / seconds);
         }
     }
