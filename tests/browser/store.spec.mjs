@@ -460,6 +460,23 @@ describe('tabs', () => {
     }));
   }
 
+  test('37 fetch one model once, though taking over is slow', () => withChord(stage, async (page) => {
+    // Who takes over waits for a note after it has the lock, and those who wait know little of the journal.
+    const slow = `{
+      const { getFileHandle } = FileSystemDirectoryHandle.prototype;
+      FileSystemDirectoryHandle.prototype.getFileHandle = async function (name, options) {
+        if (name === 'doubt' || (name === 'journal' && !options.create)) await new Promise((done) => setTimeout(done, 400));
+        return getFileHandle.call(this, name, options);
+      };
+    }`;
+    await stubbed(slow, async () => {
+      const pages = [page, await another(page), await another(page)];
+      const { result, sentBytes } = await counted(() => Promise.all(pages.map((each) => outcome(each))));
+      for (const each of result) assertSame(each);
+      assert.ok(sentBytes <= model.length * 1.01, `${sentBytes} of ${model.length}`);
+    });
+  }));
+
   test('37 go on when the one that fetches is killed', () => withChord(stage, async (page) => {
     server.throttle.bytesPerSecond = 3_000_000;
     const leader = await another(page);

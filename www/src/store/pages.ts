@@ -375,7 +375,6 @@ export class PageStore {
     const bytes = new Uint8Array(this.#journal.getSize());
     this.#journal.read(bytes, { at: 0 });
     const journal = decodeJournal(bytes);
-    this.isOwner = true;
     this.#client = new StoreClient(this.name);
     this.doubt = await readNote(folder, 'doubt');
     this.#checked = await readNote(folder, 'checked');
@@ -394,6 +393,8 @@ export class PageStore {
       this.clear();
     }
     await touch(folder);
+    // Only now: what others have stored would be fetched again by one who writes and does not know of it.
+    this.isOwner = true;
   }
 
   /** Goes on with the first bytes of a page, if they are still what was recorded. */
