@@ -477,6 +477,29 @@ describe('tabs', () => {
     });
   }));
 
+  test('37 fetch one model once, though the one that fetches has to wait, and the other is slow to ask', () => withChord(stage, async (page) => {
+    const slow = `{
+      const { getFileHandle } = FileSystemDirectoryHandle.prototype;
+      FileSystemDirectoryHandle.prototype.getFileHandle = async function (name, options) {
+        if (name === 'journal') await new Promise((done) => setTimeout(done, 1500));
+        return getFileHandle.call(this, name, options);
+      };
+    }`;
+    const impatient = { network: { ...options.network, idleMs: 4000 }, storeSettings: { ...storeSettings, ownerSilentMs: 1000 } };
+    const stallAfter = 2.5 * PAGE_BYTES;
+    server.fault(MODEL, { stallAfter });
+    const { result, sentBytes } = await counted(async () => {
+      const from = server.log.length;
+      const leading = outcome(await another(page), impatient);
+      while (server.log.slice(from).filter((entry) => entry.sentBytes === stallAfter).length < 3) await new Promise((done) => setTimeout(done, 10));
+      server.fault(MODEL, undefined);
+      const following = stubbed(slow, () => outcome(page, impatient));
+      return Promise.all([leading, following]);
+    });
+    for (const each of result) assertSame(each);
+    assert.ok(sentBytes <= model.length * 1.01, `${sentBytes} of ${model.length}`);
+  }));
+
   test('37 go on when the one that fetches is killed', () => withChord(stage, async (page) => {
     server.throttle.bytesPerSecond = 3_000_000;
     const leader = await another(page);

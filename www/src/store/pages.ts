@@ -46,8 +46,6 @@ export class PageStore {
   isOn = true;
   /** What is stored; undefined before the first bytes. */
   header: StoreHeader | undefined;
-  /** When the owner, another tab, was last seen to work. */
-  ownerSeenMs = performance.now();
   /** The owner stores nothing, or does not answer: there is no use in waiting for it. */
   isOwnerSilent = false;
   /** What the folder was left with: see layout.ts. */
@@ -67,6 +65,8 @@ export class PageStore {
   #journalEnd = 0;
   #seed = 0;
   #isClosed = false;
+  /** Since when the owner, another tab, has been asked without a sign of life. */
+  #askedMs: number | undefined;
   readonly #closing = new AbortController();
   readonly #channel: BroadcastChannel;
 
@@ -336,8 +336,14 @@ export class PageStore {
     if (isNews) this.events.changed();
   }
 
+  /** How long the owner has left questions unanswered. */
+  get unansweredMs(): number {
+    return this.#askedMs === undefined ? 0 : performance.now() - this.#askedMs;
+  }
+
   /** Asks the owner to fetch pages. */
   ask(first: number, last: number): void {
+    this.#askedMs ??= performance.now();
     this.#tell({ type: 'want', first, last });
   }
 
@@ -508,7 +514,7 @@ export class PageStore {
   }
 
   #ownerSeen(): void {
-    this.ownerSeenMs = performance.now();
+    this.#askedMs = undefined;
     this.isOwnerSilent = false;
   }
 
@@ -538,7 +544,7 @@ export class PageStore {
         if (this.isOn) this.events.wanted(notice.first, notice.last);
         break;
       case 'alive':
-        this.ownerSeenMs = performance.now();
+        this.#askedMs = undefined;
         break;
     }
   }

@@ -83,7 +83,6 @@ export class StoredFile implements SourceFile {
     try {
       let position = offset;
       let isStored = true;
-      const sinceMs = performance.now();
       this.#claim(offset, end, signal);
       while (position < Math.min(end, this.identity.size ?? Infinity)) {
         throwIfAborted(signal);
@@ -95,7 +94,7 @@ export class StoredFile implements SourceFile {
           if (position === before) onFacts();
           await sink(chunk);
           position += chunk.length;
-        }, onFacts, sinceMs, signal);
+        }, onFacts, signal);
         isStored &&= isHere || position === before;
       }
       onFacts();
@@ -210,7 +209,7 @@ export class StoredFile implements SourceFile {
   }
 
   /** Hands over some of the bytes from `position` on, or waits until there may be some. */
-  async #advance(position: number, end: number, sink: Sink, onFacts: () => void, sinceMs: number, signal: AbortSignal): Promise<void> {
+  async #advance(position: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<void> {
     const store = this.#store;
     if (!store) return this.#http.read(position, end, sink, onFacts, signal);
     const { pageBytes } = store;
@@ -229,15 +228,15 @@ export class StoredFile implements SourceFile {
       this.#claim(position, end, signal);
       return this.#streamOf(position, pageEnd) ? undefined : store.bell.wait(signal, POLL_MS);
     }
-    if (store.isOn && !store.isOwner && await this.#isOwnerBusy(store, page, Math.ceil(end / pageBytes) - 1, sinceMs, signal)) return;
+    if (store.isOn && !store.isOwner && await this.#isOwnerBusy(store, page, Math.ceil(end / pageBytes) - 1, signal)) return;
     return this.#direct(position, this.#untilStored(store, page, end), sink, onFacts, signal);
   }
 
   /** Waits for the tab that owns the store. False if nothing comes of it. */
-  async #isOwnerBusy(store: PageStore, first: number, last: number, sinceMs: number, signal: AbortSignal): Promise<boolean> {
+  async #isOwnerBusy(store: PageStore, first: number, last: number, signal: AbortSignal): Promise<boolean> {
     await store.refresh();
     if (store.has(first) || store.isOwner) return true;
-    if (performance.now() - Math.max(sinceMs, store.ownerSeenMs) > this.parts.settings.ownerSilentMs) store.isOwnerSilent = true;
+    if (store.unansweredMs > this.parts.settings.ownerSilentMs) store.isOwnerSilent = true;
     if (store.isOwnerSilent) return false;
     const size = this.identity.size ?? store.pageBytes;
     store.ask(first, Math.min(last, Math.ceil(size / store.pageBytes) - 1));
