@@ -30,7 +30,10 @@ export function overlap(a, b) {
   return bytes;
 }
 
-/** For each visit but the last, given by the answers that it got: how many of its bytes later ones were sent again. */
-export function sentAgain(visits) {
-  return visits.slice(0, -1).map((entries, index) => overlap(sentRanges(entries), sentRanges(visits.slice(index + 1).flat())));
+/**
+ * For each visit but the last, given by the answers that it got: how many of its bytes later ones were sent again.
+ * `counted` are the same answers at an earlier moment of each visit, where only what was sent until then counts.
+ */
+export function sentAgain(visits, counted = visits) {
+  return visits.slice(0, -1).map((_, index) => overlap(sentRanges(counted[index]), sentRanges(visits.slice(index + 1).flat())));
 }

@@ -128,5 +128,7 @@ test('the throttle is shared', async () => {
 test('what was sent again is counted visit by visit', () => {
   const answer = (start, sentBytes) => ({ range: `bytes=${start}-999`, sentBytes });
   assert.deepEqual(sentRanges([answer(10, 5), answer(0, 10), answer(20, 5)]), [[0, 15], [20, 25]]);
-  assert.deepEqual(sentAgain([[answer(0, 10), answer(20, 5)], [answer(8, 4)], [answer(22, 10), answer(10, 1)]]), [2 + 3, 1]);
+  const visits = [[answer(0, 10), answer(20, 5)], [answer(8, 4)], [answer(22, 10), answer(10, 1)]];
+  assert.deepEqual(sentAgain(visits), [2 + 3, 1]);
+  assert.deepEqual(sentAgain(visits, [[answer(0, 9), answer(20, 2)], [answer(8, 2)]]), [1, 0]);
 });

@@ -56,9 +56,9 @@ const MOURNING_MS = 500;
 
 /**
  * Starts `measure(options)` in a browser with this profile, and kills it when `until` resolves: all of the
- * browser, or the `tab` alone, whose browser then ends in good order.
+ * browser, or the `tab` alone, whose browser then ends in good order. `onKill` is called at that moment.
  */
-export async function killBare(server, measure, options, { profile, until, victim = 'browser' }) {
+export async function killBare(server, measure, options, { profile, until, victim = 'browser', onKill = () => undefined }) {
   const hash = encodeURIComponent(JSON.stringify({ code: `(${measure})`, options, report: server.url('/nowhere') }));
   // In a group of its own, so that every process of it can be killed at once.
   const browser = spawn(executablePath(), [...FLAGS, '--headless', `--user-data-dir=${profile}`, `${server.url('/bare.html')}#${hash}`], { stdio: 'ignore', detached: true });
@@ -67,11 +67,13 @@ export async function killBare(server, measure, options, { profile, until, victi
     await until;
     if (victim === 'tab') {
       for (const pid of await descendants(browser.pid)) if (await isRenderer(pid)) process.kill(pid, 'SIGKILL');
+      onKill();
       await new Promise((done) => setTimeout(done, MOURNING_MS));
       browser.kill('SIGTERM');
       await Promise.race([ended, new Promise((done) => setTimeout(done, 10 * MOURNING_MS))]);
     }
   } finally {
+    if (victim === 'browser') onKill();
     try {
       process.kill(-browser.pid, 'SIGKILL');
     } catch {
