@@ -83,7 +83,16 @@ fn choice_weight(token: u32, rank: u32) -> f32 {
 
 // Four rows of a job times a token's source, finished: by its expert of this rank, if there are experts. All
 // invocations of the workgroup come here together; lane 0 has the sum.
-fn rows_of(job: Job, row: u32, has_rows: bool, token: u32, rank: u32, lane: u32, local: u32) -> vec4<f32> {
+fn rows_of(
+    job: Job,
+    row: u32,
+    has_rows: bool,
+    token: u32,
+    rank: u32,
+    lane: u32,
+    local: u32,
+    subgroup: u32,
+) -> vec4<f32> {
     var first = job.first_row;
     var scale_at = job.scale;
     var src = row_of(op.src, op.src_stride, op.src_residual, token);
@@ -112,11 +121,11 @@ fn rows_of(job: Job, row: u32, has_rows: bool, token: u32, rank: u32, lane: u32,
     }
     var magnitude = 1.0;
     if (op.norm != NONE) {
-        magnitude = inverseSqrt(sum_of(vec4(squares), local, THREADS).x / f32(op.width) + op.epsilon);
+        magnitude = inverseSqrt(sum_of(vec4(squares), local, THREADS, subgroup).x / f32(op.width) + op.epsilon);
     }
-    sum = sum_of(sum, local, op.lanes) * magnitude;
+    sum = sum_of(sum, local, op.lanes, subgroup) * magnitude;
     if (op.gate != 0u) {
-        up = sum_of(up, local, op.lanes) * magnitude;
+        up = sum_of(up, local, op.lanes, subgroup) * magnitude;
     }
 
     var scale = 1.0;
@@ -140,9 +149,8 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
-    //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
+    //SUBGROUPS @builtin(subgroup_size) subgroup: u32,
 ) {
-    //SUBGROUPS subgroup = subgroup_size;
     let lane = local % op.lanes;
     let own = local / op.lanes;
     var block = op.first_block + (group.y * groups.x + group.x) * (THREADS / op.lanes) + own;
@@ -165,7 +173,7 @@ fn main(
     let end_rank = select(first_rank + 1u, op.used, is_summed);
     var result = vec4(0.0);
     for (var rank = first_rank; rank < end_rank; rank++) {
-        let value = rows_of(job, row, has_rows, token, rank, lane, local);
+        let value = rows_of(job, row, has_rows, token, rank, lane, local, subgroup);
         result += select(value, value * choice_weight(token, rank), is_summed);
     }
     if (lane != 0u || !has_rows) {

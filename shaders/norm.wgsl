@@ -22,9 +22,8 @@ struct Op {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
-    //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
+    //SUBGROUPS @builtin(subgroup_size) subgroup: u32,
 ) {
-    //SUBGROUPS subgroup = subgroup_size;
     let first = group.x * op.width / 4u;
     let src = row_of(op.src, op.src_stride, op.src_residual, group.z) + first;
     let dst = row_of(op.dst, op.dst_stride, op.dst_residual, group.z) + first;
@@ -32,7 +31,7 @@ fn main(
     for (var i = local; i < op.width / 4u; i += 64u) {
         squares += dot(arena[src + i], arena[src + i]);
     }
-    let magnitude = inverseSqrt(sum_of(vec4(squares), local, 64u).x / f32(op.width) + op.epsilon);
+    let magnitude = inverseSqrt(sum_of(vec4(squares), local, 64u, subgroup).x / f32(op.width) + op.epsilon);
     for (var i = local; i < op.width / 4u; i += 64u) {
         let w = op.weights + 4u * i;
         var value = arena[src + i] * magnitude * vec4(weight(w), weight(w + 1u), weight(w + 2u), weight(w + 3u));

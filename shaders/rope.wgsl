@@ -40,9 +40,8 @@ fn load(row: u32, i: u32) -> f32 {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
-    //SUBGROUPS @builtin(subgroup_size) subgroup_size: u32,
+    //SUBGROUPS @builtin(subgroup_size) subgroup: u32,
 ) {
-    //SUBGROUPS subgroup = subgroup_size;
     let token = group.z;
     let is_query = group.x < op.heads;
     let is_key = !is_query && group.x < op.heads + op.kv_heads;
@@ -72,7 +71,7 @@ fn main(
         for (var i = local; i < dim; i += 64u) {
             squares += head[i] * head[i];
         }
-        let magnitude = inverseSqrt(sum_of(vec4(squares), local, 64u).x / f32(dim) + op.epsilon);
+        let magnitude = inverseSqrt(sum_of(vec4(squares), local, 64u, subgroup).x / f32(dim) + op.epsilon);
         for (var i = local; i < dim; i += 64u) {
             head[i] *= magnitude * weight(norm + i);
         }

@@ -156,11 +156,12 @@ pub struct GpuDevice {
 impl GpuDevice {
     /// Opens the fastest adapter's device; undefined where there is none, or only one that computes on the
     /// CPU and `software` is false. `arithmetic` names what prompts are multiplied in (`f32`, `f16`, `int8`), if
-    /// the device can; without it the vendor decides.
-    pub async fn open(software: bool, arithmetic: Option<String>) -> Option<GpuDevice> {
+    /// the device can; without it the vendor decides. `subgroups`: the caller has browsers asked for them.
+    pub async fn open(software: bool, arithmetic: Option<String>, subgroups: bool) -> Option<GpuDevice> {
         use crate::gpu::{DeviceOptions, Vendor, shaders::Arithmetic};
         let options = DeviceOptions {
             software,
+            subgroups,
             arithmetic: arithmetic.as_deref().and_then(Arithmetic::from_name),
             vendor: vendor_name().await.as_deref().map(Vendor::from_name),
             ..DeviceOptions::default()

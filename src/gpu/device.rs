@@ -88,7 +88,7 @@ pub type Tamper = fn(Kernel, Variant, String) -> String;
 pub struct DeviceOptions {
     /// Whether an adapter that computes on the CPU will do.
     pub software: bool,
-    /// Whether kernels may use subgroups.
+    /// Whether kernels may use subgroups; in a browser, whether devices are asked for with them.
     pub subgroups: bool,
     /// What tiles are multiplied in, if the device can; `None` leaves it to [`Vendor::preferred`], and to f32
     /// where the adapter computes on the CPU.
@@ -134,7 +134,9 @@ impl Device {
             return None;
         }
         let offered = adapter.features();
-        let subgroups = options.subgroups && offered.contains(wgpu::Features::SUBGROUP);
+        // wgpu does not know them in browsers, where they are asked for behind its back.
+        let is_native = cfg!(not(target_family = "wasm"));
+        let subgroups = options.subgroups && (!is_native || offered.contains(wgpu::Features::SUBGROUP));
         let has_half = offered.contains(wgpu::Features::SHADER_F16);
         let vendor = options.vendor.unwrap_or(Vendor::from_number(info.vendor));
         let preferred = if info.device_type == wgpu::DeviceType::Cpu { Arithmetic::Single } else { vendor.preferred() };
@@ -148,7 +150,7 @@ impl Device {
         };
         let variant = Variant { subgroups, tiles: Some(arithmetic) };
         let mut required_features = wgpu::Features::empty();
-        required_features.set(wgpu::Features::SUBGROUP, subgroups);
+        required_features.set(wgpu::Features::SUBGROUP, subgroups && is_native);
         required_features.set(wgpu::Features::SHADER_F16, has_half);
         let mut limits = adapter.limits();
         if let Some(most) = options.buffer_bytes_max {

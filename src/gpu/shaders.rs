@@ -176,13 +176,17 @@ impl Kernel {
         Variant { subgroups: variant.subgroups && has_sums, tiles }
     }
 
-    /// The whole source. (naga knows subgroups without an `enable`, and wgpu offers them natively only.)
+    /// The whole source.
     pub fn source(self, variant: Variant) -> String {
         let Variant { subgroups, tiles } = self.variant(variant);
         let arithmetic = tiles.unwrap_or_default();
         let mut parts = Vec::new();
         if matches!((self, arithmetic), (Kernel::MatMat(_), Arithmetic::Half)) {
             parts.push("enable f16;");
+        }
+        // naga knows them without, and not with it.
+        if subgroups && cfg!(target_family = "wasm") {
+            parts.push("enable subgroups;");
         }
         parts.push(shader!("shared/bindings"));
         match self {

@@ -65,7 +65,7 @@ async function answer({ model, device, losses }) {
         if (chunks === 3 && loss === 'answer') channel.postMessage('now');
       }
       const stats = await engine.stats();
-      answers.push({ text, opened, device: stats.device, disabled: stats.gpu?.disabledKernels });
+      answers.push({ text, opened, device: stats.device, subgroups: stats.gpu?.subgroups, disabled: stats.gpu?.disabledKernels });
     }
     return answers;
   } finally {
@@ -99,8 +99,8 @@ test('43 and 44 a device that is lost in a prompt goes over to the CPU where no 
       return devices.length > 0 ? Promise.resolve(null) : requestAdapter.apply(this, given);
     };`;
   assert.deepEqual(await answers(noOther, ['none', 'prompt']), [
-    { opened: 1, device: 'webgpu', disabled: [] },
-    { opened: 1, device: 'cpu', disabled: undefined },
+    { opened: 1, device: 'webgpu', subgroups: true, disabled: [] },
+    { opened: 1, device: 'cpu', subgroups: undefined, disabled: undefined },
   ]);
 });
 
@@ -112,8 +112,8 @@ test('43 to 45 a buffer that cannot be had costs the device, and after the next 
       return createBuffer.call(this, isWrong ? { ...given, size: 2 ** 50 } : given);
     };`;
   assert.deepEqual(await answers(tooLarge, ['none', 'answer']), [
-    { opened: 2, device: 'webgpu', disabled: [] },
-    { opened: 2, device: 'cpu', disabled: undefined },
+    { opened: 2, device: 'webgpu', subgroups: true, disabled: [] },
+    { opened: 2, device: 'cpu', subgroups: undefined, disabled: undefined },
   ]);
 });
 
@@ -122,7 +122,7 @@ test('45 limits that are too small leave the model to the CPU', async () => {
     for (const name of ['maxBufferSize', 'maxStorageBufferBindingSize']) {
       Object.defineProperty(GPUSupportedLimits.prototype, name, { get: () => 20_000 });
     }`;
-  assert.deepEqual(await answers(small, ['none']), [{ opened: 1, device: 'cpu', disabled: undefined }]);
+  assert.deepEqual(await answers(small, ['none']), [{ opened: 1, device: 'cpu', subgroups: undefined, disabled: undefined }]);
 });
 
 test('43 and 46 to 48 without features, with a kernel that is refused and one that is wrong, the GPU goes on, after a loss too', async () => {
@@ -139,7 +139,7 @@ test('43 and 46 to 48 without features, with a kernel that is refused and one th
       return createShaderModule.call(this, { ...given, code });
     };`;
   assert.deepEqual(await answers(wrong, ['none', 'answer']), [1, 2].map((opened) => (
-    { opened, device: 'webgpu', disabled: ['matmat F32: refused', 'sample: wrong'] }
+    { opened, device: 'webgpu', subgroups: false, disabled: ['matmat F32: refused', 'sample: wrong'] }
   )));
 });
 

@@ -32,13 +32,20 @@ function models(folder) {
 }
 
 /** Runs in the page: the errors of the models' logits. */
-async function compare({ models, arithmetic }) {
+async function compare({ models, arithmetic, subgroups = false }) {
+  if (subgroups) {
+    // As the engine worker does.
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = function (given) {
+      return requestDevice.call(this, { ...given, requiredFeatures: [...given.requiredFeatures ?? [], 'subgroups'] });
+    };
+  }
   const module = await import('/selftest/chord-gpu.js');
   await module.default({ module_or_path: '/selftest/chord-gpu.wasm' });
   const bytes = async (path) => (await fetch(path)).arrayBuffer();
   const results = [];
   for (const model of models) {
-    const device = await module.GpuDevice.open(true, arithmetic);
+    const device = await module.GpuDevice.open(true, arithmetic, subgroups);
     if (!device) return undefined;
     const file = new Uint8Array(await bytes(`/data/${model}.gguf`));
     const { tokens } = await (await fetch(`/data/${model}.json`)).json();
@@ -69,7 +76,7 @@ async function compare({ models, arithmetic }) {
       error += (expected[index] - actual[index]) ** 2;
       scale += expected[index] ** 2;
     }
-    results.push({ model, name, arithmetic: gpu.arithmetic, count: actual.length, expectedCount: expected.length, nmse: error / scale });
+    results.push({ model, name, arithmetic: gpu.arithmetic, subgroups: gpu.subgroups, disabled: gpu.disabledKernels, count: actual.length, expectedCount: expected.length, nmse: error / scale });
   }
   return results;
 }
@@ -98,6 +105,16 @@ test('logits of quant/ with 8-bit activations are no worse than llama.cpp\'s', {
       context.diagnostic(`${model}: NMSE ${nmse.toExponential(2)}`);
       assert.equal(arithmetic, 'int8', model);
       assert.ok(nmse <= lines[model.slice('quant/'.length)], `${model}: NMSE ${nmse}`);
+    }
+  }));
+
+test('logits with subgroups, which SwiftShader has though wgpu does not know it', { skip: skipWithoutData }, (context) =>
+  stage.visit({ allow }, async (page) => {
+    const some = [...models('arch'), ...models('quant')].filter((model) => /gemma3|llama-moe|\/f16|q6_k/.test(model));
+    for (const { model, subgroups, disabled, nmse } of await page.evaluate(compare, { models: some, subgroups: true })) {
+      context.diagnostic(`${model}: NMSE ${nmse.toExponential(2)}`);
+      assert.deepEqual([subgroups, disabled], [true, []], model);
+      assert.ok(nmse <= NMSE_MAX, `${model}: NMSE ${nmse} is over ${NMSE_MAX}`);
     }
   }));
 
@@ -136,7 +153,8 @@ test('greedy text of a trained model', { skip: skipWithoutData }, () =>
     const { text, stats } = await page.evaluate(answer, given);
     assert.equal(text, expected);
     assert.equal(stats.device, 'webgpu');
-    assert.deepEqual(stats.gpu.disabledKernels, []);
+    // SwiftShader has subgroups, though wgpu does not know it.
+    assert.deepEqual([stats.gpu.subgroups, stats.gpu.disabledKernels], [true, []]);
   }, { allow }));
 
 test('the demo answers on the GPU where its address asks for that', { skip: withoutModel }, () =>

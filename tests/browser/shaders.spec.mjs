@@ -11,7 +11,7 @@ const floats = ['f32', 'f16', 'bf16'];
 const codebooks = ['iq4_nl', 'iq4_xs', 'mxfp4'];
 const blocks = [...codebooks, 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'q8_k'];
 
-/** As src/gpu/shaders.rs puts them together, without subgroups. */
+/** As src/gpu/shaders.rs puts them together. */
 const parts = {};
 for (const format of [...floats, ...blocks]) {
   const decoding = ['shared/bindings', 'shared/decode', `shared/${format}`, `shared/${floats.includes(format) ? 'floats' : 'quants'}`];
@@ -29,6 +29,10 @@ for (const name of ['elementwise', 'route', 'expert_sum']) parts[name] = ['share
 const sources = {};
 for (const [name, files] of Object.entries(parts)) {
   sources[name] = [...(name.endsWith('tile_half') ? ['enable f16;'] : []), ...files.map(read)].join('\n');
+  if (!files.includes('shared/sum')) continue;
+  parts[`${name} with subgroups`] = files.map((file) => file.replace('shared/sum', 'shared/sum_subgroups'));
+  const source = parts[`${name} with subgroups`].map(read).join('\n').replaceAll('//SUBGROUPS ', '');
+  sources[`${name} with subgroups`] = `enable subgroups;\n${source}`;
 }
 
 /** Formats of which pipelines are made too, which takes SwiftShader long; gpu.spec.mjs runs the others. */
@@ -37,11 +41,13 @@ const withPipeline = (name) => !/ /.test(name) || / (f32|q6_k|mxfp4)( |$)/.test(
 /** Runs in the page: what the browser says against each kernel. */
 async function compile({ given, pipelines }) {
   const adapter = await navigator.gpu.requestAdapter();
-  const hasHalf = adapter.features.has('shader-f16');
-  const device = await adapter.requestDevice({ requiredFeatures: hasHalf ? ['shader-f16'] : [] });
+  const optional = { 'enable f16;': 'shader-f16', 'enable subgroups;': 'subgroups' };
+  const requiredFeatures = Object.values(optional).filter((feature) => adapter.features.has(feature));
+  const device = await adapter.requestDevice({ requiredFeatures });
   const problems = [];
   for (const [name, code] of Object.entries(given)) {
-    if (!hasHalf && code.startsWith('enable f16;')) continue;
+    const needed = optional[code.slice(0, code.indexOf('\n'))];
+    if (needed && !requiredFeatures.includes(needed)) continue;
     const module = device.createShaderModule({ code });
     const { messages } = await module.getCompilationInfo();
     const errors = messages.filter(({ type }) => type === 'error');
@@ -64,7 +70,7 @@ test('every file of shaders/ is part of some kernel', () => {
   const used = new Set(Object.values(parts).flat());
   const all = ['', 'shared/'].flatMap((folder) => readdirSync(join(root, 'shaders', folder)).map((name) => folder + name));
   const unused = all.filter((name) => name.endsWith('.wgsl') && !used.has(name.replace('.wgsl', '')));
-  assert.deepEqual(unused, ['shared/sum_subgroups.wgsl']);
+  assert.deepEqual(unused, []);
 });
 
 test('every kernel compiles in the browser', () =>

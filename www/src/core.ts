@@ -6,6 +6,7 @@
 
 import { ChordError } from './errors.js';
 import type { ReadableFile } from './local-file.js';
+import { askForSubgroups } from './subgroups.js';
 // Not imported when it is wanted: bundlers that put workers into one script refuse that.
 import startGpu, * as gpu from './wasm/chord-gpu.js';
 import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
@@ -91,7 +92,8 @@ export interface GpuDevice {
 export interface CoreModule {
   HeaderReader: new (fileSize: number) => HeaderReader;
   simd(): string;
-  GpuDevice?: { open(software: boolean): Promise<GpuDevice | undefined> };
+  /** The second names an arithmetic, for tests; with the third the device has subgroups. */
+  GpuDevice?: { open(software: boolean, arithmetic?: string, subgroups?: boolean): Promise<GpuDevice | undefined> };
 }
 
 /** A running core. */
@@ -164,7 +166,8 @@ export async function startCore(device: 'auto' | 'webgpu' | 'cpu'): Promise<Core
 /** Loads the build for the GPU and opens a device; undefined if none can be had after all. */
 async function startOnGpu(software: boolean): Promise<Core | undefined> {
   const memory = await start(startGpu, new URL('./wasm/chord-gpu.wasm', import.meta.url));
-  const openDevice = (): Promise<GpuDevice | undefined> => gpu.GpuDevice.open(software);
+  const openDevice = async (): Promise<GpuDevice | undefined> => (
+    gpu.GpuDevice.open(software, undefined, await askForSubgroups()));
   const device = await openDevice();
   return device && { module: gpu, simd: 'simd128', memory, device, openDevice };
 }
