@@ -7,6 +7,7 @@ use serde_json::json;
 use support::gpu::{CHANGE, Change, DEVICE, NMSE_MAX, device, open_on, tamper};
 use support::random_model::{self, Shape};
 use support::*;
+use wasm_chord::ErrorCode;
 use wasm_chord::gpu::{DeviceOptions, PRODUCTS_MAX};
 use wasm_chord::session::{Event, HeaderReader, OpenOptions, Request, Session};
 
@@ -63,6 +64,13 @@ fn greedy(extra: serde_json::Value) -> serde_json::Value {
     let mut body = json!({"kind": "completion", "prompt": "A prompt of some length", "temperature": 0, "max_tokens": 24, "ignore_eos": true});
     body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
     body
+}
+
+/// A reader that has a file's header.
+fn reader(file: &[u8]) -> HeaderReader {
+    let mut reader = HeaderReader::new(Some(file.len() as u64));
+    assert!(reader.feed(file).expect("a header"));
+    reader
 }
 
 /// What the CPU answers.
@@ -263,9 +271,7 @@ fn pieces_may_come_in_any_order_and_of_any_size() {
         let Some(device) = device(DEVICE) else { return };
         let file = std::fs::read(data.join(format!("quant/{name}.gguf"))).expect("reference model");
         let (json, truth) = expected(&data.join(format!("quant/{name}.gguf")));
-        let mut reader = HeaderReader::new(Some(file.len() as u64));
-        assert!(reader.feed(&file).expect("a header"));
-        let mut session = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
+        let mut session = reader(&file).open_on(device, &OpenOptions::default()).expect("the model opens");
         while session.want().expect("room").is_some() {}
         for size in [7_001usize, 13_007] {
             let mut starts: Vec<usize> = (0..file.len()).step_by(size).collect();
@@ -292,7 +298,7 @@ fn fault_14_damaged_weights_are_an_error_that_names_the_layer() {
         .file();
         let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
         let error = ask(&mut session, &file, greedy(json!({}))).expect_err("damaged");
-        assert_eq!(error.code, wasm_chord::ErrorCode::NonFinite);
+        assert_eq!(error.code, ErrorCode::NonFinite);
         assert_eq!(error.details["layer"], 3, "{error}");
     }
 }
@@ -356,9 +362,7 @@ fn fault_45_small_buffers_cut_matrices_into_slabs_and_too_small_ones_leave_it_to
     }
     let Some(device) = device(DeviceOptions { buffer_bytes_max: Some(20_000), ..DEVICE }) else { return };
     let file = random_model::file(Shape::default());
-    let mut reader = HeaderReader::new(Some(file.len() as u64));
-    assert!(reader.feed(&file).expect("a header"));
-    let mut session = reader.open_on(device, &OpenOptions::default()).expect("opens on the CPU");
+    let mut session = reader(&file).open_on(device, &OpenOptions::default()).expect("opens on the CPU");
     assert!(session.gpu().is_none());
     supply(&mut session, &file).expect("supplied");
     assert_eq!(
@@ -391,9 +395,7 @@ fn fault_46_no_subgroups_is_a_slower_path() {
 fn survives(file: &[u8], change: Change, disabled: &[&str], on_gpu: bool) {
     CHANGE.set(Some(change));
     let Some(device) = device(DeviceOptions { tamper: Some(tamper), ..DEVICE }) else { return };
-    let mut reader = HeaderReader::new(Some(file.len() as u64));
-    assert!(reader.feed(file).expect("a header"));
-    let mut session = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
+    let mut session = reader(file).open_on(device, &OpenOptions::default()).expect("the model opens");
     supply(&mut session, file).expect("supplied");
     let prompt: Vec<u32> = (0..40).map(|at| at * 7 % 100).collect();
     let body = greedy(json!({"prompt": prompt}));
@@ -485,9 +487,7 @@ fn rows_that_come_ahead_of_the_table_give_the_same_text() {
     let Some(second) = device(DEVICE) else { return };
     let mut whole = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
     let truth = ask(&mut whole, &file, body.clone()).expect("an answer");
-    let mut reader = HeaderReader::new(Some(file.len() as u64));
-    assert!(reader.feed(&file).expect("a header"));
-    let mut session = reader.open_on(second, &OpenOptions::default()).expect("the model opens");
+    let mut session = reader(&file).open_on(second, &OpenOptions::default()).expect("the model opens");
     let mut waits = Vec::new();
     let answer = ask_with(&mut session, &file, body, |_, event| {
         if let Event::Wait { group } = event {
@@ -500,13 +500,42 @@ fn rows_that_come_ahead_of_the_table_give_the_same_text() {
 }
 
 #[test]
+fn a_ceiling_too_small_for_the_device_leaves_the_model_to_the_cpu_unless_the_device_was_named() {
+    // So large that reading from disk takes less than a ring.
+    let file = random_model::file(Shape { layers: 3, embedding: 256, feed_forward: 1024, ..Shape::default() });
+    let Some(first) = device(DEVICE) else { return };
+    let least = least_from_disk(&file);
+    let options = from_disk(least);
+    let plan = reader(&file).plan_on(&first, &options).expect("a plan");
+    let on_cpu = reader(&file).plan(&options).expect("a plan");
+    assert_eq!((&plan["memory"], &plan["reason"]), (&on_cpu["memory"], &json!(null)));
+    assert!(plan["unsuited"].as_str().is_some_and(|why| why.contains("two layers")), "{}", plan["unsuited"]);
+    let mut session = reader(&file).open_on(first, &options).expect("the CPU has room");
+    assert_eq!(session.stats()["device"], "cpu");
+    session.set_disk(disk(file.clone()));
+    supply(&mut session, &file).expect("supplied");
+    let answer = ask(&mut session, &file, greedy(json!({}))).expect("an answer");
+    assert_eq!(answer.texts, truth(&file, greedy(json!({}))).texts);
+
+    // Too little for both: what is said is what the CPU would need.
+    let second = device(DEVICE).expect("there was one before");
+    let plan = reader(&file).plan_on(&second, &from_disk(1)).expect("a plan");
+    assert_eq!(plan["memory"]["leastBytes"], least);
+    let refused = reader(&file).open_on(second, &from_disk(1)).err().expect("refused");
+    assert_eq!((refused.code, &refused.details["need"]), (ErrorCode::BudgetTooSmall, &json!(least)));
+
+    let named = OpenOptions { is_device_named: true, ..options };
+    let third = device(DEVICE).expect("there was one before");
+    let plan = reader(&file).plan_on(&third, &named).expect("a plan");
+    assert!(plan["reason"].is_string() && plan["unsuited"].is_null(), "{plan}");
+    assert!(plan["memory"]["leastBytes"].as_u64() > Some(least));
+    assert_eq!(reader(&file).open_on(third, &named).err().expect("refused").code, ErrorCode::BudgetTooSmall);
+}
+
+#[test]
 fn a_plan_says_what_opening_will_take() {
     let file = random_model::file(Shape { layers: 8, ..Shape::default() });
-    let reader = || {
-        let mut reader = HeaderReader::new(Some(file.len() as u64));
-        assert!(reader.feed(&file).expect("a header"));
-        reader
-    };
+    let reader = || reader(&file);
     let Some(first) = device(DEVICE) else { return };
     let plan = reader().plan_on(&first, &OpenOptions::default()).expect("a plan");
     let session = open_on(&file, first, &OpenOptions::default()).expect("the model opens");

@@ -89,7 +89,7 @@ impl Session {
                 self.device = DeviceState::of(&backend, &self.program);
                 self.replace(backend, plan)?;
             }
-            Err(error) if error.code == ErrorCode::GpuUnsuited => return self.attach_cpu(),
+            Err(error) if open::is_left_to_cpu(&error, &self.options) => return self.attach_cpu(),
             Err(error) => return Err(error),
         }
         self.set_wake(wake);

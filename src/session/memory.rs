@@ -16,6 +16,9 @@ pub struct OpenOptions {
     pub max_resident_bytes: Option<u64>,
     /// Memory of the device, where it is known.
     pub device_bytes: Option<u64>,
+    /// The caller named the device: a ceiling that is too small for it is an error, and no reason to compute on
+    /// the CPU.
+    pub is_device_named: bool,
     /// Groups that the ring holds at most.
     pub prefetch_distance: Option<usize>,
     /// The source is on disk, in the store or as a file of the person's: matrices that do not fit the ceiling

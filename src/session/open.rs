@@ -75,19 +75,22 @@ impl HeaderReader {
         self.plan_by(options, MemoryPlan::new)
     }
 
-    /// The same on a GPU. Where the device does not suit the model the figures are the CPU's, and `unsuited`
-    /// says why.
+    /// The same on a GPU. Where the device does not suit the model or its ceiling the figures are the CPU's,
+    /// and `unsuited` says why.
     #[cfg(feature = "gpu")]
     pub fn plan_on(self, device: &crate::gpu::Device, options: &OpenOptions) -> Result<serde_json::Value> {
         let mut unsuited = None;
         let mut info = self.plan_by(options, |program, context, options| {
-            match crate::gpu::Gpu::group_bytes(device, program, context) {
-                Ok(sizes) => gpu_memory(sizes, program, context, options),
-                Err(error) if error.code == ErrorCode::GpuUnsuited => {
+            if unsuited.is_some() {
+                return MemoryPlan::new(program, context, options);
+            }
+            let sizes = crate::gpu::Gpu::group_bytes(device, program, context);
+            match sizes.and_then(|sizes| gpu_memory(sizes, program, context, options)) {
+                Err(error) if is_left_to_cpu(&error, options) => {
                     unsuited = Some(error.message);
                     MemoryPlan::new(program, context, options)
                 }
-                Err(error) => Err(error),
+                planned => planned,
             }
         })?;
         if let Some(reason) = unsuited {
@@ -105,14 +108,14 @@ impl HeaderReader {
         let config = Config::from_header(&header, options.context_length)?;
         let program = model::compile(&header, &config)?;
         let mut info = describe(&mut header, &config, &program);
-        let unlimited = OpenOptions { max_resident_bytes: None, device_bytes: None, ..options.clone() };
-        let whole = memory(&program, config.context, &unlimited)?;
         let download: u64 = header.tensors.iter().map(|t| t.bytes).sum();
         let fields = info.as_object_mut().expect("a description is an object");
         fields.insert("downloadBytes".into(), download.into());
         match memory(&program, config.context, options) {
             Ok(plan) => fields.insert("memory".into(), serde_json::to_value(plan).expect("plain numbers")),
             Err(error) => {
+                let unlimited = OpenOptions { max_resident_bytes: None, device_bytes: None, ..options.clone() };
+                let whole = memory(&program, config.context, &unlimited)?;
                 fields.insert("reason".into(), error.message.into());
                 fields.insert("memory".into(), serde_json::to_value(whole).expect("plain numbers"))
             }
@@ -125,11 +128,11 @@ impl HeaderReader {
         self.open_by(options, on_cpu)
     }
 
-    /// Opens the model on a GPU, or on the CPU if the device does not suit it.
+    /// Opens the model on a GPU, or on the CPU if the device does not suit it or its ceiling.
     #[cfg(feature = "gpu")]
     pub fn open_on(self, device: crate::gpu::Device, options: &OpenOptions) -> Result<Session> {
         self.open_by(options, |program, context, options| match on_gpu(device, program, context, options) {
-            Err(error) if error.code == ErrorCode::GpuUnsuited => on_cpu(program, context, options),
+            Err(error) if is_left_to_cpu(&error, options) => on_cpu(program, context, options),
             opened => opened,
         })
     }
@@ -188,6 +191,13 @@ pub fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Resul
     let mut cpu = Cpu::new(program, context)?;
     cpu.weights.set_read_bytes(plan.read_bytes);
     Ok((Backend::Cpu(Box::new(cpu)), plan))
+}
+
+/// Whether the CPU takes over what a GPU refuses: a ceiling that is too small for it only where the caller did
+/// not name the device.
+#[cfg(feature = "gpu")]
+pub fn is_left_to_cpu(error: &ChordError, options: &OpenOptions) -> bool {
+    error.code == ErrorCode::GpuUnsuited || (error.code == ErrorCode::BudgetTooSmall && !options.is_device_named)
 }
 
 /// A device with the model planned on it.

@@ -127,9 +127,9 @@ async function open(request: OpenRequest): Promise<void> {
 }
 
 /** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
-function coreOptions({ core }: OpenRequest, io: IoClient, headers: HeaderLoader): string {
+function coreOptions({ core, device }: OpenRequest, io: IoClient, headers: HeaderLoader): string {
   const readBytes = io.isLocal(0) ? LOCAL_READ_BYTES : undefined;
-  return JSON.stringify({ ...core, fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
+  return JSON.stringify({ ...core, isDeviceNamed: device === 'webgpu', fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
 }
 
 function isFromDisk(io: IoClient, headers: HeaderLoader): boolean {
