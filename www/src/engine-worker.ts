@@ -236,7 +236,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     build: 'wasm32',
     simd: core.simd,
     threads: 1,
-    memory: { ...memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: gpu ? memory.residentBytes : 0 },
+    memory: { ...memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
     layers,
     ...gpu ? { gpu: figures as NonNullable<EngineStats['gpu']> } : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.session.diskBytes() },
