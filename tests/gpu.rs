@@ -372,6 +372,57 @@ fn fault_45_small_buffers_cut_matrices_into_slabs_and_too_small_ones_leave_it_to
 }
 
 #[test]
+fn fault_45_where_memory_ends_fewer_layers_are_on_the_gpu_and_tokens_stay_the_same() {
+    let file =
+        random_model::file(Shape { layers: 6, context: 256, embedding: 256, feed_forward: 256, ..Shape::default() });
+    let stored = OpenOptions { from_disk: true, ..OpenOptions::default() };
+    let body = greedy(json!({"prompt": prompt(140), "max_tokens": 8}));
+    let expected = truth(&file, body.clone()).texts;
+    let Some(first) = device(DEVICE) else { return };
+    let mut loaded = open_on(&file, first, &stored).expect("the model opens");
+    ask(&mut loaded, &file, greedy(json!({"max_tokens": 1}))).expect("an answer");
+    let whole = loaded.gpu().expect("a GPU").device().held_bytes();
+    let few = whole - file.len() as u64 / 4;
+    // The last layers do not fit; more of them; all do, but not what a long prompt takes; not even the cache.
+    for (memory, on_gpu) in [(whole - 100_000, true), (few, true), (whole + 1000, true), (100_000, false)] {
+        let options = DeviceOptions { memory_bytes_max: Some(memory), ..DEVICE };
+        let mut session = reader(&file).open_on(device(options).expect("a device"), &stored).expect("opens");
+        session.set_disk(disk(file.clone()));
+        supply(&mut session, &file).expect("supplied");
+        assert_eq!(ask(&mut session, &file, body.clone()).expect("an answer").texts, expected, "{memory} bytes");
+        assert_eq!(session.gpu().is_some(), on_gpu, "{memory} bytes: {}", session.stats());
+        if let Some(gpu) = session.gpu() {
+            assert!(gpu.device().held_bytes() <= memory);
+            assert!(stat(&session, "layers", "pinned") < 6 && stat(&session, "layers", "evictions") > 0);
+        }
+    }
+    // What would come from a network again for every token is left to the CPU.
+    let options = DeviceOptions { memory_bytes_max: Some(few), ..DEVICE };
+    let mut session =
+        reader(&file).open_on(device(options).expect("a device"), &OpenOptions::default()).expect("opens");
+    supply(&mut session, &file).expect("supplied");
+    assert_eq!(ask(&mut session, &file, body).expect("an answer").texts, expected);
+    assert_eq!(session.stats()["device"], "cpu");
+}
+
+#[test]
+fn the_default_ceiling_is_half_of_the_memory_where_layers_are_on_disk() {
+    let file = random_model::file(Shape { layers: 12, ..Shape::default() });
+    let expected = truth(&file, greedy(json!({}))).texts;
+    let Some(first) = device(DEVICE) else { return };
+    let whole = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    let most = stat(&whole, "memory", "budgetBytes");
+    for (from_disk, budget) in [(true, most - 300_000), (false, most)] {
+        let device_bytes = Some(2 * (most - 300_000));
+        let options = OpenOptions { from_disk, device_bytes, ..OpenOptions::default() };
+        let mut session = open_on(&file, device(DEVICE).expect("a device"), &options).expect("the model opens");
+        assert_eq!(ask(&mut session, &file, greedy(json!({}))).expect("an answer").texts, expected);
+        assert_eq!(stat(&session, "memory", "budgetBytes"), budget);
+        assert!(stat(&session, "memory", "peakResidentBytes") <= budget);
+    }
+}
+
+#[test]
 fn fault_49_products_that_would_take_long_are_several_dispatches() {
     let file = random_model::file(Shape { layers: 2, embedding: 256, feed_forward: 1024, ..Shape::default() });
     let mut found = Vec::new();

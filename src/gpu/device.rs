@@ -1,5 +1,8 @@
 //! The device: how it is asked for, what it can do, whether it is still there, and what was made with it.
 
+use super::counters::Counters;
+use super::health::Health;
+use super::options::{DeviceOptions, Tamper};
 use super::shaders::{Arithmetic, BINDINGS, Kernel, Variant};
 use super::{Vendor, Wake};
 use crate::error::{ChordError, ErrorCode, Result};
@@ -7,40 +10,30 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What a device was used for, counted from its opening.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub buffers: u64,
-    pub bind_groups: u64,
-    pub pipelines: u64,
-    pub dispatches: u64,
-    pub submits: u64,
-    pub readback_bytes: u64,
-    pub uploaded_bytes: u64,
+/// A buffer, whose memory goes back to the device at once when it is dropped.
+pub struct Buffer {
+    buffer: wgpu::Buffer,
+    bytes: u64,
+    /// Bytes of all buffers of the device.
+    held: Rc<Cell<u64>>,
 }
 
-impl Counters {
-    /// What was added since.
-    pub fn since(&self, before: &Counters) -> Counters {
-        Counters {
-            buffers: self.buffers - before.buffers,
-            bind_groups: self.bind_groups - before.bind_groups,
-            pipelines: self.pipelines - before.pipelines,
-            dispatches: self.dispatches - before.dispatches,
-            submits: self.submits - before.submits,
-            readback_bytes: self.readback_bytes - before.readback_bytes,
-            uploaded_bytes: self.uploaded_bytes - before.uploaded_bytes,
-        }
+impl std::ops::Deref for Buffer {
+    type Target = wgpu::Buffer;
+
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.buffer
     }
 }
 
-/// What the device tells from outside: it runs on other threads natively.
-#[derive(Default)]
-struct Health {
-    is_lost: AtomicBool,
-    errors: AtomicU64,
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // Dropped alone, a browser's buffer waits for the garbage collector.
+        self.buffer.destroy();
+        self.held.set(self.held.get() - self.bytes);
+    }
 }
 
 /// An open device.
@@ -52,9 +45,12 @@ pub struct Device {
     variant: Variant,
     has_half: bool,
     products_max: usize,
+    memory_bytes_max: Option<u64>,
     tamper: Option<Tamper>,
     health: Arc<Health>,
     counters: Cell<Counters>,
+    /// Bytes of all buffers.
+    held: Rc<Cell<u64>>,
     group_layout: wgpu::BindGroupLayout,
     pipeline_layout: wgpu::PipelineLayout,
     /// Pipelines by kernel and what of the variant matters to it.
@@ -76,46 +72,6 @@ impl Pipeline {
         match self.state.load(Ordering::Acquire) {
             0 => None,
             state => Some(state == 1),
-        }
-    }
-}
-
-/// Changes a kernel's source, for tests of wrong kernels: (kernel, its variant, source).
-pub type Tamper = fn(Kernel, Variant, String) -> String;
-
-/// What to ask a device for. Tests ask for less than there is.
-#[derive(Clone, Debug)]
-pub struct DeviceOptions {
-    /// Whether an adapter that computes on the CPU will do.
-    pub software: bool,
-    /// Whether kernels may use subgroups; in a browser, whether devices are asked for with them.
-    pub subgroups: bool,
-    /// What tiles are multiplied in, if the device can; `None` leaves it to [`Vendor::preferred`], and to f32
-    /// where the adapter computes on the CPU.
-    pub arithmetic: Option<Arithmetic>,
-    /// The adapter's vendor; browsers tell it, but not through wgpu. `None` is the one that wgpu names.
-    pub vendor: Option<Vendor>,
-    /// A ceiling for the size of a buffer and of a binding, in bytes.
-    pub buffer_bytes_max: Option<u64>,
-    /// Products of one dispatch at most, so that none takes two seconds: browsers take a device for lost then.
-    pub products_max: usize,
-    /// What tests do to kernels.
-    pub tamper: Option<Tamper>,
-}
-
-/// What the slowest devices do in a fraction of a second.
-pub const PRODUCTS_MAX: usize = 1 << 31;
-
-impl Default for DeviceOptions {
-    fn default() -> Self {
-        DeviceOptions {
-            software: false,
-            subgroups: true,
-            arithmetic: None,
-            vendor: None,
-            buffer_bytes_max: None,
-            products_max: PRODUCTS_MAX,
-            tamper: None,
         }
     }
 }
@@ -166,11 +122,9 @@ impl Device {
         let (device, queue) = adapter.request_device(&descriptor).await.ok()?;
         let health = Arc::new(Health::default());
         let lost = health.clone();
-        device.set_device_lost_callback(move |_, _| lost.is_lost.store(true, Ordering::Release));
+        device.set_device_lost_callback(move |_, _| lost.lose());
         let errors = health.clone();
-        device.on_uncaptured_error(Arc::new(move |_| {
-            errors.errors.fetch_add(1, Ordering::AcqRel);
-        }));
+        device.on_uncaptured_error(Arc::new(move |_| errors.err()));
         let (group_layout, pipeline_layout) = layouts(&device);
         Some(Device {
             device,
@@ -180,9 +134,11 @@ impl Device {
             variant,
             has_half,
             products_max: options.products_max,
+            memory_bytes_max: options.memory_bytes_max,
             tamper: options.tamper,
             health,
             counters: Cell::default(),
+            held: Rc::default(),
             group_layout,
             pipeline_layout,
             pipelines: RefCell::default(),
@@ -190,21 +146,52 @@ impl Device {
         })
     }
 
-    /// Whether the device is gone, or has refused something that it was told to do.
+    /// Whether the device is gone, or has refused something that it was told to do. Buffers that it has no
+    /// memory for are no such thing, nor what comes of using them: see [`Device::take_refusal`].
     pub fn is_lost(&self) -> bool {
-        self.health.is_lost.load(Ordering::Acquire) || self.health.errors.load(Ordering::Acquire) > 0
+        self.health.is_lost()
+    }
+
+    /// Bytes of buffers beside which the device had no room for another, if that happened since this was asked
+    /// last. The buffer is unusable, and what comes of using it is no error until [`Device::trust`].
+    pub fn take_refusal(&self) -> Option<u64> {
+        self.health.take_refusal()
+    }
+
+    /// Whether it is known of every buffer that there was room for it.
+    pub fn is_sure(&self) -> bool {
+        self.health.is_sure()
+    }
+
+    /// The device has been seen to compute. Browsers tell of errors later than of what was refused, and before
+    /// what is computed after it.
+    pub fn trust(&self) {
+        self.health.trust();
+    }
+
+    /// Closes a scope: `told` hears whether there was an error, natively at once, and whoever waits for the
+    /// device looks again.
+    fn tell(&self, scope: wgpu::ErrorScopeGuard, told: impl FnOnce(bool) + 'static) {
+        let (error, wake) = (scope.pop(), self.wake.clone());
+        settle(async move {
+            told(error.await.is_some());
+            let wake = wake.borrow().clone();
+            if let Some(wake) = wake {
+                wake();
+            }
+        });
     }
 
     /// Gives the device up, as if it had been lost.
     pub fn destroy(&self) {
-        self.health.is_lost.store(true, Ordering::Release);
+        self.health.lose();
         self.device.destroy();
     }
 
     /// Waits for a submission, or for all of them, natively; in a browser callbacks come by themselves.
     pub fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) {
         if self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }).is_err() {
-            self.health.is_lost.store(true, Ordering::Release);
+            self.health.lose();
         }
     }
 
@@ -270,16 +257,28 @@ impl Device {
         self.counters.set(counters);
     }
 
-    /// A buffer of zeros.
-    pub fn buffer(&self, label: &str, bytes: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    /// Bytes of all buffers.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.get()
+    }
+
+    /// A buffer of zeros. Whether the device has room for it is known later: see [`Device::take_refusal`].
+    pub fn buffer(&self, label: &str, bytes: usize, usage: wgpu::BufferUsages) -> Buffer {
         self.count(|c| c.buffers += 1);
-        let size = bytes.next_multiple_of(256) as u64;
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage,
-            mapped_at_creation: false,
-        })
+        let bytes = bytes.next_multiple_of(256) as u64;
+        let before = self.held.get();
+        self.held.set(before + bytes);
+        // What tests refuse is larger than any buffer may be, so that it is as unusable.
+        let (size, filter) = match self.memory_bytes_max {
+            Some(most) if before + bytes > most => (u64::MAX / 4, wgpu::ErrorFilter::Validation),
+            _ => (bytes, wgpu::ErrorFilter::OutOfMemory),
+        };
+        let (health, scope) = (self.health.clone(), self.device.push_error_scope(filter));
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let buffer = self.device.create_buffer(&descriptor);
+        let made = health.make(before);
+        self.tell(scope, move |is_refused| health.made(made, is_refused));
+        Buffer { buffer, bytes, held: self.held.clone() }
     }
 
     /// Writes words into a buffer, before whatever is submitted next.
@@ -329,15 +328,8 @@ impl Device {
             cache: None,
         });
         let state = Arc::new(AtomicU8::new(0));
-        let (told, wake) = (state.clone(), self.wake.clone());
-        let error = scope.pop();
-        settle(async move {
-            told.store(if error.await.is_none() { 1 } else { 2 }, Ordering::Release);
-            let wake = wake.borrow().clone();
-            if let Some(wake) = wake {
-                wake();
-            }
-        });
+        let told = state.clone();
+        self.tell(scope, move |is_refused| told.store(if is_refused { 2 } else { 1 }, Ordering::Release));
         Pipeline { pipeline, state }
     }
 

@@ -4,8 +4,11 @@
 //! writes its position into a uniform, records the dispatches and submits them once, and reads back 16
 //! bytes: the chosen token. Results come later: [`Gpu::poll`] tells whether they are there.
 
+mod counters;
 mod device;
+mod health;
 mod layout;
+mod options;
 mod pass;
 mod plan;
 mod readback;
@@ -17,7 +20,7 @@ mod weights;
 use crate::error::Result;
 use crate::op::*;
 use crate::rope::Rotation;
-use device::check_size;
+use device::{Buffer, check_size};
 use plan::{Arena, Plan};
 use readback::Readback;
 use shaders::{Arithmetic, Kernel, OP_BYTES, STEP_BYTES, Variant};
@@ -27,7 +30,9 @@ use std::rc::Rc;
 #[cfg(not(target_family = "wasm"))]
 use std::sync::Arc;
 
-pub use device::{Counters, Device, DeviceOptions, PRODUCTS_MAX, Pipeline, Tamper, unsuited};
+pub use counters::Counters;
+pub use device::{Device, Pipeline, unsuited};
+pub use options::{DeviceOptions, PRODUCTS_MAX, Tamper};
 pub use plan::parts;
 pub use trace::{Output, Pass, Place, Step, Trace};
 pub use vendor::Vendor;
@@ -107,13 +112,13 @@ pub struct Gpu {
     pipelines: HashMap<Kernel, Rc<Pipeline>>,
     /// Kernels that are not used, and why.
     disabled: Vec<String>,
-    activations: wgpu::Buffer,
+    activations: Buffer,
     rows: usize,
-    step: wgpu::Buffer,
-    params: wgpu::Buffer,
-    caches: Vec<wgpu::Buffer>,
+    step: Buffer,
+    params: Buffer,
+    caches: Vec<Buffer>,
     /// Activations prepared for tiles.
-    prepared: wgpu::Buffer,
+    prepared: Buffer,
     readback: Readback,
     /// Bind groups of each group, for every set of buffers that it has been in.
     bound: Vec<Vec<Bound>>,
@@ -298,7 +303,6 @@ impl Gpu {
         if tokens > self.rows {
             self.rows = tokens.next_power_of_two().min(self.room.rows_max);
             let usage = self.activations.usage();
-            self.activations.destroy();
             self.activations = self.device.buffer("activations", self.arena.bytes(self.rows), usage);
             self.bound.iter_mut().for_each(Vec::clear);
         }
@@ -326,6 +330,13 @@ impl Gpu {
         self.scratch.clear();
         values.iter().for_each(|v| self.scratch.extend(v.to_le_bytes()));
         self.device.write(&self.activations, quad * 16, &self.scratch);
+    }
+
+    /// Gives the memory back, for another in its place: nothing can be computed with this one any more.
+    pub fn give_back(&mut self) {
+        self.cancel();
+        self.weights.clear();
+        self.caches.clear();
     }
 
     /// Gives a group's buffers to whichever comes next.

@@ -1,6 +1,7 @@
 //! What comes back from the device: a few bytes a token, in two buffers that take turns, so that the next
 //! pass can be under way while the token of the one before is read.
 
+use super::device::Buffer;
 use super::{Device, Outcome, Wake};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -85,7 +86,7 @@ struct Pending {
 
 /// The buffers, and the passes whose results are not taken yet.
 pub struct Readback {
-    buffers: [wgpu::Buffer; PENDING_MAX],
+    buffers: [Buffer; PENDING_MAX],
     next: usize,
     pending: VecDeque<Pending>,
 }

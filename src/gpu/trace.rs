@@ -1,6 +1,7 @@
 //! A trace: what every dispatch of a pass left behind, brought back to be compared step by step.
 
 use super::Gpu;
+use super::device::Buffer;
 use super::plan::parts;
 use super::readback::Mapping;
 use super::shaders::Kernel;
@@ -55,7 +56,7 @@ pub struct Output {
 pub struct Trace {
     pub passes: Vec<Pass>,
     pub steps: Vec<Step>,
-    readbacks: Vec<wgpu::Buffer>,
+    readbacks: Vec<Buffer>,
     mappings: Vec<Mapping>,
     /// What each of them was.
     bytes: Vec<Vec<u8>>,
@@ -70,7 +71,7 @@ impl Gpu {
             self.steps(program, number, pass, &mut ends, &mut steps);
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let readbacks: Vec<wgpu::Buffer> = ends.iter().map(|end| self.device.buffer("trace", *end, usage)).collect();
+        let readbacks: Vec<Buffer> = ends.iter().map(|end| self.device.buffer("trace", *end, usage)).collect();
         let mut left = steps.iter().peekable();
         for (number, pass) in passes.iter().enumerate() {
             let tokens = pass.tokens.len();
@@ -103,7 +104,7 @@ impl Gpu {
             }
             self.device.submit(encoder, count);
         }
-        let ask = |buffer: &wgpu::Buffer| Mapping::ask(buffer, buffer.size() as usize, self.wake.clone());
+        let ask = |buffer: &Buffer| Mapping::ask(buffer, buffer.size() as usize, self.wake.clone());
         let mappings = readbacks.iter().map(ask).collect();
         Ok(Trace { passes, steps, readbacks, mappings, bytes: Vec::new() })
     }

@@ -4,7 +4,7 @@
 //! group's vectors, so that whatever is computed from a buffer finds norms and biases in it. A matrix that
 //! is larger than a buffer is cut into slabs of rows.
 
-use super::device::{Device, unsuited};
+use super::device::{Buffer, Device, unsuited};
 use super::layout::{self, CHUNK, PLANE_ALIGNMENT, PLANES_MAX};
 use crate::error::{ChordError, Result};
 use crate::op::{Program, Weight, WeightId};
@@ -130,7 +130,7 @@ fn slab(weight: &Weight, buffer: usize, rows: Range<usize>, end: &mut usize) -> 
 /// Buffers that hold one group at a time.
 pub struct Set {
     pub id: usize,
-    pub buffers: Vec<wgpu::Buffer>,
+    pub buffers: Vec<Buffer>,
 }
 
 /// A group in memory.
@@ -216,6 +216,13 @@ impl Weights {
     /// Gives a group's buffers to whichever comes next.
     pub fn evict(&mut self, group: usize) {
         self.free.extend(self.groups[group].take().map(|resident| resident.set));
+    }
+
+    /// Frees everything.
+    pub fn clear(&mut self) {
+        self.groups.iter_mut().for_each(|group| *group = None);
+        self.free.clear();
+        self.bytes = 0;
     }
 
     /// Whether every byte of a group is there.

@@ -147,6 +147,12 @@ impl Backend {
         either!(self, _cpu => false, gpu => gpu.ways().samples)
     }
 
+    /// The device of a GPU.
+    #[cfg(feature = "gpu")]
+    pub fn device(&self) -> Option<&std::rc::Rc<gpu::Device>> {
+        either!(self, _cpu => None, gpu => Some(gpu.device()))
+    }
+
     /// Whether the device is gone.
     pub fn is_lost(&self) -> bool {
         either!(self, _cpu => false, gpu => gpu.device().is_lost())

@@ -7,27 +7,40 @@ use super::{MemoryPlan, Session, open};
 use crate::error::ErrorCode;
 use crate::error::Result;
 use crate::op::Poll;
+#[cfg(feature = "gpu")]
+use std::rc::Rc;
 
 /// What is known of a GPU beside the backend itself.
 #[cfg(feature = "gpu")]
-#[derive(Default)]
 pub struct DeviceState {
     wake: Option<crate::gpu::Wake>,
     /// The self-test, until it has ended.
     test: Option<Box<crate::trust::SelfTest>>,
     /// The kernels that a device failed with before the CPU took the model over.
     disabled: Vec<String>,
+    /// What a device's memory has turned out to have room for, in bytes.
+    bytes_max: u64,
+    /// How often it had less than was planned for.
+    refusals: usize,
 }
+
+/// Refusals of a buffer after which the CPU goes on.
+#[cfg(feature = "gpu")]
+const REFUSALS_MAX: usize = 3;
 
 #[cfg(feature = "gpu")]
 impl DeviceState {
     /// Nothing is known of a device but that it is to be tested, if there is one.
-    pub fn of(backend: &Backend, program: &crate::op::Program) -> DeviceState {
-        let test = match backend {
-            Backend::Gpu(gpu) => Some(Box::new(crate::trust::SelfTest::new(gpu.device().clone(), program))),
-            Backend::Cpu(_) => None,
-        };
-        DeviceState { test, ..DeviceState::default() }
+    pub fn new(backend: &Backend, program: &crate::op::Program) -> DeviceState {
+        let mut state = DeviceState { wake: None, test: None, disabled: Vec::new(), bytes_max: u64::MAX, refusals: 0 };
+        state.begin_test(backend, program);
+        state
+    }
+
+    /// Begins the self-test of a backend's device.
+    fn begin_test(&mut self, backend: &Backend, program: &crate::op::Program) {
+        let test = |device: &Rc<crate::gpu::Device>| Box::new(crate::trust::SelfTest::new(device.clone(), program));
+        self.test = backend.device().map(test);
     }
 }
 
@@ -35,6 +48,10 @@ impl Session {
     /// Goes on with another backend, after a device was lost or in place of it: the weights are wanted again,
     /// and the sequence is computed again from its tokens. Without a device that is the CPU.
     fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
+        #[cfg(feature = "gpu")]
+        if let Some(left) = self.backend.device().filter(|left| backend.device().is_none_or(|d| !Rc::ptr_eq(d, left))) {
+            left.destroy();
+        }
         self.pager = open::pager(&self.program, &plan, self.ahead.is_some());
         (self.backend, self.plan, self.is_sent_ahead) = (backend, plan, false);
         if let Some(disk) = self.disk.clone() {
@@ -46,8 +63,13 @@ impl Session {
         self.backend.reserve(&self.program, tokens)
     }
 
-    /// Goes on with the self-test of a device. One that fails it is left for the CPU.
+    /// Sees that a device has had room for its buffers, and goes on with its self-test. One that fails it is
+    /// left for the CPU.
     pub(super) fn verify(&mut self) -> Result<Poll> {
+        #[cfg(feature = "gpu")]
+        while let Some(room) = self.backend.device().and_then(|device| device.take_refusal()) {
+            self.shrink(room)?;
+        }
         #[cfg(feature = "gpu")]
         if let (Backend::Gpu(gpu), Some(test)) = (&mut self.backend, &mut self.device.test) {
             let poll = test.poll(&self.program, gpu);
@@ -83,17 +105,43 @@ impl Session {
 impl Session {
     /// Goes on with this device; if it does not suit the model, with the CPU.
     pub fn attach(&mut self, device: crate::gpu::Device) -> Result<()> {
-        let wake = self.device.wake.clone();
-        match open::on_gpu(device, &self.program, self.config.context, &self.options) {
+        self.attach_to(Rc::new(device))
+    }
+
+    fn attach_to(&mut self, device: Rc<crate::gpu::Device>) -> Result<()> {
+        let (context, bytes_max) = (self.config.context, self.device.bytes_max);
+        match open::on_gpu(device, bytes_max, &self.program, context, &self.options) {
             Ok((backend, plan)) => {
-                self.device = DeviceState::of(&backend, &self.program);
+                self.device.begin_test(&backend, &self.program);
                 self.replace(backend, plan)?;
             }
-            Err(error) if open::is_left_to_cpu(&error, &self.options) => return self.attach_cpu(),
+            // The ceiling may be the device's own now.
+            Err(error) if matches!(error.code, ErrorCode::GpuUnsuited | ErrorCode::BudgetTooSmall) => {
+                return self.attach_cpu();
+            }
             Err(error) => return Err(error),
         }
-        self.set_wake(wake);
+        self.set_wake(self.device.wake.clone());
         Ok(())
+    }
+
+    /// A device had no room for a buffer beside `room` bytes of others: goes on with fewer layers there, or with
+    /// the CPU, where those that do not fit would have to be fetched from a network again and again.
+    fn shrink(&mut self, room: u64) -> Result<()> {
+        let Backend::Gpu(gpu) = &mut self.backend else { return Ok(()) };
+        self.device.refusals += 1;
+        if !self.options.from_disk || self.device.refusals > REFUSALS_MAX {
+            return self.attach_cpu();
+        }
+        let device = gpu.device().clone();
+        // The self-test's buffers go, and come again beside the model.
+        let held = device.held_bytes();
+        self.device.test = None;
+        let room = room.saturating_sub(held - device.held_bytes());
+        // Others take of the same memory, the screen among them.
+        self.device.bytes_max = room - room / 16;
+        gpu.give_back();
+        self.attach_to(device)
     }
 
     /// Sets what a GPU's results call when they come.

@@ -39,8 +39,20 @@ pub enum Bound {
     Caller,
     /// The device's memory, of which a page should leave the most.
     Device,
-    /// What the memory of a build can hold.
+    /// What the memory of a build can hold, or that of a GPU.
     AddressSpace,
+}
+
+/// What a backend takes of memory, and how it can do with less.
+pub struct Demand {
+    /// Bytes of each group.
+    pub sizes: Vec<u64>,
+    /// Bytes of activations and the like.
+    pub scratch_bytes: u64,
+    /// Where memory ends.
+    pub bytes_max: u64,
+    /// Matrices can be read from disk while they are multiplied.
+    pub reads_disk: bool,
 }
 
 /// Bytes by purpose, computed from the header alone.
@@ -86,20 +98,18 @@ const GAIN_MIN: f64 = 0.05;
 impl MemoryPlan {
     /// Chooses what stays in memory on the CPU. A ceiling that cannot work is refused with what it would need.
     pub fn new(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
-        let sizes = program.groups.iter().map(|g| g.bytes as u64).collect();
-        let scratch_bytes = Cpu::scratch_bytes(program, context) + draft::TABLE_BYTES;
-        Self::of(sizes, program, context, scratch_bytes, ADDRESSABLE_BYTES, options)
+        let demand = Demand {
+            sizes: program.groups.iter().map(|g| g.bytes as u64).collect(),
+            scratch_bytes: Cpu::scratch_bytes(program, context) + draft::TABLE_BYTES,
+            bytes_max: ADDRESSABLE_BYTES,
+            reads_disk: true,
+        };
+        Self::of(demand, program, context, options)
     }
 
-    /// The same for groups of these sizes, where activations take `scratch_bytes` and memory ends at `most`.
-    pub fn of(
-        sizes: Vec<u64>,
-        program: &Program,
-        context: usize,
-        scratch_bytes: u64,
-        most: u64,
-        options: &OpenOptions,
-    ) -> Result<MemoryPlan> {
+    /// The same on a backend that takes so much.
+    pub fn of(demand: Demand, program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
+        let Demand { sizes, scratch_bytes, bytes_max, reads_disk } = demand;
         let layers = sizes.len() - 2;
         let mut plan = MemoryPlan {
             weight_bytes: sizes.iter().sum(),
@@ -120,9 +130,9 @@ impl MemoryPlan {
         let from_disk = DISK_STAGE_BYTES + vectors.iter().sum::<u64>();
         let by_ring = ends(&sizes) + 2 * largest(&sizes);
         // For the smallest models a ring takes less than what reading from disk needs.
-        let streams = options.from_disk && from_disk < by_ring;
+        let streams = options.from_disk && reads_disk && from_disk < by_ring;
         plan.least_bytes = (fixed + if streams { from_disk } else { by_ring }).min(plan.budget_bytes);
-        let (ceiling, bound) = plan.ceiling(most, streams, options);
+        let (ceiling, bound) = plan.ceiling(bytes_max, options);
         if ceiling < plan.budget_bytes {
             (plan.budget_bytes, plan.bound) = (ceiling, bound);
             let read_bytes = options.read_bytes.unwrap_or(0).min(matrix_bytes_max(program));
@@ -136,8 +146,8 @@ impl MemoryPlan {
 
     /// The ceiling and what it comes from. Unasked, layers are not fetched from a network again and again for
     /// the device's sake: that only pays where they are on disk.
-    fn ceiling(&self, most: u64, streams: bool, options: &OpenOptions) -> (u64, Bound) {
-        let device = options.device_bytes.filter(|_| streams);
+    fn ceiling(&self, most: u64, options: &OpenOptions) -> (u64, Bound) {
+        let device = options.device_bytes.filter(|_| options.from_disk);
         let (ceiling, bound) = match (options.max_resident_bytes, device) {
             (Some(bytes), _) => (bytes, Bound::Caller),
             (None, Some(bytes)) => ((bytes / DEVICE_SHARE).max(self.least_bytes), Bound::Device),

@@ -3,6 +3,8 @@
 use super::ahead::Ahead;
 use super::backend::Backend;
 use super::draft::Drafter;
+#[cfg(feature = "gpu")]
+use super::memory::Demand;
 use super::{MemoryPlan, OpenOptions, Place, Session};
 use crate::cpu::Cpu;
 use crate::error::{ChordError, ErrorCode, Result};
@@ -85,7 +87,7 @@ impl HeaderReader {
                 return MemoryPlan::new(program, context, options);
             }
             let sizes = crate::gpu::Gpu::group_bytes(device, program, context);
-            match sizes.and_then(|sizes| gpu_memory(sizes, program, context, options)) {
+            match sizes.and_then(|sizes| gpu_memory(sizes, u64::MAX, program, context, options)) {
                 Err(error) if is_left_to_cpu(&error, options) => {
                     unsuited = Some(error.message);
                     MemoryPlan::new(program, context, options)
@@ -131,7 +133,8 @@ impl HeaderReader {
     /// Opens the model on a GPU, or on the CPU if the device does not suit it or its ceiling.
     #[cfg(feature = "gpu")]
     pub fn open_on(self, device: crate::gpu::Device, options: &OpenOptions) -> Result<Session> {
-        self.open_by(options, |program, context, options| match on_gpu(device, program, context, options) {
+        let device = std::rc::Rc::new(device);
+        self.open_by(options, |program, context, options| match on_gpu(device, u64::MAX, program, context, options) {
             Err(error) if is_left_to_cpu(&error, options) => on_cpu(program, context, options),
             opened => opened,
         })
@@ -163,7 +166,7 @@ impl HeaderReader {
             pager: pager(&program, &plan, ahead.is_some()),
             ahead,
             #[cfg(feature = "gpu")]
-            device: super::device::DeviceState::of(&backend, &program),
+            device: super::device::DeviceState::new(&backend, &program),
             backend,
             options: options.clone(),
             disk: None,
@@ -200,30 +203,36 @@ pub fn is_left_to_cpu(error: &ChordError, options: &OpenOptions) -> bool {
     error.code == ErrorCode::GpuUnsuited || (error.code == ErrorCode::BudgetTooSmall && !options.is_device_named)
 }
 
-/// A device with the model planned on it.
+/// A device with the model planned on it, in `bytes_max` of its memory at most.
 #[cfg(feature = "gpu")]
 pub fn on_gpu(
-    device: crate::gpu::Device,
+    device: std::rc::Rc<crate::gpu::Device>,
+    bytes_max: u64,
     program: &Program,
     context: usize,
     options: &OpenOptions,
 ) -> Result<(Backend, MemoryPlan)> {
     use crate::gpu::{Gpu, Ways};
     let ways = Ways::of(&device);
-    let mut gpu = Gpu::new(std::rc::Rc::new(device), program, context, ways)?;
+    let mut gpu = Gpu::new(device, program, context, ways)?;
     let sizes = (0..program.groups.len()).map(|group| gpu.weights.map.group_bytes(group) as u64).collect();
-    let plan = gpu_memory(sizes, program, context, options)?;
+    let plan = gpu_memory(sizes, bytes_max, program, context, options)?;
     gpu.weights.pin(&plan.kept());
     Ok((Backend::Gpu(Box::new(gpu)), plan))
 }
 
-/// What stays in a GPU's memory, whose groups take these bytes.
+/// What stays in a GPU's memory, whose groups take these bytes. Buffers cannot be read from disk while they are
+/// multiplied: what does not fit passes through the ring.
 #[cfg(feature = "gpu")]
-fn gpu_memory(sizes: Vec<u64>, program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
-    // Buffers cannot be read from disk while they are multiplied.
-    let options = OpenOptions { from_disk: false, ..options.clone() };
+fn gpu_memory(
+    sizes: Vec<u64>,
+    bytes_max: u64,
+    program: &Program,
+    context: usize,
+    options: &OpenOptions,
+) -> Result<MemoryPlan> {
     let scratch_bytes = crate::gpu::Gpu::scratch_bytes(program, context);
-    MemoryPlan::of(sizes, program, context, scratch_bytes, u64::MAX, &options)
+    MemoryPlan::of(Demand { sizes, scratch_bytes, bytes_max, reads_disk: false }, program, context, options)
 }
 
 /// A pager that fetches every group anew, the embedding last if it can be done without for a while.

@@ -94,6 +94,10 @@ impl SelfTest {
                 }
                 continue;
             };
+            // What is computed in a buffer that could not be had says nothing of kernels.
+            if !self.device.is_sure() {
+                return Ok(Poll::Pending);
+            }
             match trial.gpu.poll_trace(&mut trial.trace) {
                 Poll::Ready => {}
                 poll => return Ok(poll),
@@ -106,7 +110,10 @@ impl SelfTest {
             drop(errors);
             self.trial = None;
             match wrong {
-                None => return Ok(Poll::Ready),
+                None => {
+                    self.device.trust();
+                    return Ok(Poll::Ready);
+                }
                 Some(kernel) => self.reject(kernel, "wrong", program, gpu)?,
             }
         }

@@ -15,6 +15,7 @@ pub const DEVICE: DeviceOptions = DeviceOptions {
     arithmetic: None,
     vendor: None,
     buffer_bytes_max: None,
+    memory_bytes_max: None,
     products_max: PRODUCTS_MAX,
     tamper: None,
 };
