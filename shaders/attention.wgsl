@@ -1,6 +1,6 @@
 // Causal grouped-query attention with online softmax, one head of one token a workgroup. For decode the
 // positions are split over `step.splits` workgroups, whose results attention_reduce joins.
-// Dispatch: (heads, splits, tokens).
+// Dispatch: (heads, splits, tokens), from op.first_head and op.first on.
 
 const TILE: u32 = 64u;
 const LOWEST: f32 = -3.0e38;
@@ -11,8 +11,8 @@ var<workgroup> maxima: array<f32, TILE>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let token = group.z;
-    let head = group.x;
+    let token = op.first + group.z;
+    let head = op.first_head + group.x;
     let kv_head = head / op.group;
     let end = step.position + token + 1u;
     var start = 0u;

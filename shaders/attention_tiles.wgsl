@@ -1,7 +1,7 @@
 // Causal grouped-query attention with online softmax for a prompt: a workgroup has a tile of `op.rows`
 // queries of one key head. A row is a head of a token, row = token · group + head, so that neighbours see
 // nearly the same positions. Keys and values pass through workgroup memory once for all rows of the tile,
-// 32 positions at a time. Dispatch: (key heads, 1, tiles).
+// 32 positions at a time. Dispatch: (key heads, 1, tiles), from op.first_head and op.first on.
 //
 // What fits: rows · (head_dim in eights of quads) ≤ 512 quads of queries, and rows / 4 · quads of values ≤
 // 128, one invocation each. The plan chooses the rows by that; all memory together is below 16 KiB.
@@ -59,8 +59,8 @@ fn capped(score: f32) -> f32 {
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let kv_head = group.x;
-    let first_row = group.z * op.rows;
+    let kv_head = op.first_head + group.x;
+    let first_row = (op.first + group.z) * op.rows;
     // Positions that any row of the tile sees.
     let last_token = min((first_row + op.rows - 1u) / op.group, step.tokens - 1u);
     let to_position = step.position + last_token + 1u;

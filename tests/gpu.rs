@@ -437,6 +437,28 @@ fn fault_49_products_that_would_take_long_are_several_dispatches() {
 }
 
 #[test]
+fn fault_49_attention_over_many_positions_is_several_dispatches_with_the_same_results() {
+    let file = random_model::file(Shape { layers: 2, context: 512, ..Shape::default() });
+    let tokens = prompt(300);
+    let truth = open(&file, &OpenOptions::default()).and_then(|mut cpu| cpu.logits(&tokens)).expect("logits");
+    let mut dispatches = Vec::new();
+    // All, a few and single tiles in a dispatch, those of a single head.
+    for products_max in [20_000_000, 3_000_000, 700_000] {
+        let Some(device) = device(DeviceOptions { products_max, ..DEVICE }) else { return };
+        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        ask(&mut session, &file, greedy(json!({"max_tokens": 1}))).expect("an answer");
+        let before = stat(&session, "gpu", "dispatches");
+        ask(&mut session, &file, greedy(json!({"prompt": tokens, "max_tokens": 1}))).expect("an answer");
+        dispatches.push(stat(&session, "gpu", "dispatches") - before);
+        let error = nmse(&truth, &session.logits(&tokens).expect("logits"));
+        assert!(error < NMSE_MAX, "NMSE {error:.2e}");
+        assert_eq!(session.stats()["gpu"]["disabledKernels"], json!([]));
+    }
+    println!("{dispatches:?} dispatches");
+    assert!(dispatches.is_sorted_by(|a, b| a < b), "{dispatches:?}");
+}
+
+#[test]
 fn fault_46_no_subgroups_is_a_slower_path() {
     check_all("quant", &["q4_k", "f16"], &DeviceOptions { subgroups: false, ..DEVICE });
     check_all("arch", &["qwen3", "llama-moe"], &DeviceOptions { subgroups: false, ..DEVICE });

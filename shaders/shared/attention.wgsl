@@ -20,6 +20,9 @@ struct Op {
     values: u32,
     // Rows of a tile: heads of tokens.
     rows: u32,
+    // The first tile, or token, of the dispatch, and the first head of keys, or of queries.
+    first: u32,
+    first_head: u32,
 }
 
 @group(0) @binding(5) var<uniform> op: Op;

@@ -268,6 +268,11 @@ impl Gpu {
         self.ways
     }
 
+    /// Tokens that may run through a group at once. Without tiles nothing is gained by many.
+    pub fn batch_max(&self) -> usize {
+        if self.ways.kernels.tiles.is_some() { BATCH_MAX } else { plan::TILE_TOKENS }
+    }
+
     /// Every op's parameters, at a place of its own that never changes.
     fn write_params(&self) {
         let mut bytes = vec![0; self.plan.params_bytes()];

@@ -1,6 +1,6 @@
 //! One pass of tokens on its way to the device: what goes ahead of it, its dispatches, and what is read back.
 
-use super::plan::{self, Cache, Condition, Depth, Dispatch, SPLITS_MAX};
+use super::plan::{self, Cache, Condition, Dispatch, Extent, SPLITS_MAX};
 use super::readback::Form;
 use super::shaders::{OP_BYTES, STEP_BYTES};
 use super::{Bound, Gpu, SPLIT_POSITIONS};
@@ -13,12 +13,12 @@ impl Gpu {
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
         let tokens = batch.tokens.len();
         let head = group + 1 == program.groups.len();
-        let splits = self.splits(batch);
         let positions = batch.position..batch.position + tokens;
+        let extent = Extent { tokens, positions: positions.end, splits: self.splits(batch) };
         if self.begun.as_ref() != Some(&positions) {
             // The last batch of a prompt may be of one token, and its groups are not one after the other.
             self.flush();
-            self.begin(program, batch, wanted, splits);
+            self.begin(program, batch, wanted, extent.splits);
             self.begun = Some(positions);
         }
         let bound = self.bind(program, group)?;
@@ -29,8 +29,8 @@ impl Gpu {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (dispatch, bind) in self.plan.dispatches(group, tokens).iter().zip(bound) {
-                if self.runs(dispatch, tokens, splits) {
-                    self.dispatch(&mut pass, dispatch, bind, tokens, splits);
+                if self.runs(dispatch, extent) {
+                    self.dispatch(&mut pass, dispatch, bind, extent);
                     recorded += 1;
                 }
             }
@@ -67,17 +67,18 @@ impl Gpu {
         result.map(|()| true)
     }
 
-    /// Whether a dispatch is part of a pass of so many tokens.
-    pub(super) fn runs(&self, dispatch: &Dispatch, tokens: usize, splits: u32) -> bool {
-        let uses_tiles = self.ways.kernels.tiles.is_some() && plan::uses_tiles(tokens);
-        match dispatch.condition {
+    /// Whether a dispatch is part of a pass.
+    pub(super) fn runs(&self, dispatch: &Dispatch, extent: Extent) -> bool {
+        let uses_tiles = self.ways.kernels.tiles.is_some() && plan::uses_tiles(extent.tokens);
+        let is_meant = match dispatch.condition {
             Condition::Always => true,
-            Condition::Split => splits > 1,
+            Condition::Split => extent.splits > 1,
             Condition::Few => !uses_tiles,
             Condition::Many => uses_tiles,
             Condition::Prepared => uses_tiles && self.ways.kernels.prepares(),
             Condition::Sampled => self.ways.samples,
-        }
+        };
+        is_meant && dispatch.depth.workgroups(extent) > 0
     }
 
     /// Records a dispatch.
@@ -86,19 +87,13 @@ impl Gpu {
         pass: &mut wgpu::ComputePass,
         dispatch: &Dispatch,
         bind: &wgpu::BindGroup,
-        tokens: usize,
-        splits: u32,
+        extent: Extent,
     ) {
-        let z = match dispatch.depth {
-            Depth::One => 1,
-            Depth::Tokens(each) => each * tokens as u32,
-            Depth::Tiles { rows, of_token } => (tokens as u32 * of_token).div_ceil(rows),
-        };
         let x = dispatch.blocks.min(self.device.workgroups_max());
-        let y = if dispatch.splits { splits } else { dispatch.blocks.div_ceil(x.max(1)) };
+        let y = if dispatch.splits { extent.splits } else { dispatch.blocks.div_ceil(x.max(1)) };
         pass.set_pipeline(&self.pipelines[&dispatch.kernel].pipeline);
         pass.set_bind_group(0, bind, &[]);
-        pass.dispatch_workgroups(x, y, z);
+        pass.dispatch_workgroups(x, y, dispatch.depth.workgroups(extent));
     }
 
     /// Sends off what is recorded: the buffers that it reads may be written again afterwards.

@@ -2,7 +2,7 @@
 
 use super::Gpu;
 use super::device::Buffer;
-use super::plan::parts;
+use super::plan::{Extent, parts};
 use super::readback::Mapping;
 use super::shaders::Kernel;
 use crate::error::Result;
@@ -16,6 +16,13 @@ pub struct Pass {
     /// Workgroups that share the positions of a head.
     pub splits: u32,
     pub draw: Draw,
+}
+
+impl Pass {
+    fn extent(&self) -> Extent {
+        let tokens = self.tokens.len();
+        Extent { tokens, positions: self.position + tokens, splits: self.splits }
+    }
 }
 
 /// What a dispatch did, or the last of several that did it together.
@@ -77,17 +84,17 @@ impl Gpu {
             let tokens = pass.tokens.len();
             let batch = Batch { tokens: &pass.tokens, position: pass.position, rows: 0..tokens };
             self.begin(program, &batch, Wanted::Token(pass.draw), pass.splits);
-            let (mut encoder, mut count) = (self.device.encoder(), 0);
+            let (extent, mut encoder, mut count) = (pass.extent(), self.device.encoder(), 0);
             for group in groups(program, pass) {
                 let bound = self.bind(program, group)?;
                 let bound = &self.bound[group][bound];
                 let bound = if tokens == 1 { &bound.single } else { &bound.batch };
                 for (at, (dispatch, bind)) in self.plan.dispatches(group, tokens).iter().zip(bound).enumerate() {
-                    if !self.runs(dispatch, tokens, pass.splits) {
+                    if !self.runs(dispatch, extent) {
                         continue;
                     }
                     let mut compute = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                    self.dispatch(&mut compute, dispatch, bind, tokens, pass.splits);
+                    self.dispatch(&mut compute, dispatch, bind, extent);
                     drop(compute);
                     count += 1;
                     let step = left.next_if(|step| (step.pass, step.group, step.dispatch) == (number, group, at));
@@ -132,7 +139,7 @@ impl Gpu {
         let tokens = pass.tokens.len();
         for group in groups(program, pass) {
             let dispatches = self.plan.dispatches(group, tokens).iter().enumerate();
-            let mut dispatches = dispatches.filter(|(_, d)| self.runs(d, tokens, pass.splits)).peekable();
+            let mut dispatches = dispatches.filter(|(_, d)| self.runs(d, pass.extent())).peekable();
             while let Some((at, dispatch)) = dispatches.next() {
                 let ops = &program.ops[group][dispatch.ops.clone()];
                 let places = match (dispatch.kernel, ops.first()) {

@@ -34,7 +34,7 @@ impl Backend {
 
     /// Tokens that run through a group at once.
     pub fn batch_max(&self) -> usize {
-        either!(self, _cpu => cpu::BATCH_MAX, _gpu => gpu::BATCH_MAX)
+        either!(self, _cpu => cpu::BATCH_MAX, gpu => gpu.batch_max())
     }
 
     /// Bytes of weights that one step of a single token may read. On a GPU, steps only ask for work.

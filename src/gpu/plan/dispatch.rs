@@ -1,7 +1,8 @@
 //! Dispatches: the words of parameters that each kernel reads, in the order of its `Op` in `shaders/`.
 
 use super::arena::{partial_stride, parts};
-use super::{Cache, Condition, Depth, Dispatch, ExpertForm, Experts, NONE, Planner, Product};
+use super::depth::{Head, Part};
+use super::{Cache, Condition, Depth, Dispatch, ExpertForm, Experts, NONE, Planner, Product, TILE_TOKENS};
 use crate::error::Result;
 use crate::gpu::device::unsuited;
 use crate::gpu::shaders::Kernel;
@@ -166,7 +167,8 @@ impl Planner<'_> {
         let depth = Depth::Tokens(apart.map_or(1, |e| e.used as u32));
         let blocks = if gate == 0 { all_rows / 4 } else { rows.div_ceil(4) };
         let has_tiles = !self.is_single && experts.is_none();
-        let most = self.products_max / (chunks * 32 * if has_tiles { 1 } else { self.batch_of(experts) }).max(1);
+        let most =
+            self.products_max / (chunks * 32 * if has_tiles { TILE_TOKENS } else { self.batch_of(experts) }).max(1);
         let mut dispatches: Vec<(Kernel, Vec<u32>, u32, Depth, Condition)> = Vec::new();
         let condition = if has_tiles { Condition::Few } else { Condition::Always };
         // Whole workgroups, each of which has this many blocks.
@@ -304,17 +306,26 @@ impl Planner<'_> {
             (keys * self.context / 2) as u32,
             rows,
         ];
-        let is_single = self.is_single;
-        let attend = self.push(Kernel::Attention, params.clone(), heads as u32, Depth::Tokens(1));
-        (attend.cache, attend.splits) = (Cache::Layer(layer), true);
-        if is_single {
+        if self.is_single {
+            let attend = self.push(Kernel::Attention, params.clone(), heads as u32, Depth::Tokens(1));
+            (attend.cache, attend.splits) = (Cache::Layer(layer), true);
             let reduce = self.push(Kernel::AttentionReduce, params, heads as u32, Depth::Tokens(1));
             reduce.condition = Condition::Split;
-        } else {
-            attend.condition = Condition::Few;
-            let depth = Depth::Tiles { rows, of_token: (heads / kv_heads) as u32 };
-            let tiles = self.push(Kernel::AttentionTiles, params, kv_heads as u32, depth);
-            (tiles.cache, tiles.condition) = (Cache::Layer(layer), Condition::Many);
+            return;
+        }
+        let seen = window.map_or(self.context, |window| self.context.min(window + rows as usize));
+        let (products, most) = (head_dim + value_dim, self.products_max);
+        let query = Head { rows: 1, of_token: 1, products, seen };
+        let key = Head { rows, of_token: (heads / kv_heads) as u32, products, seen };
+        let few = Part::all(TILE_TOKENS.min(self.batch), heads, query, most).into_iter();
+        let few = few.map(|cut| (Kernel::Attention, cut, Condition::Few));
+        let many = Part::all(self.batch, kv_heads, key, most).into_iter();
+        let many = many.map(|cut| (Kernel::AttentionTiles, cut, Condition::Many));
+        for (kernel, (heads, part), condition) in few.chain(many) {
+            let first = [part.first, heads.start as u32];
+            let params = params.iter().copied().chain(first).collect();
+            let attend = self.push(kernel, params, heads.len() as u32, Depth::Part(part));
+            (attend.cache, attend.condition) = (Cache::Layer(layer), condition);
         }
     }
 

@@ -3,6 +3,7 @@
 //! rotation writes the cache, and a norm that only joins the residual stream adds itself.
 
 mod arena;
+mod depth;
 mod dispatch;
 mod fuse;
 
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 pub use arena::{Arena, parts, prepared_bytes};
+pub use depth::{Depth, Extent};
 
 /// An operand that is not there.
 const NONE: u32 = u32::MAX;
@@ -23,21 +25,8 @@ const NONE: u32 = u32::MAX;
 /// Workgroups that share a head's positions in decode at most.
 pub const SPLITS_MAX: usize = 16;
 
-/// Tokens from which matrix·matrix beats a matrix·vector for each.
-const TILE_TOKENS: usize = 4;
-
-/// How many workgroups there are along z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    One,
-    /// So many for each token.
-    Tokens(u32),
-    /// One for so many rows, of which a token has some.
-    Tiles {
-        rows: u32,
-        of_token: u32,
-    },
-}
+/// Tokens of a batch at most that matrix·matrix does not beat a matrix·vector for each of.
+pub const TILE_TOKENS: usize = 4;
 
 /// When a dispatch runs at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
