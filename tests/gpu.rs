@@ -8,6 +8,7 @@ use support::gpu::{CHANGE, Change, DEVICE, NMSE_MAX, device, open_on, tamper};
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
+use wasm_chord::gpu::shaders::Arithmetic;
 use wasm_chord::gpu::{DeviceOptions, PRODUCTS_MAX};
 use wasm_chord::session::{Event, HeaderReader, OpenOptions, Request, Session};
 
@@ -340,6 +341,42 @@ fn fault_43_a_lost_device_is_replaced_and_the_same_tokens_go_on() {
 }
 
 #[test]
+fn fault_43_ranges_that_were_on_their_way_to_a_lost_device_take_no_room_on_the_next() {
+    let file = random_model::file(Shape { layers: 12, ..Shape::default() });
+    let expected = truth(&file, greedy(json!({}))).texts;
+    let Some(first) = device(DEVICE) else { return };
+    let plan = reader(&file).plan_on(&first, &OpenOptions::default()).expect("a plan");
+    let budget = plan["memory"]["budgetBytes"].as_u64().expect("bytes") - file.len() as u64 / 2;
+    let options = OpenOptions { max_resident_bytes: Some(budget), ..OpenOptions::default() };
+    let mut session = reader(&file).open_on(first, &options).expect("opens");
+    let (mut on_their_way, mut losses) = (Vec::new(), 0);
+    let answer = ask_with(&mut session, &file, greedy(json!({})), |session, event| match event {
+        Event::Wait { group: 8.. } if losses == 0 && on_their_way.is_empty() => {
+            while let Some(range) = session.want().expect("room") {
+                on_their_way.push(range);
+            }
+            // One comes in part before the device goes, and one afterwards.
+            let range = &on_their_way[0];
+            supply_piece(session, range.offset, &file[range.offset as usize..][..range.length as usize / 2]);
+            session.gpu().expect("a GPU").device().destroy();
+        }
+        Event::Lost => {
+            losses += 1;
+            session.attach(device(DEVICE).expect("there was one before")).expect("attaches");
+            on_their_way.drain(1..).for_each(|range| session.refetch(range));
+            let range = &on_their_way[0];
+            let (half, end) = (range.offset + range.length / 2, range.offset + range.length);
+            supply_piece(session, half, &file[half as usize..end as usize]);
+        }
+        _ => {}
+    });
+    assert_eq!(answer.expect("an answer").texts, expected);
+    assert_eq!(losses, 1);
+    let peak = stat(&session, "memory", "peakResidentBytes");
+    assert!(peak <= budget, "{peak} of {budget}");
+}
+
+#[test]
 fn fault_44_after_a_second_loss_the_cpu_goes_on() {
     [0, 20].into_iter().for_each(|at| lose(at, true));
 }
@@ -462,6 +499,16 @@ fn fault_49_attention_over_many_positions_is_several_dispatches_with_the_same_re
 fn fault_46_no_subgroups_is_a_slower_path() {
     check_all("quant", &["q4_k", "f16"], &DeviceOptions { subgroups: false, ..DEVICE });
     check_all("arch", &["qwen3", "llama-moe"], &DeviceOptions { subgroups: false, ..DEVICE });
+}
+
+#[test]
+fn fault_46_no_f16_is_a_slower_path() {
+    let options = DeviceOptions { half: false, arithmetic: Some(Arithmetic::Half), ..DEVICE };
+    let Some(device) = device(options.clone()) else { return };
+    assert_eq!(device.variant().tiles, Some(Arithmetic::Single));
+    assert_eq!(device.arithmetic_after(Arithmetic::Integer), Some(Arithmetic::Single));
+    check_all("quant", &["q4_k", "f16", "bf16"], &options);
+    check_all("arch", &["gemma3"], &options);
 }
 
 /// Answers like the CPU although some kernels are wrong, and says which were not used.

@@ -170,6 +170,26 @@ impl World {
 }
 
 #[test]
+fn ranges_that_failed_go_out_again_only_while_their_group_is_waited_for() {
+    let range = |group, offset| SourceRange { group, part: 0, offset, length: 10 };
+    let ranges = (0..6).map(|group| vec![range(group, 0), range(group, 10)]).collect();
+    let mut placements = [Placement::Ring; 6];
+    (placements[0], placements[5]) = (Placement::Pinned, Placement::Pinned);
+    let mut pager = Pager::new(ranges, &placements, 2);
+    // Asked for by a pager before this one, which waits for nothing yet.
+    pager.failed(range(4, 0));
+    assert_eq!(pager.poll(), Some(Action::Fetch(range(0, 0))));
+    assert_eq!(pager.poll(), Some(Action::Fetch(range(0, 10))));
+    pager.failed(range(0, 0));
+    assert_eq!(pager.poll(), Some(Action::Fetch(range(0, 0))));
+    // Failed twice, since it was on its way twice, and then there after all.
+    (0..2).for_each(|_| pager.failed(range(0, 0)));
+    pager.arrived(0);
+    assert_eq!(pager.poll(), Some(Action::Fetch(range(1, 0))));
+    assert_eq!(pager.state(4), State::Absent);
+}
+
+#[test]
 fn ten_thousand_seeds_violate_nothing() {
     for seed in 0..10_000 {
         let mut world = World::new(seed);

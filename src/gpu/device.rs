@@ -93,7 +93,7 @@ impl Device {
         // wgpu does not know them in browsers, where they are asked for behind its back.
         let is_native = cfg!(not(target_family = "wasm"));
         let subgroups = options.subgroups && (!is_native || offered.contains(wgpu::Features::SUBGROUP));
-        let has_half = offered.contains(wgpu::Features::SHADER_F16);
+        let has_half = options.half && offered.contains(wgpu::Features::SHADER_F16);
         let vendor = options.vendor.unwrap_or(Vendor::from_number(info.vendor));
         let preferred = if info.device_type == wgpu::DeviceType::Cpu { Arithmetic::Single } else { vendor.preferred() };
         // Asked only where it matters: older browsers do not know the question.

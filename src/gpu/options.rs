@@ -13,6 +13,8 @@ pub struct DeviceOptions {
     pub software: bool,
     /// Whether kernels may use subgroups; in a browser, whether devices are asked for with them.
     pub subgroups: bool,
+    /// Whether kernels may use f16.
+    pub half: bool,
     /// What tiles are multiplied in, if the device can; `None` leaves it to [`Vendor::preferred`], and to f32
     /// where the adapter computes on the CPU.
     pub arithmetic: Option<Arithmetic>,
@@ -36,6 +38,7 @@ impl Default for DeviceOptions {
         DeviceOptions {
             software: false,
             subgroups: true,
+            half: true,
             arithmetic: None,
             vendor: None,
             buffer_bytes_max: None,

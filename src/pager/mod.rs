@@ -156,8 +156,10 @@ impl Pager {
 
     /// The next thing to do, if there is one now.
     pub fn poll(&mut self) -> Option<Action> {
-        if let Some(range) = self.failed.pop_front() {
-            return Some(Action::Fetch(range));
+        while let Some(range) = self.failed.pop_front() {
+            if self.groups[range.group].state == State::Fetching {
+                return Some(Action::Fetch(range));
+            }
         }
         let group = self.ahead().find(|g| self.groups[*g].given < self.groups[*g].ranges.len())?;
         if self.groups[group].state == State::Absent {
@@ -204,9 +206,12 @@ impl Pager {
         }
     }
 
-    /// A range did not come; it goes out again.
+    /// A range did not come; it goes out again if its group is still waited for. It is not where another pager
+    /// asked for it, or where what came twice completed the group.
     pub fn failed(&mut self, range: SourceRange) {
-        self.failed.push_back(range);
+        if self.groups[range.group].state == State::Fetching {
+            self.failed.push_back(range);
+        }
     }
 
     /// The computation wants to visit `group`. True: go on. False: wait until it arrives.

@@ -12,6 +12,7 @@ pub const NMSE_MAX: f64 = 1e-5;
 pub const DEVICE: DeviceOptions = DeviceOptions {
     software: true,
     subgroups: true,
+    half: true,
     arithmetic: None,
     vendor: None,
     buffer_bytes_max: None,
