@@ -376,6 +376,21 @@ fn nothing_waits_where_the_source_is_fast_enough() {
 }
 
 #[test]
+fn layers_that_are_fetched_ahead_are_not_waited_for() {
+    let (layers, slots) = (28, 14);
+    let steady = |ring, per_byte| {
+        let plan = plan(layers, slots, ring);
+        decode(&plan.placements, ring, &Pace { latency: 0.1, per_byte, compute: 1.0 })
+    };
+    let (ahead, alone) = (steady(2, 1.7), steady(1, 1.7));
+    assert_eq!((ahead.waits, alone.waits), (0.0, 14.0), "each but the one that the pass before left");
+    assert!(alone.time > 1.4 * ahead.time, "{alone:?}, {ahead:?}");
+    // From a slow source every layer is late, but by less.
+    let (ahead, alone) = (steady(2, 3.0), steady(1, 3.0));
+    assert!(ahead.waits > 14.0 && ahead.time < 0.85 * alone.time, "{alone:?}, {ahead:?}");
+}
+
+#[test]
 fn what_stays_lies_where_the_source_need_not_rest() {
     let mut best = 1.0f64;
     for (layers, slots) in [(16, 8), (28, 14), (32, 10), (24, 20)] {

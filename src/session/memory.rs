@@ -206,7 +206,7 @@ impl MemoryPlan {
             return Err(self.too_small(fixed, &parts, need));
         }
         let room = (self.budget_bytes - fixed - ends) / largest.max(1);
-        self.ring = distance.map_or(RING_DEFAULT, |d| d + 1).clamp(2, room.min(layers.len() as u64) as usize);
+        self.ring = distance.map_or(RING_DEFAULT, |d| d + 1).clamp(1, room.min(layers.len() as u64) as usize);
         let stays = spread(layers, self.budget_bytes - fixed - ends - self.ring as u64 * largest);
         self.pinned_layers = stays.iter().filter(|stays| **stays).count();
         let placements = stays.into_iter().map(|stays| if stays { Placement::Pinned } else { Placement::Ring });

@@ -412,17 +412,23 @@ describe('workers and builds', () => {
   test('40 a tab that is frozen in the middle goes on afterwards', async () => {
     server.throttle.bytesPerSecond = 5_000_000;
     try {
+      let frozen;
       const result = await withChord(stage, async (page) => {
         const session = await page.context().newCDPSession(page);
         const outcome = page.evaluate((model) => chord.outcome({ model, network: { idleMs: 700 } }), LARGE);
         await new Promise((done) => setTimeout(done, 700));
         await session.send('Page.setWebLifecycleState', { state: 'frozen' });
-        // Longer than any worker may be silent.
-        await new Promise((done) => setTimeout(done, 10_000));
+        // Longer than any worker may be silent. What fits the buffers on the way comes before it stands still.
+        const sent = async (ms) => {
+          await new Promise((done) => setTimeout(done, ms));
+          return server.log.reduce((sum, { sentBytes }) => sum + sentBytes, 0);
+        };
+        frozen = [await sent(5_000), await sent(5_000)];
         await session.send('Page.setWebLifecycleState', { state: 'active' });
         return outcome;
       });
       assert.equal(result.ids?.length, 6, result.message);
+      assert.equal(frozen[1], frozen[0], 'it was frozen');
     } finally {
       server.throttle.bytesPerSecond = Infinity;
     }

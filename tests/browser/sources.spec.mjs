@@ -127,6 +127,20 @@ describe('the embedding table', () => {
   }
 });
 
+/** Code that destroys the GPU's device when it is given work for that time. */
+const losing = (time) => `{
+  const { requestDevice } = GPUAdapter.prototype;
+  const { submit } = GPUQueue.prototype;
+  let device;
+  let submits = 0;
+  GPUAdapter.prototype.requestDevice = async function (...given) { return device = await requestDevice.apply(this, given); };
+  GPUQueue.prototype.submit = function (...given) {
+    submits += 1;
+    if (submits === ${time}) device.destroy();
+    return submit.apply(this, given);
+  };
+}`;
+
 describe('servers that ignore ranges', () => {
   test('16 are read in order with one request', async () => {
     for (const noLength of [false, true]) {
@@ -145,6 +159,20 @@ describe('servers that ignore ranges', () => {
     const { budgetBytes, weightBytes } = await withChord(stage, (page) => page.evaluate((path) => window.chord.plan(path), MODEL));
     const result = await faulty({ ignoreRange: true }, { maxResidentBytes: Math.floor(budgetBytes - weightBytes / 8) });
     assert.equal(result.code, 'InvalidSource', result.message);
+  });
+  test('43 are read again for a device that takes another\'s place', async () => {
+    const onGpu = await openStage({ gpu: true, files: { [MODEL]: model } });
+    const script = await readFile(join(root, 'pkg/engine-worker.js'), 'utf8');
+    onGpu.server.fault(MODEL, { ignoreRange: true });
+    // While it loads, and in the middle of the answer.
+    for (const submit of [2, 12]) {
+      onGpu.server.files.set('/pkg/engine-worker.js', Buffer.from(`${losing(submit)}\n${script}`));
+      const result = await withChord(onGpu, (page) => page.evaluate((given) => window.chord.outcome(given), {
+        network, model: MODEL, device: 'webgpu', store: 'none',
+      }), { allow: [/software|fallback|WebGPU|device/i] });
+      assert.deepEqual(result.ids, expected.ids, `lost at ${submit}: ${result.message}`);
+      assert.equal(onGpu.server.requests(MODEL).length, submit === 2 ? 2 : 4, 'the file was sent twice');
+    }
   });
 });
 
@@ -276,9 +304,16 @@ describe('files that change', () => {
   });
 
   test('20 are noticed by their size', async () => {
-    const shorter = { contentRange: `bytes 0-0/${model.length - 1}` };
-    const result = await faulty(afterwards(2, shorter));
-    assert.ok(['SourceChanged', 'Http'].includes(result.code), result.code);
+    // The right range of a file that says nothing but its size.
+    let seen = 0;
+    const result = await faulty(({ range }) => {
+      seen += 1;
+      const [from, to] = /^bytes=(\d+)-(\d+)$/.exec(range).slice(1).map(Number);
+      const last = Math.min(to, model.length - 1);
+      return { etag: null, lastModified: null, contentRange: `bytes ${from}-${last}/${model.length + (seen > 2 ? 1 : 0)}` };
+    });
+    assert.equal(result.code, 'SourceChanged');
+    assert.deepEqual([result.details.before.size, result.details.now.size], [model.length, model.length + 1]);
   });
 
   test('22 are noticed by HTTP 412 and 416', async () => {

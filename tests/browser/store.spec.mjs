@@ -76,6 +76,13 @@ async function stubbed(stub, body, name = 'io-worker.js') {
   }
 }
 
+/** Runs `body` in a browser that lets one worker at a time open a file. */
+async function exclusively(body) {
+  const stub = 'delete FileSystemSyncAccessHandle.prototype.mode; { const open = FileSystemFileHandle.prototype.createSyncAccessHandle; FileSystemFileHandle.prototype.createSyncAccessHandle = function () { return open.call(this); }; }';
+  const workers = ['io-worker.js', 'engine-worker.js', 'store-worker.js'];
+  return workers.reduce((inner, name) => () => stubbed(stub, inner, name), body)();
+}
+
 /** Code that runs `before` ahead of each write of more than a record; it may throw, or return another count of bytes. */
 const writing = (before) => `{
   const { write } = FileSystemSyncAccessHandle.prototype;
@@ -211,6 +218,58 @@ describe('a stored model', () => {
       const again = await counted(() => outcome(page));
       assertNoWeights(again, name);
     }
+  }));
+
+  test('34 damaged in its first page can be planned for, and opened under a ceiling', () => withChord(stage, async (page) => {
+    const plan = () => page.evaluate((given) => window.chord.planned(given), options);
+    assertSame(await outcome(page));
+    const whole = await plan();
+    const flipped = { at: 7, to: 8, value: 0x5a };
+    await damage(page, 'pages', flipped);
+    const { result, sentBytes } = await counted(plan);
+    assert.deepEqual({ ...result, usageBytes: 0 }, { ...whole, usageBytes: 0, downloadBytes: result.downloadBytes, storedBytes: result.storedBytes });
+    assert.ok(sentBytes > 0 && sentBytes <= 2 * PAGE_BYTES, `${sentBytes}`);
+    for (const at of [7, 3 * PAGE_BYTES + 7]) {
+      await damage(page, 'pages', { ...flipped, at, to: at + 1 });
+      const run = await counted(() => outcome(page, { maxResidentBytes: Math.round(whole.budgetBytes * 0.6) }));
+      assertSame(run.result);
+      assert.ok(run.sentBytes > 0 && run.sentBytes <= PAGE_BYTES + 1, `${run.sentBytes}`);
+    }
+  }));
+
+  test('34 damaged under two tabs is mended by the one that owns it', () => withChord(stage, async (page) => {
+    const other = await another(page);
+    await page.evaluate(async (given) => {
+      window.engine = await window.chord.open(given);
+      await window.engine.loaded;
+    }, options);
+    /** What the other tab does before it reads a page the first time, or every time. */
+    const reading = (before) => `{
+      const read = FileSystemSyncAccessHandle.prototype.read;
+      let times = 0;
+      FileSystemSyncAccessHandle.prototype.read = function (bytes, options) {
+        const isPage = options?.at === ${3 * PAGE_BYTES} && bytes.length === ${PAGE_BYTES};
+        if (isPage) times += 1;
+        if (isPage && times === 1) { ${before.first ?? ''} }
+        const count = read.call(this, bytes, options);
+        if (isPage) { ${before.always ?? ''} }
+        return count;
+      };
+    }`;
+    // Damaged on disk; read damaged once; read damaged whenever this tab tries.
+    const cases = [
+      [{ first: `this.write(new Uint8Array(9), { at: ${3 * PAGE_BYTES + 5} }); this.flush();` }, 1],
+      [{ always: 'if (times === 1) bytes[100] ^= 1;' }, 0],
+      [{ always: 'bytes[100] ^= 1;' }, 1],
+    ];
+    for (const [before, pages] of cases) {
+      const { result, sentBytes } = await counted(() => stubbed(reading(before), () => outcome(other)));
+      assertSame(result);
+      assert.ok(sentBytes >= pages * PAGE_BYTES / 2 && sentBytes <= pages * PAGE_BYTES + 1, `${sentBytes} of ${pages}`);
+    }
+    await page.evaluate(() => window.engine.dispose());
+    assertNoWeights(await counted(() => outcome(page)));
+    assert.equal(await page.evaluate((url) => window.chord.modelStore.verify(url), MODEL), true);
   }));
 
   test('34, 36 whose journal is damaged at its head, or of another layout, is fetched again', () => withChord(stage, async (page) => {
@@ -376,10 +435,10 @@ describe('without a ceiling', () => {
   }));
 });
 
-describe('a model of the hub', () => {
+for (const name of ['hf:some/repo:Q4_0', 'hf:some/repo/model-Q4_0.gguf']) describe(`a model of the hub, ${name},`, () => {
   const LIST = '/api/models/some/repo/tree/main';
   const FILE = '/some/repo/resolve/main/model-Q4_0.gguf';
-  const onHub = { model: 'hf:some/repo:Q4_0', network: { ...options.network, hub: server.origin } };
+  const onHub = { model: name, network: { ...options.network, hub: server.origin } };
 
   const publish = (bytes, oid = createHash('sha256').update(bytes).digest('hex')) => {
     server.files.set(FILE, bytes);
@@ -390,15 +449,15 @@ describe('a model of the hub', () => {
     const result = await body();
     return { result, requests: server.log.slice(from).filter(({ path }) => [LIST, FILE].includes(path)) };
   };
-  const noteIs = (page, name) => page.evaluate(async (wanted) => {
+  const noteIs = (page, note) => page.evaluate(async (wanted) => {
     const store = await (await navigator.storage.getDirectory()).getDirectoryHandle('wasm-chord');
     for await (const folder of store.values()) {
       if (folder.kind === 'directory') return folder.getFileHandle(wanted).then(() => true, () => false);
     }
     return undefined;
-  }, name);
+  }, note);
 
-  test('29 opens by the name of its quantisation without a single request where there is no connection', () => withChord(stage, async (page) => {
+  test('29 opens by its name without a single request where there is no connection', () => withChord(stage, async (page) => {
     publish(model);
     assertSame(await outcome(page, onHub));
     await stubbed(OFFLINE, async () => {
@@ -414,6 +473,12 @@ describe('a model of the hub', () => {
     assert.equal(await noteIs(page, 'checked'), true);
     const hashing = "globalThis.onmessage = () => reportError(new Error('asked to hash again'));";
     await stubbed(hashing, async () => assertSame(await lingering(page, 500, onHub)), 'store-worker.js');
+  }));
+
+  test('28 is compared by the one worker that can open it, where it must be one', () => withChord(stage, async (page) => {
+    publish(model);
+    await exclusively(async () => assertSame(await lingering(page, 'checked', onHub)));
+    assert.equal(await noteIs(page, 'checked'), true);
   }));
 
   test('28 that came with one flipped bit is told, and fetched anew', () => withChord(stage, async (page) => {
@@ -541,6 +606,22 @@ describe('a browser', () => {
     }
   });
 
+  test('33 that lets one worker at a time open a file is planned for, and stores the same', () => withChord(stage, async (page) => {
+    const planned = (more) => page.evaluate((given) => window.chord.planned(given), { ...options, ...more });
+    const shared = await planned({ maxResidentBytes: 1 });
+    await exclusively(async () => {
+      assertSame(await outcome(page));
+      // Layers cannot be read in place, so that they need room to pass through memory.
+      const { fits, leastBytes } = await planned({ maxResidentBytes: 1 });
+      assert.deepEqual([fits, leastBytes], [false, (await planned({ maxResidentBytes: 1, store: 'none' })).leastBytes]);
+      assert.ok(leastBytes > shared.leastBytes);
+      assert.equal((await planned({ maxResidentBytes: leastBytes })).fits, true);
+      const run = await counted(() => outcome(page, { maxResidentBytes: leastBytes }));
+      assertSame(run.result);
+      assertNoWeights(run);
+    });
+  }));
+
   test('31 whose quota is used up in the middle goes on, and what is stored stays good', () => withChord(stage, async (page) => {
     const full = writing(`if (bytes > ${5 * PAGE_BYTES}) throw new DOMException('full', 'QuotaExceededError');`);
     await stubbed(full, async () => assertSame(await outcome(page)));
@@ -571,6 +652,10 @@ describe('a browser', () => {
       assertSame(await outcome(page, { model: paths[0] }));
       assert.deepEqual(await stored(), ['/one.gguf', '/two.gguf']);
       await page.evaluate(() => window.engine.dispose());
+      // One that would not fit whatever was removed costs nothing that is there.
+      server.files.set('/huge.gguf', Buffer.concat([model, Buffer.alloc(2 * model.length)]));
+      assertSame(await outcome(page, { model: '/huge.gguf' }));
+      assert.deepEqual(await stored(), ['/one.gguf', '/two.gguf']);
     });
   }));
 

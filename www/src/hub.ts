@@ -21,8 +21,8 @@ export interface Document {
 /** Fetches JSON. */
 export type FetchJson = (url: string) => Promise<Document>;
 
-/** The files behind checked parts; asks the hub where a name needs it. */
-export async function resolveParts(parts: PartInput[], network: NetworkSettings, fetchJson: FetchJson): Promise<PartSource[]> {
+/** The files behind checked parts; asks the hub where a name needs it, and for the digests of files that are to be kept. */
+export async function resolveParts(parts: PartInput[], network: NetworkSettings, isKept: boolean, fetchJson: FetchJson): Promise<PartSource[]> {
   const files: PartSource[] = [];
   for (const part of parts) {
     switch (part.kind) {
@@ -35,7 +35,7 @@ export async function resolveParts(parts: PartInput[], network: NetworkSettings,
       case 'hub': {
         const match = parts.length === 1 ? SPLIT_NAME.exec(part.file) : null;
         const names = match ? splitNames(part.file, match) : [part.file];
-        files.push(...names.map((name) => hubFile(network.hub, part.repo, name)));
+        files.push(...await (isKept ? describe(part.repo, names, network.hub, fetchJson) : names.map((path) => hubFile(network.hub, part.repo, { path }))));
         break;
       }
       case 'hub-quant':
@@ -46,9 +46,17 @@ export async function resolveParts(parts: PartInput[], network: NetworkSettings,
   return files;
 }
 
-function hubFile(hub: string, repo: string, path: string): PartSource {
-  const encoded = path.split('/').map(encodeURIComponent).join('/');
-  return { name: `hf:${repo}/${path}`, url: `${hub}/${repo}/resolve/main/${encoded}` };
+function hubFile(hub: string, repo: string, { path, size, sha256 }: HubEntry): PartSource {
+  return {
+    name: `hf:${repo}/${path}`,
+    url: `${hub}/${repo}/resolve/main/${encodePath(path)}`,
+    ...sha256 === undefined ? {} : { sha256 },
+    ...size === undefined ? {} : { identity: { size } },
+  };
+}
+
+function encodePath(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/');
 }
 
 interface HubEntry {
@@ -57,9 +65,16 @@ interface HubEntry {
   sha256?: string;
 }
 
+/** Files of one folder of `repo`, with what the hub's list says of them. Without an answer they can be read all the same. */
+async function describe(repo: string, paths: string[], hub: string, fetchJson: FetchJson): Promise<PartSource[]> {
+  const folder = encodePath(paths[0]?.split('/').slice(0, -1).join('/') ?? '');
+  const entries = await listHub(`${hub}/api/models/${repo}/tree/main${folder && `/${folder}`}`, repo, fetchJson).catch(() => []);
+  return paths.map((path) => hubFile(hub, repo, entries.find((entry) => entry.path === path) ?? { path }));
+}
+
 /** The files of `repo` in the wanted quantisation, by the hub's public list of files. */
 async function findQuant(repo: string, quant: string, hub: string, fetchJson: FetchJson): Promise<PartSource[]> {
-  const entries = await listHub(repo, hub, fetchJson);
+  const entries = await listHub(`${hub}/api/models/${repo}/tree/main?recursive=true`, repo, fetchJson);
   const models = entries.filter((entry) => /\.gguf$/i.test(entry.path) && !/(^|\/)mmproj/i.test(entry.path));
   const escaped = quant.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
   const wanted = new RegExp(`(^|[-./])${escaped}([-./]|$)`, 'i');
@@ -70,12 +85,7 @@ async function findQuant(repo: string, quant: string, hub: string, fetchJson: Fe
     const listing = available.length > 0 ? `it has ${available.join(', ')}` : 'it has no GGUF files';
     throw new ChordError('NotFound', `${repo} has no complete GGUF model "${quant}"; ${listing}`, { details: { available } });
   }
-  return chosen.map((entry) => {
-    const file = hubFile(hub, repo, entry.path);
-    if (entry.sha256 !== undefined) file.sha256 = entry.sha256;
-    if (entry.size !== undefined) file.identity = { size: entry.size };
-    return file;
-  });
+  return chosen.map((entry) => hubFile(hub, repo, entry));
 }
 
 /** One whole model among `matching`: an unsplit file first, then the shortest name. */
@@ -100,9 +110,9 @@ function chooseModel(matching: HubEntry[]): HubEntry[] {
   return candidates[0] ?? [];
 }
 
-async function listHub(repo: string, hub: string, fetchJson: FetchJson): Promise<HubEntry[]> {
+async function listHub(url: string, repo: string, fetchJson: FetchJson): Promise<HubEntry[]> {
   const entries: HubEntry[] = [];
-  let next: string | undefined = `${hub}/api/models/${repo}/tree/main?recursive=true`;
+  let next: string | undefined = url;
   for (let page = 0; next !== undefined && page < LIST_PAGES_MAX; page += 1) {
     const current: string = next;
     const { value, headers } = await fetchJson(current);

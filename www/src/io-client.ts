@@ -11,6 +11,7 @@ import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ReadMode, type ToIo,
 } from './protocol.js';
+import { sharesFiles } from './store/layout.js';
 import { OpenedFiles } from './store/opened.js';
 import { Watchdog } from './watchdog.js';
 
@@ -98,9 +99,9 @@ export class IoClient {
     return this.#files[part]?.name ?? `part ${part + 1}`;
   }
 
-  /** Whether all parts are on disk, or of the kind that is kept there. */
+  /** Whether all parts are on disk, or of the kind that is kept there for this worker to read. */
   get isKept(): boolean {
-    return this.#files.every(({ blob }) => blob !== undefined || this.request.store.isUsed);
+    return this.#files.every(({ blob }) => blob !== undefined || (this.request.store.isUsed && sharesFiles()));
   }
 
   /** Whether a part is a file of the person's: it is on disk already. */

@@ -52,7 +52,7 @@ scope.onmessage = ({ data }) => {
 
 async function resolve({ parts, headers, network, store }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
   try {
-    const found = store.isUsed ? await resolveStored(parts, headers, network, store.isGlance) : await ask(parts, headers, network);
+    const found = store.isUsed ? await resolveStored(parts, headers, network, store.isGlance) : await ask(parts, headers, network, false);
     open(found, headers, network, store);
     scope.postMessage({ type: 'resolved', files: found });
   } catch (thrown) {
@@ -65,7 +65,7 @@ async function resolveStored(parts: PartInput[], headers: [string, string][], ne
   const known = await recallParts(parts, network.hub);
   const { isComplete, isDoubtful } = known ? await isStored(known) : { isComplete: false, isDoubtful: false };
   if (known && isComplete && (!isDoubtful || !navigator.onLine)) return known;
-  const found = await ask(parts, headers, network).catch((thrown: unknown) => {
+  const found = await ask(parts, headers, network, !isGlance).catch((thrown: unknown) => {
     // What is stored may be old, but it is better than nothing.
     if (known && isComplete && toChordError(thrown).retryable) return known;
     throw thrown;
@@ -74,10 +74,10 @@ async function resolveStored(parts: PartInput[], headers: [string, string][], ne
   return found;
 }
 
-/** Finds the files, asking the hub where a name needs it. */
-function ask(parts: PartInput[], headers: [string, string][], network: NetworkSettings): Promise<PartSource[]> {
+/** Finds the files, asking the hub where a name needs it or where they are to be kept. */
+function ask(parts: PartInput[], headers: [string, string][], network: NetworkSettings, isKept: boolean): Promise<PartSource[]> {
   const hubOrigin = new URL(network.hub).origin;
-  return resolveParts(parts, network, (url) => {
+  return resolveParts(parts, network, isKept, (url) => {
     const route = new RequestRoute(url, headersFor(url, hubOrigin, headers), () => { counters.requests += 1; });
     return fetchDocument(url, route, network.idleMs);
   });
@@ -86,7 +86,7 @@ function ask(parts: PartInput[], headers: [string, string][], network: NetworkSe
 /** Answers a question about what is stored. */
 async function answer({ question, parts, network }: Extract<ToIo, { type: 'store' }>): Promise<void> {
   try {
-    const files = await recallParts(parts, network.hub) ?? await ask(parts, [], network);
+    const files = await recallParts(parts, network.hub) ?? await ask(parts, [], network, false);
     const value = await { list: listStored, verify: () => verifyStored(files), delete: () => deleteStored(files) }[question]();
     scope.postMessage({ type: 'storeAnswer', value });
   } catch (thrown) {

@@ -148,7 +148,10 @@ export class Loader {
   #isLoaded = false;
   #isStreaming = false;
   readonly #meter = new TransferMeter();
+  /** Parts that are still to be streamed whole, the one under way first. */
   readonly #sequential: SequentialPart[];
+  /** Numbers of all parts that only come whole. */
+  readonly #whole: number[];
 
   constructor(
     readonly session: Session,
@@ -157,6 +160,7 @@ export class Loader {
     private readonly events: LoaderEvents,
   ) {
     this.#sequential = headers.sequential;
+    this.#whole = headers.sequential.map(({ part }) => part);
   }
 
   /** Begins to fetch. */
@@ -167,7 +171,7 @@ export class Loader {
 
   /** Asks for more while there is something wanted and room for it. */
   pump(): void {
-    if (this.failure || this.#isStreaming) return;
+    if (this.failure || !this.#streamAgain() || this.#isStreaming) return;
     if (this.#sequential.length > 0) {
       this.#streamNext();
       return;
@@ -315,16 +319,7 @@ export class Loader {
    * group: each has to be wanted before bytes arrive.
    */
   #startSequential(): void {
-    const ranged: WantedRange[] = [];
-    for (let range = this.#want(); range; range = this.#want()) {
-      const { part } = range;
-      if (!this.#sequential.some((entry) => entry.part === part)) ranged.push(range);
-    }
-    if (this.#guard(() => this.session.groups())?.includes(ABSENT)) {
-      this.#fail(new ChordError('InvalidSource', 'the server ignores range requests, so that layers cannot be fetched again: the model needs room for all of them', { details: { name: 'maxResidentBytes' } }));
-      return;
-    }
-    for (const range of ranged) this.#guard(() => this.session.refetch(range.part, range.offset, range.length, range.group));
+    if (!this.#wantAll()) return;
     for (const { part, tail, tailOffset } of this.#sequential) {
       let offset = tailOffset;
       for (const bytes of tail.splice(0)) {
@@ -333,6 +328,30 @@ export class Loader {
       }
     }
     this.pump();
+  }
+
+  /**
+   * A device that took another's place wants everything anew, and what still comes of a stream may be too late for
+   * it: then whole parts are streamed once more. False if that failed.
+   */
+  #streamAgain(): boolean {
+    if (this.#whole.length === 0 || this.#guard(() => this.session.groups())?.includes(ABSENT) !== true) return true;
+    this.#sequential.splice(this.#isStreaming ? 1 : 0, Infinity, ...this.#whole.map((part) => ({ part, position: 0, tail: [], tailOffset: 0 })));
+    return this.#wantAll();
+  }
+
+  /** Makes the core ready to take any group. False if there is no room for all. */
+  #wantAll(): boolean {
+    const ranged: WantedRange[] = [];
+    for (let range = this.#want(); range; range = this.#want()) {
+      if (!this.#whole.includes(range.part)) ranged.push(range);
+    }
+    if (this.#guard(() => this.session.groups())?.includes(ABSENT)) {
+      this.#fail(new ChordError('InvalidSource', 'the server ignores range requests, so that layers cannot be fetched again: the model needs room for all of them', { details: { name: 'maxResidentBytes' } }));
+      return false;
+    }
+    for (const range of ranged) this.#guard(() => this.session.refetch(range.part, range.offset, range.length, range.group));
+    return this.failure === undefined;
   }
 
   /** Streams whole parts, one after the other. */

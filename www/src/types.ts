@@ -22,14 +22,17 @@ export interface EngineOptions {
   model: ModelSource;
   /** Default `auto`. */
   device?: 'auto' | 'webgpu' | 'cpu';
-  /** Tokens of context; the default is the model's own, bounded by memory. */
+  /** Tokens of context; the default is the model's own, 4096 at most. */
   contextLength?: number;
   /**
    * Ceiling for weights, KV cache and scratch together, in bytes. The default is half of the device's memory,
    * where the browser tells it and what does not fit can be read from disk, else what a page can use.
    */
   maxResidentBytes?: number;
-  /** Layers fetched ahead of the computation. By default 1, and up to 3 where answers of the server are late. */
+  /**
+   * Layers fetched ahead of the computation where layers pass through memory; 0: each only when it is needed. By
+   * default 1, and up to 3 where answers of the server are late. Layers that are read from disk need none.
+   */
   prefetchDistance?: number;
   /** CPU workers. */
   threads?: number;
@@ -57,6 +60,7 @@ export interface PlanOptions {
   contextLength?: number;
   maxResidentBytes?: number;
   prefetchDistance?: number;
+  store?: EngineOptions['store'];
   headers?: HeadersInit;
   signal?: AbortSignal;
 }
@@ -329,8 +333,8 @@ export interface EngineStats {
     kvBytes: number;
   };
   /**
-   * `hits` are visits of a layer that found it in memory, `syncLoads` those that had to wait for it, and
-   * `direct` those of a layer on disk that was read while it was multiplied.
+   * Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory, `syncLoads` those that had to wait for it, and
+   * `direct` those of one on disk that was read while it was multiplied.
    */
   layers: {
     total: number;
@@ -398,7 +402,10 @@ export interface TemplateOptions {
  */
 export interface Engine extends AsyncDisposable {
   readonly model: ModelInfo;
-  /** Resolves when every byte of the model is local. */
+  /**
+   * Resolves when every byte of the model is local; where layers pass through memory from a server, when memory has what it
+   * can hold.
+   */
   readonly loaded: Promise<void>;
   /**
    * With `stream: true` an AsyncIterable: leaving the loop cancels. A stream that nobody reads holds

@@ -82,6 +82,12 @@ export async function openSync(folder: FileSystemDirectoryHandle, name: string, 
   return handle.createSyncAccessHandle({ mode: 'readwrite-unsafe' });
 }
 
+/** Whether several workers may have a file open in this browser: then the engine reads what the IO worker has stored. */
+export function sharesFiles(): boolean {
+  const { prototype } = (globalThis as { FileSystemSyncAccessHandle?: { prototype: object } }).FileSystemSyncAccessHandle ?? {};
+  return prototype !== undefined && 'mode' in prototype;
+}
+
 /** The bytes of a small file, whoever has it open; undefined if there is none. */
 export async function readSmall(folder: FileSystemDirectoryHandle, name: string): Promise<Uint8Array | undefined> {
   try {

@@ -29,8 +29,10 @@ export async function rememberParts(parts: PartInput[], hub: string, files: Part
   }
 }
 
-async function fileName([part]: PartInput[], hub: string): Promise<string | undefined> {
-  if (part?.kind !== 'hub-quant') return undefined;
-  const digest = await digestOf(new TextEncoder().encode(`${hub} ${part.repo} ${part.quant.toLowerCase()}`));
+async function fileName([part, ...others]: PartInput[], hub: string): Promise<string | undefined> {
+  if (others.length > 0) return undefined;
+  if (part?.kind !== 'hub' && part?.kind !== 'hub-quant') return undefined;
+  const named = part.kind === 'hub' ? `/${part.file}` : part.quant.toLowerCase();
+  const digest = await digestOf(new TextEncoder().encode(`${hub} ${part.repo} ${named}`));
   return `${hex(digest.subarray(0, 20))}.parts`;
 }

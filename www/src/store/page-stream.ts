@@ -23,6 +23,8 @@ export class PageStream {
     /** Offset in the file of the next byte. */
     public position: number,
     public end: number,
+    /** Which beginning of the folder its bytes go to, once that is known. */
+    public generation: string | undefined,
     /** The read that it was started for. */
     readonly startedFor: AbortSignal,
   ) {}

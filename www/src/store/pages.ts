@@ -18,12 +18,13 @@ import { folderName, isNamed, openSync, readNote, readSmall, sourceOf, storeRoot
 import { Bell, isAwaited, tryLock, waitForLock } from './locks.js';
 import { PageBuffers } from './page-buffers.js';
 import { makeRoom } from './quota.js';
+import { hashWhole } from './whole.js';
 
 /** Pages that are committed with one flush. */
 const BATCH_PAGES = 8;
 
 /** What tabs tell each other about one folder. */
-type Notice = { type: 'committed' } | { type: 'alive' } | { type: 'off' } | { type: 'want'; first: number; last: number };
+type Notice = { type: 'committed' } | { type: 'alive' } | { type: 'off' } | { type: 'want'; first: number; last: number; isDamaged: boolean };
 
 export interface PageStoreEvents {
   /** Another tab asks for pages that it does not find. */
@@ -33,6 +34,9 @@ export interface PageStoreEvents {
   /** Other pages are stored than before. */
   changed(): void;
 }
+
+/** How often a reader takes its owner's word that a damaged page was mended. */
+const MENDINGS_MAX = 2;
 
 /** What a note of doubt begins with where the whole is wrong; its SHA-256 follows. */
 const WRONG = 'wrong ';
@@ -53,6 +57,8 @@ export class PageStore {
   #checked: string | undefined;
   #records = new Map<number, PageRecord>();
   #verified = new Set<number>();
+  /** Pages that the owner lists, another tab, and that were read damaged: how often, and whether they are now. */
+  readonly #damaged = new Map<number, { times: number; isNow: boolean }>();
   /** Pages written whole that are not in the journal yet. */
   #pending = new Set<number>();
   /** Pages of which more is to come. */
@@ -122,7 +128,7 @@ export class PageStore {
   }
 
   has(page: number): boolean {
-    return this.#records.has(page);
+    return this.#records.has(page) && this.#damaged.get(page)?.isNow !== true;
   }
 
   /** Whether the page was written whole and will be there soon. */
@@ -136,7 +142,8 @@ export class PageStore {
   }
 
   get isComplete(): boolean {
-    return this.header !== undefined && this.#records.size === pageCount(this.header);
+    const isDamaged = [...this.#damaged.values()].some(({ isNow }) => isNow);
+    return this.header !== undefined && this.#records.size === pageCount(this.header) && !isDamaged;
   }
 
   get isSettled(): boolean {
@@ -146,11 +153,11 @@ export class PageStore {
   /** Begins the folder anew for a file that is now known. */
   async begin(identity: PartIdentity & { size: number }): Promise<void> {
     if (!this.isOwner || !this.isOn) return;
-    if (!await makeRoom(this.root, identity.size, this.name, false)) {
-      this.giveUp(`there is no room to keep ${identity.size} bytes`);
-      return;
-    }
     try {
+      if (!await makeRoom(this.root, identity.size, this.name, false)) {
+        this.giveUp(`there is no room to keep ${identity.size} bytes`);
+        return;
+      }
       const header: StoreHeader = { source: sourceOf(this.url), identity, pageBytes: this.pageBytes, generation: crypto.randomUUID() };
       if (this.sha256 !== undefined) header.sha256 = this.sha256;
       if (this.doubt?.startsWith(WRONG)) header.formerly = this.doubt.slice(WRONG.length);
@@ -214,7 +221,8 @@ export class PageStore {
     const { header } = this;
     if (!this.isOwner || !this.isComplete || header?.sha256 === undefined || this.#checked === header.generation) return 'fine';
     const client = new StoreClient(this.name);
-    const sha256 = await client.hash(header.identity.size);
+    const { size } = header.identity;
+    const sha256 = await client.hash(size) ?? (this.#data && await hashWhole(this.#data, size).catch(() => undefined));
     client.close();
     if (sha256 === undefined || this.header !== header || this.#isClosed) return 'fine';
     if (sha256 !== header.sha256 && sha256 !== header.formerly) {
@@ -298,9 +306,28 @@ export class PageStore {
       return isVerified ? bytes : bytes.subarray(from, end);
     }
     this.#verified.delete(page);
-    this.#records.delete(page);
+    if (this.isOwner) this.#records.delete(page);
+    else this.#damaged.set(page, { times: (this.#damaged.get(page)?.times ?? 0) + 1, isNow: true });
     this.events.changed();
     return undefined;
+  }
+
+  /** Whether it makes no sense to wait for the owner to mend a page. */
+  isLost(page: number): boolean {
+    return (this.#damaged.get(page)?.times ?? 0) > MENDINGS_MAX;
+  }
+
+  /** Looks at a page again that another tab has read damaged. */
+  async #recheck(page: number): Promise<void> {
+    if (!this.has(page)) return;
+    this.#verified.delete(page);
+    const buffer = await this.buffers.acquire();
+    try {
+      // One that is sound after all is told like one that was fetched.
+      if (await this.read(page, 0, this.pageBytes, buffer)) this.#tell({ type: 'committed' });
+    } finally {
+      this.buffers.release(buffer);
+    }
   }
 
   /** Reads of a page that waits for its commit: it came just now, and its bytes are as good as on their way here. */
@@ -344,7 +371,7 @@ export class PageStore {
   /** Asks the owner to fetch pages. */
   ask(first: number, last: number): void {
     this.#askedMs ??= performance.now();
-    this.#tell({ type: 'want', first, last });
+    this.#tell({ type: 'want', first, last, isDamaged: this.#damaged.get(first)?.isNow === true });
   }
 
   /** Tells the other tabs that a request failed, so that they try by themselves. */
@@ -399,6 +426,7 @@ export class PageStore {
       this.clear();
     }
     await touch(folder);
+    this.#damaged.clear();
     // Only now: what others have stored would be fetched again by one who writes and does not know of it.
     this.isOwner = true;
   }
@@ -530,6 +558,7 @@ export class PageStore {
     switch (notice.type) {
       case 'committed':
         this.#ownerSeen();
+        for (const [page, damage] of this.#damaged) damage.isNow = this.isLost(page);
         if (!this.isOwner) this.bell.ring();
         break;
       case 'off':
@@ -541,7 +570,8 @@ export class PageStore {
         if (!this.isOwner) break;
         // A page can take long to come; an answer says that it is on its way.
         this.#tell({ type: this.isOn ? 'alive' : 'off' });
-        if (this.isOn) this.events.wanted(notice.first, notice.last);
+        if (!this.isOn) break;
+        void (notice.isDamaged ? this.#recheck(notice.first) : Promise.resolve()).then(() => this.events.wanted(notice.first, notice.last));
         break;
       case 'alive':
         this.#askedMs = undefined;

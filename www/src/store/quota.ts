@@ -1,6 +1,7 @@
 /** Room for a model: what the browser grants, and what older models give up for it. */
 
-import { lastUsed } from './layout.js';
+import { decodeJournal } from './journal.js';
+import { lastUsed, readSmall } from './layout.js';
 import { tryLock } from './locks.js';
 
 /** Left free for the page's own use. */
@@ -14,29 +15,40 @@ async function freeBytes(): Promise<number> {
 
 /**
  * Makes room for `bytes` by removing stored files other than `keep`, least recently used first, none
- * that is in use. `isRefused`: the browser has already refused a write, whatever it estimates.
- * Resolves to whether it is worth trying.
+ * that is in use, and none at all if that would not be enough. `isRefused`: the browser has already refused a
+ * write, whatever it estimates. Resolves to whether it is worth trying.
  */
 export async function makeRoom(root: FileSystemDirectoryHandle, bytes: number, keep: string, isRefused: boolean): Promise<boolean> {
-  let isTight = isRefused || await freeBytes() < bytes;
-  if (!isTight) return true;
-  const others: { name: string; time: number }[] = [];
+  let missing = bytes - (isRefused ? 0 : await freeBytes());
+  if (missing <= 0) return true;
+  const others: { name: string; time: number; bytes: number }[] = [];
   for await (const [name, entry] of root.entries()) {
-    if (entry.kind === 'directory' && name !== keep) others.push({ name, time: await lastUsed(entry as FileSystemDirectoryHandle) });
+    if (entry.kind !== 'directory' || name === keep) continue;
+    const folder = entry as FileSystemDirectoryHandle;
+    others.push({ name, time: await lastUsed(folder), bytes: await storedBytes(folder) });
   }
   others.sort((a, b) => a.time - b.time);
-  for (const { name } of others) {
-    const release = await tryLock(name);
-    if (!release) continue;
-    try {
-      await root.removeEntry(name, { recursive: true });
-      isTight = await freeBytes() < bytes;
-    } catch {
-      // Still open somewhere: it stays.
-    } finally {
-      release();
+  const given: { name: string; release: () => void }[] = [];
+  try {
+    for (const { name, bytes: freed } of others) {
+      if (missing <= 0) break;
+      const release = await tryLock(name);
+      if (!release) continue;
+      given.push({ name, release });
+      missing -= freed;
     }
-    if (!isTight) return true;
+    if (missing > 0) return false;
+    // One that is still open somewhere stays.
+    for (const { name } of given) await root.removeEntry(name, { recursive: true }).catch(() => undefined);
+    return true;
+  } finally {
+    for (const { release } of given) release();
   }
-  return false;
+}
+
+/** Bytes of a folder's pages: their file may have holes. */
+async function storedBytes(folder: FileSystemDirectoryHandle): Promise<number> {
+  const journal = await readSmall(folder, 'journal');
+  const records = journal ? decodeJournal(journal)?.records.values() ?? [] : [];
+  return [...records].reduce((sum, { length }) => sum + length, 0);
 }

@@ -41,6 +41,8 @@ export class StoredFile implements SourceFile {
   #isReadInPlace = false;
   /** It was complete when it was opened, so that nobody has asked the server yet. */
   #isUnasked = false;
+  /** The folder is being begun, by whichever stream came first. */
+  #beginning: Promise<void> | undefined;
   /** Requests of a server that ignores ranges, one after the other. */
   #turn: Promise<void> = Promise.resolve();
 
@@ -237,7 +239,7 @@ export class StoredFile implements SourceFile {
     await store.refresh();
     if (store.has(first) || store.isOwner) return true;
     if (store.unansweredMs > this.parts.settings.ownerSilentMs) store.isOwnerSilent = true;
-    if (store.isOwnerSilent) return false;
+    if (store.isOwnerSilent || store.isLost(first)) return false;
     const size = this.identity.size ?? store.pageBytes;
     store.ask(first, Math.min(last, Math.ceil(size / store.pageBytes) - 1));
     await store.bell.wait(signal, POLL_MS);
@@ -280,7 +282,7 @@ export class StoredFile implements SourceFile {
       if (run && position === start) {
         run.end = pageEnd;
       } else {
-        run = new PageStream(page, position, pageEnd, signal);
+        run = new PageStream(page, position, pageEnd, store.header?.generation, signal);
         this.#streams.add(run);
         const stream = run;
         // The run grows while this function goes on.
@@ -332,15 +334,21 @@ export class StoredFile implements SourceFile {
     const store = this.#store;
     const from = stream.position;
     if (store && this.#canWrite) {
-      if (!store.header) await this.#begin(store, from, chunk);
-      await store.write(from, chunk);
+      if (!store.header) await (this.#beginning ??= this.#begin(store, from, chunk).finally(() => { this.#beginning = undefined; }));
+      stream.generation ??= store.header?.generation;
+      if (this.#isStored(stream)) await store.write(from, chunk);
     }
     const passed = stream.pass(from, chunk);
     const { page } = stream;
     this.#finish(stream, false);
     await passed;
-    if (store && this.#canWrite) await store.stored(page, stream.abort.signal);
+    if (store && this.#isStored(stream)) await store.stored(page, stream.abort.signal);
     else if (!stream.hasListeners && stream.position < stream.end) stream.abort.abort();
+  }
+
+  /** Whether a stream's bytes go to disk. If the folder was begun anew, what it wrote of its page before is gone. */
+  #isStored(stream: PageStream): boolean {
+    return this.#canWrite && stream.generation === this.#store?.header?.generation;
   }
 
   /** The first bytes decide whether the file can be kept. */
@@ -356,7 +364,7 @@ export class StoredFile implements SourceFile {
   /** Commits the pages that the stream has brought whole, that at the end of its response only when it `isOver`. */
   #finish(stream: PageStream, isOver: boolean): void {
     const store = this.#store;
-    if (!store || !this.#canWrite) return;
+    if (!store || !this.#isStored(stream)) return;
     const size = this.identity.size ?? Infinity;
     for (let start = stream.page * store.pageBytes; start < size; start += store.pageBytes) {
       const end = Math.min(start + store.pageBytes, size);
