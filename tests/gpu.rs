@@ -248,9 +248,10 @@ fn layers_move_through_the_ring_and_tokens_stay_the_same() {
     let mut whole = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
     let expected = ask(&mut whole, &file, greedy(json!({}))).expect("an answer");
     let most = stat(&whole, "memory", "peakResidentBytes");
-    for percent in [75, 50] {
+    for (percent, distance) in [(75, None), (50, None), (50, Some(0))] {
         let budget = most - file.len() as u64 * (100 - percent) / 100;
-        let options = OpenOptions { max_resident_bytes: Some(budget), ..OpenOptions::default() };
+        let options = OpenOptions { prefetch_distance: distance, ..OpenOptions::default() };
+        let options = OpenOptions { max_resident_bytes: Some(budget), ..options };
         let device = device(DEVICE).expect("there was one before");
         let mut session = open_on(&file, device, &options).expect("the model opens under a ceiling");
         assert_eq!(ask(&mut session, &file, greedy(json!({}))).expect("an answer"), expected, "at {percent} %");

@@ -46,6 +46,10 @@ fn tokens_are_identical_under_every_ceiling() {
             .expect("begins");
         session.cancel();
         assert_eq!(ask(&mut session, &file, request()).expect("an answer after a cancelled one").texts, truth.texts);
+        let alone = OpenOptions { prefetch_distance: Some(0), ..ceiling(budget) };
+        let mut session = open(&file, &alone).expect("the model opens with nothing ahead");
+        assert_eq!(stat(&session, "layers", "ring"), 1);
+        assert_eq!(ask(&mut session, &file, request()).expect("an answer"), truth, "at {percent} %, nothing ahead");
     }
     assert!(paged > 100, "layers moved through the ring");
     assert_eq!(logits.len(), 4 * random_model::VOCABULARY as usize);
