@@ -200,24 +200,31 @@ impl Program {
         [rows, columns]: [usize; 2],
         is_matrix: bool,
     ) -> WeightId {
-        let id = WeightId(self.weights.len() as u32);
         let bytes = rows * dtype.row_bytes(columns as u64).unwrap_or(0) as usize;
-        let Group { weights, bytes: end } = &mut self.groups[group];
-        self.weights.push(Weight {
+        self.push_weight(Weight {
             name: String::new(),
             dtype,
             rows,
             columns,
             group,
-            index: weights.len(),
-            group_offset: *end,
+            index: 0,
+            group_offset: 0,
             bytes,
             part: 0,
             file_offset: 0,
             is_matrix,
-        });
+        })
+    }
+
+    /// Puts a weight behind the others of its group.
+    pub fn push_weight(&mut self, weight: Weight) -> WeightId {
+        let id = WeightId(self.weights.len() as u32);
+        let Group { weights, bytes } = &mut self.groups[weight.group];
+        let weight = Weight { index: weights.len(), group_offset: *bytes, ..weight };
+        let end = bytes.saturating_add(weight.bytes);
+        *bytes = end.checked_next_multiple_of(WEIGHT_ALIGNMENT).unwrap_or(end);
         weights.push(id);
-        *end = (*end + bytes).next_multiple_of(WEIGHT_ALIGNMENT);
+        self.weights.push(weight);
         id
     }
 

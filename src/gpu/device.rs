@@ -169,12 +169,16 @@ impl Device {
         self.health.trust();
     }
 
-    /// Closes a scope: `told` hears whether there was an error, natively at once, and whoever waits for the
-    /// device looks again.
-    fn tell(&self, scope: wgpu::ErrorScopeGuard, told: impl FnOnce(bool) + 'static) {
-        let (error, wake) = (scope.pop(), self.wake.clone());
+    /// Closes scopes, the innermost first: `told` hears which had an error, natively at once, and whoever waits
+    /// for the device looks again.
+    fn tell<const N: usize>(&self, scopes: [wgpu::ErrorScopeGuard; N], told: impl FnOnce([bool; N]) + 'static) {
+        let (errors, wake) = (scopes.map(|scope| scope.pop()), self.wake.clone());
         settle(async move {
-            told(error.await.is_some());
+            let mut are_wrong = [false; N];
+            for (is_wrong, error) in are_wrong.iter_mut().zip(errors) {
+                *is_wrong = error.await.is_some();
+            }
+            told(are_wrong);
             let wake = wake.borrow().clone();
             if let Some(wake) = wake {
                 wake();
@@ -273,11 +277,19 @@ impl Device {
             Some(most) if before + bytes > most => (u64::MAX / 4, wgpu::ErrorFilter::Validation),
             _ => (bytes, wgpu::ErrorFilter::OutOfMemory),
         };
-        let (health, scope) = (self.health.clone(), self.device.push_error_scope(filter));
+        // Any other error is caught here too: otherwise the self-test could meet the buffer before it is told of.
+        let other = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let scope = self.device.push_error_scope(filter);
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let buffer = self.device.create_buffer(&descriptor);
-        let made = health.make(before);
-        self.tell(scope, move |is_refused| health.made(made, is_refused));
+        let made = self.health.make(before);
+        let health = self.health.clone();
+        self.tell([scope, other], move |[is_refused, is_wrong]| {
+            if is_wrong {
+                health.err();
+            }
+            health.made(made, is_refused);
+        });
         Buffer { buffer, bytes, held: self.held.clone() }
     }
 
@@ -329,7 +341,7 @@ impl Device {
         });
         let state = Arc::new(AtomicU8::new(0));
         let told = state.clone();
-        self.tell(scope, move |is_refused| told.store(if is_refused { 2 } else { 1 }, Ordering::Release));
+        self.tell([scope], move |[is_refused]| told.store(if is_refused { 2 } else { 1 }, Ordering::Release));
         Pipeline { pipeline, state }
     }
 

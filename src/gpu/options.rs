@@ -33,18 +33,23 @@ pub struct DeviceOptions {
 /// What the slowest devices do in a fraction of a second.
 pub const PRODUCTS_MAX: usize = 1 << 31;
 
+impl DeviceOptions {
+    /// All that there is, on an adapter that does not compute on the CPU.
+    pub const DEFAULT: DeviceOptions = DeviceOptions {
+        software: false,
+        subgroups: true,
+        half: true,
+        arithmetic: None,
+        vendor: None,
+        buffer_bytes_max: None,
+        memory_bytes_max: None,
+        products_max: PRODUCTS_MAX,
+        tamper: None,
+    };
+}
+
 impl Default for DeviceOptions {
     fn default() -> Self {
-        DeviceOptions {
-            software: false,
-            subgroups: true,
-            half: true,
-            arithmetic: None,
-            vendor: None,
-            buffer_bytes_max: None,
-            memory_bytes_max: None,
-            products_max: PRODUCTS_MAX,
-            tamper: None,
-        }
+        DeviceOptions::DEFAULT
     }
 }

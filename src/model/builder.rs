@@ -26,16 +26,7 @@ impl<'a> Builder<'a> {
             config,
             tensors: header.tensors.iter().map(|t| (t.name.as_str(), t)).collect(),
             ids: HashMap::new(),
-            program: Program {
-                slots: vec![config.embedding],
-                weights: Vec::new(),
-                ropes: Vec::new(),
-                groups: vec![Group { weights: Vec::new(), bytes: 0 }; groups],
-                ops: vec![Vec::new(); groups],
-                logits: RESIDUAL,
-                kv_widths: Vec::new(),
-                vocabulary: config.vocabulary,
-            },
+            program: Program::empty(config.embedding, config.vocabulary, groups),
             group: 0,
         }
     }
@@ -131,22 +122,16 @@ impl<'a> Builder<'a> {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
-        let id = WeightId(self.program.weights.len() as u32);
-        let group = &mut self.program.groups[self.group];
-        let group_offset = group.bytes;
         // The file's bounds were checked in 64 bits; what does not fit usize fails at allocation.
         let bytes = usize::try_from(info.bytes).unwrap_or(usize::MAX / 4);
-        let end = group_offset.saturating_add(bytes);
-        group.bytes = end.checked_next_multiple_of(WEIGHT_ALIGNMENT).unwrap_or(end);
-        group.weights.push(id);
-        self.program.weights.push(Weight {
+        let id = self.program.push_weight(Weight {
             name: name.into(),
             dtype: info.dtype,
             rows,
             columns,
             group: self.group,
-            index: group.weights.len() - 1,
-            group_offset,
+            index: 0,
+            group_offset: 0,
             bytes,
             part: info.part,
             file_offset: info.offset,

@@ -2,24 +2,14 @@
 
 use super::supply;
 use wasm_chord::gpu::shaders::{Kernel, Variant};
-use wasm_chord::gpu::{Device, DeviceOptions, PRODUCTS_MAX};
+use wasm_chord::gpu::{Device, DeviceOptions};
 use wasm_chord::session::{HeaderReader, OpenOptions, Session};
 
 /// Error of f32 activations at most.
 pub const NMSE_MAX: f64 = 1e-5;
 
 /// What tests ask a device for.
-pub const DEVICE: DeviceOptions = DeviceOptions {
-    software: true,
-    subgroups: true,
-    half: true,
-    arithmetic: None,
-    vendor: None,
-    buffer_bytes_max: None,
-    memory_bytes_max: None,
-    products_max: PRODUCTS_MAX,
-    tamper: None,
-};
+pub const DEVICE: DeviceOptions = DeviceOptions { software: true, ..DeviceOptions::DEFAULT };
 
 /// A device; `None`, and a line that says so, where there is none.
 pub fn device(options: DeviceOptions) -> Option<Device> {

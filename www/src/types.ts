@@ -333,8 +333,8 @@ export interface EngineStats {
     kvBytes: number;
   };
   /**
-   * Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory, `syncLoads` those that had to wait for it, and
-   * `direct` those of one on disk that was read while it was multiplied.
+   * Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory,
+   * `syncLoads` those that had to wait for it, and `direct` those of one on disk that was read while it was multiplied.
    */
   layers: {
     total: number;
