@@ -2,19 +2,19 @@
  * The engine worker: owns the wasm core and the IO worker, opens one model and answers the page.
  */
 
-import { probeGpu, startCore, usesGpu, type Core, type Session } from './core.js';
-import { deviceBytes, memoryReasons } from './device-memory.js';
-import { ChordError, toChordError, toWire } from './errors.js';
-import { groupStates, storedBytes } from './groups.js';
-import { IoClient } from './io-client.js';
-import { HeaderLoader, Loader } from './loader.js';
-import { LOCAL_READ_BYTES } from './local-file.js';
+import { probeGpu, startCore, usesGpu, type Core, type Session } from './engine/core.js';
+import { deviceBytes, memoryReasons } from './engine/device-memory.js';
+import { ChordError, toChordError, toWire } from './wire/errors.js';
+import { groupStates, storedBytes } from './wire/groups.js';
+import { IoClient } from './engine/io-client.js';
+import { HeaderLoader, Loader } from './engine/loader.js';
+import { LOCAL_READ_BYTES } from './wire/local-file.js';
 import {
   workerScope,
   type FromEngine, type OpenRequest, type Queries, type Query, type QueryName, type ToEngine,
-} from './protocol.js';
-import { Runner } from './runner.js';
-import type { EngineStats, ModelInfo, Plan, Progress } from './types.js';
+} from './wire/protocol.js';
+import { Runner } from './engine/runner.js';
+import type { EngineStats, ModelInfo, Plan, Progress } from './wire/types.js';
 
 /** Least time between two reports of progress. */
 const PROGRESS_INTERVAL_MS = 50;

@@ -3,12 +3,12 @@
  * which it transfers to the engine worker.
  */
 
-import { ChordError, toChordError, toWire } from './errors.js';
-import { BlobFile, HttpFile, type SourceFile } from './http.js';
-import { fetchDocument, resolveParts } from './hub.js';
-import { BufferPool, Cutter } from './pool.js';
-import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ReadMode, type ToIo } from './protocol.js';
-import { RequestRoute } from './route.js';
+import { ChordError, toChordError, toWire } from './wire/errors.js';
+import { BlobFile, HttpFile, type SourceFile } from './io/http.js';
+import { fetchDocument, resolveParts } from './io/hub.js';
+import { BufferPool, Cutter } from './io/pool.js';
+import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ReadMode, type ToIo } from './wire/protocol.js';
+import { RequestRoute } from './io/route.js';
 import type { StoreSettings } from './store/layout.js';
 import { deleteStored, isStored, listStored, verifyStored } from './store/manage.js';
 import { recallParts, rememberParts } from './store/names.js';

@@ -3,7 +3,7 @@
  * the network, never waits for the disk. The IO worker starts it and does without it where it cannot work.
  */
 
-import { workerScope, type FromStore, type ToStore } from './protocol.js';
+import { workerScope, type FromStore, type ToStore } from './wire/protocol.js';
 import { commitPages, type FolderFiles } from './store/commit.js';
 import { openSync, storeRoot } from './store/layout.js';
 import { hashWhole } from './store/whole.js';

@@ -11,7 +11,7 @@
  */
 
 import { LAYOUT_VERSION } from './layout.js';
-import type { PartIdentity } from '../protocol.js';
+import type { PartIdentity } from '../wire/protocol.js';
 
 const MAGIC = 0x4a484343;
 const PREFIX_BYTES = 12;

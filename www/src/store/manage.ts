@@ -1,8 +1,8 @@
 /** What the page may ask of the durable store. Runs in an IO worker. */
 
-import { ChordError } from '../errors.js';
-import type { PartSource } from '../protocol.js';
-import type { StoredModel } from '../types.js';
+import { ChordError } from '../wire/errors.js';
+import type { PartSource } from '../wire/protocol.js';
+import type { StoredModel } from '../wire/types.js';
 import { decodeJournal, pageCount, type Journal } from './journal.js';
 import { folderName, hex, isNamed, lastUsed, openSync, readNote, readSmall, storeRoot } from './layout.js';
 import { waitForLock } from './locks.js';

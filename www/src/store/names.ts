@@ -1,6 +1,6 @@
 /** Which files a name of the hub stood for, so that a stored model opens without asking the hub. */
 
-import type { PartInput, PartSource } from '../protocol.js';
+import type { PartInput, PartSource } from '../wire/protocol.js';
 import { hex, readSmall, storeRoot } from './layout.js';
 import { digestOf } from './digest.js';
 

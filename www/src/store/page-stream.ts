@@ -1,7 +1,7 @@
 /** One request for consecutive pages, whose bytes go to the store and to every read that waits for them. */
 
-import { aborted, throwIfAborted } from '../errors.js';
-import type { Sink } from '../http.js';
+import { aborted, throwIfAborted } from '../wire/errors.js';
+import type { Sink } from '../io/http.js';
 
 interface Listener {
   position: number;

@@ -7,9 +7,9 @@
  * a page it has listed.
  */
 
-import { ChordError } from '../errors.js';
-import type { PartIdentity } from '../protocol.js';
-import { StoreClient } from '../store-client.js';
+import { ChordError } from '../wire/errors.js';
+import type { PartIdentity } from '../wire/protocol.js';
+import { StoreClient } from './store-client.js';
 import { BegunPages } from './begun.js';
 import { commitPages, type CommitRequest } from './commit.js';
 import { digestOf, isSame } from './digest.js';

@@ -4,9 +4,9 @@
  * gives up, reads go straight to the network.
  */
 
-import { ChordError, aborted, throwIfAborted } from '../errors.js';
-import type { HttpFile, Sink, SourceFile } from '../http.js';
-import type { IoCounters, PartIdentity, PartSource } from '../protocol.js';
+import { ChordError, aborted, throwIfAborted } from '../wire/errors.js';
+import type { HttpFile, Sink, SourceFile } from '../io/http.js';
+import type { IoCounters, PartIdentity, PartSource } from '../wire/protocol.js';
 import type { StoreHeader } from './journal.js';
 import type { StoreSettings } from './layout.js';
 import type { PageBuffers } from './page-buffers.js';

@@ -3,7 +3,7 @@
  * on the way: when all are out, reading stops until the engine gives one back.
  */
 
-import { aborted } from './errors.js';
+import { aborted } from '../wire/errors.js';
 
 /** Bytes of one piece. */
 export const PIECE_BYTES = 512 * 1024;

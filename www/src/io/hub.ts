@@ -1,9 +1,9 @@
 /** Finds the files behind a model's name, asking the hub where that is needed. Runs in the IO worker. */
 
-import { ChordError } from './errors.js';
-import type { NetworkSettings, PartInput, PartSource } from './protocol.js';
+import { ChordError } from '../wire/errors.js';
+import type { NetworkSettings, PartInput, PartSource } from '../wire/protocol.js';
 import type { RequestRoute } from './route.js';
-import { SPLIT_NAME, splitNames } from './source.js';
+import { SPLIT_NAME, splitNames } from '../wire/split-name.js';
 
 /** Bytes of one page of the hub's file list. */
 const LIST_BYTES_MAX = 16 * 1024 * 1024;

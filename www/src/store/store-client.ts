@@ -3,9 +3,9 @@
  * is missing, or the browser lets only one worker open the files.
  */
 
-import type { FromStore, ToStore } from './protocol.js';
-import type { CommitRequest } from './store/commit.js';
-import type { PageRecord } from './store/journal.js';
+import type { FromStore, ToStore } from '../wire/protocol.js';
+import type { CommitRequest } from './commit.js';
+import type { PageRecord } from './journal.js';
 
 /** How long the worker may take for one answer before it is given up. */
 const COMMIT_MS_MAX = 6_000;

@@ -4,7 +4,7 @@
  */
 
 import type { Core, HeaderReader, Session } from './core.js';
-import { ChordError, toChordError } from './errors.js';
+import { ChordError, toChordError } from '../wire/errors.js';
 import { IoClient, type ReadHandler } from './io-client.js';
 import { TransferMeter } from './transfer-meter.js';
 

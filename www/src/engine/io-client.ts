@@ -3,17 +3,17 @@
  * when it dies, which goes on where the reads in flight had come to.
  */
 
-import { ChordError, fromWire } from './errors.js';
-import { hasAll, type StoredPages } from './groups.js';
-import { Handshake } from './handshake.js';
-import { LocalFile, type ReadableFile } from './local-file.js';
+import { ChordError, fromWire } from '../wire/errors.js';
+import { hasAll, type StoredPages } from '../wire/groups.js';
+import { Handshake } from '../wire/handshake.js';
+import { LocalFile, type ReadableFile } from '../wire/local-file.js';
 import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ReadMode, type ToIo,
-} from './protocol.js';
-import { sharesFiles } from './store/layout.js';
-import { OpenedFiles } from './store/opened.js';
-import { Watchdog } from './watchdog.js';
+} from '../wire/protocol.js';
+import { sharesFiles } from '../store/layout.js';
+import { OpenedFiles } from '../store/opened.js';
+import { Watchdog } from '../wire/watchdog.js';
 
 /** How often a dead IO worker is replaced. */
 const RESTARTS_MAX = 3;

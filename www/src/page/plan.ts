@@ -1,10 +1,10 @@
 /** What opening a model would take, from its header alone. */
 
 import { EngineClient } from './engine-client.js';
-import { aborted, fromWire, throwIfAborted, type ChordError } from './errors.js';
+import { aborted, fromWire, throwIfAborted, type ChordError } from '../wire/errors.js';
 import { openRequest } from './options.js';
-import { modelStore } from './store.js';
-import type { ModelSource, Plan, PlanOptions } from './types.js';
+import { modelStore } from './model-store.js';
+import type { ModelSource, Plan, PlanOptions } from '../wire/types.js';
 
 /** Reads the header of `model` and says what opening it with `options` would take. */
 export async function plan(model: ModelSource, options: PlanOptions = {}): Promise<Plan> {

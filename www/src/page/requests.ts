@@ -1,7 +1,7 @@
 /** Turns the caller's request bodies into JSON for the core, refusing what JSON would distort. */
 
-import { ChordError, invalidParameter } from './errors.js';
-import type { ChatCompletionRequest, ChatMessage, CompletionRequest, TemplateOptions } from './types.js';
+import { ChordError, invalidParameter } from '../wire/errors.js';
+import type { ChatCompletionRequest, ChatMessage, CompletionRequest, TemplateOptions } from '../wire/types.js';
 
 /** A request ready to be queued. */
 export interface Prepared {

@@ -1,20 +1,12 @@
 /** Names of models: checks what the caller wrote and takes it apart. Runs on the page. */
 
-import { ChordError, invalidParameter } from './errors.js';
-import type { PartInput } from './protocol.js';
-import type { ModelSource } from './types.js';
+import { ChordError, invalidParameter, invalidSource } from '../wire/errors.js';
+import type { PartInput } from '../wire/protocol.js';
+import { PARTS_MAX, SPLIT_NAME, splitNames } from '../wire/split-name.js';
+import type { ModelSource } from '../wire/types.js';
 
-/** Parts of one split model. */
-export const PARTS_MAX = 1_000;
-
-/** The end of a part's name in a split model: its number and the count. */
-export const SPLIT_NAME = /-(\d{5})-of-(\d{5})\.gguf$/i;
 const HUB_SEGMENT = /^[A-Za-z0-9][\w.-]*$/;
 const HUB_QUANT = /^[A-Za-z0-9][\w.-]*$/;
-
-function invalidSource(message: string, details?: Record<string, unknown>): ChordError {
-  return new ChordError('InvalidSource', message, { details });
-}
 
 /**
  * The parts of `model`, with relative URLs made absolute against `base`. Throws `InvalidSource` for
@@ -87,14 +79,4 @@ function splitParts(url: string): string[] {
     parsed.pathname = pathname;
     return parsed.href;
   });
-}
-
-/** The names of all parts of the split model that `name`, matched by `SPLIT_NAME`, is one of. */
-export function splitNames(name: string, match: RegExpExecArray): string[] {
-  const part = Number(match[1]);
-  const count = Number(match[2]);
-  if (count === 0 || part === 0 || part > count) throw invalidSource(`"${match[0]}" numbers no part of a split model`);
-  if (count > PARTS_MAX) throw invalidSource(`${count} parts are more than the ${PARTS_MAX} that are supported`);
-  const stem = name.slice(0, match.index);
-  return Array.from({ length: count }, (_, index) => `${stem}-${String(index + 1).padStart(5, '0')}-of-${match[2]}.gguf`);
 }

@@ -1,12 +1,12 @@
 /** The page's side of the engine worker: starts it, watches it, and routes its messages. */
 
-import { ChordError, fromWire } from './errors.js';
-import { Handshake } from './handshake.js';
+import { ChordError, fromWire } from '../wire/errors.js';
+import { Handshake } from '../wire/handshake.js';
 import {
   ENGINE_SILENT_TICKS_MAX,
   type FromEngine, type Queries, type Query, type QueryName, type ToEngine,
-} from './protocol.js';
-import { Watchdog } from './watchdog.js';
+} from '../wire/protocol.js';
+import { Watchdog } from '../wire/watchdog.js';
 
 /** A worker that took so long for a step may take so many times as long for the next. */
 const STEP_GROWTH = 4;

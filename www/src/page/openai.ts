@@ -1,12 +1,12 @@
 /** Objects in OpenAI's shapes, made of the events of a call. */
 
 import type { Call } from './calls.js';
-import { ChordError } from './errors.js';
-import type { CallEvent, CoreLogprob, CoreTokenLogprob } from './protocol.js';
+import { ChordError } from '../wire/errors.js';
+import type { CallEvent, CoreLogprob, CoreTokenLogprob } from '../wire/protocol.js';
 import type {
   ChatCompletion, ChatCompletionChunk, ChatLogprobs, Completion, CompletionChunk, CompletionLogprobs,
   FinishReason, Timings, TokenLogprob, Usage,
-} from './types.js';
+} from '../wire/types.js';
 
 type TextEvent = Extract<CallEvent, { type: 'token' | 'finish' }>;
 

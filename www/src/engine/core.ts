@@ -4,8 +4,8 @@
  * `WebAssembly.RuntimeError` when the core traps.
  */
 
-import { ChordError } from './errors.js';
-import type { ReadableFile } from './local-file.js';
+import { ChordError } from '../wire/errors.js';
+import type { ReadableFile } from '../wire/local-file.js';
 import { askForSubgroups } from './subgroups.js';
 // Not imported when it is wanted: bundlers that put workers into one script refuse that.
 import startGpu, * as gpu from './wasm/chord-gpu.js';

@@ -108,6 +108,11 @@ export function invalidParameter(name: string, message: string): ChordError {
   return new ChordError('InvalidParameter', message, { details: { name } });
 }
 
+/** A model's name that cannot be read from. */
+export function invalidSource(message: string, details?: Record<string, unknown>): ChordError {
+  return new ChordError('InvalidSource', message, { details });
+}
+
 /** The error of a cancelled call. */
 export function aborted(signal?: AbortSignal): ChordError {
   return new ChordError('Aborted', 'the call was cancelled', { cause: signal?.reason });

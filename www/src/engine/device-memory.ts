@@ -1,6 +1,6 @@
 /** How much memory the device has, and what that means for a model. */
 
-import type { Plan } from './types.js';
+import type { Plan } from '../wire/types.js';
 
 /** Bytes of memory that this device has, where the browser tells: it rounds, and stops at some size. */
 export function deviceBytes(): number | undefined {

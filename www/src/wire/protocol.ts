@@ -9,9 +9,9 @@
  */
 
 import type { WireError } from './errors.js';
-import type { CommitRequest } from './store/commit.js';
-import type { PageRecord } from './store/journal.js';
-import type { StoreSettings } from './store/layout.js';
+import type { CommitRequest } from '../store/commit.js';
+import type { PageRecord } from '../store/journal.js';
+import type { StoreSettings } from '../store/layout.js';
 import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, StoredModel, Timings, Usage } from './types.js';
 
 /** Ticks of a watchdog without a message after which the engine worker counts as dead: a step may be long. */

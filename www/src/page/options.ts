@@ -1,10 +1,10 @@
 /** Checks engine options and turns them into what the engine worker needs. Runs on the page. */
 
-import { ChordError, invalidParameter } from './errors.js';
-import { NETWORK_DEFAULTS, type NetworkSettings, type OpenRequest } from './protocol.js';
+import { ChordError, invalidParameter } from '../wire/errors.js';
+import { NETWORK_DEFAULTS, type NetworkSettings, type OpenRequest } from '../wire/protocol.js';
 import { parseSource } from './source.js';
-import { STORE_DEFAULTS, type StoreSettings } from './store/layout.js';
-import type { EngineOptions, PlanOptions } from './types.js';
+import { STORE_DEFAULTS, type StoreSettings } from '../store/layout.js';
+import type { EngineOptions, PlanOptions } from '../wire/types.js';
 
 /** Under this key tests pass other network settings; it is not part of the public interface. */
 const NETWORK = Symbol.for('wasm-chord.network');

@@ -1,11 +1,11 @@
 /** The models kept on the person's disk, as the page sees them. An IO worker of its own does the work. */
 
-import { ChordError, fromWire } from './errors.js';
-import { Handshake } from './handshake.js';
-import { IO_SILENT_TICKS_MAX, NETWORK_DEFAULTS, type FromIo, type StoreAnswers, type StoreQuestion, type ToIo } from './protocol.js';
+import { ChordError, fromWire } from '../wire/errors.js';
+import { Handshake } from '../wire/handshake.js';
+import { IO_SILENT_TICKS_MAX, NETWORK_DEFAULTS, type FromIo, type StoreAnswers, type StoreQuestion, type ToIo } from '../wire/protocol.js';
 import { parseSource } from './source.js';
-import type { ModelSource, ModelStore } from './types.js';
-import { Watchdog } from './watchdog.js';
+import type { ModelSource, ModelStore } from '../wire/types.js';
+import { Watchdog } from '../wire/watchdog.js';
 
 export const modelStore: ModelStore = {
   // A server that renders the page has none.

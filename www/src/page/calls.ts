@@ -1,7 +1,7 @@
 /** Generations in order: one runs in the engine worker, the others wait their turn on the page. */
 
-import { ChordError, aborted } from './errors.js';
-import type { CallEvent, ToEngine } from './protocol.js';
+import { ChordError, aborted } from '../wire/errors.js';
+import type { CallEvent, ToEngine } from '../wire/protocol.js';
 
 /** Calls that may wait. */
 export const QUEUE_LENGTH_MAX = 1_024;

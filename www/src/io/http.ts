@@ -5,9 +5,9 @@
  */
 
 import { ChunkReader } from './stream.js';
-import { ChordError, aborted, throwIfAborted, toChordError } from './errors.js';
-import { unreadable } from './local-file.js';
-import type { IoCounters, NetworkSettings, PartIdentity, PartSource } from './protocol.js';
+import { ChordError, aborted, throwIfAborted, toChordError } from '../wire/errors.js';
+import { unreadable } from '../wire/local-file.js';
+import type { IoCounters, NetworkSettings, PartIdentity, PartSource } from '../wire/protocol.js';
 import { RequestRoute } from './route.js';
 
 /** Failures in a row, without a byte between them, before a read gives up. */

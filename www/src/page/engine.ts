@@ -2,15 +2,15 @@
 
 import { CallQueue } from './calls.js';
 import { EngineClient } from './engine-client.js';
-import { ChordError, aborted, fromWire, invalidParameter, throwIfAborted } from './errors.js';
+import { ChordError, aborted, fromWire, invalidParameter, throwIfAborted } from '../wire/errors.js';
 import { chatShape, collect, completionShape, newIdentity, stream, type Shape } from './openai.js';
 import { openRequest } from './options.js';
-import type { FromEngine, OpenRequest, Queries, QueryName } from './protocol.js';
+import type { FromEngine, OpenRequest, Queries, QueryName } from '../wire/protocol.js';
 import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, prepareTemplate, wellFormed, type Prepared } from './requests.js';
 import type {
   CallOptions, ChatCompletions, ChatMessage, Completions, EmbeddingRequest, EmbeddingResponse, Embeddings,
   Engine, EngineOptions, EngineStats, ModelInfo, Progress, TemplateOptions, Timings, Usage,
-} from './types.js';
+} from '../wire/types.js';
 
 /** A promise and the means to settle it. A rejection that nobody awaits is not reported. */
 class Deferred<T> {

@@ -1,10 +1,10 @@
 /** Runs one request at a time on the core, a bounded step between two turns of the event loop. */
 
 import type { Session } from './core.js';
-import { ChordError, toChordError } from './errors.js';
+import { ChordError, toChordError } from '../wire/errors.js';
 import type { Loader } from './loader.js';
-import type { CallEvent, StepEvent } from './protocol.js';
-import type { EngineStats, Timings, Usage } from './types.js';
+import type { CallEvent, StepEvent } from '../wire/protocol.js';
+import type { EngineStats, Timings, Usage } from '../wire/types.js';
 
 /** Events that the page has not taken before the computation pauses. */
 export const EVENTS_UNREAD_MAX = 64;

@@ -12,7 +12,7 @@
  * address is asked again.
  */
 
-import { ChordError } from './errors.js';
+import { ChordError } from '../wire/errors.js';
 
 /** Answers of an expired or refused address. */
 const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 410]);
