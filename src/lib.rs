@@ -2,17 +2,18 @@
 //!
 //! Data flows one way: URL → range → pages → header and layers → kernels → logits → token → text.
 //! Imports point one way too: `web → session → trust, model, pager, gguf, tokenizer, sample → cpu |
-//! gpu → op, quant → error`.
+//! gpu → exec, program, quant → error`.
 
 pub mod cpu;
 pub mod error;
+pub mod exec;
 pub mod gguf;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod matcher;
 pub mod model;
-pub mod op;
 pub mod pager;
+pub mod program;
 pub mod quant;
 mod rope;
 pub mod sample;

@@ -1,7 +1,7 @@
 //! Rotary position embedding with linear and YaRN scaling, as llama.cpp computes it.
 //! <https://arxiv.org/abs/2104.09864>, <https://arxiv.org/abs/2309.00071>
 
-use crate::op::{Rope, RopeStyle};
+use crate::program::{Rope, RopeStyle};
 use std::f32::consts::PI;
 
 /// The cosines and sines of one batch under one rotation: [token][dims / 2] pairs.

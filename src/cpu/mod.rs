@@ -17,7 +17,8 @@ pub mod vector;
 mod weights;
 
 use crate::error::Result;
-use crate::op::*;
+use crate::exec::Batch;
+use crate::program::*;
 use crate::rope::Rotation;
 use attention::Attention;
 use matmul::{Activations, Input};

@@ -2,7 +2,7 @@
 
 use super::matmul::{self, Activations, Input, Matrix, repack, wants_quantised};
 use super::vector;
-use crate::op::WEIGHT_ALIGNMENT;
+use crate::program::WEIGHT_ALIGNMENT;
 use crate::quant::Dtype;
 use crate::quant::random::{Noise, random_rows};
 

@@ -4,8 +4,8 @@
 use super::matmul::{self, Matrix};
 use super::memory::AlignedBytes;
 use crate::error::Result;
-use crate::op::{Program, WEIGHT_ALIGNMENT, Weight, WeightId};
 use crate::pager::{Intervals, Placement};
+use crate::program::{Program, WEIGHT_ALIGNMENT, Weight, WeightId};
 use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;

@@ -18,7 +18,8 @@ mod vendor;
 mod weights;
 
 use crate::error::Result;
-use crate::op::*;
+use crate::exec::Poll;
+use crate::program::*;
 use crate::rope::Rotation;
 use device::{Buffer, check_size};
 use plan::{Arena, Plan};

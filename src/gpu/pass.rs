@@ -5,7 +5,8 @@ use super::readback::Form;
 use super::shaders::{OP_BYTES, STEP_BYTES};
 use super::{Bound, Gpu, SPLIT_POSITIONS};
 use crate::error::{ChordError, Result};
-use crate::op::*;
+use crate::exec::{Batch, Draw, Wanted};
+use crate::program::*;
 
 impl Gpu {
     /// Records a group's dispatches for a batch. A single token's are submitted with the head, a prompt's

@@ -6,7 +6,8 @@ use super::plan::{Extent, parts};
 use super::readback::Mapping;
 use super::shaders::Kernel;
 use crate::error::Result;
-use crate::op::*;
+use crate::exec::{Batch, Draw, Poll, Wanted};
+use crate::program::*;
 use std::ops::Range;
 
 /// A pass to trace: `tokens` from `position`, and the head for a single one.

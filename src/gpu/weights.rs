@@ -7,8 +7,8 @@
 use super::device::{Buffer, Device, unsuited};
 use super::layout::{self, CHUNK, PLANE_ALIGNMENT, PLANES_MAX};
 use crate::error::{ChordError, Result};
-use crate::op::{Program, Weight, WeightId};
 use crate::pager::Intervals;
+use crate::program::{Program, Weight, WeightId};
 use crate::quant::Dtype;
 use std::collections::HashMap;
 use std::ops::Range;

@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use crate::error::Result;
-use crate::op::{Activation, Epilogue, Op, RESIDUAL, Slot};
+use crate::program::{Activation, Epilogue, Op, RESIDUAL, Slot};
 
 /// The activation slots of a layer; every layer uses the same.
 pub struct Slots {

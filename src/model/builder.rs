@@ -3,7 +3,7 @@
 
 use crate::error::{ChordError, Result};
 use crate::gguf::{Header, TensorInfo};
-use crate::op::*;
+use crate::program::*;
 use crate::quant::Dtype;
 use std::collections::HashMap;
 

@@ -2,7 +2,7 @@
 
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::{Header, Metadata, Value};
-use crate::op::{Rope, RopeStyle};
+use crate::program::{Rope, RopeStyle};
 
 /// Architectures, by the names of `general.architecture`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::blocks::{Slots, attend, feed_forward, norm_heads, project_qkv};
 use super::builder::Builder;
 use crate::error::Result;
-use crate::op::{Activation, Op, RESIDUAL};
+use crate::program::{Activation, Op, RESIDUAL};
 
 pub fn layer(b: &mut Builder, s: &Slots, layer: usize, rope: usize) -> Result<()> {
     let p = &format!("blk.{layer}.");

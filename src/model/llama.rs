@@ -5,7 +5,7 @@ use super::blocks::{Slots, attend, experts, feed_forward, norm_heads, project_qk
 use super::builder::Builder;
 use super::config::Architecture;
 use crate::error::Result;
-use crate::op::{Activation, RESIDUAL};
+use crate::program::{Activation, RESIDUAL};
 
 pub fn layer(b: &mut Builder, s: &Slots, layer: usize, rope: usize) -> Result<()> {
     let p = &format!("blk.{layer}.");

@@ -13,7 +13,7 @@ pub use config::{Architecture, CONTEXT_DEFAULT, Config};
 
 use crate::error::Result;
 use crate::gguf::Header;
-use crate::op::{Epilogue, Op, Program, RESIDUAL};
+use crate::program::{Epilogue, Op, Program, RESIDUAL};
 use blocks::Slots;
 use builder::Builder;
 

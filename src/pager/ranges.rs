@@ -1,6 +1,6 @@
 //! The bytes of a group as ranges of the source, each fit for one HTTP request.
 
-use crate::op::{Group, Program};
+use crate::program::{Group, Program};
 
 /// Bytes of one request at most: large enough that its latency is small beside its transfer.
 pub const RANGE_BYTES_MAX: u64 = 16 << 20;

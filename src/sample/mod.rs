@@ -28,7 +28,7 @@ pub use self::params::{RequestKind, SamplingParams};
 use self::select::{Candidate, largest};
 pub use self::stop::StopMatcher;
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::op::Draw;
+use crate::exec::Draw;
 
 /// How many tokens back `repeat_penalty` looks.
 pub const REPEAT_WINDOW: usize = 64;

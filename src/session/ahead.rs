@@ -3,8 +3,8 @@
 //! layer, and the table itself can come last: where the head has a matrix of its own, the first token comes
 //! before the table does.
 
-use crate::op::{Op, Program, RESIDUAL, WeightId};
 use crate::pager::{Intervals, SourceRange};
+use crate::program::{Op, Program, RESIDUAL, WeightId};
 use crate::quant::{Dtype, dequantise_row};
 use std::ops::Range;
 

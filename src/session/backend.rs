@@ -2,10 +2,11 @@
 
 use crate::cpu::{self, Cpu, DiskReader};
 use crate::error::Result;
+use crate::exec::{Batch, Draw, Poll, Wanted};
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu};
-use crate::op::{Batch, Draw, Poll, Program, Wanted, WeightId};
 use crate::pager::Placement;
+use crate::program::{Program, WeightId};
 use std::ops::Range;
 
 /// One of the backends.

@@ -6,7 +6,7 @@ use super::{MemoryPlan, Session, open};
 #[cfg(feature = "gpu")]
 use crate::error::ErrorCode;
 use crate::error::Result;
-use crate::op::Poll;
+use crate::exec::Poll;
 #[cfg(feature = "gpu")]
 use std::rc::Rc;
 
@@ -31,14 +31,14 @@ const REFUSALS_MAX: usize = 3;
 #[cfg(feature = "gpu")]
 impl DeviceState {
     /// Nothing is known of a device but that it is to be tested, if there is one.
-    pub fn new(backend: &Backend, program: &crate::op::Program) -> DeviceState {
+    pub fn new(backend: &Backend, program: &crate::program::Program) -> DeviceState {
         let mut state = DeviceState { wake: None, test: None, disabled: Vec::new(), bytes_max: u64::MAX, refusals: 0 };
         state.begin_test(backend, program);
         state
     }
 
     /// Begins the self-test of a backend's device.
-    fn begin_test(&mut self, backend: &Backend, program: &crate::op::Program) {
+    fn begin_test(&mut self, backend: &Backend, program: &crate::program::Program) {
         let test = |device: &Rc<crate::gpu::Device>| Box::new(crate::trust::SelfTest::new(device.clone(), program));
         self.test = backend.device().map(test);
     }

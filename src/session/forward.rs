@@ -3,7 +3,7 @@
 
 use super::Session;
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::op::{Batch, Poll, Wanted};
+use crate::exec::{Batch, Poll, Wanted};
 use crate::pager::State;
 use std::ops::Range;
 

@@ -6,7 +6,7 @@ use super::draft::Tally;
 use super::forward::{Output, Progress};
 use super::request::{Moment, Request};
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::op::Wanted;
+use crate::exec::Wanted;
 use crate::pager::{Placement, State};
 use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;

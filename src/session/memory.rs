@@ -3,8 +3,8 @@
 use super::draft;
 use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, READ_BYTES, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::op::Program;
 use crate::pager::{Pace, Placement, spread};
+use crate::program::Program;
 use serde::{Deserialize, Serialize};
 
 /// The engine options that concern memory, as JavaScript names them.

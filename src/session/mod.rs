@@ -19,9 +19,10 @@ pub use request::{Moment, Request};
 
 use crate::cpu::DiskReader;
 use crate::error::{ChordError, Result};
+use crate::exec::Wanted;
 use crate::model::Config;
-use crate::op::{Program, Wanted};
 use crate::pager::{Action, Pace, Pager, Placement, SourceRange, State, group_ranges};
+use crate::program::Program;
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use ahead::Ahead;
@@ -72,7 +73,7 @@ struct Place {
     part: u16,
     start: u64,
     end: u64,
-    weight: crate::op::WeightId,
+    weight: crate::program::WeightId,
 }
 
 impl Session {

@@ -10,8 +10,8 @@ use crate::cpu::Cpu;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::{self, Header, Parser, Progress};
 use crate::model::{self, Config};
-use crate::op::{Program, WeightId};
 use crate::pager::{Pager, group_ranges};
+use crate::program::{Program, WeightId};
 use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use std::collections::HashMap;
@@ -253,7 +253,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, config: &Config) -> Result<()> {
 
 /// The weights in the order of their bytes in the source.
 fn places(program: &Program) -> Vec<Place> {
-    let place = |(index, w): (usize, &crate::op::Weight)| Place {
+    let place = |(index, w): (usize, &crate::program::Weight)| Place {
         part: w.part,
         start: w.file_offset,
         end: w.file_offset + w.bytes as u64,

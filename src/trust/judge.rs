@@ -4,10 +4,11 @@
 use super::Miniature;
 use crate::cpu::Cpu;
 use crate::error::Result;
+use crate::exec::{Batch, Draw};
 use crate::gpu::shaders::{Arithmetic, Variant};
 use crate::gpu::{Output, Pass, Place, Room, Step, Trace, parts};
-use crate::op::*;
 use crate::pager::Placement;
+use crate::program::*;
 use crate::sample::Sampler;
 use half::f16;
 use std::convert::Infallible;

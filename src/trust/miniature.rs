@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::gpu::{Device, Gpu, Room, Ways};
-use crate::op::*;
+use crate::program::*;
 use crate::quant::random::{Noise, random_rows};
 use crate::quant::{Dtype, dequantise_row};
 use std::collections::HashMap;

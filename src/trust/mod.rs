@@ -7,9 +7,10 @@ mod judge;
 mod miniature;
 
 use crate::error::Result;
+use crate::exec::{Draw, Poll};
 use crate::gpu::shaders::{Arithmetic, Kernel, Variant};
 use crate::gpu::{Device, Gpu, Pass, Room, Trace, Wake, Ways, unsuited};
-use crate::op::*;
+use crate::program::*;
 use miniature::VOCABULARY;
 use std::rc::Rc;
 

@@ -8,8 +8,9 @@ mod program;
 use program::{Heads, Writer, rope};
 use std::rc::Rc;
 use std::time::Instant;
+use wasm_chord::exec::{Batch, Draw, Poll, Wanted};
 use wasm_chord::gpu::{BATCH_MAX, Device, DeviceOptions, Gpu, Ways};
-use wasm_chord::op::*;
+use wasm_chord::program::*;
 use wasm_chord::quant::Dtype;
 use wasm_chord::quant::random::{Noise, random_rows};
 

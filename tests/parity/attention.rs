@@ -3,7 +3,7 @@
 use super::support::program::{Heads, Writer};
 use super::{Bench, passes};
 use wasm_chord::gpu::Pass;
-use wasm_chord::op::*;
+use wasm_chord::program::*;
 use wasm_chord::quant::Dtype;
 
 const VOCABULARY: usize = 64;

@@ -13,9 +13,10 @@ mod values;
 
 use std::rc::Rc;
 use support::gpu::{CHANGE, DEVICE, device, tamper};
+use wasm_chord::exec::{Draw, Poll};
 use wasm_chord::gpu::shaders::{Arithmetic, Kernel, Variant};
 use wasm_chord::gpu::{Device, DeviceOptions, Pass, Room, Ways};
-use wasm_chord::op::{Draw, Poll, Program};
+use wasm_chord::program::Program;
 use wasm_chord::trust::{Judge, Miniature};
 
 /// Makes a test of each name, and one that there is such a name for every file of `shaders/`.

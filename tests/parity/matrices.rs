@@ -4,7 +4,7 @@ use super::support::program::Writer;
 use super::{Bench, passes};
 use wasm_chord::gpu::Ways;
 use wasm_chord::gpu::shaders::Arithmetic;
-use wasm_chord::op::*;
+use wasm_chord::program::*;
 use wasm_chord::quant::Dtype;
 
 /// Rows that are no whole quad and no whole tile.

@@ -3,7 +3,7 @@
 use super::support::program::{Heads, Writer, rope as rotation};
 use super::{Bench, passes};
 use wasm_chord::gpu::Ways;
-use wasm_chord::op::*;
+use wasm_chord::program::*;
 use wasm_chord::quant::Dtype;
 use wasm_chord::trust::Miniature;
 

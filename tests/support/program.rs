@@ -2,7 +2,7 @@
 //! measurements.
 #![allow(dead_code)] // Each user needs a part.
 
-use wasm_chord::op::*;
+use wasm_chord::program::*;
 use wasm_chord::quant::Dtype;
 
 /// What attention is like.

@@ -1,7 +1,8 @@
 //! Where activations lie: one buffer for all slots.
 
 use super::SPLITS_MAX;
-use crate::op::*;
+use crate::exec::Draw;
+use crate::program::*;
 
 /// Where activations lie in the arena, in quads of f32.
 pub struct Arena {

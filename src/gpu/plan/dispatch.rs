@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::gpu::device::unsuited;
 use crate::gpu::shaders::Kernel;
 use crate::gpu::weights::{Slab, chunks};
-use crate::op::*;
+use crate::program::*;
 
 impl Planner<'_> {
     pub(super) fn push(&mut self, kernel: Kernel, params: Vec<u32>, blocks: u32, depth: Depth) -> &mut Dispatch {

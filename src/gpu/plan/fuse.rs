@@ -3,7 +3,7 @@
 use super::dispatch::RopeParts;
 use super::{ExpertForm, Experts, Norm, Planner, Product};
 use crate::error::Result;
-use crate::op::*;
+use crate::program::*;
 
 impl Planner<'_> {
     /// A norm whose every reader is a product computes nothing: its readers normalise on the way in.

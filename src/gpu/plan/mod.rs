@@ -11,7 +11,7 @@ use super::device::{Device, unsuited};
 use super::shaders::{Kernel, OP_BYTES};
 use super::weights::{Map, Slab};
 use crate::error::Result;
-use crate::op::*;
+use crate::program::*;
 use dispatch::{RopeParts, residual};
 use std::collections::HashMap;
 use std::ops::Range;
