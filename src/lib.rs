@@ -1,10 +1,11 @@
 //! wasm-chord: language models in the browser.
 //!
 //! Data flows one way: URL → range → pages → header and layers → kernels → logits → token → text.
-//! Imports point one way too: `web → session → trust, model, pager, gguf, tokenizer, sample → cpu |
+//! Imports point one way too: `web → engine → trust, model, pager, gguf, tokenizer, sample → cpu |
 //! gpu → exec, program, quant → error`.
 
 pub mod cpu;
+pub mod engine;
 pub mod error;
 pub mod exec;
 pub mod gguf;
@@ -17,7 +18,6 @@ pub mod program;
 pub mod quant;
 mod rope;
 pub mod sample;
-pub mod session;
 pub mod template;
 pub mod tokenizer;
 #[cfg(feature = "gpu")]

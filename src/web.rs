@@ -1,9 +1,9 @@
 //! The wasm-bindgen surface: the only file that knows JavaScript. The engine worker drives it.
 
 use crate::cpu::DiskReader;
+use crate::engine::{Engine as Core, HeaderReader as Reader, Moment, OpenOptions, Request};
 use crate::error::{ChordError, ErrorCode};
 use crate::pager::{Pace, Placement, SourceRange, State};
-use crate::session::{HeaderReader as Reader, Moment, OpenOptions, Request, Session as Core};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
 use js_sys::{Date, Float64Array, Math, Object, Reflect, Uint8Array};
@@ -128,7 +128,7 @@ impl HeaderReader {
     }
 
     /// Opens the model. Consumes the reader.
-    pub fn open(self, options: &str) -> JsResult<Session> {
+    pub fn open(self, options: &str) -> JsResult<Engine> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
         Ok(self.reader.open(&options).map_err(thrown)?.into())
     }
@@ -137,7 +137,7 @@ impl HeaderReader {
     /// device.
     #[cfg(feature = "gpu")]
     #[wasm_bindgen(js_name = openOn)]
-    pub fn open_on(self, device: GpuDevice, options: &str) -> JsResult<Session> {
+    pub fn open_on(self, device: GpuDevice, options: &str) -> JsResult<Engine> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
         let core = self.reader.open_on(device.device, &options).map_err(thrown)?;
         Ok(core.into())
@@ -207,18 +207,18 @@ fn read_from(files: Rc<Files>) -> DiskReader {
 
 /// An open model.
 #[wasm_bindgen]
-pub struct Session {
+pub struct Engine {
     core: Core,
     files: Rc<Files>,
     #[cfg(all(feature = "selftest", feature = "gpu"))]
     logits: Vec<f32>,
 }
 
-impl From<Core> for Session {
-    fn from(mut core: Core) -> Session {
+impl From<Core> for Engine {
+    fn from(mut core: Core) -> Engine {
         let files = Rc::<Files>::default();
         core.set_disk(read_from(files.clone()));
-        Session {
+        Engine {
             core,
             files,
             #[cfg(all(feature = "selftest", feature = "gpu"))]
@@ -228,7 +228,7 @@ impl From<Core> for Session {
 }
 
 #[wasm_bindgen]
-impl Session {
+impl Engine {
     /// `ModelInfo` as JSON.
     pub fn info(&self) -> String {
         self.core.info().to_string()
@@ -282,7 +282,7 @@ impl Session {
         self.core.ranges().flat_map(numbers).collect()
     }
 
-    /// Lets weights be read from a part that is on disk, once [`Session::supply_from_disk`] is told of them.
+    /// Lets weights be read from a part that is on disk, once [`Engine::supply_from_disk`] is told of them.
     #[wasm_bindgen(js_name = setFile)]
     pub fn set_file(&mut self, part: u16, file: SyncFile) {
         let mut files = self.files.opened.borrow_mut();
@@ -403,7 +403,7 @@ impl Session {
         self.core.logits(tokens).map_err(thrown)
     }
 
-    /// Begins to compute them, for [`Session::step_logits`].
+    /// Begins to compute them, for [`Engine::step_logits`].
     #[cfg(all(feature = "selftest", feature = "gpu"))]
     #[wasm_bindgen(js_name = beginLogits)]
     pub fn begin_logits(&mut self, tokens: &[u32]) -> JsResult<()> {

@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::random_model::{self, Shape};
 use support::*;
-use wasm_chord::session::{Event, OpenOptions, Session, Tally};
+use wasm_chord::engine::{Engine, Event, OpenOptions, Tally};
 
 /// A request whose prompt says everything twice, so that there is something to guess.
 fn request(extra: Value) -> Value {
@@ -17,9 +17,9 @@ fn request(extra: Value) -> Value {
 }
 
 /// The answer, how its tokens were guessed, and how often the pass entered the first layer.
-fn answer(session: &mut Session, file: &[u8], body: Value) -> (Answer, Tally, Vec<u32>) {
+fn answer(engine: &mut Engine, file: &[u8], body: Value) -> (Answer, Tally, Vec<u32>) {
     let (mut tally, mut bits) = (Tally::default(), Vec::new());
-    let answer = ask_with(session, file, body, |_, event| match event {
+    let answer = ask_with(engine, file, body, |_, event| match event {
         Event::Done { draft, .. } => tally = *draft,
         Event::Token { logprobs, .. } | Event::Finish { logprobs, .. } => {
             bits.extend(logprobs.iter().map(|l| l.chosen.logprob.to_bits()));
@@ -32,7 +32,7 @@ fn answer(session: &mut Session, file: &[u8], body: Value) -> (Answer, Tally, Ve
 #[test]
 fn answers_are_identical_to_the_bit_whatever_is_guessed() {
     let file = random_model::file(Shape::default());
-    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
     let mut accepted = 0;
     for extra in [
         json!({}),
@@ -52,10 +52,10 @@ fn answers_are_identical_to_the_bit_whatever_is_guessed() {
             body["draft_max"] = most.into();
             body
         };
-        let (truth, none, truth_bits) = answer(&mut session, &file, with(0));
+        let (truth, none, truth_bits) = answer(&mut engine, &file, with(0));
         assert_eq!(none, Tally::default());
         for most in [1, 3, 15, 127] {
-            let (drafted, tally, bits) = answer(&mut session, &file, with(most));
+            let (drafted, tally, bits) = answer(&mut engine, &file, with(most));
             assert_eq!(
                 (drafted.texts, drafted.tokens, drafted.reasons),
                 (truth.texts.clone(), truth.tokens.clone(), truth.reasons.clone()),
@@ -72,16 +72,15 @@ fn answers_are_identical_to_the_bit_whatever_is_guessed() {
 #[test]
 fn a_stop_string_among_guesses_ends_the_answer() {
     let file = random_model::file(Shape::default());
-    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
-    let (whole, ..) = answer(&mut session, &file, request(json!({"draft_max": 0})));
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+    let (whole, ..) = answer(&mut engine, &file, request(json!({"draft_max": 0})));
     let text: Vec<char> = whole.texts[0].chars().collect();
     for at in 0..text.len().min(40) {
         let stop: String = text[at..text.len().min(at + 2)].iter().collect();
-        let ask = |session: &mut Session, most: u32| {
-            answer(session, &file, request(json!({"stop": stop, "draft_max": most}))).0
-        };
-        let truth = ask(&mut session, 0);
-        let drafted = ask(&mut session, 15);
+        let ask =
+            |engine: &mut Engine, most: u32| answer(engine, &file, request(json!({"stop": stop, "draft_max": most}))).0;
+        let truth = ask(&mut engine, 0);
+        let drafted = ask(&mut engine, 15);
         assert_eq!((drafted.texts, drafted.reasons), (truth.texts, truth.reasons), "stop {stop:?}");
     }
 }
@@ -95,10 +94,10 @@ fn layers_that_do_not_stay_are_visited_less_often() {
     let most = whole.stats()["memory"]["peakResidentBytes"].as_u64().expect("a number");
     let half = most - file.len() as u64 / 2;
     let ring = OpenOptions { max_resident_bytes: Some(half), ..OpenOptions::default() };
-    let waits = |session: &Session| session.stats()["layers"]["syncLoads"].as_u64().expect("a number");
+    let waits = |engine: &Engine| engine.stats()["layers"]["syncLoads"].as_u64().expect("a number");
     for options in [ring.clone(), from_disk(half)] {
-        let mut session = open(&file, &options).expect("the model opens");
-        let (drafted, tally, bits) = answer(&mut session, &file, request(json!({})));
+        let mut engine = open(&file, &options).expect("the model opens");
+        let (drafted, tally, bits) = answer(&mut engine, &file, request(json!({})));
         assert_eq!(
             (drafted.texts, drafted.tokens, bits),
             (truth.texts.clone(), truth.tokens.clone(), truth_bits.clone())
@@ -106,39 +105,39 @@ fn layers_that_do_not_stay_are_visited_less_often() {
         assert!(tally.accepted > 20, "{tally:?}");
     }
     let loads = |most: u32| {
-        let mut session = open(&file, &ring).expect("the model opens");
-        answer(&mut session, &file, request(json!({"draft_max": most})));
-        waits(&session)
+        let mut engine = open(&file, &ring).expect("the model opens");
+        answer(&mut engine, &file, request(json!({"draft_max": most})));
+        waits(&engine)
     };
     let (with, without) = (loads(15), loads(0));
     assert!(with * 3 < without * 2, "{with} loads with guesses, {without} without");
 }
 
 #[test]
-fn a_cancelled_draft_leaves_the_session_usable() {
+fn a_cancelled_draft_leaves_the_engine_usable() {
     let file = random_model::file(Shape::default());
-    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
-    let (truth, ..) = answer(&mut session, &file, request(json!({"draft_max": 0})));
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+    let (truth, ..) = answer(&mut engine, &file, request(json!({"draft_max": 0})));
     for steps in 0..60 {
         let body = request(json!({"draft_max": 15})).to_string();
-        session.begin(wasm_chord::session::Request::from_json(&body).expect("a body"), MOMENT).expect("begins");
+        engine.begin(wasm_chord::engine::Request::from_json(&body).expect("a body"), MOMENT).expect("begins");
         for _ in 0..steps {
-            session.step().expect("a step");
+            engine.step().expect("a step");
         }
-        session.cancel();
-        assert_eq!(answer(&mut session, &file, request(json!({"draft_max": 7}))).0.texts, truth.texts, "after {steps}");
+        engine.cancel();
+        assert_eq!(answer(&mut engine, &file, request(json!({"draft_max": 7}))).0.texts, truth.texts, "after {steps}");
     }
 }
 
 #[test]
 fn what_one_request_taught_helps_the_next() {
     let file = random_model::file(Shape::default());
-    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
     let body = || request(json!({"prompt": "once", "draft_max": 15}));
-    let (truth, first, truth_bits) = answer(&mut session, &file, body());
+    let (truth, first, truth_bits) = answer(&mut engine, &file, body());
     // Of an answer that was never given the cache could help too: begin elsewhere in between.
-    answer(&mut session, &file, request(json!({"prompt": "other", "draft_max": 0})));
-    let (again, second, bits) = answer(&mut session, &file, body());
+    answer(&mut engine, &file, request(json!({"prompt": "other", "draft_max": 0})));
+    let (again, second, bits) = answer(&mut engine, &file, body());
     assert_eq!((again.texts, bits), (truth.texts, truth_bits));
     assert!(second.accepted > first.accepted && second.accepted > 40, "{first:?}, then {second:?}");
 }
@@ -146,7 +145,7 @@ fn what_one_request_taught_helps_the_next() {
 #[test]
 fn passes_give_more_than_one_token_in_prose() {
     let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/chord-tiny.gguf")).expect("the model");
-    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
     let mut tokens_per_pass = || {
         let (mut tokens, mut right) = (0, 0);
         for topic in ["a fox", "a boat", "the moon", "a girl and a dog", "winter", "an old man"] {
@@ -154,7 +153,7 @@ fn passes_give_more_than_one_token_in_prose() {
                 "kind": "chat", "messages": [{"role": "user", "content": format!("Tell me a story about {topic}.")}],
                 "temperature": 0, "max_tokens": 150, "logprobs": true, "draft_max": 15,
             });
-            let (answer, tally, _) = answer(&mut session, &file, body);
+            let (answer, tally, _) = answer(&mut engine, &file, body);
             tokens += answer.tokens.len();
             right += tally.accepted;
         }

@@ -8,18 +8,18 @@ use support::gpu::{CHANGE, Change, DEVICE, NMSE_MAX, device, open_on, tamper};
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
+use wasm_chord::engine::{Engine, Event, HeaderReader, OpenOptions, Request};
 use wasm_chord::gpu::shaders::Arithmetic;
 use wasm_chord::gpu::{DeviceOptions, PRODUCTS_MAX};
-use wasm_chord::session::{Event, HeaderReader, OpenOptions, Request, Session};
 
 /// The logits of one model at every position, against the reference.
 fn check(model: &std::path::Path, options: &DeviceOptions) -> Result<(), String> {
     let Some(device) = device(options.clone()) else { return Ok(()) };
     let (json, truth) = expected(model);
     let file = std::fs::read(model).expect("reference model");
-    let mut session =
+    let mut engine =
         open_on(&file, device, &OpenOptions::default()).map_err(|e| format!("{}: {e}", model.display()))?;
-    let logits = session.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))?;
+    let logits = engine.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))?;
     let error = nmse(&truth, &logits);
     println!("{:30} NMSE {error:.2e}", model.file_name().unwrap_or_default().to_string_lossy());
     if error <= NMSE_MAX { Ok(()) } else { Err(format!("{}: NMSE {error:.3e}", model.display())) }
@@ -54,11 +54,11 @@ fn greedy_text_of_a_trained_model() {
     let model = data.join("real/stories260k.gguf");
     let (json, _) = expected(&model);
     let file = std::fs::read(model).expect("reference model");
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
     let body = json!({"kind": "completion", "prompt": "Once upon a time", "temperature": 0, "max_tokens": 120, "ignore_eos": true});
-    let answer = ask(&mut session, &file, body).expect("an answer");
+    let answer = ask(&mut engine, &file, body).expect("an answer");
     assert_eq!(answer.texts, [json["greedy_text"].as_str().expect("the text")]);
-    println!("{}", session.stats()["gpu"]);
+    println!("{}", engine.stats()["gpu"]);
 }
 
 fn greedy(extra: serde_json::Value) -> serde_json::Value {
@@ -79,24 +79,24 @@ fn truth(file: &[u8], body: serde_json::Value) -> Answer {
     ask(&mut open(file, &OpenOptions::default()).expect("the model opens"), file, body).expect("an answer")
 }
 
-fn stat(session: &Session, group: &str, name: &str) -> u64 {
-    session.stats()[group][name].as_u64().unwrap_or_else(|| panic!("{group}.{name}"))
+fn stat(engine: &Engine, group: &str, name: &str) -> u64 {
+    engine.stats()[group][name].as_u64().unwrap_or_else(|| panic!("{group}.{name}"))
 }
 
 #[test]
 fn a_token_is_one_submit_and_sixteen_bytes_and_makes_nothing() {
     let Some(device) = device(DEVICE) else { return };
     let file = random_model::file(Shape::default());
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
     let names = ["submits", "readbackBytes", "buffers", "bindGroups"];
     for (sampling, most) in [(json!({}), 16), (json!({"temperature": 0.9, "top_k": 40, "top_p": 0.9, "seed": 3}), 16)] {
         let mut before: Option<Vec<u64>> = None;
         let mut tokens = 0;
-        let answer = ask_with(&mut session, &file, greedy(sampling), |session, event| {
+        let answer = ask_with(&mut engine, &file, greedy(sampling), |engine, event| {
             if !matches!(event, Event::Token { .. }) {
                 return;
             }
-            let now: Vec<u64> = names.iter().map(|name| stat(session, "gpu", name)).collect();
+            let now: Vec<u64> = names.iter().map(|name| stat(engine, "gpu", name)).collect();
             if let Some(before) = before.replace(now.clone()) {
                 let made: Vec<u64> = now.iter().zip(&before).map(|(n, b)| n - b).collect();
                 // The last token's pass was sent before the token ahead of it was read, and none follows.
@@ -110,27 +110,27 @@ fn a_token_is_one_submit_and_sixteen_bytes_and_makes_nothing() {
         assert!(tokens > 20, "{tokens}");
     }
     // norm + qkv; rope and cache; attention; output; gate and up; down; and one more where attention is split.
-    assert_eq!(stat(&session, "gpu", "dispatchesPerLayer"), 6);
+    assert_eq!(stat(&engine, "gpu", "dispatchesPerLayer"), 6);
 }
 
 #[test]
 fn the_next_token_is_computed_while_one_is_read_and_tokens_stay_the_same() {
     let Some(device) = device(DEVICE) else { return };
     let file = random_model::file(Shape::default());
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
     let drawn = json!({"temperature": 1.2, "top_k": 30, "seed": 4});
     let whole = truth(&file, greedy(drawn.clone())).texts.remove(0);
     // What comes in the middle of the answer, as a string to stop at.
     let stop: String = whole.chars().skip(whole.chars().count() / 2).take(2).collect();
-    let ahead = |session: &Session| stat(session, "gpu", "passesAhead");
+    let ahead = |engine: &Engine| stat(engine, "gpu", "passesAhead");
     for extra in [json!({}), json!({"stop": stop}), json!({"max_tokens": 1}), json!({"max_tokens": 2}), json!({"n": 2})]
     {
         let mut body = greedy(drawn.clone());
         body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
-        let before = ahead(&session);
-        let answer = ask(&mut session, &file, body.clone()).expect("an answer");
+        let before = ahead(&engine);
+        let answer = ask(&mut engine, &file, body.clone()).expect("an answer");
         assert_eq!(answer.texts, truth(&file, body).texts, "{extra}");
-        let sent = ahead(&session) - before;
+        let sent = ahead(&engine) - before;
         match extra["max_tokens"].as_u64() {
             Some(1) => assert_eq!(sent, 0, "nothing is sent that cannot be wanted"),
             Some(_) => assert!(sent <= 1),
@@ -140,20 +140,20 @@ fn the_next_token_is_computed_while_one_is_read_and_tokens_stay_the_same() {
     }
     // Up to the last token that the context has room for.
     let body = greedy(json!({"max_tokens": null, "temperature": 0}));
-    assert_eq!(ask(&mut session, &file, body.clone()).expect("an answer").texts, truth(&file, body).texts);
-    // Cancelled in any state of the pipeline, the session answers the next request as ever.
+    assert_eq!(ask(&mut engine, &file, body.clone()).expect("an answer").texts, truth(&file, body).texts);
+    // Cancelled in any state of the pipeline, the engine answers the next request as ever.
     for steps in [3, 9, 10, 11] {
-        session
+        engine
             .begin(Request::from_json(&greedy(drawn.clone()).to_string()).expect("a request"), MOMENT)
             .expect("begins");
         for _ in 0..steps {
-            if matches!(session.step().expect("a step"), Event::Device) && steps % 2 == 0 {
-                session.wait();
+            if matches!(engine.step().expect("a step"), Event::Device) && steps % 2 == 0 {
+                engine.wait();
             }
         }
-        session.cancel();
+        engine.cancel();
         let body = greedy(drawn.clone());
-        assert_eq!(ask(&mut session, &file, body.clone()).expect("an answer").texts, truth(&file, body).texts);
+        assert_eq!(ask(&mut engine, &file, body.clone()).expect("an answer").texts, truth(&file, body).texts);
     }
 }
 
@@ -161,24 +161,24 @@ fn the_next_token_is_computed_while_one_is_read_and_tokens_stay_the_same() {
 fn attention_that_is_split_costs_one_dispatch_more_and_gives_the_same_tokens() {
     let Some(device) = device(DEVICE) else { return };
     let file = random_model::file(Shape { context: 1024, layers: 2, ..Shape::default() });
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
     let body = greedy(json!({"prompt": "long ".repeat(150), "max_tokens": 40}));
-    let answer = ask(&mut session, &file, body.clone()).expect("an answer");
+    let answer = ask(&mut engine, &file, body.clone()).expect("an answer");
     assert_eq!(answer.texts, truth(&file, body).texts);
-    assert_eq!(stat(&session, "gpu", "dispatchesPerLayer"), 7);
+    assert_eq!(stat(&engine, "gpu", "dispatchesPerLayer"), 7);
 }
 
 #[test]
 fn a_prompt_is_computed_in_batches_and_not_token_by_token() {
     let Some(device) = device(DEVICE) else { return };
     let file = random_model::file(Shape { context: 512, ..Shape::default() });
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
     // The self-test submits as well.
-    ask(&mut session, &file, greedy(json!({"prompt": "x", "max_tokens": 1}))).expect("an answer");
-    let before = stat(&session, "gpu", "submits");
-    ask(&mut session, &file, greedy(json!({"prompt": vec![5; 300], "max_tokens": 1}))).expect("an answer");
+    ask(&mut engine, &file, greedy(json!({"prompt": "x", "max_tokens": 1}))).expect("an answer");
+    let before = stat(&engine, "gpu", "submits");
+    ask(&mut engine, &file, greedy(json!({"prompt": vec![5; 300], "max_tokens": 1}))).expect("an answer");
     // Three batches through each of the groups but the head, and the head once.
-    assert_eq!(stat(&session, "gpu", "submits") - before, 3 * 7 + 1);
+    assert_eq!(stat(&engine, "gpu", "submits") - before, 3 * 7 + 1);
 }
 
 /// A prompt of so many tokens, that begins with its length.
@@ -220,7 +220,7 @@ fn prompts_of_any_length_agree_with_the_cpu_whole_and_through_the_ring() {
 fn requests_of_every_kind_agree_with_the_cpu() {
     let Some(device) = device(DEVICE) else { return };
     let file = random_model::file(Shape::default());
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
     for body in [
         greedy(json!({"logprobs": 2})),
         greedy(json!({"n": 2})),
@@ -231,13 +231,12 @@ fn requests_of_every_kind_agree_with_the_cpu() {
         greedy(json!({"temperature": 0.5, "top_k": 64, "top_p": 0.7, "min_p": 0.02, "seed": 9})),
         greedy(json!({"temperature": 1.5, "top_k": 8, "n": 3, "seed": 11})),
     ] {
-        let answer = ask(&mut session, &file, body.clone()).expect("an answer");
+        let answer = ask(&mut engine, &file, body.clone()).expect("an answer");
         let expected = truth(&file, body.clone());
         assert_eq!((answer.texts, answer.tokens), (expected.texts, expected.tokens), "{body}");
     }
     let body = json!({"kind": "embedding", "input": "a text"});
-    let (a, b) =
-        (ask(&mut session, &file, body.clone()).expect("an embedding").embedding, truth(&file, body).embedding);
+    let (a, b) = (ask(&mut engine, &file, body.clone()).expect("an embedding").embedding, truth(&file, body).embedding);
     assert!(nmse(&b, &a) < NMSE_MAX);
 }
 
@@ -253,16 +252,16 @@ fn layers_move_through_the_ring_and_tokens_stay_the_same() {
         let options = OpenOptions { prefetch_distance: distance, ..OpenOptions::default() };
         let options = OpenOptions { max_resident_bytes: Some(budget), ..options };
         let device = device(DEVICE).expect("there was one before");
-        let mut session = open_on(&file, device, &options).expect("the model opens under a ceiling");
-        assert_eq!(ask(&mut session, &file, greedy(json!({}))).expect("an answer"), expected, "at {percent} %");
-        assert!(stat(&session, "layers", "evictions") > 50);
-        let peak = stat(&session, "memory", "peakResidentBytes");
-        assert!(peak <= budget, "{peak} of {budget} at {percent} %: {}", session.stats());
+        let mut engine = open_on(&file, device, &options).expect("the model opens under a ceiling");
+        assert_eq!(ask(&mut engine, &file, greedy(json!({}))).expect("an answer"), expected, "at {percent} %");
+        assert!(stat(&engine, "layers", "evictions") > 50);
+        let peak = stat(&engine, "memory", "peakResidentBytes");
+        assert!(peak <= budget, "{peak} of {budget} at {percent} %: {}", engine.stats());
         // Ring groups share buffers, and their bind groups are kept.
-        let made = |session: &Session| (stat(session, "gpu", "buffers"), stat(session, "gpu", "bindGroups"));
-        let before = made(&session);
-        assert_eq!(ask(&mut session, &file, greedy(json!({}))).expect("an answer").texts, expected.texts);
-        assert_eq!(made(&session), before, "nothing is made once every layer has been in every slot");
+        let made = |engine: &Engine| (stat(engine, "gpu", "buffers"), stat(engine, "gpu", "bindGroups"));
+        let before = made(&engine);
+        assert_eq!(ask(&mut engine, &file, greedy(json!({}))).expect("an answer").texts, expected.texts);
+        assert_eq!(made(&engine), before, "nothing is made once every layer has been in every slot");
     }
 }
 
@@ -273,17 +272,17 @@ fn pieces_may_come_in_any_order_and_of_any_size() {
         let Some(device) = device(DEVICE) else { return };
         let file = std::fs::read(data.join(format!("quant/{name}.gguf"))).expect("reference model");
         let (json, truth) = expected(&data.join(format!("quant/{name}.gguf")));
-        let mut session = reader(&file).open_on(device, &OpenOptions::default()).expect("the model opens");
-        while session.want().expect("room").is_some() {}
+        let mut engine = reader(&file).open_on(device, &OpenOptions::default()).expect("the model opens");
+        while engine.want().expect("room").is_some() {}
         for size in [7_001usize, 13_007] {
             let mut starts: Vec<usize> = (0..file.len()).step_by(size).collect();
             starts.reverse();
             for start in starts {
                 let piece = &file[start..file.len().min(start + size)];
-                supply_piece(&mut session, start as u64, piece);
+                supply_piece(&mut engine, start as u64, piece);
             }
         }
-        let logits = session.logits(&ids(&json["tokens"])).expect("logits");
+        let logits = engine.logits(&ids(&json["tokens"])).expect("logits");
         assert!(nmse(&truth, &logits) < NMSE_MAX, "{name}");
     }
 }
@@ -298,8 +297,8 @@ fn fault_14_damaged_weights_are_an_error_that_names_the_layer() {
             }
         })
         .file();
-        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
-        let error = ask(&mut session, &file, greedy(json!({}))).expect_err("damaged");
+        let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        let error = ask(&mut engine, &file, greedy(json!({}))).expect_err("damaged");
         assert_eq!(error.code, ErrorCode::NonFinite);
         assert_eq!(error.details["layer"], 3, "{error}");
     }
@@ -313,26 +312,26 @@ fn lose(at: usize, twice: bool) {
     let drawn = json!({"prompt": "A prompt of some length. ".repeat(8), "temperature": 1.1, "top_k": 20, "seed": 8});
     let body = greedy(drawn);
     let expected = truth(&file, body.clone());
-    let mut session = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
     if at == 0 {
-        session.gpu().expect("a GPU").device().destroy();
+        engine.gpu().expect("a GPU").device().destroy();
     }
     let (mut events, mut losses) = (0, 0);
-    let answer = ask_with(&mut session, &file, body, |session, event| {
+    let answer = ask_with(&mut engine, &file, body, |engine, event| {
         if matches!(event, Event::Lost) {
             losses += 1;
             match losses {
-                1 => session.attach(device(DEVICE).expect("there was one before")).expect("attaches"),
-                _ => session.attach_cpu().expect("the CPU has room"),
+                1 => engine.attach(device(DEVICE).expect("there was one before")).expect("attaches"),
+                _ => engine.attach_cpu().expect("the CPU has room"),
             }
         }
         events += 1;
         if events == at || (twice && losses == 1 && events > at + 12) {
-            session.gpu().expect("a GPU").device().destroy();
+            engine.gpu().expect("a GPU").device().destroy();
         }
     });
     assert_eq!(answer.expect("an answer").texts, expected.texts, "lost at event {at}");
-    assert_eq!((losses, session.gpu().is_some()), if twice { (2, false) } else { (1, true) }, "lost at event {at}");
+    assert_eq!((losses, engine.gpu().is_some()), if twice { (2, false) } else { (1, true) }, "lost at event {at}");
 }
 
 #[test]
@@ -349,31 +348,31 @@ fn fault_43_ranges_that_were_on_their_way_to_a_lost_device_take_no_room_on_the_n
     let plan = reader(&file).plan_on(&first, &OpenOptions::default()).expect("a plan");
     let budget = plan["memory"]["budgetBytes"].as_u64().expect("bytes") - file.len() as u64 / 2;
     let options = OpenOptions { max_resident_bytes: Some(budget), ..OpenOptions::default() };
-    let mut session = reader(&file).open_on(first, &options).expect("opens");
+    let mut engine = reader(&file).open_on(first, &options).expect("opens");
     let (mut on_their_way, mut losses) = (Vec::new(), 0);
-    let answer = ask_with(&mut session, &file, greedy(json!({})), |session, event| match event {
+    let answer = ask_with(&mut engine, &file, greedy(json!({})), |engine, event| match event {
         Event::Wait { group: 8.. } if losses == 0 && on_their_way.is_empty() => {
-            while let Some(range) = session.want().expect("room") {
+            while let Some(range) = engine.want().expect("room") {
                 on_their_way.push(range);
             }
             // One comes in part before the device goes, and one afterwards.
             let range = &on_their_way[0];
-            supply_piece(session, range.offset, &file[range.offset as usize..][..range.length as usize / 2]);
-            session.gpu().expect("a GPU").device().destroy();
+            supply_piece(engine, range.offset, &file[range.offset as usize..][..range.length as usize / 2]);
+            engine.gpu().expect("a GPU").device().destroy();
         }
         Event::Lost => {
             losses += 1;
-            session.attach(device(DEVICE).expect("there was one before")).expect("attaches");
-            on_their_way.drain(1..).for_each(|range| session.refetch(range));
+            engine.attach(device(DEVICE).expect("there was one before")).expect("attaches");
+            on_their_way.drain(1..).for_each(|range| engine.refetch(range));
             let range = &on_their_way[0];
             let (half, end) = (range.offset + range.length / 2, range.offset + range.length);
-            supply_piece(session, half, &file[half as usize..end as usize]);
+            supply_piece(engine, half, &file[half as usize..end as usize]);
         }
         _ => {}
     });
     assert_eq!(answer.expect("an answer").texts, expected);
     assert_eq!(losses, 1);
-    let peak = stat(&session, "memory", "peakResidentBytes");
+    let peak = stat(&engine, "memory", "peakResidentBytes");
     assert!(peak <= budget, "{peak} of {budget}");
 }
 
@@ -393,18 +392,18 @@ fn fault_45_small_buffers_cut_matrices_into_slabs_and_too_small_ones_leave_it_to
         let (json, truth) = expected(&path);
         let file = std::fs::read(path).expect("reference model");
         let options = OpenOptions { context_length: Some(8), ..OpenOptions::default() };
-        let mut session = open_on(&file, device, &options).expect("the model opens");
-        let logits = session.logits(&ids(&json["tokens"])[..8]).expect("logits");
-        assert!(session.gpu().is_some(), "{name}");
+        let mut engine = open_on(&file, device, &options).expect("the model opens");
+        let logits = engine.logits(&ids(&json["tokens"])[..8]).expect("logits");
+        assert!(engine.gpu().is_some(), "{name}");
         assert!(nmse(&truth[..logits.len()], &logits) < NMSE_MAX, "{name}");
     }
     let Some(device) = device(DeviceOptions { buffer_bytes_max: Some(20_000), ..DEVICE }) else { return };
     let file = random_model::file(Shape::default());
-    let mut session = reader(&file).open_on(device, &OpenOptions::default()).expect("opens on the CPU");
-    assert!(session.gpu().is_none());
-    supply(&mut session, &file).expect("supplied");
+    let mut engine = reader(&file).open_on(device, &OpenOptions::default()).expect("opens on the CPU");
+    assert!(engine.gpu().is_none());
+    supply(&mut engine, &file).expect("supplied");
     assert_eq!(
-        ask(&mut session, &file, greedy(json!({}))).expect("an answer").texts,
+        ask(&mut engine, &file, greedy(json!({}))).expect("an answer").texts,
         truth(&file, greedy(json!({}))).texts
     );
 }
@@ -424,23 +423,22 @@ fn fault_45_where_memory_ends_fewer_layers_are_on_the_gpu_and_tokens_stay_the_sa
     // The last layers do not fit; more of them; all do, but not what a long prompt takes; not even the cache.
     for (memory, on_gpu) in [(whole - 100_000, true), (few, true), (whole + 1000, true), (100_000, false)] {
         let options = DeviceOptions { memory_bytes_max: Some(memory), ..DEVICE };
-        let mut session = reader(&file).open_on(device(options).expect("a device"), &stored).expect("opens");
-        session.set_disk(disk(file.clone()));
-        supply(&mut session, &file).expect("supplied");
-        assert_eq!(ask(&mut session, &file, body.clone()).expect("an answer").texts, expected, "{memory} bytes");
-        assert_eq!(session.gpu().is_some(), on_gpu, "{memory} bytes: {}", session.stats());
-        if let Some(gpu) = session.gpu() {
+        let mut engine = reader(&file).open_on(device(options).expect("a device"), &stored).expect("opens");
+        engine.set_disk(disk(file.clone()));
+        supply(&mut engine, &file).expect("supplied");
+        assert_eq!(ask(&mut engine, &file, body.clone()).expect("an answer").texts, expected, "{memory} bytes");
+        assert_eq!(engine.gpu().is_some(), on_gpu, "{memory} bytes: {}", engine.stats());
+        if let Some(gpu) = engine.gpu() {
             assert!(gpu.device().held_bytes() <= memory);
-            assert!(stat(&session, "layers", "pinned") < 6 && stat(&session, "layers", "evictions") > 0);
+            assert!(stat(&engine, "layers", "pinned") < 6 && stat(&engine, "layers", "evictions") > 0);
         }
     }
     // What would come from a network again for every token is left to the CPU.
     let options = DeviceOptions { memory_bytes_max: Some(few), ..DEVICE };
-    let mut session =
-        reader(&file).open_on(device(options).expect("a device"), &OpenOptions::default()).expect("opens");
-    supply(&mut session, &file).expect("supplied");
-    assert_eq!(ask(&mut session, &file, body).expect("an answer").texts, expected);
-    assert_eq!(session.stats()["device"], "cpu");
+    let mut engine = reader(&file).open_on(device(options).expect("a device"), &OpenOptions::default()).expect("opens");
+    supply(&mut engine, &file).expect("supplied");
+    assert_eq!(ask(&mut engine, &file, body).expect("an answer").texts, expected);
+    assert_eq!(engine.stats()["device"], "cpu");
 }
 
 #[test]
@@ -453,10 +451,10 @@ fn the_default_ceiling_is_half_of_the_memory_where_layers_are_on_disk() {
     for (from_disk, budget) in [(true, most - 300_000), (false, most)] {
         let device_bytes = Some(2 * (most - 300_000));
         let options = OpenOptions { from_disk, device_bytes, ..OpenOptions::default() };
-        let mut session = open_on(&file, device(DEVICE).expect("a device"), &options).expect("the model opens");
-        assert_eq!(ask(&mut session, &file, greedy(json!({}))).expect("an answer").texts, expected);
-        assert_eq!(stat(&session, "memory", "budgetBytes"), budget);
-        assert!(stat(&session, "memory", "peakResidentBytes") <= budget);
+        let mut engine = open_on(&file, device(DEVICE).expect("a device"), &options).expect("the model opens");
+        assert_eq!(ask(&mut engine, &file, greedy(json!({}))).expect("an answer").texts, expected);
+        assert_eq!(stat(&engine, "memory", "budgetBytes"), budget);
+        assert!(stat(&engine, "memory", "peakResidentBytes") <= budget);
     }
 }
 
@@ -466,9 +464,9 @@ fn fault_49_products_that_would_take_long_are_several_dispatches() {
     let mut found = Vec::new();
     for products_max in [PRODUCTS_MAX, 40_000] {
         let Some(device) = device(DeviceOptions { products_max, ..DEVICE }) else { return };
-        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
-        let answer = ask(&mut session, &file, greedy(json!({}))).expect("an answer");
-        found.push((stat(&session, "gpu", "dispatchesPerToken"), answer.texts));
+        let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        let answer = ask(&mut engine, &file, greedy(json!({}))).expect("an answer");
+        found.push((stat(&engine, "gpu", "dispatchesPerToken"), answer.texts));
     }
     assert!(2 * found[1].0 > 3 * found[0].0, "{} and {} dispatches", found[0].0, found[1].0);
     assert_eq!(found[0].1, found[1].1);
@@ -483,14 +481,14 @@ fn fault_49_attention_over_many_positions_is_several_dispatches_with_the_same_re
     // All, a few and single tiles in a dispatch, those of a single head.
     for products_max in [20_000_000, 3_000_000, 700_000] {
         let Some(device) = device(DeviceOptions { products_max, ..DEVICE }) else { return };
-        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
-        ask(&mut session, &file, greedy(json!({"max_tokens": 1}))).expect("an answer");
-        let before = stat(&session, "gpu", "dispatches");
-        ask(&mut session, &file, greedy(json!({"prompt": tokens, "max_tokens": 1}))).expect("an answer");
-        dispatches.push(stat(&session, "gpu", "dispatches") - before);
-        let error = nmse(&truth, &session.logits(&tokens).expect("logits"));
+        let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        ask(&mut engine, &file, greedy(json!({"max_tokens": 1}))).expect("an answer");
+        let before = stat(&engine, "gpu", "dispatches");
+        ask(&mut engine, &file, greedy(json!({"prompt": tokens, "max_tokens": 1}))).expect("an answer");
+        dispatches.push(stat(&engine, "gpu", "dispatches") - before);
+        let error = nmse(&truth, &engine.logits(&tokens).expect("logits"));
         assert!(error < NMSE_MAX, "NMSE {error:.2e}");
-        assert_eq!(session.stats()["gpu"]["disabledKernels"], json!([]));
+        assert_eq!(engine.stats()["gpu"]["disabledKernels"], json!([]));
     }
     println!("{dispatches:?} dispatches");
     assert!(dispatches.is_sorted_by(|a, b| a < b), "{dispatches:?}");
@@ -516,13 +514,13 @@ fn fault_46_no_f16_is_a_slower_path() {
 fn survives(file: &[u8], change: Change, disabled: &[&str], on_gpu: bool) {
     CHANGE.set(Some(change));
     let Some(device) = device(DeviceOptions { tamper: Some(tamper), ..DEVICE }) else { return };
-    let mut session = reader(file).open_on(device, &OpenOptions::default()).expect("the model opens");
-    supply(&mut session, file).expect("supplied");
+    let mut engine = reader(file).open_on(device, &OpenOptions::default()).expect("the model opens");
+    supply(&mut engine, file).expect("supplied");
     let prompt: Vec<u32> = (0..40).map(|at| at * 7 % 100).collect();
     let body = greedy(json!({"prompt": prompt}));
-    assert_eq!(ask(&mut session, file, body.clone()).expect("an answer").texts, truth(file, body).texts, "{change:?}");
-    assert_eq!(session.stats()["gpu"]["disabledKernels"], json!(disabled), "{change:?}");
-    assert_eq!(session.gpu().is_some(), on_gpu, "{change:?}");
+    assert_eq!(ask(&mut engine, file, body.clone()).expect("an answer").texts, truth(file, body).texts, "{change:?}");
+    assert_eq!(engine.stats()["gpu"]["disabledKernels"], json!(disabled), "{change:?}");
+    assert_eq!(engine.gpu().is_some(), on_gpu, "{change:?}");
 }
 
 #[test]
@@ -591,11 +589,11 @@ fn a_layer_is_few_dispatches_whatever_the_architecture() {
     for (name, most) in [("llama", 6), ("qwen2", 6), ("qwen3", 6), ("phi3", 6), ("gemma3", 8), ("llama-moe", 8)] {
         let Some(device) = device(DEVICE) else { return };
         let file = std::fs::read(data.join(format!("arch/{name}.gguf"))).expect("reference model");
-        let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+        let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
         let body =
             json!({"kind": "completion", "prompt": [1, 2, 3], "temperature": 0, "max_tokens": 3, "ignore_eos": true});
-        ask(&mut session, &file, body).expect("an answer");
-        assert_eq!(stat(&session, "gpu", "dispatchesPerLayer"), most, "{name}");
+        ask(&mut engine, &file, body).expect("an answer");
+        assert_eq!(stat(&engine, "gpu", "dispatchesPerLayer"), most, "{name}");
     }
 }
 
@@ -608,9 +606,9 @@ fn rows_that_come_ahead_of_the_table_give_the_same_text() {
     let Some(second) = device(DEVICE) else { return };
     let mut whole = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
     let truth = ask(&mut whole, &file, body.clone()).expect("an answer");
-    let mut session = reader(&file).open_on(second, &OpenOptions::default()).expect("the model opens");
+    let mut engine = reader(&file).open_on(second, &OpenOptions::default()).expect("the model opens");
     let mut waits = Vec::new();
-    let answer = ask_with(&mut session, &file, body, |_, event| {
+    let answer = ask_with(&mut engine, &file, body, |_, event| {
         if let Event::Wait { group } = event {
             waits.push(*group);
         }
@@ -631,11 +629,11 @@ fn a_ceiling_too_small_for_the_device_leaves_the_model_to_the_cpu_unless_the_dev
     let on_cpu = reader(&file).plan(&options).expect("a plan");
     assert_eq!((&plan["memory"], &plan["reason"]), (&on_cpu["memory"], &json!(null)));
     assert!(plan["unsuited"].as_str().is_some_and(|why| why.contains("two layers")), "{}", plan["unsuited"]);
-    let mut session = reader(&file).open_on(first, &options).expect("the CPU has room");
-    assert_eq!(session.stats()["device"], "cpu");
-    session.set_disk(disk(file.clone()));
-    supply(&mut session, &file).expect("supplied");
-    let answer = ask(&mut session, &file, greedy(json!({}))).expect("an answer");
+    let mut engine = reader(&file).open_on(first, &options).expect("the CPU has room");
+    assert_eq!(engine.stats()["device"], "cpu");
+    engine.set_disk(disk(file.clone()));
+    supply(&mut engine, &file).expect("supplied");
+    let answer = ask(&mut engine, &file, greedy(json!({}))).expect("an answer");
     assert_eq!(answer.texts, truth(&file, greedy(json!({}))).texts);
 
     // Too little for both: what is said is what the CPU would need.
@@ -659,10 +657,10 @@ fn a_plan_says_what_opening_will_take() {
     let reader = || reader(&file);
     let Some(first) = device(DEVICE) else { return };
     let plan = reader().plan_on(&first, &OpenOptions::default()).expect("a plan");
-    let session = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
+    let engine = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
     let budget = plan["memory"]["budgetBytes"].clone();
-    assert_eq!(session.stats()["memory"]["budgetBytes"], budget);
-    assert_eq!(session.stats()["memory"]["peakResidentBytes"], budget, "and no byte more is taken");
+    assert_eq!(engine.stats()["memory"]["budgetBytes"], budget);
+    assert_eq!(engine.stats()["memory"]["peakResidentBytes"], budget, "and no byte more is taken");
     // A device whose buffers are too small leaves the model to the CPU, and says why.
     let Some(small) = device(DeviceOptions { buffer_bytes_max: Some(4096), ..DEVICE }) else { return };
     let plan = reader().plan_on(&small, &OpenOptions::default()).expect("a plan");

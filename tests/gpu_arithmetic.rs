@@ -5,9 +5,9 @@ mod support;
 
 use support::gpu::{DEVICE, NMSE_MAX, device, open_on};
 use support::*;
+use wasm_chord::engine::OpenOptions;
 use wasm_chord::gpu::DeviceOptions;
 use wasm_chord::gpu::shaders::{Arithmetic, Kernel};
-use wasm_chord::session::OpenOptions;
 
 /// The logits of a model, with the tiles that were asked for; its error.
 fn error_in(model: &std::path::Path, arithmetic: Arithmetic, subgroups: bool) -> Option<f64> {
@@ -18,9 +18,9 @@ fn error_in(model: &std::path::Path, arithmetic: Arithmetic, subgroups: bool) ->
     }
     let (json, truth) = expected(model);
     let file = std::fs::read(model).expect("reference model");
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
-    let logits = session.logits(&ids(&json["tokens"])).expect("logits");
-    let stats = session.stats();
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let logits = engine.logits(&ids(&json["tokens"])).expect("logits");
+    let stats = engine.stats();
     assert_eq!(
         (&stats["gpu"]["disabledKernels"], &stats["gpu"]["arithmetic"]),
         (&serde_json::json!([]), &arithmetic.name().into())
@@ -64,9 +64,9 @@ fn fault_48_activations_that_are_prepared_wrongly_are_not_used() {
     else {
         return;
     };
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
-    let logits = session.logits(&ids(&json["tokens"])).expect("logits");
-    let disabled = session.stats()["gpu"]["disabledKernels"].to_string();
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let logits = engine.logits(&ids(&json["tokens"])).expect("logits");
+    let disabled = engine.stats()["gpu"]["disabledKernels"].to_string();
     assert!(disabled.contains("prepare in int8: wrong"), "{disabled}");
     assert!(nmse(&truth, &logits) <= NMSE_MAX);
 }
@@ -91,8 +91,8 @@ fn fault_48_an_arithmetic_with_wrong_results_gives_way_to_the_next() {
     if device.arithmetic_after(Arithmetic::Integer) == Some(Arithmetic::Half) {
         disabled.push("matmat Q4_K in f16: wrong");
     }
-    let mut session = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
-    let logits = session.logits(&ids(&json["tokens"])).expect("logits");
-    assert_eq!(session.stats()["gpu"]["disabledKernels"], serde_json::json!(disabled));
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let logits = engine.logits(&ids(&json["tokens"])).expect("logits");
+    assert_eq!(engine.stats()["gpu"]["disabledKernels"], serde_json::json!(disabled));
     assert!(nmse(&truth, &logits) <= NMSE_MAX);
 }

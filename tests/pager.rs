@@ -2,8 +2,8 @@
 //! against LRU.
 
 use std::collections::{BTreeMap, VecDeque};
+use wasm_chord::engine::{Bound, MemoryPlan};
 use wasm_chord::pager::{Action, Pace, Pager, Placement, SourceRange, State, spread};
-use wasm_chord::session::{Bound, MemoryPlan};
 
 /// A small reproducible generator (the constants are Knuth's MMIX).
 struct Random(u64);

@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::*;
 use wasm_chord::ErrorCode;
-use wasm_chord::session::OpenOptions;
+use wasm_chord::engine::OpenOptions;
 
 fn tolerance(format: &str) -> f64 {
     let table: serde_json::Value = serde_json::from_str(include_str!("tolerances.json")).expect("valid JSON");
@@ -16,8 +16,8 @@ fn tolerance(format: &str) -> f64 {
 fn check(model: &std::path::Path, format: &str) -> Result<(), String> {
     let (json, truth) = expected(model);
     let file = std::fs::read(model).expect("reference model");
-    let mut session = open(&file, &OpenOptions::default()).map_err(|e| format!("{}: {e}", model.display()))?;
-    let logits = session.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))?;
+    let mut engine = open(&file, &OpenOptions::default()).map_err(|e| format!("{}: {e}", model.display()))?;
+    let logits = engine.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))?;
     let mut on_disk =
         open(&file, &from_disk(least_from_disk(&file))).map_err(|e| format!("{}: {e}", model.display()))?;
     if on_disk.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))? != logits {
@@ -72,9 +72,9 @@ fn greedy_text_of_a_trained_model() {
     check_all(vec![(model.clone(), "f32")]);
     let (json, _) = expected(&model);
     let file = std::fs::read(model).expect("reference model");
-    let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
     let body = json!({"kind": "completion", "prompt": "Once upon a time", "temperature": 0, "max_tokens": 120, "logprobs": 0, "ignore_eos": true});
-    let answer = ask(&mut session, &file, body).expect("an answer");
+    let answer = ask(&mut engine, &file, body).expect("an answer");
     assert_eq!(answer.tokens, ids(&json["greedy"]));
     assert_eq!(answer.texts, [json["greedy_text"].as_str().expect("the text")]);
 }

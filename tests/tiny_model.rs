@@ -4,19 +4,19 @@ mod support;
 
 use serde_json::{Value, json};
 use support::*;
-use wasm_chord::session::{OpenOptions, Session};
+use wasm_chord::engine::{Engine, OpenOptions};
 use wasm_chord::tokenizer::EncodeOptions;
 
 /// Activations are rounded to int8 here and exact in the reference, so texts are compared only where each chosen
 /// logit leads the next by this much.
 const LEAD_MIN: f64 = 0.5;
 
-fn model() -> (Session, Vec<u8>, Value) {
+fn model() -> (Engine, Vec<u8>, Value) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/");
     let file = std::fs::read(format!("{folder}chord-tiny.gguf")).expect("the model");
     let expected = std::fs::read_to_string(format!("{folder}chord-tiny.expected.json")).expect("what is expected");
-    let session = open(&file, &OpenOptions::default()).expect("the model opens");
-    (session, file, serde_json::from_str(&expected).expect("valid JSON"))
+    let engine = open(&file, &OpenOptions::default()).expect("the model opens");
+    (engine, file, serde_json::from_str(&expected).expect("valid JSON"))
 }
 
 fn entries<'a>(expected: &'a Value, name: &str) -> &'a [Value] {
@@ -33,38 +33,38 @@ fn text<'a>(entry: &'a Value, name: &str) -> &'a str {
 
 #[test]
 fn texts_are_cut_as_in_training() {
-    let (session, _, expected) = model();
+    let (engine, _, expected) = model();
     for entry in entries(&expected, "encodings") {
-        let tokens = session.tokenizer().encode(text(entry, "text"), EncodeOptions::default()).expect("tokens");
+        let tokens = engine.tokenizer().encode(text(entry, "text"), EncodeOptions::default()).expect("tokens");
         assert_eq!(tokens, ids(&entry["ids"]), "{:?}", text(entry, "text"));
     }
 }
 
 #[test]
 fn chats_are_rendered_and_cut_as_in_training() {
-    let (session, _, expected) = model();
+    let (engine, _, expected) = model();
     let options = EncodeOptions { add_special: true, parse_special: true };
     for entry in entries(&expected, "chats") {
         let body = json!({"messages": entry["messages"], "add_generation_prompt": true});
-        let prompt = session.apply_chat_template(&body.to_string(), MOMENT.now).expect("a prompt");
+        let prompt = engine.apply_chat_template(&body.to_string(), MOMENT.now).expect("a prompt");
         assert_eq!(prompt, text(entry, "prompt"));
-        assert_eq!(session.tokenizer().encode(&prompt, options).expect("tokens"), ids(&entry["prompt_ids"]));
+        assert_eq!(engine.tokenizer().encode(&prompt, options).expect("tokens"), ids(&entry["prompt_ids"]));
     }
 }
 
 #[test]
 fn sure_answers_are_those_of_the_reference() {
-    let (mut session, file, expected) = model();
+    let (mut engine, file, expected) = model();
     let (mut chats, mut completions) = (0, 0);
     for entry in entries(&expected, "chats").iter().filter(|e| sure(e)) {
         let body = json!({"kind": "chat", "messages": entry["messages"], "temperature": 0, "max_tokens": 240});
-        let answer = ask(&mut session, &file, body).expect("an answer");
+        let answer = ask(&mut engine, &file, body).expect("an answer");
         assert_eq!(answer.texts, [text(entry, "text")]);
         chats += 1;
     }
     for entry in entries(&expected, "completions").iter().filter(|e| sure(e)) {
         let body = json!({"kind": "completion", "prompt": entry["prompt"], "temperature": 0, "max_tokens": 160});
-        let answer = ask(&mut session, &file, body).expect("an answer");
+        let answer = ask(&mut engine, &file, body).expect("an answer");
         assert_eq!(answer.texts, [text(entry, "text")]);
         completions += 1;
     }
@@ -75,10 +75,10 @@ fn sure_answers_are_those_of_the_reference() {
 /// Each token of the reference's answers is among the best here too, those of the long and free stories as well.
 #[test]
 fn every_expected_token_is_nearly_the_best() {
-    let (mut session, _, expected) = model();
+    let (mut engine, _, expected) = model();
     for entry in entries(&expected, "chats").iter().chain(entries(&expected, "completions")) {
         let (prompt, answer) = (ids(&entry["prompt_ids"]), ids(&entry["ids"]));
-        let logits = session.logits(&[prompt.clone(), answer.clone()].concat()).expect("logits");
+        let logits = engine.logits(&[prompt.clone(), answer.clone()].concat()).expect("logits");
         let vocabulary = logits.len() / (prompt.len() + answer.len());
         for (at, &token) in answer.iter().enumerate() {
             let row = &logits[(prompt.len() + at - 1) * vocabulary..][..vocabulary];

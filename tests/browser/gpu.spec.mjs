@@ -52,24 +52,24 @@ async function compare({ models, arithmetic, subgroups = false }) {
     const expected = new Float32Array(await bytes(`/data/${model}.logits.f32`));
     const reader = new module.HeaderReader(file.length);
     reader.feed(file);
-    const session = reader.openOn(device, '{}');
-    for (let range = session.want(); range; range = session.want()) {
+    const engine = reader.openOn(device, '{}');
+    for (let range = engine.want(); range; range = engine.want()) {
       const [part, offset, length] = range;
-      session.supply(part, offset, file.subarray(offset, offset + length));
+      engine.supply(part, offset, file.subarray(offset, offset + length));
     }
     let wake;
-    session.setWake(() => wake?.());
-    session.beginLogits(Uint32Array.from(tokens));
+    engine.setWake(() => wake?.());
+    engine.beginLogits(Uint32Array.from(tokens));
     let actual;
     for (;;) {
       const woken = new Promise((resolve) => { wake = resolve; });
-      actual = session.stepLogits();
+      actual = engine.stepLogits();
       if (actual) break;
       // A group of a prompt wakes nobody: its successor can be sent at once.
       await Promise.race([woken, new Promise((resolve) => { setTimeout(resolve, 2); })]);
     }
-    const { device: name, gpu } = JSON.parse(session.stats());
-    session.free();
+    const { device: name, gpu } = JSON.parse(engine.stats());
+    engine.free();
     let error = 0;
     let scale = 0;
     for (let index = 0; index < expected.length; index++) {

@@ -328,7 +328,7 @@ describe('workers and builds', () => {
 
   /** The core, with one method replaced. */
   const sabotage = (code) => `import start, * as core from '/pkg/wasm/chord-relaxed.js';
-    const { Session, HeaderReader } = core;
+    const { Engine, HeaderReader } = core;
     ${code}
     export * from '/pkg/wasm/chord-relaxed.js';
     export default () => start({ module_or_path: '/pkg/wasm/chord-relaxed.wasm' });`;
@@ -342,9 +342,9 @@ describe('workers and builds', () => {
     // Each with a call that it spoils, made once all before it is done.
     const places = {
       'HeaderReader.prototype.open': "chord.createEngine({ model: '/model.gguf' })",
-      'Session.prototype.supply': '(await engine()).loaded',
-      'Session.prototype.step': "(await engine()).completions.create({ prompt: 'a' })",
-      'Session.prototype.tokenize': "(await loaded()).tokenize('a')",
+      'Engine.prototype.supply': '(await engine()).loaded',
+      'Engine.prototype.step': "(await engine()).completions.create({ prompt: 'a' })",
+      'Engine.prototype.tokenize': "(await loaded()).tokenize('a')",
     };
     await Promise.all(Object.entries(places).map(async ([place, call]) => {
       const address = await packageWith(`/silent-${place}/`, { 'wasm/chord-relaxed.js': sabotage(`${SILENT} ${place} = () => silent();`) });
@@ -382,9 +382,9 @@ describe('workers and builds', () => {
   test('42 an engine worker that was slow before may be slower once', async () => {
     const address = await packageWith('/slow/', {
       'wasm/chord-relaxed.js': sabotage(`${SILENT}
-        const { step } = Session.prototype;
+        const { step } = Engine.prototype;
         let steps = 0;
-        Session.prototype.step = function () {
+        Engine.prototype.step = function () {
           steps += 1;
           if (steps === 1) silent(3000);
           if (steps === 3) silent(10_500);
@@ -466,7 +466,7 @@ describe('workers and builds', () => {
 
   test('39 a trap ends the engine, every call and no other engine', async () => {
     const address = await packageWith('/trapped/', {
-      'wasm/chord-relaxed.js': sabotage("Session.prototype.step = () => { throw new WebAssembly.RuntimeError('unreachable'); };"),
+      'wasm/chord-relaxed.js': sabotage("Engine.prototype.step = () => { throw new WebAssembly.RuntimeError('unreachable'); };"),
     });
     const result = await withChord(stage, (page) => page.evaluate(async (model) => {
       const engine = await chord.open({ model });
@@ -483,7 +483,7 @@ describe('workers and builds', () => {
     assert.deepEqual(result, { codes: [['EnginePanicked', true], ['EnginePanicked', true]], late: 'EnginePanicked', tokens: 1 });
   });
 
-  for (const method of ['HeaderReader.prototype.open', 'Session.prototype.want', 'Session.prototype.begin', 'Session.prototype.step']) {
+  for (const method of ['HeaderReader.prototype.open', 'Engine.prototype.want', 'Engine.prototype.begin', 'Engine.prototype.step']) {
     test(`50 memory that cannot be had in ${method.split('.').at(-1)} is OutOfMemory`, async () => {
       const address = await packageWith(`/full-${method}/`, {
         'wasm/chord-relaxed.js': sabotage(`${method} = () => { throw { code: 'OutOfMemory', message: 'no memory', retryable: true, details: { bytes: 9 } }; };`),

@@ -26,20 +26,20 @@ async function compare({ build, model }) {
   const file = new Uint8Array(await bytes(`/data/${model}.gguf`));
   const { tokens } = await (await fetch(`/data/${model}.json`)).json();
   const expected = new Float32Array(await bytes(`/data/${model}.logits.f32`));
-  let session;
+  let engine;
   try {
     const reader = new module.HeaderReader(file.length);
     reader.feed(file);
-    session = reader.open('{}');
+    engine = reader.open('{}');
   } catch (error) {
     return { refused: { code: error.code, message: error.message } };
   }
-  for (let range = session.want(); range; range = session.want()) {
+  for (let range = engine.want(); range; range = engine.want()) {
     const [part, offset, length] = range;
-    session.supply(part, offset, file.subarray(offset, offset + length));
+    engine.supply(part, offset, file.subarray(offset, offset + length));
   }
-  const actual = session.logits(Uint32Array.from(tokens));
-  session.free();
+  const actual = engine.logits(Uint32Array.from(tokens));
+  engine.free();
   let error = 0;
   let scale = 0;
   for (let index = 0; index < expected.length; index++) {

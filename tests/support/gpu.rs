@@ -1,9 +1,9 @@
 //! Devices for tests of the GPU backend: whatever adapter there is.
 
 use super::supply;
+use wasm_chord::engine::{Engine, HeaderReader, OpenOptions};
 use wasm_chord::gpu::shaders::{Kernel, Variant};
 use wasm_chord::gpu::{Device, DeviceOptions};
-use wasm_chord::session::{HeaderReader, OpenOptions, Session};
 
 /// Error of f32 activations at most.
 pub const NMSE_MAX: f64 = 1e-5;
@@ -21,13 +21,13 @@ pub fn device(options: DeviceOptions) -> Option<Device> {
 }
 
 /// Opens a model on a device and supplies all of it.
-pub fn open_on(file: &[u8], device: Device, options: &OpenOptions) -> wasm_chord::Result<Session> {
+pub fn open_on(file: &[u8], device: Device, options: &OpenOptions) -> wasm_chord::Result<Engine> {
     let mut reader = HeaderReader::new(Some(file.len() as u64));
     assert!(reader.feed(file)?);
-    let mut session = reader.open_on(device, options)?;
-    assert!(session.gpu().is_some(), "the model runs on the GPU");
-    supply(&mut session, file)?;
-    Ok(session)
+    let mut engine = reader.open_on(device, options)?;
+    assert!(engine.gpu().is_some(), "the model runs on the GPU");
+    supply(&mut engine, file)?;
+    Ok(engine)
 }
 
 /// A change to one kernel's source: its name, what is replaced, and by what. With `true` only the variant with

@@ -8,8 +8,8 @@ pub mod random_model;
 
 use std::path::{Path, PathBuf};
 use wasm_chord::cpu::DiskReader;
+use wasm_chord::engine::{Engine, Event, HeaderReader, Moment, OpenOptions, Request};
 use wasm_chord::pager::Placement;
-use wasm_chord::session::{Event, HeaderReader, Moment, OpenOptions, Request, Session};
 use wasm_chord::template::CivilTime;
 
 /// The reference data's folder; `None`, and a line that says so, where it is absent.
@@ -26,7 +26,7 @@ pub fn reference_data() -> Option<PathBuf> {
 }
 
 /// Opens a model given as bytes and supplies everything that it wants.
-pub fn open(file: &[u8], options: &OpenOptions) -> wasm_chord::Result<Session> {
+pub fn open(file: &[u8], options: &OpenOptions) -> wasm_chord::Result<Engine> {
     let mut reader = HeaderReader::new(Some(file.len() as u64));
     let mut complete = false;
     for piece in file.chunks(10_000) {
@@ -38,29 +38,29 @@ pub fn open(file: &[u8], options: &OpenOptions) -> wasm_chord::Result<Session> {
     if !complete {
         return Err(reader.truncated());
     }
-    let mut session = reader.open(options)?;
-    session.set_disk(disk(file.to_vec()));
-    supply(&mut session, file)?;
-    Ok(session)
+    let mut engine = reader.open(options)?;
+    engine.set_disk(disk(file.to_vec()));
+    supply(&mut engine, file)?;
+    Ok(engine)
 }
 
-/// Supplies what the session wants now.
-pub fn supply(session: &mut Session, file: &[u8]) -> wasm_chord::Result<()> {
-    while let Some(range) = session.want()? {
+/// Supplies what the engine wants now.
+pub fn supply(engine: &mut Engine, file: &[u8]) -> wasm_chord::Result<()> {
+    while let Some(range) = engine.want()? {
         let bytes = &file[range.offset as usize..(range.offset + range.length) as usize];
-        match session.placement(range.group) {
-            Placement::Disk => assert!(session.supply_from_disk(&range), "the file can be read"),
-            _ => supply_piece(session, range.offset, bytes),
+        match engine.placement(range.group) {
+            Placement::Disk => assert!(engine.supply_from_disk(&range), "the file can be read"),
+            _ => supply_piece(engine, range.offset, bytes),
         }
     }
     Ok(())
 }
 
 /// Supplies the pieces that the running request waits for now; how many they were.
-pub fn supply_ahead(session: &mut Session, file: &[u8]) -> usize {
+pub fn supply_ahead(engine: &mut Engine, file: &[u8]) -> usize {
     let mut pieces = 0;
-    while let Some(piece) = session.want_ahead() {
-        supply_piece(session, piece.offset, &file[piece.offset as usize..(piece.offset + piece.length) as usize]);
+    while let Some(piece) = engine.want_ahead() {
+        supply_piece(engine, piece.offset, &file[piece.offset as usize..(piece.offset + piece.length) as usize]);
         pieces += 1;
     }
     pieces
@@ -86,8 +86,8 @@ pub fn disk(file: Vec<u8>) -> DiskReader {
 }
 
 /// Supplies a piece of the only part, from `offset` on.
-pub fn supply_piece(session: &mut Session, offset: u64, bytes: &[u8]) {
-    let copied: Result<(), ()> = session.supply(0, offset, bytes.len(), |piece, to| {
+pub fn supply_piece(engine: &mut Engine, offset: u64, bytes: &[u8]) {
+    let copied: Result<(), ()> = engine.supply(0, offset, bytes.len(), |piece, to| {
         to.copy_from_slice(&bytes[piece]);
         Ok(())
     });
@@ -130,33 +130,33 @@ pub struct Answer {
 }
 
 /// Begins a request given as JSON and steps to its end, supplying from `file` what is wanted on the way.
-pub fn ask(session: &mut Session, file: &[u8], body: serde_json::Value) -> wasm_chord::Result<Answer> {
-    ask_with(session, file, body, |_, event| assert!(!matches!(event, Event::Lost), "the device was lost"))
+pub fn ask(engine: &mut Engine, file: &[u8], body: serde_json::Value) -> wasm_chord::Result<Answer> {
+    ask_with(engine, file, body, |_, event| assert!(!matches!(event, Event::Lost), "the device was lost"))
 }
 
-/// The same, showing each event to `observe` first, which may act on the session.
+/// The same, showing each event to `observe` first, which may act on the engine.
 pub fn ask_with(
-    session: &mut Session,
+    engine: &mut Engine,
     file: &[u8],
     body: serde_json::Value,
-    mut observe: impl FnMut(&mut Session, &Event),
+    mut observe: impl FnMut(&mut Engine, &Event),
 ) -> wasm_chord::Result<Answer> {
-    session.begin(Request::from_json(&body.to_string())?, MOMENT)?;
+    engine.begin(Request::from_json(&body.to_string())?, MOMENT)?;
     let mut answer = Answer::default();
     loop {
-        let event = session.step()?;
-        observe(session, &event);
+        let event = engine.step()?;
+        observe(engine, &event);
         let (choice, text, logprobs, reason) = match event {
             Event::Wait { .. } => {
                 // What comes ahead suffices for a while.
-                if supply_ahead(session, file) == 0 {
-                    supply(session, file)?;
+                if supply_ahead(engine, file) == 0 {
+                    supply(engine, file)?;
                 }
                 continue;
             }
             Event::Work => continue,
             Event::Device => {
-                session.wait();
+                engine.wait();
                 continue;
             }
             Event::Lost => continue,

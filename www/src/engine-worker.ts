@@ -2,7 +2,7 @@
  * The engine worker: owns the wasm core and the IO worker, opens one model and answers the page.
  */
 
-import { probeGpu, startCore, usesGpu, type Core, type Session } from './engine/core.js';
+import { probeGpu, startCore, usesGpu, type Core, type Engine } from './engine/core.js';
 import { deviceBytes, memoryReasons } from './engine/device-memory.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
 import { groupStates, storedBytes } from './wire/groups.js';
@@ -86,11 +86,11 @@ async function readHeader(request: OpenRequest, device = request.device): Promis
 async function open(request: OpenRequest): Promise<void> {
   const { core, io, headers, reader } = await readHeader(request);
   const options = coreOptions(request, io, headers);
-  const session = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
-  session.setWake?.(() => model?.runner.wake());
-  const info = JSON.parse(session.info()) as ModelInfo;
+  const engine = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
+  engine.setWake?.(() => model?.runner.wake());
+  const info = JSON.parse(engine.info()) as ModelInfo;
   let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: downloadBytes(io), layer: 0, layers: info.layers };
-  const loader = new Loader(session, io, headers, {
+  const loader = new Loader(engine, io, headers, {
     changed: () => model?.runner.wake(),
     loaded: () => void io.settle().then(() => {
       report({ ...last, phase: 'ready', loadedBytes: last.totalBytes }, true);
@@ -109,7 +109,7 @@ async function open(request: OpenRequest): Promise<void> {
     },
     panicked: die,
   });
-  const runner = new Runner(session, loader, {
+  const runner = new Runner(engine, loader, {
     accepted: (call) => scope.postMessage({ type: 'accepted', call }),
     event: (call, event) => scope.postMessage({ type: 'event', call, event }),
     failed: (call, error) => {
@@ -117,7 +117,7 @@ async function open(request: OpenRequest): Promise<void> {
       else scope.postMessage({ type: 'callFailed', call, error: toWire(error) });
     },
     slow: (stepMs) => scope.postMessage({ type: 'slow', stepMs }),
-    lost: () => replaceDevice(core, session),
+    lost: () => replaceDevice(core, engine),
   });
   model = { core, io, loader, runner };
   report(last, true);
@@ -141,9 +141,9 @@ const LOSSES_MAX = 2;
 let losses = 0;
 
 /** The device was lost: another takes its place once, then the CPU. The running request goes on. */
-async function replaceDevice(core: Core, session: Session): Promise<void> {
+async function replaceDevice(core: Core, engine: Engine): Promise<void> {
   losses += 1;
-  session.attach?.(losses < LOSSES_MAX ? await core.openDevice?.() : undefined);
+  engine.attach?.(losses < LOSSES_MAX ? await core.openDevice?.() : undefined);
 }
 
 /** What the core says of a model that is not opened. */
@@ -206,16 +206,16 @@ function answer(id: number, query: Query): void {
 }
 
 function ask(open: OpenModel, { name, ask: asked }: Query): Queries[QueryName]['answer'] {
-  const { session } = open.loader;
+  const { engine } = open.loader;
   switch (name) {
     case 'tokenize':
-      return Array.from(session.tokenize(asked.text, asked.addSpecial, asked.parseSpecial));
+      return Array.from(engine.tokenize(asked.text, asked.addSpecial, asked.parseSpecial));
     case 'detokenize':
-      return session.detokenize(Uint32Array.from(asked.tokens));
+      return engine.detokenize(Uint32Array.from(asked.tokens));
     case 'applyChatTemplate':
-      return session.applyChatTemplate(asked.json);
+      return engine.applyChatTemplate(asked.json);
     case 'countTokens':
-      return session.countTokens(asked.json);
+      return engine.countTokens(asked.json);
     case 'stats':
       return statistics(open);
   }
@@ -228,7 +228,7 @@ type CoreStats = Pick<EngineStats, 'layers' | 'device'> & {
 };
 
 function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
-  const { memory, layers, device, gpu } = JSON.parse(loader.session.stats()) as CoreStats;
+  const { memory, layers, device, gpu } = JSON.parse(loader.engine.stats()) as CoreStats;
   const { adapter, ...figures } = gpu ?? {};
   return {
     device,
@@ -239,9 +239,9 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     memory: { ...memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
     layers,
     ...gpu ? { gpu: figures as NonNullable<EngineStats['gpu']> } : {},
-    source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.session.diskBytes() },
+    source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.engine.diskBytes() },
     ...runner.last ? { last: runner.last } : {},
-    groups: groupStates(loader.session.groups(), loader.session.ranges(), (part, start, end) => io.isOnDisk(part, start, end)),
+    groups: groupStates(loader.engine.groups(), loader.engine.ranges(), (part, start, end) => io.isOnDisk(part, start, end)),
   };
 }
 

@@ -31,14 +31,14 @@ export interface HeaderReader {
   /** The same on a GPU; where that does not suit the model, on the CPU, and why. Consumes the reader alone. */
   planOn?(device: GpuDevice, optionsJson: string): string;
   /** Consumes the reader. */
-  open(optionsJson: string): Session;
+  open(optionsJson: string): Engine;
   /** The same on a GPU, or on the CPU if the device does not suit the model. Consumes the device too. */
-  openOn?(device: GpuDevice, optionsJson: string): Session;
+  openOn?(device: GpuDevice, optionsJson: string): Engine;
   free(): void;
 }
 
 /** An open model. */
-export interface Session {
+export interface Engine {
   info(): string;
   /** The next range to fetch: part, offset, length, group, and 1 if its bytes stay on disk. */
   want(): Float64Array | undefined;

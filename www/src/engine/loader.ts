@@ -3,7 +3,7 @@
  * the core wants, several at a time; or whole files in order where a server ignores ranges.
  */
 
-import type { Core, HeaderReader, Session } from './core.js';
+import type { Core, HeaderReader, Engine } from './core.js';
 import { ChordError, toChordError } from '../wire/errors.js';
 import { IoClient, type ReadHandler } from './io-client.js';
 import { TransferMeter } from './transfer-meter.js';
@@ -154,7 +154,7 @@ export class Loader {
   readonly #whole: number[];
 
   constructor(
-    readonly session: Session,
+    readonly engine: Engine,
     private readonly io: IoClient,
     private readonly headers: HeaderLoader,
     private readonly events: LoaderEvents,
@@ -177,7 +177,7 @@ export class Loader {
       return;
     }
     while (this.#piecesInFlight < PIECES_IN_FLIGHT) {
-      const piece = this.#guard(() => this.session.wantAhead());
+      const piece = this.#guard(() => this.engine.wantAhead());
       if (!piece) break;
       this.#fetchAhead(piece);
     }
@@ -204,7 +204,7 @@ export class Loader {
   leaveDisk(): void {
     if (this.#isOnDisk) {
       this.#isOnDisk = false;
-      this.#guard(() => this.session.leaveDisk());
+      this.#guard(() => this.engine.leaveDisk());
     }
     this.pump();
   }
@@ -212,7 +212,7 @@ export class Loader {
   /** A token came: the core hears how fast layers were fetched for it, and that it computed for so long. */
   measured(computeMs: number): void {
     const { latencyMs, bytes, transferMs } = this.#meter.take();
-    if (bytes > 0) this.#guard(() => this.session.measured(latencyMs, bytes, transferMs, computeMs));
+    if (bytes > 0) this.#guard(() => this.engine.measured(latencyMs, bytes, transferMs, computeMs));
   }
 
   /** Goes on after a failure that may have passed. */
@@ -225,7 +225,7 @@ export class Loader {
   }
 
   #want(): WantedRange | undefined {
-    const range = this.#guard(() => this.session.want());
+    const range = this.#guard(() => this.engine.want());
     if (!range) return undefined;
     const [part = 0, offset = 0, length = 0, group = 0, isKept = 0] = range;
     return { part, offset, length, group, isKept: isKept === 1 };
@@ -245,7 +245,7 @@ export class Loader {
       this.#inFlight -= 1;
       this.#meter.ended(askedMs, performance.now(), position - offset);
       // A core that has left the disk since then wants everything anew by itself.
-      if (position < end && isOnDisk === this.#isOnDisk) this.#guard(() => this.session.refetch(part, position, end - position, group));
+      if (position < end && isOnDisk === this.#isOnDisk) this.#guard(() => this.engine.refetch(part, position, end - position, group));
       // A read from before the resumption may fail after it, and is tried once more with the others.
       if (error && attempt === this.#attempt) this.#fail(error);
       else if (!error && position < end) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
@@ -260,7 +260,7 @@ export class Loader {
     let position = offset;
     this.io.read(part, offset, length, {
       piece: (at, bytes) => {
-        this.#guard(() => this.session.supply(part, at, bytes));
+        this.#guard(() => this.engine.supply(part, at, bytes));
         position = at + bytes.length;
       },
       done: () => ended(),
@@ -268,7 +268,7 @@ export class Loader {
     }, 'peek');
     const ended = (error?: ChordError): void => {
       this.#piecesInFlight -= 1;
-      if (position < offset + length) this.#guard(() => this.session.refetchAhead(part, offset, length));
+      if (position < offset + length) this.#guard(() => this.engine.refetchAhead(part, offset, length));
       if (error && attempt === this.#attempt) this.#fail(error);
       else if (!error && position < offset + length) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
       else this.pump();
@@ -290,7 +290,7 @@ export class Loader {
       return;
     }
     const again = (error: ChordError): void => {
-      this.#guard(() => this.session.refetch(part, offset, length, group));
+      this.#guard(() => this.engine.refetch(part, offset, length, group));
       if (attempt === this.#attempt) this.#fail(error);
       else this.pump();
     };
@@ -299,8 +299,8 @@ export class Loader {
       return;
     }
     const isThere = file && this.#guard(() => {
-      this.session.setFile(part, file);
-      return this.session.supplyFromDisk(part, offset, length, group);
+      this.engine.setFile(part, file);
+      return this.engine.supplyFromDisk(part, offset, length, group);
     });
     if (!isThere) {
       const { localFailure } = this.io;
@@ -335,7 +335,7 @@ export class Loader {
    * it: then whole parts are streamed once more. False if that failed.
    */
   #streamAgain(): boolean {
-    if (this.#whole.length === 0 || this.#guard(() => this.session.groups())?.includes(ABSENT) !== true) return true;
+    if (this.#whole.length === 0 || this.#guard(() => this.engine.groups())?.includes(ABSENT) !== true) return true;
     this.#sequential.splice(this.#isStreaming ? 1 : 0, Infinity, ...this.#whole.map((part) => ({ part, position: 0, tail: [], tailOffset: 0 })));
     return this.#wantAll();
   }
@@ -346,11 +346,11 @@ export class Loader {
     for (let range = this.#want(); range; range = this.#want()) {
       if (!this.#whole.includes(range.part)) ranged.push(range);
     }
-    if (this.#guard(() => this.session.groups())?.includes(ABSENT)) {
+    if (this.#guard(() => this.engine.groups())?.includes(ABSENT)) {
       this.#fail(new ChordError('InvalidSource', 'the server ignores range requests, so that layers cannot be fetched again: the model needs room for all of them', { details: { name: 'maxResidentBytes' } }));
       return false;
     }
-    for (const range of ranged) this.#guard(() => this.session.refetch(range.part, range.offset, range.length, range.group));
+    for (const range of ranged) this.#guard(() => this.engine.refetch(range.part, range.offset, range.length, range.group));
     return this.failure === undefined;
   }
 
@@ -382,14 +382,14 @@ export class Loader {
   }
 
   #supply(part: number, offset: number, bytes: Uint8Array): void {
-    this.#guard(() => this.session.supply(part, offset, bytes));
+    this.#guard(() => this.engine.supply(part, offset, bytes));
     this.#suppliedBytes += bytes.length;
     if (!this.#isLoaded) this.#report();
     this.events.changed();
   }
 
   #report(): void {
-    const groups = this.#guard(() => this.session.groups());
+    const groups = this.#guard(() => this.engine.groups());
     if (!groups) return;
     const layers = groups.subarray(1, -1);
     // Bytes read with a header may be read again as weights, so the sum can be a little too large.
@@ -400,7 +400,7 @@ export class Loader {
   /** Nothing is wanted and nothing is on its way: what stays in memory is there. */
   #finish(): void {
     if (this.#isLoaded || this.failure) return;
-    const groups = this.#guard(() => this.session.groups());
+    const groups = this.#guard(() => this.engine.groups());
     if (!groups) return;
     if (groups.some((state) => state > ABSENT && state < RESIDENT)) {
       this.#fail(new ChordError('InvalidGguf', 'the model ends before its last tensor'));

@@ -1,6 +1,6 @@
 /** Runs one request at a time on the core, a bounded step between two turns of the event loop. */
 
-import type { Session } from './core.js';
+import type { Engine } from './core.js';
 import { ChordError, toChordError } from '../wire/errors.js';
 import type { Loader } from './loader.js';
 import type { CallEvent, StepEvent } from '../wire/protocol.js';
@@ -40,7 +40,7 @@ export class Runner {
   #slowestMs = SLOW_STEP_MS;
   #wake: (() => void) | undefined;
 
-  constructor(private readonly session: Session, private readonly loader: Loader, private readonly events: RunnerEvents) {}
+  constructor(private readonly engine: Engine, private readonly loader: Loader, private readonly events: RunnerEvents) {}
 
   /** Runs a request to its end; every outcome is reported as an event. */
   async start(call: number, request: string): Promise<void> {
@@ -53,7 +53,7 @@ export class Runner {
     let begun = false;
     try {
       this.loader.resume();
-      this.session.begin(request);
+      this.engine.begin(request);
       begun = true;
       this.events.accepted(call);
       await this.#steps(run);
@@ -134,7 +134,7 @@ export class Runner {
 
   #step(run: Run): StepEvent {
     const startMs = performance.now();
-    const event = JSON.parse(this.session.step()) as StepEvent;
+    const event = JSON.parse(this.engine.step()) as StepEvent;
     const tookMs = performance.now() - startMs;
     run.computeMs += tookMs;
     if (tookMs > this.#slowestMs) {
@@ -151,7 +151,7 @@ export class Runner {
 
   #drop(): void {
     try {
-      this.session.cancel();
+      this.engine.cancel();
     } catch (thrown) {
       this.events.failed(this.#run?.call ?? 0, toChordError(thrown));
     }

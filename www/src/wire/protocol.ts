@@ -90,7 +90,7 @@ export type ReadMode = 'send' | 'peek' | 'keep';
 export type StepEvent =
   | { type: 'wait'; group: number }
   | { type: 'work' }
-  /** The GPU computes; the session calls its wake when it has. */
+  /** The GPU computes; the engine calls its wake when it has. */
   | { type: 'device' }
   /** The GPU was lost; another device, or none, is to be attached. */
   | { type: 'lost' }

@@ -1,8 +1,8 @@
-//! What a session does about the device that it computes on: its self-test, its loss, and who takes its place.
+//! What an engine does about the device that it computes on: its self-test, its loss, and who takes its place.
 
 use super::backend::Backend;
 use super::forward::Forward;
-use super::{MemoryPlan, Session, open};
+use super::{Engine, MemoryPlan, open};
 #[cfg(feature = "gpu")]
 use crate::error::ErrorCode;
 use crate::error::Result;
@@ -44,7 +44,7 @@ impl DeviceState {
     }
 }
 
-impl Session {
+impl Engine {
     /// Goes on with another backend, after a device was lost or in place of it: the weights are wanted again,
     /// and the sequence is computed again from its tokens. Without a device that is the CPU.
     fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
@@ -102,7 +102,7 @@ impl Session {
 }
 
 #[cfg(feature = "gpu")]
-impl Session {
+impl Engine {
     /// Goes on with this device; if it does not suit the model, with the CPU.
     pub fn attach(&mut self, device: crate::gpu::Device) -> Result<()> {
         self.attach_to(Rc::new(device))

@@ -1,7 +1,7 @@
 //! The state machine that joins header, tokenizer, weights, backend and sampler: events in, actions out.
 //!
-//! The owner feeds a header, fetches what [`Session::want`] names and hands it to [`Session::supply`],
-//! begins a request and calls [`Session::step`] until it is done. Nothing here waits, reads a clock or
+//! The owner feeds a header, fetches what [`Engine::want`] names and hands it to [`Engine::supply`],
+//! begins a request and calls [`Engine::step`] until it is done. Nothing here waits, reads a clock or
 //! draws random numbers.
 
 mod ahead;
@@ -37,7 +37,7 @@ pub use generate::{Event, FinishReason, Usage};
 pub use memory::{Bound, MemoryPlan, OpenOptions};
 
 /// A model that is open: it may answer before its bytes are there.
-pub struct Session {
+pub struct Engine {
     config: Config,
     program: Program,
     tokenizer: Tokenizer,
@@ -76,14 +76,14 @@ struct Place {
     weight: crate::program::WeightId,
 }
 
-impl Session {
+impl Engine {
     /// What `Engine.model` shows.
     pub fn info(&self) -> &serde_json::Value {
         &self.info
     }
 
     /// The next range to fetch; `None` if nothing is wanted now. Each is named once: what does not come
-    /// is handed back by [`Session::refetch`].
+    /// is handed back by [`Engine::refetch`].
     pub fn want(&mut self) -> Result<Option<SourceRange>> {
         self.verify()?;
         while let Some(action) = self.pager.poll() {
@@ -100,19 +100,19 @@ impl Session {
     }
 
     /// The next few bytes to fetch before anything else: the running pass waits for them, and no more than
-    /// them should be fetched. Each piece is named once, as by [`Session::want`].
+    /// them should be fetched. Each piece is named once, as by [`Engine::want`].
     pub fn want_ahead(&mut self) -> Option<SourceRange> {
         self.ahead.as_mut().and_then(Ahead::poll)
     }
 
-    /// A range that [`Session::want_ahead`] named could not be fetched and is wanted again.
+    /// A range that [`Engine::want_ahead`] named could not be fetched and is wanted again.
     pub fn refetch_ahead(&mut self, range: SourceRange) {
         if let Some(ahead) = &mut self.ahead {
             ahead.failed(range);
         }
     }
 
-    /// A range that [`Session::want`] named could not be fetched and is wanted again.
+    /// A range that [`Engine::want`] named could not be fetched and is wanted again.
     pub fn refetch(&mut self, range: SourceRange) {
         self.pager.failed(range);
     }

@@ -1,4 +1,4 @@
-//! Requests through a session: bad input, limits, choices, prefixes, embeddings. Numbers are those of `faults.md`.
+//! Requests through an engine: bad input, limits, choices, prefixes, embeddings. Numbers are those of `faults.md`.
 
 mod support;
 
@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
-use wasm_chord::session::{OpenOptions, Request, Session};
+use wasm_chord::engine::{Engine, OpenOptions, Request};
 
-fn model() -> (Session, Vec<u8>) {
+fn model() -> (Engine, Vec<u8>) {
     let file = random_model::file(Shape::default());
     (open(&file, &OpenOptions::default()).expect("the model opens"), file)
 }
@@ -21,9 +21,9 @@ fn completion(extra: Value) -> Value {
 }
 
 fn refused(extra: Value) -> wasm_chord::ChordError {
-    let (mut session, file) = model();
-    let error = ask(&mut session, &file, completion(extra)).expect_err("refused");
-    ask(&mut session, &file, completion(json!({}))).expect("the session is usable afterwards");
+    let (mut engine, file) = model();
+    let error = ask(&mut engine, &file, completion(extra)).expect_err("refused");
+    ask(&mut engine, &file, completion(json!({}))).expect("the engine is usable afterwards");
     error
 }
 
@@ -36,8 +36,8 @@ fn fault_14_damaged_weights_are_an_error_that_names_the_layer() {
             }
         })
         .file();
-        let mut session = open(&file, &OpenOptions::default()).expect("the model opens");
-        let error = ask(&mut session, &file, completion(json!({}))).expect_err("damaged");
+        let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+        let error = ask(&mut engine, &file, completion(json!({}))).expect_err("damaged");
         assert_eq!(error.code, ErrorCode::NonFinite);
         assert_eq!(error.details["layer"], 3, "{error}");
     }
@@ -46,8 +46,8 @@ fn fault_14_damaged_weights_are_an_error_that_names_the_layer() {
 #[test]
 fn fault_55_empty_input() {
     assert_eq!(refused(json!({"prompt": []})).details["name"], "prompt");
-    let (mut session, file) = model();
-    let error = ask(&mut session, &file, json!({"kind": "chat", "messages": []})).expect_err("no messages");
+    let (mut engine, file) = model();
+    let error = ask(&mut engine, &file, json!({"kind": "chat", "messages": []})).expect_err("no messages");
     assert_eq!((error.code, &error.details["name"]), (ErrorCode::InvalidParameter, &json!("messages")));
 }
 
@@ -79,68 +79,67 @@ fn fault_57_parameters_out_of_range_are_named() {
 }
 
 #[test]
-fn fault_58_a_cancelled_request_leaves_the_session_usable() {
-    let (mut session, file) = model();
-    let truth = ask(&mut session, &file, completion(json!({}))).expect("an answer");
+fn fault_58_a_cancelled_request_leaves_the_engine_usable() {
+    let (mut engine, file) = model();
+    let truth = ask(&mut engine, &file, completion(json!({}))).expect("an answer");
     for steps in 0..12 {
         let body = completion(json!({"prompt": "another prompt", "max_tokens": 50})).to_string();
-        session.begin(Request::from_json(&body).expect("a body"), MOMENT).expect("begins");
+        engine.begin(Request::from_json(&body).expect("a body"), MOMENT).expect("begins");
         for _ in 0..steps {
-            session.step().expect("a step");
+            engine.step().expect("a step");
         }
-        session.cancel();
-        assert_eq!(ask(&mut session, &file, completion(json!({}))).expect("an answer").texts, truth.texts);
+        engine.cancel();
+        assert_eq!(ask(&mut engine, &file, completion(json!({}))).expect("an answer").texts, truth.texts);
     }
 }
 
 #[test]
 fn max_tokens_and_the_context_end_a_choice() {
-    let (mut session, file) = model();
-    let answer = ask(&mut session, &file, completion(json!({"max_tokens": 7, "logprobs": 0}))).expect("an answer");
+    let (mut engine, file) = model();
+    let answer = ask(&mut engine, &file, completion(json!({"max_tokens": 7, "logprobs": 0}))).expect("an answer");
     assert_eq!((answer.tokens.len(), answer.reasons.as_slice()), (7, ["Length".to_string()].as_slice()));
-    let none = ask(&mut session, &file, completion(json!({"max_tokens": 0}))).expect("an answer");
+    let none = ask(&mut engine, &file, completion(json!({"max_tokens": 0}))).expect("an answer");
     assert_eq!(none.texts, [""]);
-    let full = ask(&mut session, &file, completion(json!({"max_tokens": null, "logprobs": 0}))).expect("an answer");
+    let full = ask(&mut engine, &file, completion(json!({"max_tokens": null, "logprobs": 0}))).expect("an answer");
     assert_eq!(full.tokens.len(), 128 - 7, "the start token, a space and five bytes leave the rest of the context");
 }
 
 #[test]
 fn a_prefix_in_the_cache_is_not_computed_again() {
-    let (mut session, file) = model();
+    let (mut engine, file) = model();
     let long = completion(json!({"prompt": "a common beginning, then one"}));
     let (mut fresh, _) = model();
     let truth = ask(&mut fresh, &file, long.clone()).expect("an answer");
     assert_eq!(truth.cached, 0);
-    ask(&mut session, &file, completion(json!({"prompt": "a common beginning, then another"}))).expect("an answer");
-    let second = ask(&mut session, &file, long.clone()).expect("an answer");
+    ask(&mut engine, &file, completion(json!({"prompt": "a common beginning, then another"}))).expect("an answer");
+    let second = ask(&mut engine, &file, long.clone()).expect("an answer");
     assert_eq!(second.texts, truth.texts);
     assert_eq!(second.cached, 2 + "a common beginning, then ".len());
-    let third = ask(&mut session, &file, long).expect("an answer");
+    let third = ask(&mut engine, &file, long).expect("an answer");
     assert_eq!((third.texts, third.cached), (truth.texts, 1 + "a common beginning, then one".len()));
 }
 
 #[test]
 fn choices_start_from_the_same_prompt_and_differ_by_seed() {
-    let (mut session, file) = model();
+    let (mut engine, file) = model();
     let body =
         completion(json!({"n": 3, "temperature": 2, "top_k": 0, "top_p": 1, "min_p": 0, "seed": 11, "max_tokens": 8}));
-    let first = ask(&mut session, &file, body.clone()).expect("an answer");
+    let first = ask(&mut engine, &file, body.clone()).expect("an answer");
     assert_eq!(first.texts.len(), 3);
     assert!(first.texts[0] != first.texts[1] || first.texts[1] != first.texts[2]);
-    let second = ask(&mut session, &file, body).expect("an answer");
+    let second = ask(&mut engine, &file, body).expect("an answer");
     assert_eq!(first.texts, second.texts, "the same seed gives the same texts");
-    let greedy = ask(&mut session, &file, completion(json!({"n": 2}))).expect("an answer");
+    let greedy = ask(&mut engine, &file, completion(json!({"n": 2}))).expect("an answer");
     assert_eq!(greedy.texts[0], greedy.texts[1]);
 }
 
 #[test]
 fn embeddings_have_length_one_and_tell_inputs_apart() {
-    let (mut session, file) = model();
-    let embed = |session: &mut Session, text: &str| {
-        ask(session, &file, json!({"kind": "embedding", "input": text})).expect("an embedding").embedding
+    let (mut engine, file) = model();
+    let embed = |engine: &mut Engine, text: &str| {
+        ask(engine, &file, json!({"kind": "embedding", "input": text})).expect("an embedding").embedding
     };
-    let (a, b, again) =
-        (embed(&mut session, "one text"), embed(&mut session, "another"), embed(&mut session, "one text"));
+    let (a, b, again) = (embed(&mut engine, "one text"), embed(&mut engine, "another"), embed(&mut engine, "one text"));
     assert_eq!(a, again);
     let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
     assert!((dot(&a, &a) - 1.0).abs() < 1e-4 && dot(&a, &b) < 0.9999);

@@ -1,4 +1,4 @@
-//! Where a session computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
+//! Where an engine computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
 
 use crate::cpu::{self, Cpu, DiskReader};
 use crate::error::Result;

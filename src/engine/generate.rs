@@ -1,6 +1,6 @@
 //! A request under way: prompt, tokens one by one, the text that may be shown, the choices of `n`.
 
-use super::Session;
+use super::Engine;
 use super::backend::Backend;
 use super::draft::Tally;
 use super::forward::{Output, Progress};
@@ -143,7 +143,7 @@ impl Text {
     }
 }
 
-impl Session {
+impl Engine {
     /// Begins a request. One runs at a time.
     pub fn begin(&mut self, request: Request, moment: Moment) -> Result<()> {
         if self.generation.is_some() {
@@ -210,7 +210,7 @@ impl Session {
         })))
     }
 
-    /// Does a bounded piece of the running request. An error ends the request and leaves the session usable.
+    /// Does a bounded piece of the running request. An error ends the request and leaves the engine usable.
     pub fn step(&mut self) -> Result<Event> {
         let Some(mut generation) = self.generation.take() else {
             return Err(ChordError::new(ErrorCode::Internal, "no request is running"));

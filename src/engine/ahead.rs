@@ -94,7 +94,7 @@ impl Ahead {
         self.wanted.push(range);
     }
 
-    /// Takes from bytes of the source what is missing; see [`super::Session::supply`].
+    /// Takes from bytes of the source what is missing; see [`super::Engine::supply`].
     pub fn supply<E>(
         &mut self,
         part: u16,

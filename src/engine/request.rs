@@ -1,6 +1,6 @@
 //! Requests: from a JSON body to checked parameters and the prompt's tokens.
 
-use super::Session;
+use super::Engine;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::sample::{RequestKind, SamplingParams};
 use crate::template::{CivilTime, RenderInput, Rendered};
@@ -83,7 +83,7 @@ fn prompt(value: Json, name: &str) -> Result<Prompt> {
         .map_err(|_| ChordError::parameter(name, format!("'{name}' must be a string or a list of token ids")))
 }
 
-impl Session {
+impl Engine {
     /// The prompt of a chat, through the file's template.
     fn render(&self, chat: &Chat, now: CivilTime) -> Result<Rendered> {
         let template = self.template.as_ref().map_err(Clone::clone)?;

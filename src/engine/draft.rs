@@ -1,4 +1,4 @@
-//! Guesses at the tokens that come next, from what the session has read and written so far: where the last
+//! Guesses at the tokens that come next, from what the engine has read and written so far: where the last
 //! tokens stood before, what followed them then may follow again. One pass through the layers then computes
 //! several tokens, and those that were guessed right are kept: the answer is the same to the bit, but weights
 //! that have to be read for every pass are read less often.

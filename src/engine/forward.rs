@@ -1,7 +1,7 @@
 //! A pass of tokens through the groups, one bounded step at a time, layer-major: all tokens of a prompt
 //! go through a layer before the next one is needed, so each weight is read once a prompt.
 
-use super::Session;
+use super::Engine;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::{Batch, Poll, Wanted};
 use crate::pager::State;
@@ -51,7 +51,7 @@ pub enum Progress {
     Wait(usize),
     /// The device computes.
     Device,
-    /// The device is gone: [`Session::attach`] goes on with another.
+    /// The device is gone: [`Engine::attach`] goes on with another.
     Lost,
     /// There is more to do.
     More,
@@ -62,7 +62,7 @@ pub enum Progress {
 /// Called for each row that went through the head, with the row and its logits or its hidden state.
 pub type Observe<'a> = &'a mut dyn FnMut(usize, &[f32]);
 
-impl Session {
+impl Engine {
     /// Begins a pass of `tokens` from `position`; what the cache held from there on is forgotten.
     pub(super) fn start_forward(
         &mut self,

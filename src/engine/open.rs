@@ -1,11 +1,11 @@
-//! From the bytes of a header to an open session.
+//! From the bytes of a header to an open engine.
 
 use super::ahead::Ahead;
 use super::backend::Backend;
 use super::draft::Drafter;
 #[cfg(feature = "gpu")]
 use super::memory::Demand;
-use super::{MemoryPlan, OpenOptions, Place, Session};
+use super::{Engine, MemoryPlan, OpenOptions, Place};
 use crate::cpu::Cpu;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::{self, Header, Parser, Progress};
@@ -126,13 +126,13 @@ impl HeaderReader {
     }
 
     /// Opens the model on the CPU: compiles its program, builds its tokenizer, and allocates cache and scratch.
-    pub fn open(self, options: &OpenOptions) -> Result<Session> {
+    pub fn open(self, options: &OpenOptions) -> Result<Engine> {
         self.open_by(options, on_cpu)
     }
 
     /// Opens the model on a GPU, or on the CPU if the device does not suit it or its ceiling.
     #[cfg(feature = "gpu")]
-    pub fn open_on(self, device: crate::gpu::Device, options: &OpenOptions) -> Result<Session> {
+    pub fn open_on(self, device: crate::gpu::Device, options: &OpenOptions) -> Result<Engine> {
         let device = std::rc::Rc::new(device);
         self.open_by(options, |program, context, options| match on_gpu(device, u64::MAX, program, context, options) {
             Err(error) if is_left_to_cpu(&error, options) => on_cpu(program, context, options),
@@ -144,7 +144,7 @@ impl HeaderReader {
         self,
         options: &OpenOptions,
         backend: impl FnOnce(&Program, usize, &OpenOptions) -> Result<(Backend, MemoryPlan)>,
-    ) -> Result<Session> {
+    ) -> Result<Engine> {
         let mut header = self.join()?;
         let config = Config::from_header(&header, options.context_length)?;
         let program = model::compile(&header, &config)?;
@@ -162,7 +162,7 @@ impl HeaderReader {
         info["hasText"] = tokenizer.has_text().into();
         let (backend, plan) = backend(&program, config.context, options)?;
         let ahead = Ahead::new(&program);
-        Ok(Session {
+        Ok(Engine {
             pager: pager(&program, &plan, ahead.is_some()),
             ahead,
             #[cfg(feature = "gpu")]
