@@ -109,15 +109,14 @@ impl Metadata {
             Value::Array(Array::String(strings)) => Some(strings),
             _ => None,
         };
-        /// An array of 32-bit floats.
-        f32s, opt_f32s: &[f32], "an array of 32-bit floats", |value| match value {
-            Value::Array(Array::F32(values)) => Some(values),
-            _ => None,
+        /// An array of numbers of any type.
+        f32s, opt_f32s: Vec<f32>, "an array of numbers", |value| match value {
+            Value::Array(Array::F32(values)) => Some(values.clone()),
+            _ => elements(value, |value| value.as_f64().map(|value| value as f32)),
         };
-        /// An array of 32-bit signed integers.
-        i32s, opt_i32s: &[i32], "an array of 32-bit signed integers", |value| match value {
-            Value::Array(Array::I32(values)) => Some(values),
-            _ => None,
+        /// An array of integers of any width, each from −2^31 to 2^31 − 1.
+        i32s, opt_i32s: Vec<i32>, "an array of integers from -2^31 to 2^31 - 1", |value| {
+            elements(value, |value| value.as_integer()?.try_into().ok())
         };
     }
 
@@ -194,6 +193,12 @@ impl FromIterator<(String, Value)> for Metadata {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(pairs: I) -> Self {
         Metadata { values: pairs.into_iter().collect() }
     }
+}
+
+/// The elements of an array, each converted; `None` if it is no array or one of them cannot be.
+fn elements<T>(value: &Value, convert: fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+    let Value::Array(array) = value else { return None };
+    (0..array.len()).map(|index| convert(&array.number(index)?)).collect()
 }
 
 /// The error for a key that must be there.

@@ -2,7 +2,7 @@
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer>.
 
 use super::bpe::{Bpe, decode_alphabet};
-use super::end::{WellKnown, well_known};
+use super::end::{WellKnown, is_marker, well_known};
 use super::merge::NO_TOKEN;
 use super::patterns::PreTokeniser;
 use super::special::Specials;
@@ -10,7 +10,7 @@ use super::spm::{Spm, byte_of_name, decode_spaces};
 use super::vocabulary::{Kind, Vocabulary};
 use super::{Model, Tokenizer};
 use crate::error::{ChordError, Result};
-use crate::gguf::{Array, Metadata, StringArray};
+use crate::gguf::{Metadata, StringArray};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -54,10 +54,7 @@ impl Tokenizer {
         };
         let ids = special_ids(metadata, writing, tokens.len(), &mut warnings)?;
         let mut kinds = kinds(metadata, &tokens, &ids)?;
-        // A normal token may spell such a name too: Qwen's "</s>" is a tag of HTML.
-        let typed = metadata.contains(TYPES);
-        let known = well_known(&tokens, |id| !typed || kinds[id as usize] != Kind::Normal);
-        known.ends.iter().for_each(|&id| kinds[id as usize] = Kind::Control);
+        let known = find_markers(metadata, &tokens, &ids, &mut kinds, &mut warnings)?;
         let scores = scores(metadata, tokens.len())?;
         let vocabulary = vocabulary(writing, &tokens, &kinds)?;
         drop(tokens);
@@ -196,14 +193,49 @@ fn kinds(metadata: &Metadata, tokens: &StringArray, ids: &SpecialIds) -> Result<
     Ok(kinds)
 }
 
+/// Makes control tokens of those that mark turns and ends, by their names or because the file names them by id,
+/// and says which of them the file has as something else.
+fn find_markers(
+    metadata: &Metadata,
+    tokens: &StringArray,
+    ids: &SpecialIds,
+    kinds: &mut [Kind],
+    warnings: &mut Vec<String>,
+) -> Result<WellKnown> {
+    const SHOWN_MAX: usize = 8;
+    let is_typed = metadata.contains(TYPES);
+    let merges = metadata.opt_strings(MERGES)?;
+    let is_word = |token: &[u8]| merges.is_some_and(|merges| merges.iter().any(|merge| makes(merge, token)));
+    let mut known = well_known(tokens, |id| is_typed.then(|| kinds[id as usize]), is_word);
+    let named = [ids.bos, ids.eos, ids.eot, ids.eom].into_iter().flatten();
+    let is_text = |id: &u32| kinds[*id as usize] == Kind::Normal && is_marker(tokens.get(*id as usize));
+    known.mistyped.extend(named.filter(is_text));
+    known.mistyped.sort_unstable();
+    known.mistyped.dedup();
+    known.ends.iter().chain(&known.mistyped).for_each(|&id| kinds[id as usize] = Kind::Control);
+    if !known.mistyped.is_empty() {
+        let name = |&id: &u32| String::from_utf8_lossy(tokens.get(id as usize)).into_owned();
+        let mut names: Vec<String> = known.mistyped.iter().take(SHOWN_MAX).map(name).collect();
+        if known.mistyped.len() > SHOWN_MAX {
+            names.push("…".into());
+        }
+        let names = names.join(", ");
+        warnings.push(format!("the file has {names} as text: control tokens are made of what marks turns and ends"));
+    }
+    Ok(known)
+}
+
+/// Whether a merge, two tokens with a space between them, makes `token`.
+fn makes(merge: &[u8], token: &[u8]) -> bool {
+    merge.len() == token.len() + 1 && {
+        let split = (1..token.len()).find(|&at| merge[at] == b' ' && merge[..at] == token[..at]);
+        split.is_some_and(|at| merge[at + 1..] == token[at..])
+    }
+}
+
 /// The score of every token; 0 where the file has none.
 fn scores(metadata: &Metadata, count: usize) -> Result<Vec<f32>> {
-    let scores = match metadata.opt_array(SCORES)? {
-        None => vec![0.0; count],
-        Some(Array::F32(scores)) => scores.clone(),
-        Some(Array::I32(scores)) => scores.iter().map(|&score| score as f32).collect(),
-        Some(_) => return Err(ChordError::model(format!("'{SCORES}' must be an array of 32-bit numbers"))),
-    };
+    let scores = metadata.opt_f32s(SCORES)?.unwrap_or_else(|| vec![0.0; count]);
     check_length(SCORES, scores.len(), count)?;
     Ok(scores)
 }

@@ -22,7 +22,7 @@ fn arrays_of_other_lengths_or_types_are_refused() {
     for (key, value) in [
         (scores, Value::Array(Array::F32(vec![0.0; 258]))),
         (scores, Value::Array(Array::F32(vec![0.0; 260]))),
-        (scores, Value::Array(Array::U8(vec![0; 259]))),
+        (scores, strings(&["0"; 259])),
         (scores, Value::F32(0.0)),
         (types, Value::Array(Array::I32(vec![1; 258]))),
         (types, Value::Array(Array::I32(vec![]))),

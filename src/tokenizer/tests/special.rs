@@ -121,6 +121,61 @@ fn a_normal_token_with_a_well_known_name_is_text() {
     assert_eq!((tokenizer.ends(), tokenizer.piece(256).unwrap()), (&[][..], &b"</s>"[..]));
 }
 
+/// A byte-level vocabulary whose last tokens have this text and kind, and what is said of it.
+fn marked(tokens: &[(&str, i32)], merges: &[&str]) -> (Tokenizer, Vec<String>) {
+    let added = tokens.iter().map(|(text, kind)| token(text, 0.0, *kind));
+    let tokens: Vec<Token> = bpe_base().into_iter().chain(added).collect();
+    let merges: Vec<String> = merges.iter().map(|merge| merge.to_string()).collect();
+    Tokenizer::from_metadata(&mut bpe_metadata("qwen2", &tokens, &merges)).expect("the vocabulary is valid")
+}
+
+#[test]
+fn markers_typed_as_text_are_control_tokens_with_a_warning() {
+    let names =
+        ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<turn|>", "[EOS]", "<|im_start|>", "<|start_header_id|>"];
+    for kind in [NORMAL, USER_DEFINED] {
+        for (index, name) in names.into_iter().enumerate().filter(|(index, _)| kind == NORMAL || *index < 5) {
+            let (tokenizer, warnings) = marked(&[(name, kind)], &[]);
+            assert_eq!(tokenizer.encode(name, PARSE).unwrap(), [256], "{name}");
+            assert_eq!(tokenizer.encode(name, PLAIN).unwrap(), bytes(name));
+            assert_eq!((tokenizer.piece(256).unwrap(), tokenizer.is_end(256)), (&b""[..], index < 5), "{name}");
+            assert_eq!(warnings.iter().any(|warning| warning.contains(name)), kind == NORMAL, "{warnings:?}");
+        }
+    }
+    assert_eq!(marked(&[("<|im_end|>", CONTROL)], &[]).1, [""; 0]);
+}
+
+#[test]
+fn markers_that_are_words_of_the_vocabulary_stay_text() {
+    // Made by a merge, as no control token is.
+    let (tokenizer, warnings) = marked(&[("<t", NORMAL), ("urn|>", NORMAL), ("<turn|>", NORMAL)], &["<t urn|>"]);
+    assert_eq!((tokenizer.ends(), tokenizer.piece(258).unwrap(), warnings), (&[][..], &b"<turn|>"[..], vec![]));
+    // HTML's end of a strikethrough, which some files have as a token that is never cut.
+    let (tokenizer, _) = marked(&[("</s>", USER_DEFINED)], &[]);
+    assert_eq!((tokenizer.ends(), tokenizer.piece(256).unwrap()), (&[][..], &b"</s>"[..]));
+}
+
+#[test]
+fn a_marker_that_is_named_as_the_end_is_a_control_token() {
+    let tokens = [bpe_base(), vec![token("</s>", 0.0, NORMAL)]].concat();
+    let metadata = set(bpe_metadata("llama-bpe", &tokens, &[]), "tokenizer.ggml.eos_token_id", Value::U32(256));
+    let tokenizer = load(metadata);
+    assert_eq!((tokenizer.ends(), tokenizer.piece(256).unwrap()), (&[256][..], &b""[..]));
+}
+
+#[test]
+fn kinds_and_scores_may_be_numbers_of_any_width() {
+    let tokens = [spm_base(), vec![token("ab", -1.0, NORMAL)]].concat();
+    let expected = load(spm_metadata(&tokens)).encode("ab<s>", PARSE).unwrap();
+    let kinds = || tokens.iter().map(|token| token.kind);
+    for array in [Array::U8(kinds().map(|kind| kind as u8).collect()), Array::I64(kinds().map(i64::from).collect())] {
+        let metadata = set(spm_metadata(&tokens), "tokenizer.ggml.token_type", Value::Array(array));
+        let scores = Array::F64(tokens.iter().map(|token| token.score.into()).collect());
+        let tokenizer = load(set(metadata, "tokenizer.ggml.scores", Value::Array(scores)));
+        assert_eq!(tokenizer.encode("ab<s>", PARSE).unwrap(), expected);
+    }
+}
+
 #[test]
 fn a_message_end_is_no_end_where_the_model_goes_on() {
     let mut tokens = bpe_base();
