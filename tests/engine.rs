@@ -7,6 +7,7 @@ use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
 use wasm_chord::engine::{Engine, OpenOptions, Request};
+use wasm_chord::tokenizer::EncodeOptions;
 
 fn model() -> (Engine, Vec<u8>) {
     let file = random_model::file(Shape::default());
@@ -56,6 +57,86 @@ fn fault_56_a_long_prompt_is_refused_before_any_work() {
     let error = refused(json!({"prompt": vec![5; 500]}));
     assert_eq!(error.code, ErrorCode::ContextOverflow);
     assert_eq!((&error.details["need"], &error.details["have"]), (&json!(501), &json!(128)));
+    assert_eq!(error.details["trained"], 128);
+    assert!(error.message.ends_with("shorten the input: the model was trained for 128 tokens"), "{error}");
+}
+
+#[test]
+fn advice_on_a_long_prompt_can_be_followed() {
+    let file = random_model::file(Shape::default());
+    let ask_within = |context: usize| {
+        let options = OpenOptions { context_length: Some(context), ..OpenOptions::default() };
+        let mut engine = open(&file, &options).expect("the model opens");
+        ask(&mut engine, &file, completion(json!({"prompt": vec![5; 40], "max_tokens": 1})))
+    };
+    let error = ask_within(32).expect_err("too long");
+    assert!(error.message.ends_with("open the model with a contextLength of 41 to 128"), "{error}");
+    ask_within(41).expect("the advice helps");
+}
+
+#[test]
+fn a_context_beyond_the_training_is_warned_about() {
+    let file = random_model::file(Shape::default());
+    let info = |context: usize| {
+        let options = OpenOptions { context_length: Some(context), ..OpenOptions::default() };
+        open(&file, &options).expect("the model opens").info().clone()
+    };
+    assert_eq!(info(128)["warnings"], json!([]));
+    let beyond = info(129);
+    assert_eq!(beyond["contextLength"], 129);
+    let warning = beyond["warnings"][0].as_str().expect("a warning");
+    assert!(warning.contains("trained for 128 tokens"), "{warning}");
+}
+
+#[test]
+fn a_file_without_a_template_says_so_and_completes() {
+    let file = random_model::writer(Shape::default(), |_, _| {}).without("tokenizer.chat_template").file();
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+    assert_eq!(engine.info()["hasChatTemplate"], false);
+    assert_eq!(engine.info()["warnings"], json!(["the file has no chat template: chats are refused"]));
+    let chat = json!({"kind": "chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2});
+    let error = ask(&mut engine, &file, chat).expect_err("no template");
+    assert_eq!((error.code, &error.details["reason"]), (ErrorCode::TemplateFailed, &json!("missing")));
+    ask(&mut engine, &file, completion(json!({}))).expect("a completion");
+    assert_eq!(model().0.info()["hasChatTemplate"], true);
+}
+
+#[test]
+fn a_file_without_a_template_takes_chatml_if_it_has_its_tokens() {
+    // Two of the byte tokens make way.
+    let file = random_model::renamed(&[(257, "<|im_start|>", 3), (258, "<|im_end|>", 3)]);
+    let file = file.without("tokenizer.chat_template").file();
+    let engine = open(&file, &OpenOptions::default()).expect("the model opens");
+    assert_eq!(engine.info()["hasChatTemplate"], false);
+    let body = json!({"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": false});
+    let prompt = engine.apply_chat_template(&body.to_string(), MOMENT.now).expect("a prompt");
+    assert_eq!(prompt, "<|im_start|>user\nhi<|im_end|>\n");
+    let warnings = engine.info()["warnings"].as_array().expect("a list");
+    assert!(warnings[0].as_str().expect("text").contains("ChatML is used"), "{warnings:?}");
+}
+
+#[test]
+fn turn_markers_typed_as_text_stop_the_answer_and_never_reach_the_person() {
+    let marked = |kind| random_model::renamed(&[(257, "<start_of_turn>", kind), (258, "<end_of_turn>", kind)]).file();
+    let (text, control) = (marked(1), marked(3));
+    let mut engine = open(&text, &OpenOptions::default()).expect("the model opens");
+    let warnings = engine.info()["warnings"].as_array().expect("a list").clone();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].as_str().expect("text").contains("<start_of_turn>, <end_of_turn>"), "{warnings:?}");
+    let biased = |id: u32| json!({"prompt": "a", "logit_bias": {id.to_string(): 100}, "ignore_eos": false});
+    let answer = ask(&mut engine, &text, completion(biased(258))).expect("an answer");
+    assert_eq!((answer.texts, answer.reasons), (vec![String::new()], vec!["Stop".to_string()]));
+    let answer = ask(&mut engine, &text, completion(biased(257))).expect("an answer");
+    assert_eq!(answer.texts, [""]);
+    let sound = open(&control, &OpenOptions::default()).expect("the model opens");
+    assert_eq!(sound.info()["warnings"], json!([]));
+    let ids = |engine: &Engine, text| {
+        let options = EncodeOptions { add_special: false, parse_special: true };
+        engine.tokenizer().encode(text, options).expect("tokens")
+    };
+    let prompt = "<start_of_turn>user\nhi<end_of_turn>\n";
+    assert_eq!(ids(&engine, prompt), ids(&sound, prompt));
+    assert_eq!(ids(&engine, "<start_of_turn>"), [257]);
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::template::{ChatTemplate, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use std::collections::HashMap;
 
+/// The key of the file's chat template.
+const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
+
 /// Reads the headers of a model's parts, one after the other.
 pub struct HeaderReader {
     /// The part that is being read; none between a closed part and the next.
@@ -148,15 +151,19 @@ impl HeaderReader {
         let mut header = self.join()?;
         let config = Config::from_header(&header, options.context_length)?;
         let program = model::compile(&header, &config)?;
-        let (tokenizer, mut warnings) = Tokenizer::from_metadata(&mut header.metadata)?;
+        let (tokenizer, found) = Tokenizer::from_metadata(&mut header.metadata)?;
         check_vocabulary(&tokenizer, &config)?;
-        let template = match header.metadata.opt_str("tokenizer.chat_template")? {
-            Some(source) => ChatTemplate::new(source),
-            None => ChatTemplate::chatml(),
+        let mut warnings = std::mem::take(&mut header.warnings);
+        warnings.extend(found);
+        warnings.extend(context_warning(&config));
+        let template = match header.metadata.opt_str(CHAT_TEMPLATE)? {
+            Some(source) => {
+                let template = ChatTemplate::new(source);
+                warnings.extend(template.as_ref().err().map(|e| format!("the chat template cannot be used: {e}")));
+                template
+            }
+            None => missing_template(&tokenizer, &mut warnings),
         };
-        if let Err(error) = &template {
-            warnings.push(format!("the chat template cannot be used: {error}"));
-        }
         let mut info = describe(&mut header, &config, &program);
         info["warnings"] = warnings.into();
         info["hasText"] = tokenizer.has_text().into();
@@ -251,6 +258,32 @@ fn check_vocabulary(tokenizer: &Tokenizer, config: &Config) -> Result<()> {
     Err(ChordError::model(format!("{tokens} tokens do not fit an embedding table of {} rows", config.vocabulary)))
 }
 
+/// What to say of a context beyond that of the training.
+fn context_warning(config: &Config) -> Option<String> {
+    let (asked, trained) = (config.context, config.context_length);
+    (asked > trained).then(|| {
+        format!(
+            "contextLength is {asked}, but the model was trained for {trained} tokens: answers get worse past those"
+        )
+    })
+}
+
+/// The template of a file that has none: ChatML, if the vocabulary has its tokens. Any other model would answer
+/// nonsense to it, so that chats are refused.
+fn missing_template(tokenizer: &Tokenizer, warnings: &mut Vec<String>) -> Result<ChatTemplate> {
+    let has_chatml = ["<|im_start|>", "<|im_end|>"].iter().all(|name| tokenizer.is_special(name));
+    if tokenizer.has_text() {
+        let consequence = if has_chatml { "ChatML is used, whose tokens it has" } else { "chats are refused" };
+        warnings.push(format!("the file has no chat template: {consequence}"));
+    }
+    if has_chatml {
+        return ChatTemplate::chatml();
+    }
+    let message = "the file has no chat template, and its vocabulary not the tokens of ChatML: \
+                   use completions with a prompt in the model's own format, or a file with a chat template";
+    Err(ChordError::new(ErrorCode::TemplateFailed, message).with("reason", "missing"))
+}
+
 /// The weights in the order of their bytes in the source.
 fn places(program: &Program) -> Vec<Place> {
     let place = |(index, w): (usize, &crate::program::Weight)| Place {
@@ -277,6 +310,7 @@ fn describe(header: &mut Header, config: &Config, program: &Program) -> serde_js
         "trainedContextLength": config.context_length,
         "vocabularySize": config.vocabulary,
         "quantization": quantization(program),
+        "hasChatTemplate": metadata.contains(CHAT_TEMPLATE),
         "metadata": metadata.to_json(),
     })
 }

@@ -143,11 +143,15 @@ impl Engine {
         }
         let (need, have) = (tokens.len() + room, self.config.context);
         if need > have {
-            let text = format!(
-                "{} tokens do not fit the context of {have}; shorten the input or open the model with a larger contextLength",
-                tokens.len()
-            );
-            return Err(ChordError::new(ErrorCode::ContextOverflow, text).with("need", need).with("have", have));
+            let trained = self.config.context_length;
+            // More than the model was trained for is no advice: its answers would be worse.
+            let advice = match need <= trained {
+                true => format!("shorten the input, or open the model with a contextLength of {need} to {trained}"),
+                false => format!("shorten the input: the model was trained for {trained} tokens"),
+            };
+            let text = format!("{} tokens do not fit the context of {have}; {advice}", tokens.len());
+            let error = ChordError::new(ErrorCode::ContextOverflow, text).with("need", need).with("have", have);
+            return Err(error.with("trained", trained));
         }
         Ok(())
     }

@@ -135,8 +135,26 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Reads the string to its end. `what` names it in errors.
+    /// Reads the string to its end. `what` names it in errors, of which one is that it is not UTF-8.
     pub fn read(&mut self, input: &mut Input, bytes_max: u64, what: impl Display) -> Step<String> {
+        let bytes = self.read_bytes(input, bytes_max, &what)?;
+        Ok(String::from_utf8(bytes).map_err(|_| ChordError::gguf(format!("{what} is not valid UTF-8")))?)
+    }
+
+    /// The same with U+FFFD for what is not UTF-8, and whether there was such.
+    pub fn read_lossy(&mut self, input: &mut Input, bytes_max: u64, what: impl Display) -> Step<(String, bool)> {
+        let bytes = self.read_bytes(input, bytes_max, what)?;
+        Ok(match String::from_utf8(bytes) {
+            Ok(text) => (text, false),
+            Err(error) => {
+                let mut bytes = error.into_bytes();
+                bytes.shrink_to_fit();
+                (repaired(&bytes), true)
+            }
+        })
+    }
+
+    fn read_bytes(&mut self, input: &mut Input, bytes_max: u64, what: impl Display) -> Step<Vec<u8>> {
         let left = match self.left {
             Some(left) => left,
             None => {
@@ -156,7 +174,19 @@ impl Text {
         if left > 0 {
             return Err(Stop::NeedMore);
         }
-        let text = std::mem::take(self);
-        Ok(String::from_utf8(text.bytes).map_err(|_| ChordError::gguf(format!("{what} is not valid UTF-8")))?)
+        Ok(std::mem::take(self).bytes)
     }
+}
+
+/// Text with U+FFFD for what is not UTF-8, in an allocation of the very size: it may be three times the bytes'.
+fn repaired(bytes: &[u8]) -> String {
+    const REPLACEMENT: &str = "\u{fffd}";
+    let replaced = |chunk: &std::str::Utf8Chunk| if chunk.invalid().is_empty() { "" } else { REPLACEMENT };
+    let size = bytes.utf8_chunks().map(|chunk| chunk.valid().len() + replaced(&chunk).len()).sum();
+    let mut text = String::with_capacity(size);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.push_str(replaced(&chunk));
+    }
+    text
 }

@@ -78,6 +78,8 @@ pub struct Header {
     pub version: u32,
     pub metadata: Metadata,
     pub tensors: Vec<TensorInfo>,
+    /// What is wrong with it but does no harm, for people.
+    pub warnings: Vec<String>,
 }
 
 impl Header {

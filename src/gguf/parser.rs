@@ -28,6 +28,9 @@ const KEY_VALUE_BYTES_MIN: u64 = 8 + 1 + 4 + 1;
 /// Bytes of the shortest tensor entry: name length, one byte of name, dimension count, one dimension, type, offset.
 const TENSOR_BYTES_MIN: u64 = 8 + 1 + 4 + 8 + 4 + 8;
 
+/// Most warnings about one header: what is wrong in one place is often wrong in many.
+const WARNINGS_MAX: usize = 8;
+
 /// Whether the header is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -83,6 +86,7 @@ pub struct Parser {
     key: String,
     array: Option<ArrayReader>,
     tensor: TensorInfo,
+    warnings: Vec<String>,
 }
 
 impl Parser {
@@ -104,6 +108,7 @@ impl Parser {
             key: String::new(),
             array: None,
             tensor: empty_tensor(),
+            warnings: Vec::new(),
         }
     }
 
@@ -135,7 +140,12 @@ impl Parser {
             return Err(error);
         }
         match self.state {
-            State::Done => Ok(Header { version: self.version, metadata: self.metadata, tensors: self.tensors }),
+            State::Done => Ok(Header {
+                version: self.version,
+                metadata: self.metadata,
+                tensors: self.tensors,
+                warnings: self.warnings,
+            }),
             _ => Err(self.truncated()),
         }
     }
@@ -232,7 +242,11 @@ impl Parser {
     fn key_value(&mut self, input: &mut Input) -> Step<State> {
         let value = match self.state {
             State::Key => {
-                self.key = self.text.read(input, KEY_BYTES_MAX, "a key of the metadata")?;
+                let (key, is_repaired) = self.text.read_lossy(input, KEY_BYTES_MAX, "a key of the metadata")?;
+                self.key = key;
+                if is_repaired {
+                    self.warn_of_bytes("the name of the key");
+                }
                 return Ok(State::ValueType);
             }
             State::ValueType => {
@@ -251,7 +265,12 @@ impl Parser {
             State::Value(kind) => match kind.scalar(input)? {
                 Some(value) => value,
                 None => {
-                    Value::String(self.text.read(input, HEADER_BYTES_MAX, KeyLabel("the value of key", &self.key))?)
+                    let label = KeyLabel("the value of key", &self.key);
+                    let (text, is_repaired) = self.text.read_lossy(input, HEADER_BYTES_MAX, label)?;
+                    if is_repaired {
+                        self.warn_of_bytes("the value of key");
+                    }
+                    Value::String(text)
                 }
             },
             _ => {
@@ -264,6 +283,14 @@ impl Parser {
         self.metadata.insert(std::mem::take(&mut self.key), value)?;
         self.keys_left -= 1;
         Ok(self.after_value())
+    }
+
+    /// Warns that `what` of the key in progress is not UTF-8.
+    fn warn_of_bytes(&mut self, what: &str) {
+        if self.warnings.len() < WARNINGS_MAX {
+            let key = shown(&self.key);
+            self.warnings.push(format!("{what} '{key}' is not valid UTF-8: it is read with replacement characters"));
+        }
     }
 
     /// One step through a tensor's entry.

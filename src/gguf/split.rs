@@ -47,6 +47,7 @@ pub fn join(parts: Vec<Header>) -> Result<Header> {
     let mut headers = parts.into_iter();
     let mut joined = headers.next().expect("at least one part was counted");
     for (number, header) in (1..).zip(headers) {
+        joined.warnings.extend(header.warnings);
         joined.tensors.extend(header.tensors.into_iter().map(|tensor| super::TensorInfo { part: number, ..tensor }));
     }
     let found = joined.tensors.len() as u64;

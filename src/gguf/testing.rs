@@ -22,8 +22,8 @@ pub struct Writer {
     pub key_count: Option<u64>,
     /// Overrides the number of tensors that the header declares.
     pub tensor_count: Option<u64>,
-    pairs: Vec<u8>,
-    pairs_len: u64,
+    /// Key, and the key with its value as it stands in the file.
+    pairs: Vec<(Vec<u8>, Vec<u8>)>,
     tensors: Vec<TensorEntry>,
     data: Vec<u8>,
 }
@@ -36,7 +36,6 @@ impl Default for Writer {
             key_count: None,
             tensor_count: None,
             pairs: Vec::new(),
-            pairs_len: 0,
             tensors: Vec::new(),
             data: Vec::new(),
         }
@@ -58,9 +57,16 @@ impl Writer {
 
     /// Adds a key and the raw bytes of its type and value.
     pub fn raw_pair(mut self, key: &[u8], type_and_value: &[u8]) -> Writer {
-        write_string(&mut self.pairs, key);
-        self.pairs.extend_from_slice(type_and_value);
-        self.pairs_len += 1;
+        let mut bytes = Vec::new();
+        write_string(&mut bytes, key);
+        bytes.extend_from_slice(type_and_value);
+        self.pairs.push((key.to_vec(), bytes));
+        self
+    }
+
+    /// Takes the pairs with this key away again.
+    pub fn without(mut self, key: &str) -> Writer {
+        self.pairs.retain(|(name, _)| name != key.as_bytes());
         self
     }
 
@@ -90,8 +96,8 @@ impl Writer {
         let mut out = b"GGUF".to_vec();
         out.extend(self.version.to_le_bytes());
         out.extend(self.tensor_count.unwrap_or(self.tensors.len() as u64).to_le_bytes());
-        out.extend(self.key_count.unwrap_or(self.pairs_len).to_le_bytes());
-        out.extend_from_slice(&self.pairs);
+        out.extend(self.key_count.unwrap_or(self.pairs.len() as u64).to_le_bytes());
+        self.pairs.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
         for tensor in &self.tensors {
             write_string(&mut out, tensor.name.as_bytes());
             out.extend((tensor.dimensions.len() as u32).to_le_bytes());

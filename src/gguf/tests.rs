@@ -178,12 +178,34 @@ fn types_are_checked() {
     invalid(Writer::new().raw_pair(b"a", &array_head(9, 1)), "array of arrays");
     invalid(Writer::new().raw_pair(b"a", &array_head(13, 0)), "unknown value type 13");
     invalid(Writer::new().raw_pair(b"a", &77u32.to_le_bytes()), "unknown value type 77");
-    invalid(Writer::new().raw_pair(b"\xff", &[0, 0, 0, 0, 1]), "not valid UTF-8");
-    for (ggml_type, name) in [(16, "IQ2_XXS"), (9, "Q8_1"), (1000, "unknown")] {
+    let mut file = Writer::new().zeros("a.weight", &[8], Dtype::F32).file();
+    let name = file.windows(8).position(|bytes| bytes == b"a.weight").unwrap();
+    file[name] = 0xff;
+    refused(&file, ErrorCode::InvalidGguf, "not valid UTF-8");
+    for (ggml_type, name) in [(9, "Q8_1"), (5, "Q4_3"), (31, "Q4_0_4_4"), (38, "IQ4_NL_8_8"), (1000, "unknown")] {
         let tensor = TensorEntry { ggml_type, ..entry("a.weight", &[256], 0) };
         let error = refused(&Writer::new().entry(tensor).file(), ErrorCode::UnsupportedTensorType, name);
         assert_eq!(error.details["tensor"], "a.weight");
     }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_replaced_with_a_warning() {
+    let string = |bytes: &[u8]| [&8u32.to_le_bytes()[..], &(bytes.len() as u64).to_le_bytes(), bytes].concat();
+    let mut writer = Writer::new()
+        .pair("general.name", "café")
+        .raw_pair(b"general.description", &string(b"caf\xe9\xff, \xf0\x9f\xa6\x99"))
+        .raw_pair(b"k\xe9y", &[0, 0, 0, 0, 1]);
+    for number in 0..100 {
+        writer = writer.raw_pair(format!("note.{number}").as_bytes(), &string(b"\xc3"));
+    }
+    let header = parse(&writer.file(), None).unwrap();
+    assert_eq!(header.metadata.str("general.name").unwrap(), "café");
+    assert_eq!(header.metadata.str("general.description").unwrap(), "caf\u{fffd}\u{fffd}, 🦙");
+    assert_eq!(header.metadata.u32("k\u{fffd}y").unwrap(), 1);
+    assert_eq!(header.warnings.len(), 8);
+    assert!(header.warnings[0].contains("'general.description'"), "{}", header.warnings[0]);
+    assert!(header.warnings[1].contains("name of the key 'k\u{fffd}y'"), "{}", header.warnings[1]);
 }
 
 #[test]
@@ -305,7 +327,10 @@ fn typed_access_widens_and_refuses() {
     assert!(metadata.bool("test.bool").unwrap());
     assert_eq!(metadata.opt_u32("absent").unwrap(), None);
     assert_eq!(metadata.i32s("test.i32s").unwrap(), [-1, 1, 3]);
+    assert_eq!(metadata.i32s("test.u8s").unwrap(), [1, 2, 3]);
+    assert_eq!(metadata.i32s("test.i64s").unwrap(), [-1]);
     assert_eq!(metadata.f32s("test.f32s").unwrap(), [0.5, -1000.0]);
+    assert_eq!(metadata.f32s("test.i16s").unwrap(), [-1000.0]);
     for (error, part) in [
         (metadata.u32("absent").unwrap_err(), "no key 'absent'"),
         (metadata.u32("test.i8").unwrap_err(), "-7 (i8)"),
@@ -313,6 +338,9 @@ fn typed_access_widens_and_refuses() {
         (metadata.opt_str("test.u8").unwrap_err(), "must be a string"),
         (metadata.bool("test.u8").unwrap_err(), "must be a boolean"),
         (metadata.strings("test.i8s").unwrap_err(), "an array of 2 i8"),
+        (metadata.i32s("test.u64s").unwrap_err(), "an array of 1 u64"),
+        (metadata.i32s("test.f32s").unwrap_err(), "an array of integers"),
+        (metadata.f32s("test.strings").unwrap_err(), "an array of numbers"),
     ] {
         assert_eq!(error.code, ErrorCode::InvalidModel);
         assert!(error.message.contains(part), "{error}");

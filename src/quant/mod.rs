@@ -47,10 +47,14 @@ impl Dtype {
     /// The type with this number in a GGUF file, for the tensor `tensor`.
     pub fn from_ggml(id: u32, tensor: &str) -> Result<Dtype> {
         Dtype::ALL.into_iter().find(|t| t.ggml_id() == id).ok_or_else(|| {
-            let name = UNSUPPORTED.iter().find(|(n, _)| *n == id).map_or("unknown", |(_, name)| name);
+            let name = UNSUPPORTED.iter().chain(REMOVED).find(|(n, _)| *n == id).map_or("unknown", |(_, name)| name);
+            let hint = match REMOVED.iter().any(|(n, _)| *n == id) {
+                true => "was removed from the format; a file in Q4_0 or IQ4_NL takes its place",
+                false => "is not supported",
+            };
             ChordError::new(
                 ErrorCode::UnsupportedTensorType,
-                format!("tensor '{tensor}' has type {name} ({id}), which is not supported"),
+                format!("tensor '{tensor}' has type {name} ({id}), which {hint}"),
             )
             .with("tensor", tensor)
             .with("type", name)
@@ -144,8 +148,6 @@ impl Dtype {
 
 /// Names of the types of ggml that are not supported, for error messages.
 const UNSUPPORTED: &[(u32, &str)] = &[
-    (4, "Q4_2"),
-    (5, "Q4_3"),
     (9, "Q8_1"),
     (16, "IQ2_XXS"),
     (17, "IQ2_XS"),
@@ -162,4 +164,18 @@ const UNSUPPORTED: &[(u32, &str)] = &[
     (34, "TQ1_0"),
     (35, "TQ2_0"),
     (40, "NVFP4"),
+    (41, "Q1_0"),
+    (42, "Q2_0"),
+];
+
+/// Names of types that files held once, and no reader of today takes.
+const REMOVED: &[(u32, &str)] = &[
+    (4, "Q4_2"),
+    (5, "Q4_3"),
+    (31, "Q4_0_4_4"),
+    (32, "Q4_0_4_8"),
+    (33, "Q4_0_8_8"),
+    (36, "IQ4_NL_4_4"),
+    (37, "IQ4_NL_4_8"),
+    (38, "IQ4_NL_8_8"),
 ];

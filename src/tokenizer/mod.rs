@@ -131,11 +131,19 @@ impl Tokenizer {
 
     /// The token with this text: a special token by its name, else a normal one.
     pub fn token_for_text(&self, text: &str) -> Option<u32> {
-        let name = text.as_bytes();
+        self.special_id(text.as_bytes()).or_else(|| self.vocabulary.find(text.as_bytes()))
+    }
+
+    /// Whether a control or user-defined token has this name.
+    pub fn is_special(&self, name: &str) -> bool {
+        self.special_id(name.as_bytes()).is_some()
+    }
+
+    /// The special token with this name.
+    fn special_id(&self, name: &[u8]) -> Option<u32> {
         let ids = self.specials.ids();
-        let special = ids.partition_point(|&id| self.vocabulary.bytes(id) < name);
-        let special = ids.get(special).copied().filter(|&id| self.vocabulary.bytes(id) == name);
-        special.or_else(|| self.vocabulary.find(name))
+        let first = ids.partition_point(|&id| self.vocabulary.bytes(id) < name);
+        ids.get(first).copied().filter(|&id| self.vocabulary.bytes(id) == name)
     }
 
     /// The token that starts a text.

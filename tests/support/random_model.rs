@@ -26,6 +26,8 @@ impl Default for Shape {
 /// Tokens of the vocabulary: unknown, start, end, and one for each byte.
 pub const VOCABULARY: u64 = 3 + 256;
 
+const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+
 /// F32 values of mean 0 in a reproducible order.
 fn values(state: &mut u64, count: u64, scale: f32) -> Vec<u8> {
     let mut next = || {
@@ -35,16 +37,33 @@ fn values(state: &mut u64, count: u64, scale: f32) -> Vec<u8> {
     (0..count).flat_map(|_| next().to_le_bytes()).collect()
 }
 
+/// The tokens of the vocabulary and their kinds.
+fn vocabulary() -> (Vec<String>, Vec<i32>) {
+    let specials = ["<unk>", "<s>", "</s>"].map(String::from).into_iter();
+    let tokens = specials.chain((0..256).map(|b| format!("<0x{b:02X}>"))).collect();
+    (tokens, [2, 3, 3].into_iter().chain([6; 256]).collect())
+}
+
+/// The pairs that list the vocabulary.
+fn with_vocabulary(file: Writer, (tokens, kinds): (Vec<String>, Vec<i32>)) -> Writer {
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    file.pair("tokenizer.ggml.tokens", tokens.as_slice())
+        .pair("tokenizer.ggml.token_type", Value::Array(Array::I32(kinds)))
+}
+
+/// The model with other tokens in the place of some: id, text and kind of each.
+pub fn renamed(others: &[(usize, &str, i32)]) -> Writer {
+    let (mut tokens, mut kinds) = vocabulary();
+    for &(id, text, kind) in others {
+        (tokens[id], kinds[id]) = (text.into(), kind);
+    }
+    let file = writer(Shape::default(), |_, _| {});
+    with_vocabulary(file.without("tokenizer.ggml.tokens").without("tokenizer.ggml.token_type"), (tokens, kinds))
+}
+
 /// Metadata and tensors; `patch` may replace a tensor's bytes before it is written.
 pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer {
     let Shape { layers, embedding, heads, kv_heads, feed_forward, context, is_tied } = shape;
-    let tokens: Vec<String> = ["<unk>", "<s>", "</s>"]
-        .map(String::from)
-        .into_iter()
-        .chain((0..256).map(|b| format!("<0x{b:02X}>")))
-        .collect();
-    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
-    let kinds: Vec<i32> = [2, 3, 3].into_iter().chain([6; 256]).collect();
     let mut file = Writer::new()
         .pair("general.architecture", "llama")
         .pair("general.name", "random")
@@ -56,11 +75,11 @@ pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer
         .pair("llama.attention.head_count_kv", kv_heads)
         .pair("llama.attention.layer_norm_rms_epsilon", 1e-5f32)
         .pair("tokenizer.ggml.model", "llama")
-        .pair("tokenizer.ggml.tokens", tokens.as_slice())
         .pair("tokenizer.ggml.scores", Value::Array(Array::F32(vec![0.0; VOCABULARY as usize])))
-        .pair("tokenizer.ggml.token_type", Value::Array(Array::I32(kinds)))
         .pair("tokenizer.ggml.bos_token_id", 1u32)
-        .pair("tokenizer.ggml.eos_token_id", 2u32);
+        .pair("tokenizer.ggml.eos_token_id", 2u32)
+        .pair("tokenizer.chat_template", TEMPLATE);
+    file = with_vocabulary(file, vocabulary());
     let (e, f) = (u64::from(embedding), u64::from(feed_forward));
     let kv = e / u64::from(heads) * u64::from(kv_heads);
     let mut tensors = vec![
