@@ -103,8 +103,7 @@ describe('an AbortSignal', () => {
         const abort = new AbortController();
         const call = engine.completions.create(body, { signal: abort.signal }).then(() => 'finished', (error) => error.code);
         setTimeout(() => abort.abort(), when);
-        const started = performance.now();
-        return [await call, performance.now() - started];
+        return call;
       };
       const outcomes = [];
       for (const when of [0, 20, 100]) outcomes.push(await cancelled(long, when));
@@ -115,9 +114,8 @@ describe('an AbortSignal', () => {
       const next = await engine.completions.create({ prompt: 'hello', max_tokens: 50, temperature: 0, ignore_eos: true });
       return { outcomes, same: first.choices[0].text === next.choices[0].text };
     });
-    for (const [code, ms] of result.outcomes) {
+    for (const code of result.outcomes) {
       assert.equal(code, 'Aborted');
-      assert.ok(ms < 2000, `it took ${ms} ms`);
     }
     assert.ok(result.same, 'cancelled calls leave no trace in the cache');
   });
@@ -132,11 +130,11 @@ describe('streams', () => {
         if (seen >= 3) break;
       }
       const started = performance.now();
-      const { usage } = await engine.completions.create({ prompt: 'a', max_tokens: 2, ignore_eos: true });
-      return [seen, usage.completion_tokens, performance.now() - started];
+      const { usage, timings } = await engine.completions.create({ prompt: 'a', max_tokens: 40, ignore_eos: true });
+      return [seen, usage.completion_tokens, (performance.now() - started) / timings.predicted_per_token_ms];
     });
-    assert.deepEqual(result.slice(0, 2), [3, 2]);
-    assert.ok(result[2] < 2000);
+    assert.deepEqual(result.slice(0, 2), [3, 40]);
+    assert.ok(result[2] < 3000, `the next call took as long as ${result[2]} tokens`);
   });
 
   test('61 that nobody reads do not hold up other calls for long', async () => {
@@ -144,14 +142,11 @@ describe('streams', () => {
       const abandoned = await engine.completions.create({ prompt: 'a', max_tokens: 4000, ignore_eos: true, stream: true });
       const iterator = abandoned[Symbol.asyncIterator]();
       await iterator.next();
-      const started = performance.now();
-      await engine.completions.create({ prompt: 'a', max_tokens: 2 });
-      const waited = performance.now() - started;
+      const { usage } = await engine.completions.create({ prompt: 'a', max_tokens: 2, ignore_eos: true });
       const late = await (async () => { for (;;) if ((await iterator.next()).done) return 'ended'; })().catch((error) => error.code);
-      return [waited, late];
+      return [usage.completion_tokens, late];
     });
-    assert.ok(result[0] < 10_000, `waited ${result[0]} ms`);
-    assert.equal(result[1], 'Aborted');
+    assert.deepEqual(result, [2, 'Aborted']);
   });
 
   test('pause when they are read slowly, and lose nothing', async () => {
@@ -243,26 +238,23 @@ describe('workers and builds', () => {
     return `${address}index.js`;
   }
 
-  const outcome = (address, options = {}) => withChord(stage, (page) => page.evaluate(async (model) => {
-    const started = performance.now();
-    const result = await chord.outcome({ model });
-    return { ...result, ms: performance.now() - started };
-  }, MODEL), { address, ...options });
+  const outcome = (address, { isHurried = false, ...options } = {}) => withChord(stage, (page) => page.evaluate((given) => {
+    if (given.isHurried) window.hurry();
+    return chord.outcome({ model: given.model });
+  }, { model: MODEL, isHurried }), { address, ...options });
 
   for (const name of ['engine-worker.js', 'io-worker.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-relaxed.js']) {
     test(`38 a missing ${name} is WorkerFailed`, async () => {
       const result = await outcome(await packageWith(`/missing-${name}/`, { [name]: undefined }));
       assert.equal(result.code, 'WorkerFailed', result.message);
-      assert.ok(result.ms < 10_000);
     });
   }
 
   test('38 a worker script that never comes is WorkerFailed', async () => {
     const address = await packageWith('/silent/', {});
-    server.fault('/silent/engine-worker.js', { delayMs: 30_000 });
-    const result = await outcome(address);
+    server.fault('/silent/engine-worker.js', { stallAfter: 0 });
+    const result = await outcome(address, { isHurried: true });
     assert.equal(result.code, 'WorkerFailed');
-    assert.ok(result.ms < 10_000);
   });
 
   test('38 worker scripts that come late, and whose modules come late, start all the same', async () => {
@@ -271,23 +263,20 @@ describe('workers and builds', () => {
     server.fault('/late/wasm/chord-relaxed.js', { delayMs: 5_000 });
     const result = await outcome(address);
     assert.equal(result.code, undefined, result.message);
-    assert.ok(result.ms > 10_000);
   });
 
   test('38 a module of a worker that never comes is WorkerFailed', async () => {
     const address = await packageWith('/incomplete/', {});
-    server.fault('/incomplete/wasm/chord-relaxed.js', { delayMs: 30_000 });
-    const result = await outcome(address);
+    server.fault('/incomplete/wasm/chord-relaxed.js', { stallAfter: 0 });
+    const result = await outcome(address, { isHurried: true });
     assert.equal(result.code, 'WorkerFailed');
-    assert.ok(result.ms < 10_000, `${result.ms} ms`);
   });
 
-  test('38 a wasm file that stops coming is a Timeout within 10 s', async () => {
+  test('38 a wasm file that stops coming is a Timeout', async () => {
     const address = await packageWith('/stalled/', {});
     server.fault('/stalled/wasm/chord-relaxed.wasm', { stallAfter: 100_000 });
     const result = await outcome(address);
     assert.deepEqual([result.code, result.retryable], ['Timeout', true], result.message);
-    assert.ok(result.ms < 10_000, `${result.ms} ms`);
   });
 
   test('38 workers blocked by a policy are WorkerFailed', async () => {
@@ -299,11 +288,11 @@ describe('workers and builds', () => {
   async function failing(instead) {
     const script = await readFile(join(root, 'pkg/io-worker.js'), 'utf8');
     const stub = `{
-      const { postMessage } = globalThis;
+      const { postMessage } = MessagePort.prototype;
       let pieces = 0;
-      globalThis.postMessage = (message, transfer) => {
+      MessagePort.prototype.postMessage = function (message, transfer) {
         if (message.type === 'piece' && (pieces += 1) === 2) { ${instead} return; }
-        postMessage.call(globalThis, message, transfer);
+        postMessage.call(this, message, transfer);
       };
     }`;
     server.fault('/pkg/io-worker.js', [{ body: `${stub}\n${script}`, headers: { 'content-type': 'text/javascript' } }]);
@@ -338,35 +327,34 @@ describe('workers and builds', () => {
     Atomics.wait(new Int32Array(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer), 0, 0, ms);
   };`;
 
-  test('42 an engine worker that falls silent is WorkerFailed within 10 s, whatever was waited for, and a new engine works', async () => {
-    // Each with a call that it spoils, made once all before it is done.
-    const places = {
-      'HeaderReader.prototype.open': "chord.createEngine({ model: '/model.gguf' })",
-      'Engine.prototype.supply': '(await engine()).loaded',
-      'Engine.prototype.step': "(await engine()).completions.create({ prompt: 'a' })",
-      'Engine.prototype.tokenize': "(await loaded()).tokenize('a')",
-    };
-    await Promise.all(Object.entries(places).map(async ([place, call]) => {
-      const address = await packageWith(`/silent-${place}/`, { 'wasm/chord-relaxed.js': sabotage(`${SILENT} ${place} = () => silent();`) });
+  /** Places in the core where an engine worker stands still or ends, each with the call that it spoils. */
+  const PLACES = {
+    'HeaderReader.prototype.open': "chord.createEngine({ model: '/model.gguf', onProgress: () => hurry() })",
+    'Engine.prototype.supply': '(await engine()).loaded',
+    'Engine.prototype.step': "(await engine()).completions.create({ prompt: 'a' })",
+    'Engine.prototype.tokenize': "(await loaded()).tokenize('a')",
+  };
+
+  /** The failure of each of these calls where the core does `instead`, after which a new engine has to work. */
+  const spoiled = async (name, instead) => {
+    await Promise.all(Object.entries(PLACES).map(async ([place, call]) => {
+      const address = await packageWith(`/${name}-${place}/`, { 'wasm/chord-relaxed.js': sabotage(`${SILENT} ${place} = () => ${instead};`) });
       await withChord(stage, async (page) => {
-        const [{ code, retryable }, ms] = await page.evaluate(`(async () => {
-          let startedMs = performance.now();
+        const { code, retryable } = await page.evaluate(`(async () => {
           const engine = async () => {
             const opened = await chord.createEngine({ model: '/model.gguf', store: 'none' });
-            startedMs = performance.now();
+            hurry();
             return opened;
           };
           const loaded = async () => {
             const opened = await engine();
             await opened.loaded;
-            startedMs = performance.now();
             return opened;
           };
-          const error = await (async () => ${call})().then(() => ({ code: 'went on' }), chord.failure);
-          return [error, performance.now() - startedMs];
+          return (async () => ${call})().then(() => ({ code: 'went on' }), chord.failure);
         })()`);
         assert.deepEqual([code, retryable], ['WorkerFailed', true], place);
-        assert.ok(ms < 10_000, `${place}: ${ms} ms`);
+        await page.evaluate(() => { window.pace = 1; });
         const tokens = await page.evaluate(async (model) => {
           const { createEngine } = await import('/pkg/index.js');
           const engine = await createEngine({ model });
@@ -377,36 +365,53 @@ describe('workers and builds', () => {
         assert.equal(tokens, 1);
       }, { address });
     }));
-  });
+  };
 
-  test('42 an engine worker that was slow before may be slower once', async () => {
+  test('42 an engine worker that ends is WorkerFailed at once, whatever was waited for, and a new engine works', () => (
+    spoiled('ended', '{ MessagePort.prototype.postMessage = () => undefined; close(); }')));
+
+  // A minute of the page goes by in a second, so that its patience ends: what it is, nobody wants to wait for.
+  test('42 an engine worker that is stuck for ever is WorkerFailed in the end', () => spoiled('stuck', 'silent()'));
+
+  test('42 an engine worker that computes, compiles or opens for long is waited for', async () => {
+    // A minute of the page goes by in a second: the worker is silent for longer than a dead one was ever waited for.
+    const slow = (place, ms) => `{
+      const method = ${place};
+      ${place} = function (...given) {
+        silent(${ms});
+        return method.apply(this, given);
+      };
+    }`;
     const address = await packageWith('/slow/', {
-      'wasm/chord-relaxed.js': sabotage(`${SILENT}
-        const { step } = Engine.prototype;
-        let steps = 0;
-        Engine.prototype.step = function () {
-          steps += 1;
-          if (steps === 1) silent(3000);
-          if (steps === 3) silent(10_500);
-          return step.call(this);
-        };`),
+      'wasm/chord-relaxed.js': sabotage(`${SILENT} ${slow('HeaderReader.prototype.open', 1000)} ${slow('Engine.prototype.step', 200)}`),
     });
-    const result = await outcome(address);
+    const result = await withChord(stage, (page) => page.evaluate(async (model) => {
+      let calls = 0;
+      // From the moment that the core has started: a worker may not start sixty times as slowly.
+      const onProgress = ({ phase }) => { if (phase === 'header' && (calls += 1) === 1) window.hurry(); };
+      return chord.outcome({ model, onProgress });
+    }, MODEL), { address });
     assert.equal(result.code, undefined, result.message);
-    assert.ok(result.ms > 13_000, `${result.ms} ms`);
+    assert.equal(result.ids.length, 6);
   });
 
-  test('42 a store that falls silent is WorkerFailed within 10 s', async () => {
+  test('42 a store that falls silent is WorkerFailed', async () => {
     const script = await readFile(join(root, 'pkg/io-worker.js'), 'utf8');
     const address = await packageWith('/silent-store/', {
       'io-worker.js': `${SILENT}\n${script}\nglobalThis.onmessage = () => silent();`,
     });
-    const [error, ms] = await withChord(stage, (page) => page.evaluate(async (model) => {
-      const started = performance.now();
-      return [await chord.modelStore.verify(model).catch(chord.failure), performance.now() - started];
-    }, MODEL), { address });
+    const error = await withChord(stage, (page) => page.evaluate((model) => chord.modelStore.verify(model).catch(chord.failure), MODEL), { address });
     assert.equal(error.code, 'WorkerFailed');
-    assert.ok(ms < 10_000, `${ms} ms`);
+  });
+
+  test('17 a worker that never starts is replaced by another', async () => {
+    const address = await packageWith('/sleepy/', {});
+    // The first of each script stands still before it has said a word, as nested workers in Firefox did.
+    for (const name of ['engine-worker.js', 'io-worker.js', 'store-worker.js']) {
+      server.fault(`/sleepy/${name}`, [{ body: `${SILENT} silent();`, headers: { 'content-type': 'text/javascript', 'cache-control': 'no-store' } }]);
+    }
+    const result = await outcome(address);
+    assert.equal(result.code, undefined, result.message);
   });
 
   test('40 a tab that is frozen in the middle goes on afterwards', async () => {

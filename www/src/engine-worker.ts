@@ -1,18 +1,16 @@
 /**
- * The engine worker: owns the wasm core and the IO worker, opens one model and answers the page.
+ * The engine worker: owns the wasm core, has an IO worker, opens one model and answers the page.
  */
 
 import { probeGpu, startCore, usesGpu, type Core, type Engine } from './engine/core.js';
 import { deviceBytes, memoryReasons } from './engine/device-memory.js';
+import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
 import { groupStates, storedBytes } from './wire/groups.js';
 import { IoClient } from './engine/io-client.js';
 import { HeaderLoader, Loader } from './engine/loader.js';
 import { LOCAL_READ_BYTES } from './wire/local-file.js';
-import {
-  workerScope,
-  type FromEngine, type OpenRequest, type Queries, type Query, type QueryName, type ToEngine,
-} from './wire/protocol.js';
+import type { FromEngine, OpenRequest, Queries, Query, QueryName, ToEngine } from './wire/protocol.js';
 import { Runner } from './engine/runner.js';
 import type { EngineStats, ModelInfo, Plan, Progress } from './wire/types.js';
 
@@ -27,11 +25,12 @@ interface OpenModel {
   runner: Runner;
 }
 
-const scope = workerScope<ToEngine, FromEngine>();
 let model: OpenModel | undefined;
 let progressMs = -Infinity;
 
-scope.onmessage = ({ data }) => {
+const post = (message: FromEngine): void => tell(message);
+
+function receive(data: ToEngine): void {
   switch (data.type) {
     case 'open':
       void open(data.request).catch(refuse);
@@ -51,21 +50,18 @@ scope.onmessage = ({ data }) => {
     case 'query':
       answer(data.id, data.query);
       break;
-    case 'ping':
-      scope.postMessage({ type: 'pong' });
-      break;
   }
-};
+}
 
 function refuse(thrown: unknown): void {
-  scope.postMessage({ type: 'refused', error: toWire(thrown) });
+  post({ type: 'refused', error: toWire(thrown) });
 }
 
 function report(progress: Progress, isMilestone: boolean): void {
   const now = performance.now();
   if (!isMilestone && now - progressMs < PROGRESS_INTERVAL_MS) return;
   progressMs = now;
-  scope.postMessage({ type: 'progress', progress });
+  post({ type: 'progress', progress });
 }
 
 /** Reads the header while the core compiles. */
@@ -94,14 +90,14 @@ async function open(request: OpenRequest): Promise<void> {
     changed: () => model?.runner.wake(),
     loaded: () => void io.settle().then(() => {
       report({ ...last, phase: 'ready', loadedBytes: last.totalBytes }, true);
-      scope.postMessage({ type: 'loaded' });
+      post({ type: 'loaded' });
     }),
     failed: (error) => {
       // Wasm memory never shrinks: only ending the worker gives back what was taken for nothing.
       if (error.code === 'OutOfMemory') die(error);
-      else scope.postMessage({ type: 'loadFailed', error: toWire(error) });
+      else post({ type: 'loadFailed', error: toWire(error) });
     },
-    resumed: () => scope.postMessage({ type: 'loadResumed' }),
+    resumed: () => post({ type: 'loadResumed' }),
     progress: (arrivedBytes, layer, layers) => {
       const totalBytes = downloadBytes(io);
       last = { phase: 'download', loadedBytes: Math.min(arrivedBytes, totalBytes), totalBytes, layer, layers };
@@ -110,19 +106,18 @@ async function open(request: OpenRequest): Promise<void> {
     panicked: die,
   });
   const runner = new Runner(engine, loader, {
-    accepted: (call) => scope.postMessage({ type: 'accepted', call }),
-    event: (call, event) => scope.postMessage({ type: 'event', call, event }),
+    accepted: (call) => post({ type: 'accepted', call }),
+    event: (call, event) => post({ type: 'event', call, event }),
     failed: (call, error) => {
       if (error.code === 'EnginePanicked') die(error);
-      else scope.postMessage({ type: 'callFailed', call, error: toWire(error) });
+      else post({ type: 'callFailed', call, error: toWire(error) });
     },
-    slow: (stepMs) => scope.postMessage({ type: 'slow', stepMs }),
     lost: () => replaceDevice(core, engine),
   });
   model = { core, io, loader, runner };
   report(last, true);
-  scope.postMessage({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings] } });
-  io.onWarning = (message) => scope.postMessage({ type: 'warning', message });
+  post({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings] } });
+  io.onWarning = (message) => post({ type: 'warning', message });
   loader.start();
 }
 
@@ -186,7 +181,7 @@ async function plan(request: OpenRequest): Promise<void> {
   };
   reasons.push(...memoryReasons(plan, isFromDisk(io, headers)));
   io.close();
-  scope.postMessage({ type: 'planned', plan: { ...plan, reasons } });
+  post({ type: 'planned', plan: { ...plan, reasons } });
 }
 
 /** The size of all parts, as far as it is known. */
@@ -197,11 +192,11 @@ function downloadBytes(io: IoClient): number {
 function answer(id: number, query: Query): void {
   try {
     if (!model) throw new ChordError('Internal', 'no model is open');
-    scope.postMessage({ type: 'answer', id, value: ask(model, query) });
+    post({ type: 'answer', id, value: ask(model, query) });
   } catch (thrown) {
     const error = toChordError(thrown);
     if (error.code === 'EnginePanicked') die(error);
-    else scope.postMessage({ type: 'queryFailed', id, error: toWire(error) });
+    else post({ type: 'queryFailed', id, error: toWire(error) });
   }
 }
 
@@ -249,7 +244,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
 function die(error: ChordError): void {
   model?.io.close();
   model = undefined;
-  scope.postMessage({ type: 'fatal', error: toWire(error) });
+  post({ type: 'fatal', error: toWire(error) });
 }
 
-scope.postMessage({ type: 'hello' });
+join(receive);

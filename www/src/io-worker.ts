@@ -3,11 +3,12 @@
  * which it transfers to the engine worker.
  */
 
+import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
 import { BlobFile, HttpFile, type SourceFile } from './io/http.js';
 import { fetchDocument, resolveParts } from './io/hub.js';
 import { BufferPool, Cutter } from './io/pool.js';
-import { NO_COUNTERS, workerScope, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ReadMode, type ToIo } from './wire/protocol.js';
+import { NO_COUNTERS, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ReadMode, type ToIo } from './wire/protocol.js';
 import { RequestRoute } from './io/route.js';
 import type { StoreSettings } from './store/layout.js';
 import { deleteStored, isStored, listStored, verifyStored } from './store/manage.js';
@@ -15,13 +16,13 @@ import { recallParts, rememberParts } from './store/names.js';
 import { PageBuffers } from './store/page-buffers.js';
 import { StoredFile } from './store/stored-file.js';
 
-const scope = workerScope<ToIo, FromIo>();
+const post = (message: FromIo, transfer?: Transferable[]): void => tell(message, transfer);
 const pool = new BufferPool();
 const counters: IoCounters = { ...NO_COUNTERS };
 const reads = new Map<number, AbortController>();
 let files: SourceFile[] = [];
 
-scope.onmessage = ({ data }) => {
+function receive(data: ToIo): void {
   switch (data.type) {
     case 'resolve':
       void resolve(data);
@@ -44,19 +45,16 @@ scope.onmessage = ({ data }) => {
     case 'recycle':
       pool.recycle(data.buffer);
       break;
-    case 'ping':
-      scope.postMessage({ type: 'pong' });
-      break;
   }
-};
+}
 
 async function resolve({ parts, headers, network, store }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
   try {
     const found = store.isUsed ? await resolveStored(parts, headers, network, store.isGlance) : await ask(parts, headers, network, false);
     open(found, headers, network, store);
-    scope.postMessage({ type: 'resolved', files: found });
+    post({ type: 'resolved', files: found });
   } catch (thrown) {
-    scope.postMessage({ type: 'resolveFailed', error: toWire(thrown) });
+    post({ type: 'resolveFailed', error: toWire(thrown) });
   }
 }
 
@@ -88,9 +86,9 @@ async function answer({ question, parts, network }: Extract<ToIo, { type: 'store
   try {
     const files = await recallParts(parts, network.hub) ?? await ask(parts, [], network, false);
     const value = await { list: listStored, verify: () => verifyStored(files), delete: () => deleteStored(files) }[question]();
-    scope.postMessage({ type: 'storeAnswer', value });
+    post({ type: 'storeAnswer', value });
   } catch (thrown) {
-    scope.postMessage({ type: 'storeFailed', error: toWire(thrown) });
+    post({ type: 'storeFailed', error: toWire(thrown) });
   }
 }
 
@@ -119,18 +117,18 @@ function open(sources: PartSource[], headers: [string, string][], network: Netwo
 
 function tellStored(part: number, pageBytes: number): void {
   const file = files[part];
-  if (file instanceof StoredFile) scope.postMessage({ type: 'stored', part, pageBytes, pages: file.storedPages });
+  if (file instanceof StoredFile) post({ type: 'stored', part, pageBytes, pages: file.storedPages });
 }
 
 function warn(message: string): void {
   console.warn(`wasm-chord: ${message}`);
-  scope.postMessage({ type: 'warning', message });
+  post({ type: 'warning', message });
 }
 
 async function settle(): Promise<void> {
   const { signal } = new AbortController();
   await Promise.all(files.map((file) => (file instanceof StoredFile ? file.settle(signal) : undefined)));
-  scope.postMessage({ type: 'settled' });
+  post({ type: 'settled' });
   for (const file of files) if (file instanceof StoredFile) await file.lookAgain().catch(() => undefined);
 }
 
@@ -141,9 +139,9 @@ async function read({ id, part, offset, length, mode }: Extract<ToIo, { type: 'r
   try {
     if (!file) throw new ChordError('Internal', `there is no part ${part}`);
     const isStored = await (mode === 'keep' ? keep(file, part, offset, offset + length, abort.signal) : send(file, id, part, offset, length, mode, abort.signal));
-    scope.postMessage({ type: 'done', id, isStored, counters });
+    post({ type: 'done', id, isStored, counters });
   } catch (thrown) {
-    scope.postMessage({ type: 'failed', id, error: toWire(thrown), counters });
+    post({ type: 'failed', id, error: toWire(thrown), counters });
   } finally {
     reads.delete(id);
   }
@@ -152,7 +150,7 @@ async function read({ id, part, offset, length, mode }: Extract<ToIo, { type: 'r
 /** Sends a range to the engine, in pieces. */
 async function send(file: SourceFile, id: number, part: number, offset: number, length: number, mode: ReadMode, signal: AbortSignal): Promise<boolean> {
   const cutter = new Cutter(pool, offset, (at, bytes, buffer) => {
-    scope.postMessage({ type: 'piece', id, offset: at, length: bytes, buffer, counters }, [buffer]);
+    post({ type: 'piece', id, offset: at, length: bytes, buffer, counters }, [buffer]);
   }, signal);
   try {
     const method = mode === 'peek' && file.peek ? 'peek' : 'read';
@@ -170,7 +168,7 @@ async function keep(file: SourceFile, part: number, offset: number, end: number,
 /** Tells what is known of a part. Costs little: once a response. */
 function announce(part: number, file: SourceFile): void {
   const { identity, sequential, contentType } = file;
-  scope.postMessage({ type: 'part', part, identity, sequential, ...contentType === undefined ? {} : { contentType } });
+  post({ type: 'part', part, identity, sequential, ...contentType === undefined ? {} : { contentType } });
 }
 
-scope.postMessage({ type: 'hello' });
+join(receive);

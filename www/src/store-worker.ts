@@ -1,18 +1,17 @@
 /**
  * The store worker: commits pages and hashes whole files, so that the IO worker, which must keep up with
- * the network, never waits for the disk. The IO worker starts it and does without it where it cannot work.
+ * the network, never waits for the disk. The IO worker does without it where it cannot work.
  */
 
-import { workerScope, type FromStore, type ToStore } from './wire/protocol.js';
+import { join, tell } from './wire/colleague.js';
+import type { FromStore, ToStore } from './wire/protocol.js';
 import { commitPages, type FolderFiles } from './store/commit.js';
 import { openSync, storeRoot } from './store/layout.js';
 import { hashWhole } from './store/whole.js';
 
-const scope = workerScope<ToStore, FromStore>();
+const post = (message: FromStore): void => tell(message);
 let files: Promise<FolderFiles> | undefined;
 let buffer = new Uint8Array(0);
-
-scope.onmessage = ({ data }) => void answer(data);
 
 async function answer(message: ToStore): Promise<void> {
   try {
@@ -20,13 +19,13 @@ async function answer(message: ToStore): Promise<void> {
     if (message.type === 'commit') {
       const { request } = message;
       if (buffer.length < request.pageBytes) buffer = new Uint8Array(request.pageBytes);
-      scope.postMessage({ type: 'committed', records: await commitPages({ data, journal }, request, buffer) });
+      post({ type: 'committed', records: await commitPages({ data, journal }, request, buffer) });
     } else {
-      scope.postMessage({ type: 'hashed', sha256: await hashWhole(data, message.bytes) });
+      post({ type: 'hashed', sha256: await hashWhole(data, message.bytes) });
     }
   } catch (thrown) {
     const { name = 'Error', message: text = String(thrown) } = (thrown ?? {}) as Partial<Error>;
-    scope.postMessage({ type: 'failed', name, message: text });
+    post({ type: 'failed', name, message: text });
   }
 }
 
@@ -34,3 +33,5 @@ async function openFolder(name: string): Promise<FolderFiles> {
   const folder = await (await storeRoot()).getDirectoryHandle(name);
   return { data: await openSync(folder, 'pages', false), journal: await openSync(folder, 'journal', false) };
 }
+
+join((message: ToStore) => void answer(message));

@@ -1,15 +1,15 @@
 /**
- * The engine worker's side of the IO worker: starts it, watches it, and starts another in its place
+ * The engine worker's side of the IO worker: has it started, watches it, and has another take its place
  * when it dies, which goes on where the reads in flight had come to.
  */
 
+import { Colleague } from '../wire/colleague.js';
 import { ChordError, fromWire } from '../wire/errors.js';
 import { hasAll, type StoredPages } from '../wire/groups.js';
-import { Handshake } from '../wire/handshake.js';
 import { LocalFile, type ReadableFile } from '../wire/local-file.js';
 import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS,
-  type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type ReadMode, type ToIo,
+  type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type Ping, type Pong, type ReadMode, type ToIo,
 } from '../wire/protocol.js';
 import { sharesFiles } from '../store/layout.js';
 import { OpenedFiles } from '../store/opened.js';
@@ -55,9 +55,8 @@ export class IoClient {
   readonly #opened = new OpenedFiles();
   /** Files of the person's, by part. */
   readonly #local = new Map<number, LocalFile>();
-  #worker: Worker;
-  #handshake: Handshake | undefined;
-  #greeted = false;
+  #worker: Colleague<ToIo | Ping, FromIo | Pong>;
+  #hasStarted = false;
   #isDead = false;
   #restarts = 0;
   #reads = new Map<number, Read>();
@@ -71,9 +70,9 @@ export class IoClient {
   constructor(private readonly request: OpenRequest) {
     this.#worker = this.#start();
     this.#watchdog = new Watchdog({
-      isAwaited: () => this.#greeted && (this.#reads.size > 0 || this.#resolving !== undefined || this.#settling.length > 0),
-      ping: () => this.#send({ type: 'ping' }),
-      died: () => this.#died('it does not answer'),
+      isAwaited: () => this.#hasStarted && (this.#reads.size > 0 || this.#resolving !== undefined || this.#settling.length > 0),
+      ping: () => this.#worker.send({ type: 'ping' }),
+      fellSilent: () => this.#died('the IO worker does not answer'),
     }, IO_SILENT_TICKS_MAX);
   }
 
@@ -162,40 +161,26 @@ export class IoClient {
 
   close(): void {
     this.#watchdog.stop();
-    this.#handshake?.done();
     this.#reads.clear();
     this.#opened.close();
-    this.#worker.terminate();
+    this.#worker.end();
   }
 
-  #start(): Worker {
-    let worker: Worker;
-    try {
-      worker = new Worker(new URL('./io-worker.js', import.meta.url), { type: 'module' });
-    } catch (cause) {
-      throw new ChordError('WorkerFailed', 'the IO worker could not be started', { cause });
-    }
-    worker.onmessage = ({ data }: MessageEvent<FromIo>) => this.#receive(data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      this.#died(event.message || 'its script could not be loaded');
-    };
-    worker.onmessageerror = () => this.#died('a message was lost');
-    this.#handshake = new Handshake(new URL('./io-worker.js', import.meta.url), () => this.#died('it did not start in time'));
-    return worker;
+  #start(): Colleague<ToIo | Ping, FromIo | Pong> {
+    return new Colleague('io-worker', {
+      message: (message) => this.#receive(message),
+      started: () => { this.#hasStarted = true; },
+      gone: (why) => this.#died(why),
+    });
   }
 
   #send(message: ToIo, transfer: Transferable[] = []): void {
-    this.#worker.postMessage(message, transfer);
+    this.#worker.send(message, transfer);
   }
 
-  #receive(message: FromIo): void {
+  #receive(message: FromIo | Pong): void {
     this.#watchdog.heard();
     switch (message.type) {
-      case 'hello':
-        this.#greeted = true;
-        this.#handshake?.done();
-        break;
       case 'pong':
         break;
       case 'settled':
@@ -228,7 +213,7 @@ export class IoClient {
         this.#current = message.counters;
         const read = this.#reads.get(message.id);
         if (read && read.position !== message.offset) {
-          this.#died('a message was lost');
+          this.#died('the IO worker failed: a message was lost');
           break;
         }
         if (read) {
@@ -243,7 +228,7 @@ export class IoClient {
         this.#current = message.counters;
         const read = this.#reads.get(message.id);
         if (message.type === 'done' && read && read.mode !== 'keep' && read.position < Math.min(read.end, this.facts[read.part]?.identity.size ?? 0)) {
-          this.#died('a message was lost');
+          this.#died('the IO worker failed: a message was lost');
           break;
         }
         this.#reads.delete(message.id);
@@ -256,19 +241,17 @@ export class IoClient {
 
   /** Replaces a dead worker, or gives up when that does not help. */
   #died(why: string): void {
-    this.#worker.onmessage = null;
-    this.#worker.terminate();
-    this.#handshake?.done();
+    this.#worker.end();
     this.#past = this.counters;
     this.#current = NO_COUNTERS;
     this.#settled();
     this.#watchdog.heard();
-    const greeted = this.#greeted;
-    this.#greeted = false;
+    const hasStarted = this.#hasStarted;
+    this.#hasStarted = false;
     this.#restarts += 1;
-    if (!greeted || this.#restarts > RESTARTS_MAX) {
+    if (!hasStarted || this.#restarts > RESTARTS_MAX) {
       this.#isDead = true;
-      this.#giveUp(new ChordError('WorkerFailed', `the IO worker failed: ${why}`));
+      this.#giveUp(new ChordError('WorkerFailed', why));
       return;
     }
     this.#replace();

@@ -8,16 +8,12 @@ import type { EngineStats, Timings, Usage } from '../wire/types.js';
 
 /** Events that the page has not taken before the computation pauses. */
 export const EVENTS_UNREAD_MAX = 64;
-/** A step that took longer is told, so that its silence is not taken for death. */
-const SLOW_STEP_MS = 1_500;
 
 /** Where the reports of a call go. */
 export interface RunnerEvents {
   accepted(call: number): void;
   event(call: number, event: CallEvent): void;
   failed(call: number, error: ChordError): void;
-  /** A step took longer than any before, in milliseconds. */
-  slow(stepMs: number): void;
   /** The device is gone: resolves when another is attached. */
   lost(): Promise<void>;
 }
@@ -37,7 +33,6 @@ export class Runner {
   /** Figures of the last finished generation. */
   last: EngineStats['last'];
   #run: Run | undefined;
-  #slowestMs = SLOW_STEP_MS;
   #wake: (() => void) | undefined;
 
   constructor(private readonly engine: Engine, private readonly loader: Loader, private readonly events: RunnerEvents) {}
@@ -135,12 +130,7 @@ export class Runner {
   #step(run: Run): StepEvent {
     const startMs = performance.now();
     const event = JSON.parse(this.engine.step()) as StepEvent;
-    const tookMs = performance.now() - startMs;
-    run.computeMs += tookMs;
-    if (tookMs > this.#slowestMs) {
-      this.#slowestMs = tookMs;
-      this.events.slow(tookMs);
-    }
+    run.computeMs += performance.now() - startMs;
     return event;
   }
 

@@ -1,15 +1,12 @@
 /** The page's side of the engine worker: starts it, watches it, and routes its messages. */
 
 import { ChordError, fromWire } from '../wire/errors.js';
-import { Handshake } from '../wire/handshake.js';
+import { Member } from './member.js';
 import {
-  ENGINE_SILENT_TICKS_MAX,
-  type FromEngine, type Queries, type Query, type QueryName, type ToEngine,
+  ENGINE_SILENT_TICKS_MAX, ENGINE_SILENT_TICKS_MAX_UNSEEN,
+  type FromEngine, type Ping, type Pong, type Queries, type Query, type QueryName, type ToEngine,
 } from '../wire/protocol.js';
 import { Watchdog } from '../wire/watchdog.js';
-
-/** A worker that took so long for a step may take so many times as long for the next. */
-const STEP_GROWTH = 4;
 
 /** What the owner of a client hears. */
 export interface EngineClientEvents {
@@ -26,41 +23,43 @@ interface PendingQuery {
 }
 
 export class EngineClient {
-  #worker: Worker;
-  #greeted = false;
-  #closed = false;
-  readonly #handshake: Handshake;
+  readonly #port: MessagePort;
+  readonly #member: Member;
   readonly #watchdog: Watchdog;
+  #isGreeted = false;
+  #closed = false;
   #queries = new Map<number, PendingQuery>();
   #nextQuery = 0;
 
   constructor(private readonly events: EngineClientEvents) {
-    if (typeof Worker === 'undefined') {
-      throw new ChordError('UnsupportedBrowser', 'there are no Web Workers here', { details: { feature: 'Worker' } });
-    }
-    try {
-      this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module' });
-    } catch (cause) {
-      throw new ChordError('WorkerFailed', 'the engine worker could not be started', { cause });
-    }
-    this.#worker.onmessage = ({ data }: MessageEvent<FromEngine>) => this.#receive(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#die(new ChordError('WorkerFailed', `the engine worker failed: ${event.message || 'its script could not be loaded'}`));
-    };
-    this.#worker.onmessageerror = () => this.#die(new ChordError('WorkerFailed', 'a message of the engine worker was lost'));
-    this.#handshake = new Handshake(new URL('./engine-worker.js', import.meta.url), () => {
-      this.#die(new ChordError('WorkerFailed', 'the engine worker did not start in time'));
-    });
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.onmessage = ({ data }: MessageEvent<FromEngine | Pong>) => this.#receive(data);
+    port1.onmessageerror = () => this.#die(new ChordError('WorkerFailed', 'a message of the engine worker was lost'));
     this.#watchdog = new Watchdog({
-      isAwaited: () => this.#greeted && (this.#queries.size > 0 || events.isAwaited()),
-      ping: () => this.send({ type: 'ping' }),
-      died: () => this.#die(new ChordError('WorkerFailed', 'the engine worker does not answer')),
-    }, ENGINE_SILENT_TICKS_MAX);
+      isAwaited: () => this.#isGreeted && (this.#queries.size > 0 || events.isAwaited()),
+      ping: () => this.#post({ type: 'ping' }),
+      fellSilent: () => this.#die(new ChordError('WorkerFailed', 'the engine worker does not answer')),
+    }, ENGINE_SILENT_TICKS_MAX_UNSEEN);
+    try {
+      this.#member = new Member('engine-worker', port2, {
+        greeted: () => { this.#isGreeted = true; },
+        lives: () => this.#watchdog.allow(ENGINE_SILENT_TICKS_MAX),
+        gone: (error) => this.#die(error),
+      });
+    } catch (thrown) {
+      this.#watchdog.stop();
+      port1.close();
+      throw thrown;
+    }
+  }
+
+  #post(message: ToEngine | Ping): void {
+    if (!this.#closed) this.#port.postMessage(message);
   }
 
   send(message: ToEngine): void {
-    if (!this.#closed) this.#worker.postMessage(message);
+    this.#post(message);
   }
 
   /** Asks a question; it is answered even while a generation runs. */
@@ -73,30 +72,23 @@ export class EngineClient {
     });
   }
 
-  /** Ends the worker, and with it its own worker and every connection. Questions fail with `error`. */
+  /** Ends the worker, and with it those that it wanted and every connection. Questions fail with `error`. */
   close(error: ChordError): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#handshake.done();
     this.#watchdog.stop();
-    this.#worker.onmessage = null;
-    this.#worker.terminate();
+    this.#port.onmessage = null;
+    this.#port.close();
+    this.#member.end();
     const pending = [...this.#queries.values()];
     this.#queries.clear();
     for (const { reject } of pending) reject(error);
   }
 
-  #receive(message: FromEngine): void {
+  #receive(message: FromEngine | Pong): void {
     this.#watchdog.heard();
     switch (message.type) {
-      case 'hello':
-        this.#greeted = true;
-        this.#handshake.done();
-        break;
       case 'pong':
-        break;
-      case 'slow':
-        this.#watchdog.allow(STEP_GROWTH * message.stepMs);
         break;
       case 'answer':
         this.#take(message.id)?.resolve(message.value);

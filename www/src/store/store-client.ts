@@ -3,22 +3,24 @@
  * is missing, or the browser lets only one worker open the files.
  */
 
-import type { FromStore, ToStore } from '../wire/protocol.js';
+import { Colleague } from '../wire/colleague.js';
+import { STORE_SILENT_TICKS_MAX, type FromStore, type Ping, type Pong, type ToStore } from '../wire/protocol.js';
+import { Watchdog } from '../wire/watchdog.js';
 import type { CommitRequest } from './commit.js';
 import type { PageRecord } from './journal.js';
 
-/** How long the worker may take for one answer before it is given up. */
-const COMMIT_MS_MAX = 6_000;
-
 export class StoreClient {
-  #worker: Worker | undefined;
+  #worker: Colleague<ToStore | Ping, FromStore | Pong> | undefined;
   #hasWorker = true;
+  #watchdog: Watchdog | undefined;
+  /** Takes the answer to what was asked last. */
+  #answered: ((answer: FromStore | undefined) => void) | undefined;
 
   constructor(private readonly folder: string) {}
 
   /** Commits pages, one call at a time; undefined where the worker cannot: then the caller must. */
   async commit(request: CommitRequest): Promise<PageRecord[] | undefined> {
-    const answer = await this.#ask({ type: 'commit', folder: this.folder, request }, COMMIT_MS_MAX);
+    const answer = await this.#ask({ type: 'commit', folder: this.folder, request });
     if (answer?.type === 'committed') return answer.records;
     this.close();
     return undefined;
@@ -26,36 +28,45 @@ export class StoreClient {
 
   /** SHA-256 of the whole file in hex; undefined where the worker cannot tell. */
   async hash(bytes: number): Promise<string | undefined> {
-    const answer = await this.#ask({ type: 'hash', folder: this.folder, bytes }, Infinity);
+    const answer = await this.#ask({ type: 'hash', folder: this.folder, bytes });
     return answer?.type === 'hashed' ? answer.sha256 : undefined;
   }
 
   close(): void {
     this.#hasWorker = false;
-    this.#worker?.terminate();
+    this.#watchdog?.stop();
+    this.#worker?.end();
     this.#worker = undefined;
+    this.#answer(undefined);
   }
 
   /** The worker's answer; undefined if there is none. */
-  async #ask(message: ToStore, patienceMs: number): Promise<FromStore | undefined> {
-    if (!this.#hasWorker) return undefined;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    try {
-      const worker = this.#worker ??= new Worker(new URL('./store-worker.js', import.meta.url), { type: 'module' });
-      return await new Promise<FromStore | undefined>((resolve) => {
-        worker.onmessage = ({ data }: MessageEvent<FromStore>) => resolve(data.type === 'failed' ? undefined : data);
-        worker.onmessageerror = () => resolve(undefined);
-        worker.onerror = (event) => {
-          event.preventDefault();
-          resolve(undefined);
-        };
-        if (Number.isFinite(patienceMs)) timer = setTimeout(resolve, patienceMs, undefined);
-        worker.postMessage(message);
-      });
-    } catch {
-      return undefined;
-    } finally {
-      clearTimeout(timer);
-    }
+  #ask(message: ToStore): Promise<FromStore | undefined> {
+    if (!this.#hasWorker) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      this.#answered = resolve;
+      (this.#worker ??= this.#start()).send(message);
+    });
+  }
+
+  #answer(answer: FromStore | undefined): void {
+    this.#answered?.(answer);
+    this.#answered = undefined;
+  }
+
+  #start(): Colleague<ToStore | Ping, FromStore | Pong> {
+    const worker = new Colleague<ToStore | Ping, FromStore | Pong>('store-worker', {
+      message: (message) => {
+        this.#watchdog?.heard();
+        if (message.type !== 'pong') this.#answer(message.type === 'failed' ? undefined : message);
+      },
+      gone: () => this.close(),
+    });
+    this.#watchdog = new Watchdog({
+      isAwaited: () => this.#answered !== undefined,
+      ping: () => worker.send({ type: 'ping' }),
+      fellSilent: () => this.close(),
+    }, STORE_SILENT_TICKS_MAX);
+    return worker;
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Every message between the page, the engine worker and the IO worker.
+ * Every message between the page, the engine worker, the IO worker and the store worker, each pair over a channel
+ * of its own.
  *
- *     page  ──ToEngine──▶  engine worker  ──ToIo──▶  IO worker
- *     page  ◀─FromEngine─  engine worker  ◀─FromIo─  IO worker
+ *     page  ──ToEngine──▶  engine worker  ──ToIo──▶  IO worker  ──ToStore──▶  store worker
+ *     page  ◀─FromEngine─  engine worker  ◀─FromIo─  IO worker  ◀─FromStore─  store worker
  *
- * The engine worker starts the IO worker, and that one a store worker (ToStore, FromStore), so ending
- * one ends those behind it.
+ * The page starts all of them: a worker that wants another says so to the page (FromMember, ToMember).
  */
 
 import type { WireError } from './errors.js';
@@ -14,12 +14,39 @@ import type { PageRecord } from '../store/journal.js';
 import type { StoreSettings } from '../store/layout.js';
 import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, StoredModel, Timings, Usage } from './types.js';
 
-/** Ticks of a watchdog without a message after which the engine worker counts as dead: a step may be long. */
-export const ENGINE_SILENT_TICKS_MAX = 7;
-/** The same for the IO worker, which never computes. */
-export const IO_SILENT_TICKS_MAX = 5;
-/** How long a new worker may take to say hello once its script has come, and the script to come. */
-export const HANDSHAKE_MS_MAX = 8_000;
+/**
+ * Ticks of a watchdog without a message after which the engine worker counts as stuck, though it lives. Compiling
+ * for a GPU can take a phone half a minute, and nothing is heard of the worker meanwhile.
+ */
+export const ENGINE_SILENT_TICKS_MAX = 180;
+/** The same where its death would not be noticed otherwise. */
+export const ENGINE_SILENT_TICKS_MAX_UNSEEN = 30;
+/** The same for the IO worker, which never computes; another can take its place. */
+export const IO_SILENT_TICKS_MAX = 6;
+/** The same for the store worker, which flushes to a disk that may be slow. */
+export const STORE_SILENT_TICKS_MAX = 30;
+
+/** The script of a worker. */
+export type ScriptName = 'engine-worker' | 'io-worker' | 'store-worker';
+
+/** What the page says to a worker that it has started, about itself and those that it wanted. */
+export type ToMember =
+  /** `port` is its end of the channel to its partner; `life` is the lock that it holds until it ends. */
+  | { type: 'join'; port: MessagePort; life: string }
+  | { type: 'started'; id: number }
+  | { type: 'gone'; id: number; why: string };
+
+export type FromMember =
+  | { type: 'hello' }
+  /** It holds the lock of its life. */
+  | { type: 'lives'; life: string }
+  /** A worker is to be started, and `port` to be its end of the channel to it. */
+  | { type: 'want'; id: number; script: ScriptName; port: MessagePort }
+  | { type: 'unwanted'; id: number };
+
+/** A sign of life is asked for, over any channel, and given. */
+export interface Ping { type: 'ping' }
+export interface Pong { type: 'pong' }
 
 /** One part of a model as the caller named it, checked and made absolute. */
 export type PartInput =
@@ -123,14 +150,9 @@ export type ToEngine =
   /** The page has taken `count` more events of the call. */
   | { type: 'taken'; call: number; count: number }
   | { type: 'cancel'; call: number }
-  | { type: 'query'; id: number; query: Query }
-  | { type: 'ping' };
+  | { type: 'query'; id: number; query: Query };
 
 export type FromEngine =
-  | { type: 'hello' }
-  | { type: 'pong' }
-  /** A step took so long; another may too, and nothing is heard of the worker meanwhile. */
-  | { type: 'slow'; stepMs: number }
   | { type: 'progress'; progress: Progress }
   | { type: 'opened'; model: ModelInfo }
   | { type: 'planned'; plan: Plan }
@@ -170,8 +192,7 @@ export type ToIo =
   /** Asks to be told when everything fetched is on disk. */
   | { type: 'settle' }
   /** Gives a buffer back to the pool. */
-  | { type: 'recycle'; buffer: ArrayBuffer }
-  | { type: 'ping' };
+  | { type: 'recycle'; buffer: ArrayBuffer };
 
 /** Totals since the worker started. */
 export interface IoCounters {
@@ -185,8 +206,6 @@ export interface IoCounters {
 export const NO_COUNTERS: Readonly<IoCounters> = { requests: 0, fetchedBytes: 0, storeBytes: 0, retries: 0 };
 
 export type FromIo =
-  | { type: 'hello' }
-  | { type: 'pong' }
   | { type: 'resolved'; files: PartSource[] }
   | { type: 'resolveFailed'; error: WireError }
   /** Sent before the first piece of a part. `sequential`: the server ignores ranges. */
@@ -213,14 +232,3 @@ export type FromStore =
   | { type: 'committed'; records: PageRecord[] }
   | { type: 'hashed'; sha256: string }
   | { type: 'failed'; name: string; message: string };
-
-/** What a module of this package uses of a dedicated worker's global scope. */
-export interface WorkerScope<In, Out> {
-  onmessage: ((event: MessageEvent<In>) => void) | null;
-  postMessage(message: Out, transfer?: Transferable[]): void;
-}
-
-/** The global scope of the worker that this runs in, with its messages typed. */
-export function workerScope<In, Out>(): WorkerScope<In, Out> {
-  return globalThis as unknown as WorkerScope<In, Out>;
-}

@@ -1,41 +1,39 @@
 /**
- * Notices a worker that has fallen silent: it is asked for a sign of life at each tick, and counts as dead
- * after so many without any. Ticks are counted rather than time: where this thread does not run, in a frozen
- * tab or with throttled timers, one goes by at most before what has come meanwhile is heard.
+ * Notices a worker that has fallen silent for too long: it is asked for a sign of life at each tick, and counts as
+ * stuck after so many without any. That a worker has ended is noticed elsewhere, and at once: see life.ts.
  */
+
+import { Patience } from './speed.js';
 
 /** Time between two ticks. */
 export const TICK_MS = 1_000;
-/** Ticks by which a peer that is slow, yet alive, may be waited for. */
-const PATIENCE_TICKS_MAX = 60;
 
 /** The worker that is watched. */
 export interface Peer {
-  /** Whether something is expected of it, so that silence would mean that it is dead. */
+  /** Whether something is expected of it, so that silence would mean that it is stuck. */
   isAwaited(): boolean;
   ping(): void;
-  /** It fell silent. Called once. */
-  died(): void;
+  /** It fell silent. Called once for each silence. */
+  fellSilent(): void;
 }
 
 export class Watchdog {
-  #silentTicks = 0;
-  #ticksMax: number;
+  #patience: Patience;
   readonly #timer: ReturnType<typeof setInterval>;
 
   constructor(private readonly peer: Peer, ticksMax: number) {
-    this.#ticksMax = ticksMax;
+    this.#patience = new Patience(ticksMax);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   /** A message came from the peer. */
   heard(): void {
-    this.#silentTicks = 0;
+    this.#patience.renew();
   }
 
-  /** The peer may have to be silent for `ms` from now on. */
-  allow(ms: number): void {
-    this.#ticksMax = Math.max(this.#ticksMax, Math.min(Math.ceil(ms / TICK_MS), PATIENCE_TICKS_MAX));
+  /** From now on this many ticks count as too long. */
+  allow(ticksMax: number): void {
+    this.#patience = new Patience(ticksMax);
   }
 
   stop(): void {
@@ -43,16 +41,13 @@ export class Watchdog {
   }
 
   #tick(): void {
-    if (!this.peer.isAwaited()) {
-      this.#silentTicks = 0;
-      return;
-    }
-    this.#silentTicks += 1;
-    if (this.#silentTicks <= this.#ticksMax) {
+    if (this.peer.isAwaited() && this.#patience.isOver()) {
+      this.#patience.renew();
+      this.peer.fellSilent();
+    } else if (this.peer.isAwaited()) {
       this.peer.ping();
-      return;
+    } else {
+      this.#patience.renew();
     }
-    this.#silentTicks = 0;
-    this.peer.died();
   }
 }
