@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 256 << 20;
 const SOURCE_BYTES_MAX: usize = 4 << 10;
 
 /// Templates to change: small, and together with every feature that templates of models use.
-const SEEDS: [&str; 16] = [
+const SEEDS: [&str; 18] = [
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message['content'] | trim }}{{ eos_token }}\
      {% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
     "{%- set loop_messages = messages[1:] if messages[0]['role'] == 'system' else messages -%}{% for m in \
@@ -49,6 +49,12 @@ const SEEDS: [&str; 16] = [
     "{{ messages[0].content | default('') | string | length }}{{ '%s-%d' | format('a', 3) }}{{ 'x' * 10 }}\
      {{ messages[0].content | indent(4) }}{{ '1' | int + '2.5' | float }}{{ messages is iterable }}{{ not true and 1 }}",
     "<|im_start|>{{ messages[0].role }}\n{{ messages[0].content }}<|im_end|>\n{{ undefined_name }}{{ messages.x }}",
+    "{% macro any(a) %}{{ a }}{{ varargs }}{{ kwargs }}{{ caller() if caller }}{% endmacro %}{{ any(1, 2, b=3) }}\
+     {% set j = joiner() %}{{ j() }}{{ j() }}{% set c = cycler(1, 2) %}{{ c.next() }}{{ '%s-%r' % (messages, 1.5) }}\
+     {{ '{:>5}{x}'.format(1, x=messages) }}",
+    "{% for k, v in messages[0].items() %}{{ loop.length }}{{ k }}{% endfor %}{% for c in messages[0].content %}{{ c }}\
+     {% endfor %}{{ messages|groupby('role')|list }}{{ messages[0].items is defined }}{{ 2.5|round(1) }}\
+     {{ [1, 2]|slice(2)|list }}{{ 'a-b'.partition('-') }}{{ tools|tojson(indent=2, sort_keys=true) }}",
 ];
 
 /// Whole statements, put in after a tag.

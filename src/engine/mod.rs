@@ -23,7 +23,7 @@ use crate::exec::Wanted;
 use crate::model::Config;
 use crate::pager::{Action, Pace, Pager, Placement, SourceRange, State, group_ranges};
 use crate::program::Program;
-use crate::template::{ChatTemplate, ControlTexts};
+use crate::template::{ChatTemplates, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use ahead::Ahead;
 use backend::Backend;
@@ -41,8 +41,8 @@ pub struct Engine {
     config: Config,
     program: Program,
     tokenizer: Tokenizer,
-    /// The file's chat template; its error if it does not parse, which only chat calls meet.
-    template: Result<ChatTemplate>,
+    /// The file's chat templates.
+    template: ChatTemplates,
     /// Texts of control tokens, which must not come out of messages.
     controls: ControlTexts,
     info: serde_json::Value,

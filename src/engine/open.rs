@@ -8,11 +8,11 @@ use super::memory::Demand;
 use super::{Engine, MemoryPlan, OpenOptions, Place};
 use crate::cpu::Cpu;
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::gguf::{self, Header, Parser, Progress};
+use crate::gguf::{self, Header, Metadata, Parser, Progress};
 use crate::model::{self, Config};
 use crate::pager::{Pager, group_ranges};
 use crate::program::{Program, WeightId};
-use crate::template::{ChatTemplate, ControlTexts};
+use crate::template::{ChatTemplate, ChatTemplates, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use std::collections::HashMap;
 
@@ -164,6 +164,8 @@ impl HeaderReader {
             }
             None => missing_template(&tokenizer, &mut warnings),
         };
+        let template = ChatTemplates::new(template, named_templates(&header.metadata));
+        warnings.extend(template.errors().map(|error| format!("a chat template cannot be used: {error}")));
         let mut info = describe(&mut header, &config, &program);
         info["warnings"] = warnings.into();
         info["hasText"] = tokenizer.has_text().into();
@@ -331,4 +333,12 @@ impl OpenOptions {
             ChordError::new(ErrorCode::InvalidParameter, format!("engine options: {e}")).with("name", "options")
         })
     }
+}
+
+/// The file's chat templates that have a name.
+fn named_templates(metadata: &Metadata) -> impl Iterator<Item = (&str, &str)> {
+    metadata.iter().filter_map(|(key, _)| {
+        let name = key.strip_prefix("tokenizer.chat_template.")?;
+        Some((name, metadata.opt_str(key).ok()??))
+    })
 }

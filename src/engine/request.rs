@@ -21,6 +21,9 @@ pub struct Chat {
     pub messages: Json,
     #[serde(default)]
     pub tools: Option<Json>,
+    /// Name of the template in the file; without one the request decides.
+    #[serde(default)]
+    pub chat_template: Option<String>,
     /// More variables for the template.
     #[serde(default)]
     pub chat_template_kwargs: Option<Map<String, Json>>,
@@ -86,7 +89,8 @@ fn prompt(value: Json, name: &str) -> Result<Prompt> {
 impl Engine {
     /// The prompt of a chat, through the file's template.
     fn render(&self, chat: &Chat, now: CivilTime) -> Result<Rendered> {
-        let template = self.template.as_ref().map_err(Clone::clone)?;
+        let has_tools = chat.tools.as_ref().and_then(Json::as_array).is_some_and(|tools| !tools.is_empty());
+        let template = self.template.select(chat.chat_template.as_deref(), has_tools)?;
         let text = |token: Option<u32>| {
             let bytes = token.and_then(|t| self.tokenizer.piece_special(t).ok()).unwrap_or_default();
             String::from_utf8_lossy(bytes).into_owned()
@@ -115,7 +119,13 @@ impl Engine {
                 Ok(self.tokenizer.encode(&text, EncodeOptions { add_special: true, parse_special: true })?.len())
             }
             messages => {
-                let chat = Chat { messages, tools: None, chat_template_kwargs: None, add_generation_prompt: true };
+                let chat = Chat {
+                    messages,
+                    tools: None,
+                    chat_template: None,
+                    chat_template_kwargs: None,
+                    add_generation_prompt: true,
+                };
                 Ok(self.chat_tokens(&chat, now)?.len())
             }
         }

@@ -1,104 +1,61 @@
-//! The filters, tests and functions that chat templates use.
-//!
-//! They are registered one by one, rather than all that minijinja has, because those that no
-//! template needs (formatting in the manner of `printf`, grouping, pretty printing, …) would be a
-//! tenth of the page's download. Tests and filters of one signature share one list, and so one
-//! instance of the glue code.
+//! The tests and functions that chat templates use, registered one by one: what no template needs
+//! (markup, file sizes, random choice) would only lengthen the page's download.
 
-use super::source::solid;
-use minijinja::value::{Kwargs, Rest, StringInput, ValueKind};
-use minijinja::{Environment, Error, State, Value, filters, functions, tests};
+use super::args::Call;
+use super::filters::{attribute, items};
+use super::text::{is_namespace, type_name};
+use minijinja::value::{Enumerator, Object, ObjectRepr, Rest, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, Value, functions, tests};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-type OnValue = fn(&State, &Value) -> Result<Value, Error>;
-type OnText = fn(StringInput<'_>) -> Value;
-type OnKwargs = fn(&State, Value, Kwargs) -> Result<Value, Error>;
-
-/// Registers everything.
+/// Registers the tests and functions.
 pub(super) fn add(environment: &mut Environment) {
-    add_filters(environment);
     add_tests(environment);
     environment.add_function("range", range);
-    environment.add_function("dict", functions::dict);
-    environment.add_function("namespace", functions::namespace);
-}
-
-fn add_filters(environment: &mut Environment) {
-    let on_value: [(&'static str, OnValue); 10] = [
-        ("length", |state, value| Ok(Value::from(filters::length(&solid(state, value)?)?))),
-        ("count", |state, value| Ok(Value::from(filters::length(&solid(state, value)?)?))),
-        ("first", |state, value| filters::first(&solid(state, value)?)),
-        ("last", |state, value| filters::last(solid(state, value)?)),
-        ("reverse", |state, value| filters::reverse(&solid(state, value)?)),
-        ("items", |state, value| filters::items(&solid(state, value)?)),
-        ("list", |state, value| filters::list(state, value.clone())),
-        ("string", filters::string),
-        ("bool", |state, value| Ok(Value::from(filters::bool(state, value)?))),
-        ("abs", |_, value| filters::abs(value.clone())),
-    ];
-    for (name, filter) in on_value {
-        environment.add_filter(name, filter);
-    }
-    let on_text: [(&'static str, OnText); 4] = [
-        ("upper", filters::upper),
-        ("lower", filters::lower),
-        ("capitalize", filters::capitalize),
-        ("title", |text| Value::from(filters::title(text.as_str().into()))),
-    ];
-    for (name, filter) in on_text {
-        environment.add_filter(name, filter);
-    }
-    let on_kwargs: [(&'static str, OnKwargs); 5] = [
-        ("min", filters::min),
-        ("max", filters::max),
-        ("sort", filters::sort),
-        ("unique", filters::unique),
-        ("dictsort", |state, value, kwargs| filters::dictsort(&solid(state, &value)?, kwargs)),
-    ];
-    for (name, filter) in on_kwargs {
-        environment.add_filter(name, filter);
-    }
-    for name in ["default", "d"] {
-        environment.add_filter(name, filters::default as fn(&State, &Value, Rest<Value>) -> Result<Value, Error>);
-    }
-    for name in ["escape", "e"] {
-        environment.add_filter(name, filters::escape as fn(&mut State, &Value) -> Result<Value, Error>);
-    }
-    environment.add_filter("safe", filters::safe);
-    environment.add_filter("trim", filters::trim);
-    environment.add_filter("join", filters::join);
-    environment.add_filter("int", filters::int);
-    environment.add_filter("float", filters::float);
-    environment.add_filter("map", filters::map);
-    environment.add_filter("indent", indent);
-    add_selections(environment);
-}
-
-fn add_selections(environment: &mut Environment) {
-    environment.add_filter("select", filters::select);
-    environment.add_filter("reject", filters::reject);
-    environment.add_filter("selectattr", filters::selectattr);
-    environment.add_filter("rejectattr", filters::rejectattr);
+    environment.add_function("dict", |state: &State, args: Rest<ValueOrKwargs>| {
+        Ok::<_, Error>(Value::from_pairs(dictionary("dict()", state, args)?))
+    });
+    environment.add_function("namespace", |state: &State, args: Rest<ValueOrKwargs>| {
+        let fields = Value::from_pairs(dictionary("namespace()", state, args)?);
+        functions::namespace(Some(ValueOrKwargs::from(fields)))
+    });
+    environment.add_function("joiner", |args: Rest<ValueOrKwargs>| {
+        let args = args.into_values();
+        let [separator] = Call::new("joiner()", &args)?.bind(["sep"], 0)?;
+        let separator = separator.unwrap_or_else(|| Value::from(", "));
+        Ok::<_, Error>(Value::from_object(Joiner { separator, calls: AtomicUsize::new(0) }))
+    });
+    environment.add_function("cycler", |values: Rest<Value>| {
+        if values.is_empty() {
+            return Err(Error::new(ErrorKind::MissingArgument, "cycler() needs values"));
+        }
+        Ok(Value::from_object(Cycler { values: values.to_vec(), place: AtomicUsize::new(0) }))
+    });
 }
 
 fn add_tests(environment: &mut Environment) {
     type OneOperand = fn(&Value) -> bool;
-    let on_value: [(&'static str, OneOperand); 16] = [
+    let on_value: [(&'static str, OneOperand); 19] = [
         ("undefined", tests::is_undefined),
         ("defined", tests::is_defined),
         ("none", tests::is_none),
         ("boolean", tests::is_boolean),
-        ("number", tests::is_number),
+        ("number", |value| tests::is_number(value) || tests::is_boolean(value)),
         ("integer", tests::is_integer),
         ("float", tests::is_float),
         ("string", tests::is_string),
-        ("sequence", tests::is_sequence),
-        ("iterable", tests::is_iterable),
-        ("mapping", tests::is_mapping),
+        ("sequence", is_sequence),
+        ("iterable", is_iterable),
+        ("mapping", |value| tests::is_mapping(value) && !is_namespace(value)),
         ("true", tests::is_true),
         ("false", tests::is_false),
         ("odd", |value| tests::is_odd(value.clone())),
         ("even", |value| tests::is_even(value.clone())),
-        ("callable", |value| value.kind() == ValueKind::Plain),
+        ("callable", |value| matches!(value.kind(), ValueKind::Plain | ValueKind::Undefined)),
+        ("escaped", Value::is_safe),
+        ("lower", |value| cased(value, char::is_lowercase, char::is_uppercase)),
+        ("upper", |value| cased(value, char::is_uppercase, char::is_lowercase)),
     ];
     for (name, test) in on_value {
         environment.add_test(name, test);
@@ -111,55 +68,148 @@ fn add_tests(environment: &mut Environment) {
         ("ne", tests::is_ne),
         ("!=", tests::is_ne),
         ("lt", tests::is_lt),
+        ("lessthan", tests::is_lt),
         ("<", tests::is_lt),
         ("le", tests::is_le),
         ("<=", tests::is_le),
         ("gt", tests::is_gt),
+        ("greaterthan", tests::is_gt),
         (">", tests::is_gt),
         ("ge", tests::is_ge),
         (">=", tests::is_ge),
         ("sameas", tests::is_sameas),
         ("divisibleby", tests::is_divisibleby),
-        ("startingwith", |value, part| affix(value, part, |text, part| text.starts_with(part))),
-        ("endingwith", |value, part| affix(value, part, |text, part| text.ends_with(part))),
     ];
     for (name, test) in on_two {
         environment.add_test(name, test);
     }
     environment.add_test("in", tests::is_in);
+    environment.add_test("filter", |state: &State, name: &str| tests::is_filter(state, name));
+    environment.add_test("test", |state: &State, name: &str| tests::is_test(state, name));
 }
 
-fn affix(value: &Value, part: &Value, test: fn(&str, &str) -> bool) -> bool {
-    matches!((value.as_str(), part.as_str()), (Some(text), Some(part)) if test(text, part))
-}
-
-/// A list rather than minijinja's lazy range: see [`solid`].
-fn range(state: &State, lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<Value, Error> {
-    solid(state, &functions::range(lower, upper, step)?)
-}
-
-/// Jinja2's `indent(width=4, first=false, blank=false)`.
-fn indent(
-    state: &State,
-    text: &str,
-    width: Option<usize>,
-    first: Option<bool>,
-    options: Kwargs,
-) -> Result<String, Error> {
-    let width = options.get::<Option<usize>>("width")?.or(width).unwrap_or(4).min(64);
-    let first = options.get::<Option<bool>>("first")?.or(first).unwrap_or(false);
-    let blank = options.get::<Option<bool>>("blank")?.unwrap_or(false);
-    options.assert_all_used()?;
-    let mut out = String::with_capacity(text.len());
-    for (index, line) in text.split('\n').enumerate() {
-        state.consume_fuel(1 + (line.len() / 64) as u64)?;
-        if index > 0 {
-            out.push('\n');
-        }
-        if if index == 0 { first } else { blank || !line.is_empty() } {
-            out.extend(std::iter::repeat_n(' ', width));
-        }
-        out.push_str(line);
+/// What Python can iterate over. Jinja2's undefined is empty.
+fn is_iterable(value: &Value) -> bool {
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Iterable => true,
+        ValueKind::Map => !is_namespace(value),
+        _ => false,
     }
-    Ok(out)
+}
+
+/// What has a length and can be indexed: dictionaries and text too, but no generator.
+fn is_sequence(value: &Value) -> bool {
+    is_iterable(value) && super::text::Lazy::of(value).is_none()
+}
+
+fn cased(value: &Value, wanted: fn(char) -> bool, other: fn(char) -> bool) -> bool {
+    value.as_str().is_some_and(|text| text.chars().any(wanted) && !text.chars().any(other))
+}
+
+/// A list rather than minijinja's lazy range, which is walked without paying when it is sliced.
+fn range(state: &State, lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<Value, Error> {
+    super::source::solid(state, &functions::range(lower, upper, step)?)
+}
+
+/// The fields of `dict(…)` and `namespace(…)`: a dictionary or a list of pairs, then keywords.
+fn dictionary(name: &str, state: &State, args: Rest<ValueOrKwargs>) -> Result<Vec<(Value, Value)>, Error> {
+    let args = args.into_values();
+    let call = Call::new(name, &args)?;
+    let (positional, keywords) = call.all();
+    let mut fields = Vec::new();
+    match positional {
+        [] => {}
+        [first] if first.kind() == ValueKind::Map => {
+            for key in items(state, first)? {
+                let value = first.get_item(&key)?;
+                fields.push((key, value));
+            }
+        }
+        [first] => {
+            for pair in items(state, first)? {
+                let [key, value] = <[Value; 2]>::try_from(items(state, &pair)?)
+                    .map_err(|_| call.refuse(format!("needs pairs, not {}", type_name(&pair))))?;
+                fields.push((key, value));
+            }
+        }
+        _ => return Err(call.fault(ErrorKind::TooManyArguments, "takes at most one argument without a name")),
+    }
+    fields.extend(keywords.iter().map(|(key, value)| (Value::from(key.as_str()), value.clone())));
+    Ok(fields)
+}
+
+/// Jinja2's `joiner(", ")`: empty when it is called first, then the separator.
+#[derive(Debug)]
+struct Joiner {
+    separator: Value,
+    calls: AtomicUsize,
+}
+
+impl Object for Joiner {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        Call::new("joiner", args)?.none()?;
+        Ok(if self.calls.fetch_add(1, Ordering::Relaxed) == 0 { Value::from("") } else { self.separator.clone() })
+    }
+}
+
+/// Jinja2's `cycler(a, b, …)`.
+#[derive(Debug)]
+struct Cycler {
+    values: Vec<Value>,
+    place: AtomicUsize,
+}
+
+impl Cycler {
+    fn current(&self) -> Value {
+        self.values[self.place.load(Ordering::Relaxed) % self.values.len()].clone()
+    }
+}
+
+impl Object for Cycler {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        (key.as_str() == Some("current")).then(|| self.current())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::NonEnumerable
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+        Call::new(method, args)?.none()?;
+        match method {
+            "next" => {
+                let value = self.current();
+                self.place.fetch_add(1, Ordering::Relaxed);
+                Ok(value)
+            }
+            "reset" => {
+                self.place.store(0, Ordering::Relaxed);
+                Ok(Value::from(()))
+            }
+            _ => Err(Error::from(ErrorKind::UnknownMethod)),
+        }
+    }
+}
+
+/// Jinja2's tests by name for `select` and its kin.
+pub(super) fn holds(state: &mut State, name: &str, value: Value, more: &[Value]) -> Result<bool, Error> {
+    let mut args = vec![value];
+    args.extend(more.iter().cloned());
+    state.perform_test(name, &args).map_err(|error| match error.kind() {
+        ErrorKind::UnknownTest => Error::new(ErrorKind::UnknownTest, format!("there is no test '{name}'")),
+        _ => error,
+    })
+}
+
+/// The attribute of a value by a path such as `function.name`.
+pub(super) fn field(value: &Value, path: &Value) -> Result<Value, Error> {
+    attribute(value, path, None)
 }

@@ -4,57 +4,79 @@ use minijinja::Value;
 use serde_json::{Map, Value as Json};
 
 use super::guard::{ControlTexts, FreeGuards};
+use super::shape::Shape;
 use crate::error::{ChordError, Result};
 
 /// JSON nested deeper than this is refused, because the conversion recurses.
 const DEPTH_MAX: usize = 64;
 
-/// Checks the messages and brings their contents to plain strings.
+/// Checks the messages, leaves out what counts as absent, and gives contents and arguments the
+/// shapes that the template takes.
 ///
 /// # Errors
 /// `InvalidParameter` whose name is the place, such as `messages[2].content`.
-pub(super) fn normalised(messages: &Json) -> Result<Vec<Json>> {
+pub(super) fn normalised(messages: &Json, shape: impl FnOnce() -> Shape) -> Result<Vec<Json>> {
     let messages = messages.as_array().ok_or_else(|| ChordError::parameter("messages", "messages is not a list"))?;
     if messages.is_empty() {
         return Err(ChordError::parameter("messages", "messages is empty"));
     }
-    messages.iter().enumerate().map(|(index, message)| normalised_message(index, message)).collect()
+    let mut checked = Vec::with_capacity(messages.len());
+    for (index, message) in messages.iter().enumerate() {
+        checked.push(checked_message(index, message)?);
+    }
+    let shape = shape();
+    for message in &mut checked {
+        shape.apply(message);
+    }
+    Ok(checked.into_iter().map(Json::Object).collect())
 }
 
-fn normalised_message(index: usize, message: &Json) -> Result<Json> {
+fn checked_message(index: usize, message: &Json) -> Result<Map<String, Json>> {
     let refuse = |field: &str, why: &str| {
         let name = format!("messages[{index}]{field}");
         ChordError::parameter(&name, format!("{name} {why}"))
     };
-    let message = message.as_object().ok_or_else(|| refuse("", "is not an object"))?;
+    let mut message = message.as_object().ok_or_else(|| refuse("", "is not an object"))?.clone();
     let role = message.get("role").and_then(Json::as_str).ok_or_else(|| refuse(".role", "is not a string"))?;
-    let content = match message.get("content") {
-        Some(Json::String(_)) => return Ok(Json::Object(message.clone())),
-        Some(Json::Array(parts)) => Json::String(joined(parts).map_err(|why| refuse(".content", why))?),
+    match message.get("content") {
+        Some(Json::String(_)) => {}
+        Some(Json::Array(parts)) => check_parts(parts).map_err(|why| refuse(".content", why))?,
         // An assistant that calls tools says nothing itself.
-        None | Some(Json::Null) if role == "assistant" => return Ok(Json::Object(message.clone())),
+        None | Some(Json::Null) if role == "assistant" => {}
         None | Some(_) => return Err(refuse(".content", "is not a string or a list of parts")),
-    };
-    let mut message = message.clone();
-    message.insert("content".into(), content);
-    Ok(Json::Object(message))
+    }
+    // What OpenAI's clients write for nothing is nothing. Only a content of null is kept, because
+    // templates ask for it.
+    message.retain(|name, field| {
+        let is_empty = name == "tool_calls" && field.as_array().is_some_and(Vec::is_empty);
+        name == "content" || !(field.is_null() || is_empty)
+    });
+    for call in message.get_mut("tool_calls").and_then(Json::as_array_mut).into_iter().flatten() {
+        let function = call.as_object_mut().map(|call| {
+            call.retain(|_, field| !field.is_null());
+            call.get_mut("function").and_then(Json::as_object_mut)
+        });
+        function.flatten().into_iter().for_each(|function| function.retain(|_, field| !field.is_null()));
+    }
+    Ok(message)
 }
 
-/// The text of OpenAI's list of parts. Parts are paragraphs of their own, so a line break stands
-/// between them.
-fn joined(parts: &[Json]) -> std::result::Result<String, &'static str> {
-    let mut text = String::new();
-    for (index, part) in parts.iter().enumerate() {
+fn check_parts(parts: &[Json]) -> std::result::Result<(), &'static str> {
+    for part in parts {
         if part.get("type").and_then(Json::as_str) != Some("text") {
             return Err("has a part that is not of type text");
         }
-        let piece = part.get("text").and_then(Json::as_str).ok_or("has a text part without text")?;
-        if index > 0 {
-            text.push('\n');
-        }
-        text.push_str(piece);
+        part.get("text").and_then(Json::as_str).ok_or("has a text part without text")?;
     }
-    Ok(text)
+    Ok(())
+}
+
+/// The text of a content: parts follow each other without a gap, as templates join them.
+pub(super) fn text_of(content: &Json) -> String {
+    match content {
+        Json::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        _ => content.as_str().unwrap_or_default().to_owned(),
+    }
 }
 
 /// Facts about the input, gathered before anything is converted.

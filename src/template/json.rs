@@ -2,8 +2,11 @@
 //! indent=…)`. minijinja's own filter escapes `<`, `>`, `&` and `'` for HTML, which would change
 //! the prompt.
 
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
+
+use super::args::{Call, flag};
+use super::text::{is_namespace, python_float, type_name};
 
 /// Containers nested deeper than this are refused, because the writer recurses.
 const DEPTH_MAX: usize = 100;
@@ -12,22 +15,27 @@ const INDENT_MAX: usize = 16;
 /// Bytes that one unit of fuel pays for.
 const BYTES_PER_FUEL: usize = 16;
 
-/// `value|tojson(indent=4)`. Pays fuel while it writes, so that the output stays bounded.
-pub(super) fn tojson(state: &State, value: &Value, indent: Option<Value>, options: Kwargs) -> Result<Value, Error> {
-    let indent = match indent {
-        Some(indent) => Some(indent),
-        None => options.get::<Option<Value>>("indent")?,
+/// `value|tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`. Pays fuel
+/// while it writes, so that the output stays bounded.
+pub(super) fn tojson(state: &State, value: &Value, args: &[Value]) -> Result<Value, Error> {
+    let call = Call::new("tojson", args)?;
+    let [ascii, indent, separators, sort_keys] = call.bind(["ensure_ascii", "indent", "separators", "sort_keys"], 0)?;
+    let indent = match indent.filter(|indent| !indent.is_none()) {
+        None => None,
+        Some(indent) => Some(match indent.as_str() {
+            Some(text) => text.chars().take(INDENT_MAX).collect(),
+            None => " ".repeat(call.integer(Some(&indent))?.unwrap_or(0).clamp(0, INDENT_MAX as i64) as usize),
+        }),
     };
-    // What Jinja2's callers pass besides: the order is always kept, ASCII is never forced.
-    for name in ["ensure_ascii", "sort_keys", "separators"] {
-        options.get::<Option<Value>>(name)?;
-    }
-    options.assert_all_used()?;
-    let indent = match indent {
-        Some(indent) if !indent.is_none() => Some(usize::try_from(indent)?.min(INDENT_MAX)),
-        _ => None,
+    let (comma, colon) = match separators.filter(|separators| !separators.is_none()) {
+        None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
+        Some(pair) => match super::filters::items(state, &pair)?.as_slice() {
+            [comma, colon] => (call.text(comma)?.to_owned(), call.text(colon)?.to_owned()),
+            _ => return Err(call.refuse("needs two separators")),
+        },
     };
-    let mut writer = Writer { state, out: String::new(), paid: 0, indent, depth: 0 };
+    let (ascii, sort_keys) = (flag(&ascii, false), flag(&sort_keys, false));
+    let mut writer = Writer { state, out: String::new(), paid: 0, indent, comma, colon, ascii, sort_keys, depth: 0 };
     writer.value(value)?;
     Ok(Value::from(writer.out))
 }
@@ -37,7 +45,11 @@ struct Writer<'a, 't, 'e> {
     out: String,
     /// Bytes of `out` that fuel was paid for.
     paid: usize,
-    indent: Option<usize>,
+    indent: Option<String>,
+    comma: String,
+    colon: String,
+    ascii: bool,
+    sort_keys: bool,
     depth: usize,
 }
 
@@ -45,15 +57,15 @@ impl Writer<'_, '_, '_> {
     fn value(&mut self, value: &Value) -> Result<(), Error> {
         self.pay()?;
         match value.kind() {
-            ValueKind::Undefined => Err(fault("undefined is not JSON serializable")),
             ValueKind::None => self.plain("null"),
             ValueKind::Bool => self.plain(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => self.number(value),
-            ValueKind::Seq | ValueKind::Iterable => self.list(value),
-            ValueKind::Map => self.object(value),
+            ValueKind::Seq => self.list(value),
+            ValueKind::Iterable if type_name(value) == "list" => self.list(value),
+            ValueKind::Map if !is_namespace(value) => self.object(value),
             _ => match value.as_str() {
                 Some(text) => self.string(text),
-                None => Err(fault("value is not JSON serializable")),
+                None => Err(fault(format!("'{}' is not JSON serializable", type_name(value)))),
             },
         }
     }
@@ -75,7 +87,12 @@ impl Writer<'_, '_, '_> {
             return self.plain(&value.to_string());
         }
         let number = f64::try_from(value.clone())?;
-        self.plain(&python_float(number))
+        match number {
+            f64::INFINITY => self.plain("Infinity"),
+            f64::NEG_INFINITY => self.plain("-Infinity"),
+            _ if number.is_nan() => self.plain("NaN"),
+            _ => self.plain(&python_float(number)),
+        }
     }
 
     fn list(&mut self, value: &Value) -> Result<(), Error> {
@@ -93,18 +110,27 @@ impl Writer<'_, '_, '_> {
     fn object(&mut self, value: &Value) -> Result<(), Error> {
         self.open('{')?;
         let mut empty = true;
-        for key in value.try_iter()? {
+        let mut keys: Vec<Value> = value.try_iter()?.collect();
+        if self.sort_keys {
+            let all_text = keys.iter().all(|key| key.as_str().is_some());
+            if !all_text && keys.iter().any(|key| key.kind() != ValueKind::Number) {
+                return Err(fault("keys of different types cannot be sorted"));
+            }
+            keys.sort();
+        }
+        for key in keys {
             self.item(empty);
             empty = false;
             match key.as_str() {
                 Some(text) => self.string(text)?,
-                None => {
+                None if matches!(key.kind(), ValueKind::None | ValueKind::Bool | ValueKind::Number) => {
                     self.out.push('"');
                     self.value(&key)?;
                     self.out.push('"');
                 }
+                None => return Err(fault(format!("a key is '{}', not a string or a number", type_name(&key)))),
             }
-            self.out.push_str(": ");
+            self.out.push_str(&self.colon);
             self.value(&value.get_item(&key)?)?;
         }
         self.close('}', empty);
@@ -121,13 +147,11 @@ impl Writer<'_, '_, '_> {
     }
 
     fn item(&mut self, first: bool) {
-        match self.indent {
-            Some(_) => {
-                self.out.push_str(if first { "" } else { "," });
-                self.line();
-            }
-            None if !first => self.out.push_str(", "),
-            None => {}
+        if !first {
+            self.out.push_str(&self.comma);
+        }
+        if self.indent.is_some() {
+            self.line();
         }
     }
 
@@ -140,9 +164,10 @@ impl Writer<'_, '_, '_> {
     }
 
     fn line(&mut self) {
-        let width = self.indent.unwrap_or(0) * self.depth;
         self.out.push('\n');
-        self.out.extend(std::iter::repeat_n(' ', width));
+        if let Some(indent) = &self.indent {
+            self.out.extend(std::iter::repeat_n(indent.as_str(), self.depth));
+        }
     }
 
     fn string(&mut self, text: &str) -> Result<(), Error> {
@@ -157,6 +182,11 @@ impl Writer<'_, '_, '_> {
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
                 '\0'..='\u{1f}' => self.out.push_str(&format!("\\u{:04x}", c as u32)),
+                _ if self.ascii && !c.is_ascii() => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        self.out.push_str(&format!("\\u{unit:04x}"));
+                    }
+                }
                 _ => self.out.push(c),
             }
         }
@@ -165,37 +195,6 @@ impl Writer<'_, '_, '_> {
     }
 }
 
-fn fault(message: &'static str) -> Error {
+fn fault(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
-}
-
-/// A float as Python's `repr` writes it: shortest digits, at least two in an exponent.
-fn python_float(number: f64) -> String {
-    if !number.is_finite() {
-        let sign = if number < 0.0 { "-" } else { "" };
-        return if number.is_nan() { "NaN".into() } else { format!("{sign}Infinity") };
-    }
-    let text = format!("{number:?}");
-    let Some((digits, exponent)) = text.split_once('e') else { return text };
-    let digits = digits.strip_suffix(".0").unwrap_or(digits);
-    match exponent.strip_prefix('-') {
-        Some(exponent) => format!("{digits}e-{exponent:0>2}"),
-        None => format!("{digits}e+{exponent:0>2}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::python_float;
-
-    #[test]
-    fn floats_as_python_writes_them() {
-        let cases =
-            [(1.0, "1.0"), (0.1, "0.1"), (1e16, "1e+16"), (1.5e-5, "1.5e-05"), (1e-4, "0.0001"), (-2e300, "-2e+300")];
-        for (number, text) in cases {
-            assert_eq!(python_float(number), text);
-        }
-        assert_eq!(python_float(123456789012345680.0), "1.2345678901234568e+17");
-        assert_eq!(python_float(f64::INFINITY), "Infinity");
-    }
 }

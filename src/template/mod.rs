@@ -4,28 +4,36 @@
 //! and its memory. Messages are texts of strangers too: see [`guard`](self::guard) for how a
 //! control token written in a message stays text.
 
+mod args;
 mod builtins;
+mod filters;
 mod guard;
 mod input;
 mod json;
+mod literal;
 mod methods;
+mod named;
+mod shape;
 mod source;
+mod text;
 mod time;
 
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Rest;
+use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde_json::{Map, Value as Json};
 
 pub use self::guard::ControlTexts;
 use self::guard::Guarding;
 use self::input::{Converter, Survey};
+pub use self::named::ChatTemplates;
+use self::shape::Shape;
+use self::source::Prepared;
 pub use self::time::CivilTime;
 use crate::error::{ChordError, ErrorCode, Result};
 
@@ -40,6 +48,10 @@ const FUEL_PER_VALUE: u64 = 500;
 const BYTES_PER_FUEL: u64 = 2;
 /// Depth of loops and macros in each other; a macro costs five. The stack of a wasm worker is small.
 const RECURSION_MAX: usize = 250;
+/// How many words of what the user said are looked for in the prompt.
+const WORDS_SOUGHT: usize = 3;
+/// Characters of an expression that an error shows.
+const EXPRESSION_CHARS_MAX: usize = 200;
 /// Name of the only template in an environment; without a suffix nothing is escaped.
 const NAME: &str = "chat";
 /// The template of models that bring none.
@@ -50,6 +62,9 @@ const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: Box<str>,
+    prepared: Prepared,
+    /// What the template takes, found out when it is first asked.
+    shape: OnceLock<Shape>,
 }
 
 /// What a template renders.
@@ -103,8 +118,10 @@ impl ChatTemplate {
             let message = format!("the chat template has {} bytes, more than {SOURCE_BYTES_MAX}", source.len());
             return Err(ChordError::new(ErrorCode::TemplateFailed, message));
         }
-        let environment = compiled(source).map_err(|error| failed(&error))?;
-        Ok(ChatTemplate { environment, source: source.into() })
+        // Jinja2 reads every end of a line as a line feed.
+        let lines = source.replace("\r\n", "\n").replace('\r', "\n");
+        let (environment, prepared) = compiled(&lines).map_err(|error| failed(&error, None))?;
+        Ok(ChatTemplate { environment, source: lines.into(), prepared, shape: OnceLock::new() })
     }
 
     /// The template for models that bring none: ChatML, the most common format.
@@ -124,20 +141,65 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// `InvalidParameter` naming the place if the messages are not such; `TemplateFailed` if the
-    /// template raises an exception, fails, or does more work than its budget allows.
+    /// template raises an exception, fails, does more work than its budget allows, or leaves out
+    /// what the user said last.
     pub fn render(&self, input: &RenderInput) -> Result<Rendered> {
-        let messages = Json::Array(input::normalised(input.messages)?);
-        let survey = self.survey(&messages, input)?;
+        let messages = input::normalised(input.messages, || self.shape(input))?;
+        let rendered = self.render_shaped(&Json::Array(messages), input)?;
+        if self.shape(input).shows_user {
+            check_user(input.messages, &rendered)?;
+        }
+        Ok(rendered)
+    }
+
+    /// Renders messages that have the shapes of the template.
+    fn render_shaped(&self, messages: &Json, input: &RenderInput) -> Result<Rendered> {
+        // No tools are none.
+        let tools = input.tools.filter(|tools| !tools.as_array().is_some_and(Vec::is_empty));
+        let input = &RenderInput { tools, ..*input };
+        let survey = self.survey(messages, input)?;
         let guard = survey.guard(input.controls)?;
-        let context = context(&messages, input, guard);
+        let context = context(messages, input, guard);
 
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(survey.fuel()));
         add_editing(&mut environment, Guarding { controls: input.controls.clone(), guard });
-        let template = environment.get_template(NAME).map_err(|error| failed(&error))?;
-        let text = template.render(context).map_err(|error| failed(&error))?;
+        let template = environment.get_template(NAME).map_err(|error| failed(&error, None))?;
+        let text = template.render(context).map_err(|error| failed(&error, self.expression(&error)))?;
         let guard = guard.filter(|&guard| text.contains(guard));
         Ok(Rendered { text, guard })
+    }
+
+    /// What the template takes. A template that fails on every probe takes what is given.
+    fn shape(&self, input: &RenderInput) -> Shape {
+        *self.shape.get_or_init(|| {
+            let function = serde_json::json!({"name": "lookup", "description": "Looks up", "parameters":
+                {"type": "object", "properties": {"place": {"type": "string", "description": "where"}}}});
+            let tools = serde_json::json!([{"type": "function", "function": function}]);
+            let controls = ControlTexts::new([]);
+            // A template that runs out of fuel once would do so on every probe.
+            let exhausted = std::cell::Cell::new(false);
+            Shape::of(|messages| {
+                if exhausted.get() {
+                    return None;
+                }
+                let calls =
+                    messages.as_array().is_some_and(|all| all.iter().any(|one| one.get("tool_calls").is_some()));
+                let tools = calls.then_some(&tools);
+                let probe = RenderInput { messages, tools, extra: None, controls: &controls, ..*input };
+                let rendered = self.render_shaped(messages, &probe);
+                exhausted.set(rendered.as_ref().is_err_and(|error| error.details["reason"] == "fuel"));
+                Some(rendered.ok()?.text)
+            })
+        })
+    }
+
+    /// The expression of the template at which a rendering failed.
+    fn expression(&self, error: &Error) -> Option<&str> {
+        let range = self.prepared.original(error.range()?);
+        let expression = self.source.get(range)?.trim();
+        let end = expression.char_indices().nth(EXPRESSION_CHARS_MAX).map_or(expression.len(), |(at, _)| at);
+        Some(&expression[..end]).filter(|expression| !expression.is_empty())
     }
 
     fn survey(&self, messages: &Json, input: &RenderInput) -> Result<Survey> {
@@ -170,11 +232,27 @@ impl Survey {
     }
 }
 
+/// Refuses a prompt without what the user said last: the model would answer to nothing.
+fn check_user(messages: &Json, rendered: &Rendered) -> Result<()> {
+    let mut said = messages.as_array().into_iter().flatten().rev();
+    let said = said.find(|message| message.get("role").and_then(Json::as_str) == Some("user"));
+    let text = said.and_then(|message| message.get("content")).map(input::text_of).unwrap_or_default();
+    // Templates trim, escape and edit what they are given, but one of its long words remains.
+    let mut words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let prompt = rendered.plain_text().to_lowercase();
+    if words.is_empty() || words.iter().take(WORDS_SOUGHT).any(|word| prompt.contains(&word.to_lowercase())) {
+        return Ok(());
+    }
+    let message = "the chat template leaves out what the user said";
+    Err(ChordError::new(ErrorCode::TemplateFailed, message).with("reason", "lost"))
+}
+
 /// Adds what can make a control text out of harmless pieces.
 fn add_editing(environment: &mut Environment, guarding: Guarding) {
     let for_filter = guarding.clone();
-    environment.add_filter("replace", move |state: &State, text: Cow<str>, args: Rest<Value>| {
-        methods::replace(&for_filter, state, &text, &args)
+    environment.add_filter("replace", move |state: &State, value: &Value, args: Rest<ValueOrKwargs>| {
+        methods::replace_filter(&for_filter, state, value, &args.into_values())
     });
     environment.set_unknown_method_callback(move |state, value, method, args| {
         methods::call(&guarding, state, value, method, args)
@@ -204,19 +282,30 @@ fn context(messages: &Json, input: &RenderInput, guard: Option<char>) -> Value {
 }
 
 /// The environment that Hugging Face's renderer gives to chat templates, with the template in it.
-fn compiled(source: &str) -> std::result::Result<Environment<'static>, Error> {
+fn compiled(source: &str) -> std::result::Result<(Environment<'static>, Prepared), Error> {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
     let mut environment = Environment::empty();
     environment.set_syntax(syntax.clone());
     environment.set_recursion_limit(RECURSION_MAX);
     builtins::add(&mut environment);
-    environment.add_filter("tojson", json::tojson);
-    environment.add_function("raise_exception", |message: String| -> std::result::Result<Value, Error> {
+    filters::add(&mut environment);
+    environment.add_filter("tojson", |state: &State, value: &Value, args: Rest<ValueOrKwargs>| {
+        json::tojson(state, value, &args.into_values())
+    });
+    environment.add_function("raise_exception", |message: Value| -> std::result::Result<Value, Error> {
+        let message = text::python_str(&message)?;
         Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message.into())))
     });
-    source::add_filters(&mut environment);
-    environment.add_template_owned(NAME, source::prepared(source, syntax)?)?;
-    Ok(environment)
+    environment.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Number | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
+            out.write_str(&text::python_str(value)?).map_err(Error::from)
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    });
+    source::add(&mut environment);
+    let prepared = source::prepared(source, syntax)?;
+    environment.add_template_owned(NAME, prepared.source.clone())?;
+    Ok((environment, prepared))
 }
 
 /// The message of `raise_exception`, kept apart from minijinja's own.
@@ -225,15 +314,22 @@ fn compiled(source: &str) -> std::result::Result<Environment<'static>, Error> {
 struct Raised(Arc<str>);
 
 /// Turns an error of minijinja into one of ours. `details.reason` is `raised`, `fuel`, `syntax` or
-/// `failed`.
-fn failed(error: &Error) -> ChordError {
+/// `failed`; `details.expression` is what failed.
+fn failed(error: &Error, expression: Option<&str>) -> ChordError {
     let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
     let raised = sources.filter_map(|source| source.downcast_ref::<Raised>()).next();
+    let line = error.line().map_or_else(String::new, |line| format!(" in line {line}"));
+    let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let at = expression.map_or_else(String::new, |expression| format!(" at `{expression}`"));
     let (reason, message) = match (raised, error.kind()) {
         (Some(raised), _) => ("raised", format!("the chat template refuses: {raised}")),
         (None, ErrorKind::OutOfFuel) => ("fuel", "the chat template does too much work".to_owned()),
-        (None, ErrorKind::SyntaxError) => ("syntax", format!("the chat template is not valid: {error}")),
-        (None, _) => ("failed", format!("the chat template failed: {error}")),
+        (None, ErrorKind::SyntaxError) => ("syntax", format!("the chat template is not valid: {why}{line}")),
+        (None, _) => ("failed", format!("the chat template failed{line}{at}: {why}")),
     };
-    ChordError::new(ErrorCode::TemplateFailed, message).with("reason", reason)
+    let failed = ChordError::new(ErrorCode::TemplateFailed, message).with("reason", reason);
+    match expression {
+        Some(expression) => failed.with("expression", expression),
+        None => failed,
+    }
 }

@@ -6,14 +6,21 @@
 //! minijinja's own lexer, and every assignment passes its value through a filter that bounds the
 //! nesting of values.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Tuple, ValueKind};
+use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, State, Value, filters};
 
-/// Tokens of one tag: chains of operators and filters become nested code.
+use super::args::Call;
+use super::literal;
+use super::text::{BoundMethod, Lazy, type_name};
+
+/// Tokens of one expression: chains of operators and filters become nested code. The items of a list
+/// or of a dictionary are expressions of their own.
 const TAG_TOKENS_MAX: usize = 1_000;
 /// Brackets within brackets.
 const BRACKETS_MAX: usize = 32;
@@ -35,40 +42,151 @@ const STEP: &str = ")|__step ";
 const SOLID: &str = ".__solid()";
 /// Name of the method in [`SOLID`].
 pub(super) const SOLID_METHOD: &str = "__solid";
+/// What `{% for %}` and `loop()` iterate over passes through a filter that iterates as Python does.
+const ITERATED: &str = ")|__iter ";
+/// The method behind `'…' % value`, which minijinja's operator does not know.
+pub(super) const PERCENT_METHOD: &str = "__percent";
+/// The method behind `.items` without a call: in Jinja2 it is the dictionary's method.
+pub(super) const ATTRIBUTE_METHOD: &str = "__attribute";
+/// Methods of dictionaries, which a dot finds before it finds keys.
+const DICT_METHODS: [&str; 11] =
+    ["items", "keys", "values", "get", "copy", "pop", "update", "clear", "setdefault", "popitem", "fromkeys"];
+/// The function that calls a macro with any number of arguments.
+const CALL_MACRO: &str = "__call_macro(";
 
-/// Adds the filters that prepared sources use.
-pub(super) fn add_filters(environment: &mut minijinja::Environment) {
+/// Adds the filters and the function that prepared sources use.
+pub(super) fn add(environment: &mut minijinja::Environment) {
     environment.add_filter("__bounded", |state: &State, value: &Value| bounded(state, value, false));
     environment.add_filter("__step", step);
     environment.add_filter("__bounded_field", |state: &State, value: &Value| bounded(state, value, true));
+    environment
+        .add_filter("__iter", |state: &State, value: &Value| super::filters::items(state, value).map(Value::from));
+    environment.add_function("__call_macro", call_macro);
 }
 
-/// The source with `{% generation %}` blocks, which only mark text for training, turned into plain
-/// blocks, and with bounded assignments.
+/// A source that minijinja can compile, and where its parts come from.
+pub(super) struct Prepared {
+    pub source: String,
+    /// Offsets in the prepared source and in the original one from which both run alike.
+    places: Vec<(usize, usize)>,
+}
+
+impl Prepared {
+    /// Where a range of the prepared source lies in the original.
+    pub fn original(&self, range: Range<usize>) -> Range<usize> {
+        let place = |offset: usize| {
+            let index = self.places.partition_point(|&(prepared, _)| prepared <= offset);
+            let Some(&(prepared, original)) = index.checked_sub(1).and_then(|index| self.places.get(index)) else {
+                return offset;
+            };
+            let end = self.places.get(index).map_or(usize::MAX, |&(_, original)| original);
+            (original + (offset - prepared)).min(end)
+        };
+        place(range.start)..place(range.end)
+    }
+}
+
+/// The source with `{% generation %}` and `{% block %}`, which only mark text, turned into plain
+/// blocks, with bounded assignments, and with what minijinja understands otherwise than Jinja2.
 ///
 /// # Errors
 /// A syntax error if the source is no Jinja or nests too deeply.
-pub(super) fn prepared(source: &str, syntax: SyntaxConfig) -> Result<String, Error> {
-    let mut rewriter = Rewriter::default();
+pub(super) fn prepared(source: &str, syntax: SyntaxConfig) -> Result<Prepared, Error> {
+    let mut rewriter = Rewriter { source, variadic: variadic_macros(source, syntax.clone())?, ..Rewriter::default() };
     let mut tag = Tag::default();
     for token in tokenize(source, false, syntax) {
         let (token, span) = token?;
         rewriter.token(&mut tag, &token, span)?;
     }
-    Ok(rewriter.applied(source))
+    Ok(rewriter.applied())
+}
+
+/// The macros whose bodies mention `varargs` or `kwargs`.
+fn variadic_macros(source: &str, syntax: SyntaxConfig) -> Result<HashSet<&str>, Error> {
+    let mut found = HashSet::new();
+    if !source.contains("varargs") && !source.contains("kwargs") {
+        return Ok(found);
+    }
+    let mut open: Vec<Range<usize>> = Vec::new();
+    let mut before = None;
+    for token in tokenize(source, false, syntax) {
+        let (token, span) = token?;
+        let range = span.start_offset as usize..span.end_offset as usize;
+        match (&token, &before) {
+            (Token::Ident(_), Some("macro")) => open.push(range),
+            (Token::Ident("endmacro"), _) => drop(open.pop()),
+            (Token::Ident("varargs" | "kwargs"), _) => {
+                found.extend(open.last().and_then(|name| source.get(name.clone())));
+            }
+            _ => {}
+        }
+        before = match token {
+            Token::Ident("macro") => Some("macro"),
+            _ => None,
+        };
+    }
+    Ok(found)
+}
+
+/// Calls a macro with what it has no parameters for in `varargs` and `kwargs`.
+fn call_macro(state: &mut State, function: Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let args = args.into_values();
+    let call = Call::new("a macro", &args)?;
+    let (positional, keywords) = call.all();
+    let parameters: Vec<String> = match function.get_attr("arguments") {
+        Ok(names) if names.kind() == ValueKind::Seq || names.kind() == ValueKind::Iterable => names
+            .try_iter()?
+            .map(|name| name.to_string())
+            .filter(|name| name != "varargs" && name != "kwargs")
+            .collect(),
+        _ => return function.call(state, &args),
+    };
+    let mut named: Vec<(String, Value)> = parameters.iter().cloned().zip(positional.iter().cloned()).collect();
+    let varargs = positional.get(parameters.len()..).unwrap_or_default().to_vec();
+    let mut kwargs = Vec::new();
+    for (name, value) in keywords {
+        if named.iter().any(|(known, _)| known == name) {
+            return Err(call.refuse(format!("has two values for '{name}'")));
+        }
+        let target = if parameters.contains(name) || name == "caller" { &mut named } else { &mut kwargs };
+        target.push((name.clone(), value.clone()));
+    }
+    named.push(("varargs".into(), Value::from(Tuple::from(varargs))));
+    named.push(("kwargs".into(), Value::from_pairs(kwargs)));
+    function.call(state, &[Kwargs::from_iter(named).into()])
 }
 
 /// What is known about the tag being read.
 #[derive(Default)]
 struct Tag {
     kind: Kind,
+    /// Tokens of the expression, and of the whole tag.
     tokens: usize,
+    count: usize,
     brackets: Vec<Bracket>,
-    /// True if a set has assigned already or is a block, so that later `=` are not its own.
+    /// True if a set has assigned already or is a block, so that later `=` are not its own; in a
+    /// loop true behind its `in`.
     assigned: bool,
     dotted: bool,
     /// How many tokens of `.cycle(` come last.
     cycle: usize,
+    last: Last,
+    /// The operand of a `%` behind a text: its depth in brackets, and true where a name must follow.
+    percent: Option<(usize, bool)>,
+}
+
+/// The token before, as far as the next one is understood by it.
+#[derive(Default)]
+enum Last {
+    #[default]
+    Other,
+    Dot(usize),
+    /// A method of dictionaries behind a dot: the range of both, and of the name.
+    Method(Range<usize>, Range<usize>),
+    Loop,
+    /// A macro that takes any arguments.
+    Macro(usize),
+    Text,
 }
 
 /// A bracket that is open.
@@ -80,6 +198,11 @@ struct Bracket {
     colons: usize,
     colon: usize,
     colon_end: usize,
+    /// What is put before its end.
+    close: &'static str,
+    /// The counts of tokens where it began.
+    tokens: usize,
+    count: usize,
 }
 
 impl Tag {
@@ -107,12 +230,18 @@ enum Kind {
     Unnamed,
     Set,
     With,
+    For,
+    Macro,
+    /// The start or the end of a block, whose name is left out.
+    Block,
 }
 
 #[derive(Default)]
-struct Rewriter {
+struct Rewriter<'a> {
+    source: &'a str,
+    variadic: HashSet<&'a str>,
     /// Ranges of the source and what stands there instead.
-    edits: Vec<(Range<usize>, &'static str)>,
+    edits: Vec<(Range<usize>, Cow<'static, str>)>,
     /// The `elif` of every open `if`.
     elifs: Vec<usize>,
     /// For every open loop, the blocks open in it that `break` and `continue` may not leave.
@@ -120,20 +249,31 @@ struct Rewriter {
     withs: usize,
 }
 
-impl Rewriter {
+impl Rewriter<'_> {
     fn token(&mut self, tag: &mut Tag, token: &Token, span: Span) -> Result<(), Error> {
         tag.tokens += 1;
+        tag.count += 1;
         tag.cycle(token)?;
         let range = span.start_offset as usize..span.end_offset as usize;
+        self.percent(tag, token, &range);
+        let last = self.last(tag, token, &range);
         match token {
             Token::TemplateData(_) | Token::VariableStart => *tag = Tag::default(),
             Token::BlockStart => *tag = Tag { kind: Kind::Unnamed, ..Tag::default() },
-            Token::Ident(name) if tag.kind == Kind::Unnamed => self.name(tag, name, range)?,
-            Token::BracketOpen => tag.brackets.push(Bracket { start: Some(range.start), ..Bracket::default() }),
-            Token::ParenOpen | Token::BraceOpen => tag.brackets.push(Bracket::default()),
-            Token::BracketClose | Token::ParenClose | Token::BraceClose => {
-                if let Some(bracket) = tag.brackets.pop() {
-                    self.step(tag, &bracket, range.start);
+            Token::Ident(name) if tag.kind == Kind::Unnamed => self.name(tag, name, range.clone())?,
+            Token::Ident(_) if tag.kind == Kind::Block => self.edits.push((range.clone(), "".into())),
+            Token::Ident("in") if tag.kind == Kind::For && !tag.assigned && tag.brackets.is_empty() => {
+                tag.assigned = true;
+                self.insert(range.end, "(");
+            }
+            Token::Ident("if" | "recursive") if tag.kind == Kind::For && tag.brackets.is_empty() => {
+                self.iterated(tag, range.start);
+            }
+            Token::BracketOpen | Token::ParenOpen | Token::BraceOpen => self.open(tag, token, &last, &range),
+            Token::BracketClose | Token::ParenClose | Token::BraceClose => self.close(tag, &range),
+            Token::Comma => {
+                if let Some(bracket) = tag.brackets.last() {
+                    tag.tokens = bracket.tokens + 1;
                 }
             }
             Token::Colon => self.slice(tag, range.end),
@@ -142,15 +282,11 @@ impl Rewriter {
                 tag.assigned = true;
                 self.insert(range.end, "(");
             }
-            Token::BlockEnd => {
-                if tag.assigned {
-                    if let Some(open) = self.enclosures.last_mut() {
-                        *open = open.saturating_sub(1);
-                    }
-                    self.insert(range.start, if tag.dotted { BOUNDED_FIELD } else { BOUNDED });
-                }
-                *tag = Tag::default();
+            Token::Str(_) | Token::String(_) => {
+                let text = self.source.get(range.clone()).and_then(literal::minijinjas);
+                self.edits.extend(text.map(|text| (range.clone(), text.into())));
             }
+            Token::BlockEnd => self.end(tag, range.start),
             _ => {}
         }
         let tokens_max = if tag.kind == Kind::With { WITH_TOKENS_MAX } else { TAG_TOKENS_MAX };
@@ -160,15 +296,120 @@ impl Rewriter {
         Ok(())
     }
 
+    /// The end of a tag.
+    fn end(&mut self, tag: &mut Tag, at: usize) {
+        match tag.kind {
+            Kind::For => self.iterated(tag, at),
+            _ if tag.assigned => {
+                if let Some(open) = self.enclosures.last_mut() {
+                    *open = open.saturating_sub(1);
+                }
+                self.insert(at, if tag.dotted { BOUNDED_FIELD } else { BOUNDED });
+            }
+            _ => {}
+        }
+        *tag = Tag::default();
+    }
+
+    /// The end of what a loop iterates over.
+    fn iterated(&mut self, tag: &mut Tag, at: usize) {
+        if tag.assigned {
+            self.insert(at, ITERATED);
+            (tag.kind, tag.assigned) = (Kind::Other, false);
+        }
+    }
+
+    /// Takes the token before, acts on a method that is not called, and notes the present token.
+    fn last(&mut self, tag: &mut Tag, token: &Token, range: &Range<usize>) -> Last {
+        let in_target = tag.kind == Kind::Set && !tag.assigned;
+        let next = match token {
+            Token::Dot => Last::Dot(range.start),
+            Token::Str(_) | Token::String(_) => Last::Text,
+            Token::Ident(name) => match tag.last {
+                Last::Dot(start) if DICT_METHODS.contains(name) && !in_target => {
+                    Last::Method(start..range.end, range.clone())
+                }
+                Last::Dot(_) => Last::Other,
+                _ if *name == "loop" => Last::Loop,
+                _ if self.variadic.contains(name) && !in_target => Last::Macro(range.start),
+                _ => Last::Other,
+            },
+            _ => Last::Other,
+        };
+        let last = std::mem::replace(&mut tag.last, next);
+        if let (Last::Method(whole, name), false) = (&last, matches!(token, Token::ParenOpen)) {
+            let name = self.source.get(name.clone()).unwrap_or_default();
+            self.edits.push((whole.clone(), format!(".{ATTRIBUTE_METHOD}('{name}')").into()));
+        }
+        last
+    }
+
+    fn open(&mut self, tag: &mut Tag, token: &Token, last: &Last, range: &Range<usize>) {
+        let start = matches!(token, Token::BracketOpen).then_some(range.start);
+        let close = match (token, last) {
+            (Token::ParenOpen, Last::Loop) => {
+                self.insert(range.end, "(");
+                ITERATED
+            }
+            (Token::ParenOpen, Last::Macro(_)) if tag.kind == Kind::Macro && tag.brackets.is_empty() => {
+                ", varargs=(), kwargs={}"
+            }
+            (Token::ParenOpen, Last::Macro(name)) => {
+                self.insert(*name, CALL_MACRO);
+                self.edits.push((range.clone(), ", ".into()));
+                ""
+            }
+            _ => "",
+        };
+        let (tokens, count) = (tag.tokens, tag.count);
+        tag.brackets.push(Bracket { start, close, tokens, count, ..Bracket::default() });
+    }
+
+    fn close(&mut self, tag: &mut Tag, range: &Range<usize>) {
+        let Some(bracket) = tag.brackets.pop() else { return };
+        self.step(tag, &bracket, range.start);
+        let is_empty = tag.count == bracket.count + 1;
+        self.insert(range.start, if is_empty { bracket.close.trim_start_matches(", ") } else { bracket.close });
+        tag.tokens = bracket.tokens + 1;
+    }
+
+    /// The operator `%` behind a text becomes a call. Its operand ends where neither a dot, a
+    /// bracket nor a filter goes on with it.
+    fn percent(&mut self, tag: &mut Tag, token: &Token, range: &Range<usize>) {
+        if let Some((depth, expects)) = &mut tag.percent {
+            if tag.brackets.len() != *depth {
+                return;
+            }
+            let opens = matches!(token, Token::ParenOpen | Token::BracketOpen | Token::BraceOpen);
+            match (*expects, token) {
+                (true, Token::Minus) => {}
+                (true, _) => *expects = false,
+                (false, Token::Dot | Token::Pipe) => *expects = true,
+                (false, _) if opens => {}
+                _ => {
+                    self.insert(range.start, ")");
+                    tag.percent = None;
+                }
+            }
+        }
+        if tag.percent.is_none() && matches!((token, &tag.last), (Token::Mod, Last::Text)) {
+            self.edits.push((range.clone(), format!(".{PERCENT_METHOD}(").into()));
+            tag.percent = Some((tag.brackets.len(), true));
+        }
+    }
+
     fn name(&mut self, tag: &mut Tag, name: &str, range: Range<usize>) -> Result<(), Error> {
         tag.kind = match name {
             "set" => Kind::Set,
             "with" => Kind::With,
+            "for" => Kind::For,
+            "macro" => Kind::Macro,
+            "block" | "endblock" => Kind::Block,
             _ => Kind::Other,
         };
         match name {
-            "generation" => self.edits.push((range, "if true")),
-            "endgeneration" => self.edits.push((range, "endif")),
+            "generation" | "block" => self.edits.push((range, "if true".into())),
+            "endgeneration" | "endblock" => self.edits.push((range, "endif".into())),
             "if" => self.elifs.push(0),
             "elif" => {
                 if let Some(count) = self.elifs.last_mut() {
@@ -217,32 +458,36 @@ impl Rewriter {
             return;
         }
         bracket.colons += 1;
-        (bracket.colon, bracket.colon_end) = (tag.tokens, end);
+        (bracket.colon, bracket.colon_end) = (tag.count, end);
     }
 
     /// The end of a slice with a step, which passes through a filter.
     fn step(&mut self, tag: &Tag, bracket: &Bracket, end: usize) {
-        if bracket.colons == 2 && tag.tokens > bracket.colon + 1 {
+        if bracket.colons == 2 && tag.count > bracket.colon + 1 {
             self.insert(bracket.colon_end, "(");
             self.insert(end, STEP);
         }
     }
 
     fn insert(&mut self, at: usize, text: &'static str) {
-        self.edits.push((at..at, text));
+        if !text.is_empty() {
+            self.edits.push((at..at, text.into()));
+        }
     }
 
-    fn applied(mut self, source: &str) -> String {
+    fn applied(mut self) -> Prepared {
         self.edits.sort_by_key(|(range, _)| range.start);
-        let mut out = String::with_capacity(source.len() * 2);
+        let mut source = String::with_capacity(self.source.len() * 2);
+        let mut places = Vec::new();
         let mut copied = 0;
         for (range, text) in self.edits {
-            out.push_str(source.get(copied..range.start).unwrap_or_default());
-            out.push_str(text);
+            source.push_str(self.source.get(copied..range.start).unwrap_or_default());
+            source.push_str(&text);
             copied = range.end;
+            places.push((source.len(), copied));
         }
-        out.push_str(source.get(copied..).unwrap_or_default());
-        out
+        source.push_str(self.source.get(copied..).unwrap_or_default());
+        Prepared { source, places }
     }
 }
 
@@ -276,12 +521,29 @@ fn step(value: &Value) -> Value {
 /// minijinja's lazy iterables are walked without paying when they are sliced: `([1] * 10 ** 15)[10
 /// ** 14:]` is made at once, and its first item takes days.
 pub(super) fn solid(state: &State, value: &Value) -> Result<Value, Error> {
-    if value.kind() == ValueKind::Iterable {
+    if value.kind() == ValueKind::Iterable && Lazy::of(value).is_none() {
         return filters::list(state, value.clone());
     }
     let items = value.as_str().map_or_else(|| value.len().unwrap_or(0), |text| text.len() / ITEMS_PER_FUEL);
     state.consume_fuel((items / ITEMS_PER_FUEL) as u64)?;
     Ok(value.clone())
+}
+
+/// What a slice is taken of.
+pub(super) fn sliceable(state: &State, value: &Value) -> Result<Value, Error> {
+    let is_sliceable = match value.kind() {
+        ValueKind::String | ValueKind::Seq | ValueKind::Bytes => true,
+        ValueKind::Iterable => Lazy::of(value).is_none(),
+        ValueKind::Undefined => {
+            return Err(Error::new(ErrorKind::UndefinedError, "a slice of what is undefined"));
+        }
+        _ => false,
+    };
+    if !is_sliceable {
+        let message = format!("'{}' object cannot be sliced", type_name(value));
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    solid(state, value)
 }
 
 struct Inspection<'a, 't, 'e> {
@@ -298,6 +560,12 @@ impl Inspection<'_, '_, '_> {
         }
         if self.field && object.type_name().ends_with("::Namespace") {
             return Err(Error::new(ErrorKind::InvalidOperation, "a namespace cannot be the field of a namespace"));
+        }
+        if let Some(lazy) = Lazy::of(value) {
+            return lazy.items.iter().try_for_each(|item| self.item(item, depth));
+        }
+        if let Some(method) = object.downcast_ref::<BoundMethod>() {
+            return self.item(&method.owner, depth);
         }
         if let Some(list) = object.downcast_ref::<Vec<Value>>() {
             return list.iter().try_for_each(|item| self.item(item, depth));

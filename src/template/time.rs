@@ -67,6 +67,12 @@ impl CivilTime {
             'Y' => (self.year, 1),
             'j' => (self.day_of_year(), 3),
             'w' => (self.weekday() as i32, 1),
+            'u' => ((self.weekday() as i32 + 6) % 7 + 1, 1),
+            'C' => (self.year.div_euclid(100), 2),
+            'f' => (0, 6),
+            // Weeks that begin on a Sunday and on a Monday.
+            'U' => ((self.day_of_year() + 6 - self.weekday() as i32) / 7, 2),
+            'W' => ((self.day_of_year() + 6 - (self.weekday() as i32 + 6) % 7) / 7, 2),
             _ => return self.words(letter, bare, out),
         };
         let width = if bare { 1 } else { width };
@@ -91,6 +97,14 @@ impl CivilTime {
             'R' => out.push_str(&self.format("%H:%M")),
             'D' | 'x' => out.push_str(&self.format("%m/%d/%y")),
             'c' => out.push_str(&self.format("%a %b %e %H:%M:%S %Y")),
+            'k' => {
+                let _ = write!(out, "{:2}", self.hour);
+            }
+            'l' => {
+                let _ = write!(out, "{:2}", (self.hour + 11) % 12 + 1);
+            }
+            'n' => out.push('\n'),
+            't' => out.push('\t'),
             '%' => out.push('%'),
             _ => {
                 out.push_str(if bare { "%-" } else { "%" });

@@ -177,6 +177,8 @@ export interface ChatCompletionRequest extends SamplingParams {
   tools?: ChatTool[];
   logprobs?: boolean;
   top_logprobs?: number;
+  /** Name of a chat template in the model's file, such as `rag`. Default: `tool_use` with tools where the file has it, else `default`. */
+  chat_template?: string;
   /** Further variables of the chat template. */
   chat_template_kwargs?: Record<string, unknown>;
   /** The newer name of `max_tokens`. */
@@ -392,6 +394,8 @@ export interface TemplateOptions {
   tools?: ChatTool[];
   /** Ends with the opening of the assistant's turn. Default true. */
   add_generation_prompt?: boolean;
+  /** Name of a template in the model's file, such as `rag`. Default: `tool_use` with tools where the file has it, else `default`. */
+  chat_template?: string;
   /** Further variables of the template. */
   chat_template_kwargs?: Record<string, unknown>;
 }
