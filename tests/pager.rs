@@ -325,6 +325,7 @@ fn plan(layers: usize, slots: usize, ring: usize) -> MemoryPlan {
         ring,
         pinned_layers: slots - ring,
         layers,
+        passing_bytes: (layers + ring - slots) as u64,
     }
 }
 

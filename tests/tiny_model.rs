@@ -53,6 +53,30 @@ fn chats_are_rendered_and_cut_as_in_training() {
 }
 
 #[test]
+fn an_answer_that_was_begun_is_continued() {
+    let (mut engine, file, expected) = model();
+    let mut continued = 0;
+    for entry in entries(&expected, "chats").iter().filter(|e| sure(e)) {
+        let (begun, rest) = text(entry, "text").split_at(text(entry, "text").len().min(12));
+        if !begun.is_ascii() || begun.ends_with(' ') {
+            continue;
+        }
+        let mut messages = entry["messages"].as_array().expect("messages").clone();
+        messages.push(json!({"role": "assistant", "content": begun}));
+        let body = json!({"messages": messages, "continue_final_message": true});
+        let prompt = engine.apply_chat_template(&body.to_string(), MOMENT.now).expect("a prompt");
+        assert_eq!(prompt, format!("{}{begun}", text(entry, "prompt")));
+        let body = json!({"kind": "chat", "messages": messages, "continue_final_message": true, "temperature": 0, "max_tokens": 240});
+        let answer = ask(&mut engine, &file, body.clone()).expect("an answer");
+        continued += usize::from(answer.texts[0].starts_with(rest));
+    }
+    assert!(continued > 0, "an answer goes on as it would have");
+    let both = json!({"messages": [{"role": "assistant", "content": "a"}], "continue_final_message": true, "add_generation_prompt": true});
+    let error = engine.apply_chat_template(&both.to_string(), MOMENT.now).expect_err("both");
+    assert_eq!(error.details["name"], "continue_final_message");
+}
+
+#[test]
 fn sure_answers_are_those_of_the_reference() {
     let (mut engine, file, expected) = model();
     let (mut chats, mut completions) = (0, 0);

@@ -77,6 +77,8 @@ pub struct MemoryPlan {
     pub ring: usize,
     pub pinned_layers: usize,
     pub layers: usize,
+    /// Bytes of the groups that pass through the ring, which every pass takes from the source again.
+    pub passing_bytes: u64,
 }
 
 /// What a 32-bit memory can hold beside the tokenizer and the allocator's own: the ceiling where the
@@ -123,6 +125,7 @@ impl MemoryPlan {
             ring: 0,
             pinned_layers: layers,
             layers,
+            passing_bytes: 0,
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;
@@ -141,7 +144,14 @@ impl MemoryPlan {
                 false => plan.page(&sizes, fixed, options.prefetch_distance)?,
             }
         }
+        plan.passing_bytes = plan.passing(program);
         Ok(plan)
+    }
+
+    /// Bytes of the groups of the ring as their source has them.
+    pub fn passing(&self, program: &Program) -> u64 {
+        let passes = |(placement, _): &(&Placement, _)| **placement == Placement::Ring;
+        self.placements.iter().zip(&program.groups).filter(passes).map(|(_, group)| group.bytes as u64).sum()
     }
 
     /// The ceiling and what it comes from. Unasked, layers are not fetched from a network again and again for

@@ -6,6 +6,7 @@
 
 mod ahead;
 mod backend;
+mod continuation;
 mod device;
 mod draft;
 mod forward;
@@ -238,6 +239,7 @@ impl Engine {
             "layers": {
                 "total": layers.len(),
                 "pinned": pinned,
+                "passingBytes": self.plan.passing(&self.program),
                 "ring": self.pager.ring(),
                 "hits": counters.hits,
                 "syncLoads": counters.sync_loads,

@@ -1,6 +1,6 @@
 //! Requests: from a JSON body to checked parameters and the prompt's tokens.
 
-use super::Engine;
+use super::{Engine, continuation};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::sample::{RequestKind, SamplingParams};
 use crate::template::{CivilTime, RenderInput, Rendered};
@@ -16,7 +16,7 @@ pub struct Moment {
 }
 
 /// A chat: the body of OpenAI's chat completions.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Chat {
     pub messages: Json,
     #[serde(default)]
@@ -27,12 +27,12 @@ pub struct Chat {
     /// More variables for the template.
     #[serde(default)]
     pub chat_template_kwargs: Option<Map<String, Json>>,
-    #[serde(default = "yes")]
-    pub add_generation_prompt: bool,
-}
-
-fn yes() -> bool {
-    true
+    /// Ends the prompt with the opening of the assistant's turn; by default unless the last message is continued.
+    #[serde(default)]
+    pub add_generation_prompt: Option<bool>,
+    /// Ends the prompt within the last message, for the answer to go on there.
+    #[serde(default)]
+    pub continue_final_message: Option<bool>,
 }
 
 /// Text or token ids.
@@ -95,16 +95,23 @@ impl Engine {
             let bytes = token.and_then(|t| self.tokenizer.piece_special(t).ok()).unwrap_or_default();
             String::from_utf8_lossy(bytes).into_owned()
         };
-        template.render(&RenderInput {
-            messages: &chat.messages,
+        let continues = chat.continue_final_message == Some(true);
+        if continues && chat.add_generation_prompt == Some(true) {
+            let text = "continue_final_message goes on with a turn, and add_generation_prompt begins one: not both";
+            return Err(ChordError::parameter("continue_final_message", text));
+        }
+        let marked = if continues { Some(continuation::marked(&chat.messages)?) } else { None };
+        let rendered = template.render(&RenderInput {
+            messages: marked.as_ref().unwrap_or(&chat.messages),
             tools: chat.tools.as_ref(),
             extra: chat.chat_template_kwargs.as_ref(),
-            add_generation_prompt: chat.add_generation_prompt,
+            add_generation_prompt: chat.add_generation_prompt.unwrap_or(!continues),
             bos_token: &text(self.tokenizer.bos()),
             eos_token: &text(self.tokenizer.eos()),
             now,
             controls: &self.controls,
-        })
+        })?;
+        if continues { continuation::cut(rendered) } else { Ok(rendered) }
     }
 
     /// The text of a chat's prompt, from a JSON body.
@@ -119,13 +126,7 @@ impl Engine {
                 Ok(self.tokenizer.encode(&text, EncodeOptions { add_special: true, parse_special: true })?.len())
             }
             messages => {
-                let chat = Chat {
-                    messages,
-                    tools: None,
-                    chat_template: None,
-                    chat_template_kwargs: None,
-                    add_generation_prompt: true,
-                };
+                let chat = Chat { messages, ..Chat::default() };
                 Ok(self.chat_tokens(&chat, now)?.len())
             }
         }
