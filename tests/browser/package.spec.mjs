@@ -2,9 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { publint } from 'publint';
 import { openStage, root } from './support.mjs';
 
 const EXPORTS = ['ChordError', 'createEngine', 'modelStore', 'plan'];
@@ -20,6 +23,19 @@ test('the manifest names files that exist', () => {
   for (const path of [manifest.exports['.'].types, manifest.exports['.'].default, ...manifest.files.filter((name) => !name.includes('*'))]) {
     assert.ok(existsSync(join(root, 'pkg', path)), path);
   }
+});
+
+test('publint and attw find nothing wrong with the tarball', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'wasm-chord-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const name = execFileSync('npm', ['pack', './pkg', '--offline', '--silent', '--pack-destination', folder], { cwd: root, encoding: 'utf8' }).trim();
+  const tarball = new Uint8Array(readFileSync(join(folder, name)));
+  const { messages } = await publint({ level: 'suggestion', strict: true, pack: { tarball: tarball.buffer } });
+  assert.deepEqual(messages, []);
+  const { problems, types } = await checkPackage(createPackageFromTarballData(tarball));
+  assert.equal(types.kind, 'included');
+  // The package has no CommonJS build: Node's newer versions require modules as they are.
+  assert.deepEqual(problems.filter(({ kind }) => kind !== 'CJSResolvesToESM'), []);
 });
 
 test('a server can import the package', () => {

@@ -20,6 +20,10 @@ const SPEC_SECONDS_MAX: u32 = 900;
 
 /// Lines of cargo's output that the summary repeats when tests fail.
 const FAILURE_LINES_MAX: usize = 100;
+/// What a caller writes against the published declarations.
+const CONSUMER: &str = "tests/types";
+/// The compilers that callers may have, beside the newest, which is ours.
+const OTHER_COMPILERS: [&str; 3] = ["typescript-5.5", "typescript-5.9", "typescript-6"];
 /// Where node repeats what failed.
 const NODE_FAILURES: &str = "✖ failing tests:";
 
@@ -100,11 +104,18 @@ fn web(workspace: &Workspace, tools: &Tools) -> Vec<Verdict> {
         Ok((size.to_string(), Vec::new()))
     });
     let types = step("types", || {
-        let projects = ["www", "www/demo", "tests/types"];
-        for project in projects {
+        let compile = |compiler: &str, project: &str| {
             let mut tsc = Command::new(&tools.node);
-            tsc.arg(workspace.npm_program("typescript/bin/tsc")).args(["--noEmit", "--project", project]);
-            command::run("types", &format!("tsc {project}"), tsc.current_dir(&workspace.root))?;
+            let program = workspace.npm_program(&format!("{compiler}/bin/tsc"));
+            tsc.arg(program).args(["--noEmit", "--project", project]).current_dir(&workspace.root);
+            command::run("types", &format!("{compiler} {project}"), &mut tsc)
+        };
+        let projects = ["www", "www/demo", CONSUMER];
+        for project in projects {
+            compile("typescript", project)?;
+        }
+        for compiler in OTHER_COMPILERS {
+            compile(compiler, CONSUMER)?;
         }
         Ok((format!("{} are sound", projects.join(", ")), Vec::new()))
     });

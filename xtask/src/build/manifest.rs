@@ -14,15 +14,21 @@ pub fn write(workspace: &Workspace) -> Result<()> {
     let package = workspace.package();
     fs::create_dir_all(&package)?;
     let source = fs::read_to_string(workspace.root.join("pkg.json")).context("cannot read pkg.json")?;
-    let mut manifest: Value = serde_json::from_str(&source).context("pkg.json is not JSON")?;
     let cargo = fs::read_to_string(workspace.root.join("Cargo.toml"))?;
-    manifest["version"] = version(&cargo).context("Cargo.toml names no version")?.into();
-    fs::write(package.join("package.json"), format!("{manifest:#}\n"))?;
+    let version = version(&cargo).context("Cargo.toml names no version")?;
+    fs::write(package.join("package.json"), manifest(&source, version).context("pkg.json is not JSON")?)?;
     for name in COPIED {
         let from = workspace.root.join(name);
         fs::copy(&from, package.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     Ok(())
+}
+
+/// The manifest with its version. Keys keep their order: of conditional exports the first that fits is taken.
+fn manifest(source: &str, version: &str) -> serde_json::Result<String> {
+    let mut manifest: Value = serde_json::from_str(source)?;
+    manifest["version"] = version.into();
+    Ok(format!("{manifest:#}\n"))
 }
 
 /// The version in the `[package]` section.
@@ -34,11 +40,18 @@ fn version(cargo: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::{manifest, version};
 
     #[test]
     fn the_version_is_the_package_s() {
         let cargo = "[workspace]\nversion = \"9\"\n\n[package]\nname = \"x\"\nversion = \"1.2.3\"\n[dependencies]\n";
         assert_eq!(version(cargo), Some("1.2.3"));
+    }
+
+    #[test]
+    fn exports_keep_their_order() {
+        let written =
+            manifest(r#"{"version": "0", "exports": {"types": "./t", "default": "./d"}}"#, "1.2.3").expect("JSON");
+        assert!(written.find("types") < written.find("default") && written.contains("1.2.3"), "{written}");
     }
 }
