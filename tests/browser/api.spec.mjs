@@ -3,12 +3,20 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CONTROL, tinyModel } from '../support/tiny-gguf.mjs';
-import { withEngine } from './engine-page.mjs';
+import { withChord, withEngine } from './engine-page.mjs';
 import { openStage } from './support.mjs';
 
 const CONTEXT = 256;
 const MODEL = '/model.gguf';
-const stage = await openStage({ files: { [MODEL]: tinyModel({ context: CONTEXT }) } });
+/** A model whose template names the tools that it hears of. */
+const TOOLS = '/tools.gguf';
+const toolTemplate = '{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}';
+const stage = await openStage({
+  files: {
+    [MODEL]: tinyModel({ context: CONTEXT }),
+    [TOOLS]: tinyModel({ context: CONTEXT, metadata: [['tokenizer.chat_template', 8, toolTemplate]] }),
+  },
+});
 
 /** Runs `body` in a page whose `engine` has the model. */
 const inPage = (body, argument) => withEngine(stage, { model: MODEL }, (page) => page.evaluate(body, argument));
@@ -60,6 +68,30 @@ describe('an engine', () => {
     assert.equal(last.loadedBytes, last.totalBytes);
     assert.equal(last.layer, 2);
     assert.equal(last.layers, 2);
+  });
+
+  test('reports moving bytes often, in the header too, and never backwards', async () => {
+    for (const store of ['opfs', 'none']) {
+      stage.server.throttle.bytesPerSecond = 300_000;
+      const progress = await withChord(stage, (page) => page.evaluate(async (given) => {
+        const reports = [];
+        const other = await chord.open({ ...given, onProgress: (report) => reports.push(report) });
+        await other.loaded;
+        await other.dispose();
+        return reports;
+      }, { model: MODEL, store }));
+      stage.server.throttle.bytesPerSecond = Infinity;
+      assert.deepEqual([progress[0].fraction, progress.at(-1).fraction], [0, 1], 'whatever is known');
+      progress.forEach(({ fraction, loadedBytes, totalBytes }, index) => {
+        assert.ok(fraction >= 0 && fraction <= 1 && Number.isFinite(fraction), `${fraction}`);
+        const before = progress[index - 1] ?? { fraction: 0, loadedBytes: 0 };
+        assert.ok(fraction >= before.fraction && loadedBytes >= before.loadedBytes, JSON.stringify([before, progress[index]]));
+        assert.ok(totalBytes === 0 || fraction >= loadedBytes / totalBytes - 1e-9);
+      });
+      // The server sends 64 KiB at a time, and pieces that reach the core are larger than the whole header.
+      const steps = (phase) => new Set(progress.filter((report) => report.phase === phase && report.loadedBytes > 0).map(({ loadedBytes }) => loadedBytes)).size;
+      assert.ok(steps('header') >= 2 && steps('header') + steps('download') >= 6, JSON.stringify([steps('header'), steps('download')]));
+    }
   });
 
   test('gives its statistics', async () => {
@@ -252,6 +284,54 @@ describe('chat completions', () => {
     assert.equal(count, usage.prompt_tokens);
   });
 
+  test('tell the model of the tools that tool_choice leaves', async () => {
+    const { texts, counts, refused } = await withEngine(stage, { model: TOOLS }, (page) => page.evaluate(async () => {
+      const tools = ['one', 'two', 'six'].map((name) => ({ type: 'function', function: { name } }));
+      const messages = [{ role: 'user', content: 'hello' }];
+      const [one, , six] = tools;
+      const choices = [undefined, 'auto', 'none', one, { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [six, one] } }];
+      const rendered = [];
+      const counted = [];
+      for (const tool_choice of choices) {
+        const text = await engine.applyChatTemplate(messages, { tools, tool_choice });
+        const { usage } = await engine.chat.completions.create({ messages, tools, tool_choice, parallel_tool_calls: true, max_tokens: 1 });
+        rendered.push(text);
+        counted.push(usage.prompt_tokens - (await engine.tokenize(text, { addSpecial: true, parseSpecial: true })).length);
+      }
+      const bad = ['required', 'sometimes', 5, {}, { type: 'function', function: { name: 'ten' } }, { type: 'function' }, { type: 'allowed_tools', allowed_tools: { mode: 'required', tools } }];
+      const tries = [...bad.map((tool_choice) => ({ tools, tool_choice })), { tool_choice: one }, { tools, parallel_tool_calls: false }];
+      const outcomes = await Promise.all(tries.map((body) => engine.chat.completions.create({ messages, ...body }).then(() => 'accepted', ({ code, details }) => `${code} ${details.name}`)));
+      return { texts: rendered, counts: counted, refused: outcomes };
+    }));
+    assert.deepEqual(texts, ['one two six hello', 'one two six hello', 'hello', 'one hello', 'six one hello']);
+    assert.deepEqual(counts, [0, 0, 0, 0, 0]);
+    assert.deepEqual(refused, [...Array(8).fill('InvalidParameter tool_choice'), 'InvalidParameter parallel_tool_calls']);
+  });
+
+  test('go on with the last message', async () => {
+    const { prompt, spaced, whole, usage, counted, refused } = await inPage(async () => {
+      const begun = (content) => [{ role: 'user', content: 'hello' }, { role: 'assistant', content }];
+      const text = await engine.applyChatTemplate(begun('the'), { continue_final_message: true });
+      const { usage: used } = await engine.chat.completions.create({ messages: begun('the'), continue_final_message: true, max_tokens: 1 });
+      const tries = [
+        { messages: begun('the'), continue_final_message: true, add_generation_prompt: true }, { messages: begun(null), continue_final_message: true },
+      ].map((body) => engine.chat.completions.create(body).then(() => 'accepted', ({ code, details }) => [code, details.name]));
+      return {
+        prompt: text,
+        spaced: await engine.applyChatTemplate(begun([{ type: 'text', text: 'the ' }]), { continue_final_message: true }),
+        whole: await engine.applyChatTemplate(begun('the')),
+        usage: used.prompt_tokens,
+        counted: (await engine.tokenize(text, { addSpecial: true, parseSpecial: true })).length,
+        refused: await Promise.all(tries),
+      };
+    });
+    assert.equal(prompt, `${CONTROL[0]}user\nhello${CONTROL[1]}\n${CONTROL[0]}assistant\nthe`);
+    assert.equal(spaced, `${prompt} `);
+    assert.ok(whole.startsWith(prompt) && whole.length > prompt.length);
+    assert.equal(usage, counted);
+    assert.deepEqual(refused, Array(2).fill(['InvalidParameter', 'continue_final_message']));
+  });
+
   test('65 keep control tokens in content as text', async () => {
     const [plain, hostile] = await inPage(async (control) => {
       const count = (content) => engine.countTokens([{ role: 'user', content }]);
@@ -339,13 +419,64 @@ describe('odd requests', () => {
 
   test('57 values that cannot be are refused by name', async () => {
     const values = {
-      temperature: ['NaN', -1, 'Infinity', 'hot'], top_p: ['NaN', -0.1, 1.5], min_p: [-1, 2], top_k: [-1, 1.5, 'NaN'], repeat_penalty: [0, 'NaN'],
-      presence_penalty: [1e9], frequency_penalty: ['Infinity'], max_tokens: [-1, 1.5, 'NaN'], n: [0, -1, 1e9], seed: [1.5, 'x'], stop: [5, ['a', 5]],
+      temperature: ['NaN', -1, 'Infinity', 'hot'], top_p: ['NaN', -0.1, 1.5], min_p: [-1, 2], top_k: [-2, 1.5, 'NaN'], repeat_penalty: [0, 'NaN'],
+      presence_penalty: [1e9], frequency_penalty: ['Infinity'], max_tokens: [-3, 1.5, 'NaN'], n: [0, -1, 1e9], seed: [1.5, 'x'], stop: [5, ['a', 5]],
       logprobs: [-1, 51, 'NaN'], logit_bias: [{ 999999: 1 }, { x: 1 }, { 5: 'much' }, []], response_format: [{ type: 'json_object' }], echo: [true],
     };
     const cases = Object.entries(values).flatMap(([name, list]) => list.map((value) => [name, { prompt: 'hello', max_tokens: 1, [name]: value }]));
     const outcomes = await assertRefused('completions', cases.map(([, body]) => body), 'InvalidParameter');
     outcomes.forEach((outcome, index) => assert.equal(outcome.details.name, cases[index][0], JSON.stringify(cases[index][1])));
+  });
+
+  test('fields that nobody knows are refused, with the nearest that is', async () => {
+    const nearest = async (kind, body, names) => {
+      const outcomes = await assertRefused(kind, names.map(([name]) => ({ ...body, [name]: 5 })), 'InvalidParameter');
+      assert.deepEqual(outcomes.map(({ details }) => [details.name, details.nearest]), names);
+      outcomes.forEach(({ message }, index) => assert.match(message, names[index][1] === undefined ? /is no field of/ : new RegExp(`did you mean ${names[index][1]}`)));
+    };
+    await nearest('completions', { prompt: 'a' }, [['maxTokens', 'max_tokens'], ['topK', 'top_k'], ['temprature', 'temperature'], ['stop_sequences', 'stop'], ['messages', undefined], ['constructor', undefined], ['zzz', undefined]]);
+    await nearest('chat', { messages: [{ role: 'user', content: 'a' }] }, [['maxOutputTokens', 'max_tokens'], ['max_token', 'max_tokens'], ['toolChoice', 'tool_choice'], ['prompt', undefined]]);
+    await nearest('embeddings', { input: 'a' }, [['encodingFormat', 'encoding_format'], ['prompt', undefined]]);
+    const options = await inPage(async () => {
+      const tries = [
+        chord.createEngine({ model: '/model.gguf', context_length: 5 }), chord.createEngine({ model: '/model.gguf', nCtx: 5 }), chord.plan('/model.gguf', { maxResidentByte: 5 }),
+        engine.tokenize('a', { add_special: true }), engine.applyChatTemplate([{ role: 'user', content: 'a' }], { add_generation: true }),
+        engine.completions.create({ prompt: 'a' }, { timeout: 5 }), engine.completions.create({ prompt: 'a', stream_options: { includeUsage: true } }),
+      ];
+      return Promise.all(tries.map((promise) => promise.then(() => 'accepted', ({ code, details }) => [code, details.name, details.nearest])));
+    });
+    assert.deepEqual(options, [
+      ['context_length', 'contextLength'], ['nCtx', 'contextLength'], ['maxResidentByte', 'maxResidentBytes'], ['add_special', 'addSpecial'],
+      ['add_generation', 'add_generation_prompt'], ['timeout', undefined], ['includeUsage', 'include_usage'],
+    ].map(([name, near]) => ['InvalidParameter', name, near]));
+  });
+
+  test('OpenAI\'s fields without a meaning here are taken, those with one that is missing are refused', async () => {
+    const harmless = {
+      model: 'x', user: 'u', metadata: { a: 'b' }, service_tier: 'auto', safety_identifier: 's', prompt_cache_key: 'k', prediction: { type: 'content', content: 'a' }, store: false,
+      response_format: { type: 'text' }, modalities: ['text'], parallel_tool_calls: false, functions: [], logit_bias: null, cache_prompt: true, typical_p: 1, mirostat: 0,
+      stream_options: { include_usage: true }, reasoning_effort: null,
+    };
+    const usage = await inPage(async (given) => (await engine.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], max_tokens: 1, ...given })).usage, harmless);
+    assert.equal(usage.completion_tokens, 1);
+    const meant = { store: true, response_format: { type: 'json_object' }, modalities: ['text', 'audio'], reasoning_effort: 'high', functions: [{ name: 'f' }], best_of: 2, typical_p: 0.5, grammar: 'root ::= "a"' };
+    const outcomes = await assertRefused('chat', Object.entries(meant).map(([name, value]) => ({ messages: [{ role: 'user', content: 'a' }], [name]: value })), 'InvalidParameter');
+    assert.deepEqual(outcomes.map(({ details }) => details.name), Object.keys(meant));
+  });
+
+  test('other libraries\' names and numbers are taken where they can mean one thing only', async () => {
+    const counts = await inPage(async () => {
+      const prompt = Array(250).fill(270);
+      const bodies = [{ n_predict: 3 }, { max_new_tokens: 2 }, { max_completion_tokens: 4 }, { max_tokens: -1 }, { n_predict: -2 }, { max_tokens: null }, { max_tokens: 3, max_completion_tokens: 3, top_k: -1, repetition_penalty: 1.1 }];
+      const counted = [];
+      for (const body of bodies) counted.push((await engine.completions.create({ prompt, ignore_eos: true, ...body })).usage.completion_tokens);
+      const text = async (body) => (await engine.completions.create({ prompt: 'hello', max_tokens: 20, seed: 3, temperature: 1, ignore_eos: true, ...body })).choices[0].text;
+      const [none, all, few, plain, other, same] = [await text({ top_k: 0 }), await text({ top_k: -1 }), await text({ top_k: 1 }), await text({}), await text({ repetition_penalty: 2 }), await text({ repeat_penalty: 2 })];
+      return { counted, isAll: none === all && all !== few, isPenalty: other === same && other !== plain };
+    });
+    assert.deepEqual(counts, { counted: [3, 2, 4, CONTEXT - 250, CONTEXT - 250, CONTEXT - 250, 3], isAll: true, isPenalty: true });
+    const [outcome] = await assertRefused('completions', [{ prompt: 'a', max_tokens: 3, n_predict: 4 }], 'InvalidParameter');
+    assert.equal(outcome.details.name, 'n_predict');
   });
 
   test('57 ids beyond the vocabulary are refused', async () => {

@@ -38,9 +38,18 @@ describe('an AbortSignal', () => {
         engine.completions.create({ prompt: 'a' }, { signal }), engine.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], stream: true }, { signal }),
         engine.embeddings.create({ input: 'a' }, { signal }),
       ];
-      return Promise.all(tries.map((promise) => promise.then(() => 'went on', (error) => [error.code, error.cause])));
+      return Promise.all(tries.map((promise) => promise.then(() => 'went on', (error) => [error.name, error.code, error.cause, error instanceof chord.ChordError])));
     });
-    assert.deepEqual(outcomes, Array(5).fill(['Aborted', 'because']));
+    assert.deepEqual(outcomes, Array(5).fill(['AbortError', 'Aborted', 'because', true]));
+  });
+
+  test('that timed out is told by the name that the platform gives that', async () => {
+    const names = await inPage(async () => {
+      const late = await engine.completions.create({ prompt: 'a', max_tokens: 4000, ignore_eos: true }, { signal: AbortSignal.timeout(1) }).catch((error) => error);
+      const refused = await engine.completions.create({ prompt: 5 }).catch((error) => error);
+      return [late.name, late.code, refused.name];
+    });
+    assert.deepEqual(names, ['TimeoutError', 'Aborted', 'ChordError']);
   });
 
   test('58 ends createEngine at any moment, and its requests', async () => {
@@ -182,6 +191,44 @@ describe('concurrent calls', () => {
     });
     assert.deepEqual(together, alone);
     assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+});
+
+describe('an engine that nobody holds', () => {
+  test('is disposed, but not before its last answer', async () => {
+    await withChord(stage, async (page) => {
+      const session = await page.context().newCDPSession(page);
+      /** Collects garbage until no worker is left. */
+      const collected = async () => {
+        for (let attempt = 0; attempt < 200 && page.workers().length > 0; attempt += 1) {
+          await session.send('HeapProfiler.collectGarbage');
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        return page.workers().length === 0;
+      };
+      // A callback that knows the engine does not keep it either.
+      await page.evaluate(async (model) => {
+        let engine;
+        engine = await chord.createEngine({ model, onProgress: () => engine });
+        await engine.loaded;
+        window.pending = engine.completions.create({ prompt: 'a', max_tokens: 300, ignore_eos: true });
+        window.stream = (async () => {
+          let count = 0;
+          for await (const chunk of await engine.completions.create({ prompt: 'a', max_tokens: 100, ignore_eos: true, stream: true })) count += chunk.choices.length;
+          return count;
+        })();
+      }, MODEL);
+      for (let round = 0; round < 5; round += 1) await session.send('HeapProfiler.collectGarbage');
+      const [tokens, chunks] = await page.evaluate(async () => [(await window.pending).usage.completion_tokens, await window.stream]);
+      assert.deepEqual([tokens, chunks > 50], [300, true]);
+      assert.ok(await collected(), 'its workers still run');
+      // One that is held by a part of it stays.
+      await page.evaluate(async (model) => { window.held = (await chord.createEngine({ model })).completions; }, MODEL);
+      for (let round = 0; round < 5; round += 1) await session.send('HeapProfiler.collectGarbage');
+      assert.equal(await page.evaluate(async () => (await window.held.create({ prompt: 'a', max_tokens: 2, ignore_eos: true })).usage.completion_tokens), 2);
+      await page.evaluate(() => { delete window.held; });
+      assert.ok(await collected(), 'its workers still run');
+    });
   });
 });
 

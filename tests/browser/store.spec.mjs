@@ -593,11 +593,12 @@ describe('tabs', () => {
 describe('a browser', () => {
   test('33 without the file system, or that refuses it, works from the network', async () => {
     const stubs = [
-      'navigator.storage.getDirectory = undefined;',
-      "navigator.storage.getDirectory = () => Promise.reject(new DOMException('no', 'SecurityError'));",
-      "FileSystemFileHandle.prototype.createSyncAccessHandle = () => Promise.reject(new DOMException('no', 'NoModificationAllowedError'));",
+      ['navigator.storage.getDirectory = undefined;', 'the model is not kept on this device: there is no private file system here'],
+      ["navigator.storage.getDirectory = () => Promise.reject(new DOMException('raw text', 'SecurityError'));", 'the model is not kept on this device: the browser does not allow it here'],
+      ["navigator.storage.getDirectory = () => Promise.reject(new DOMException('raw text', 'UnknownError'));", "the model is not kept on this device: the browser's file system failed"],
+      ["FileSystemFileHandle.prototype.createSyncAccessHandle = () => Promise.reject(new DOMException('raw text', 'NoModificationAllowedError'));", 'the store is not used: its files are in use elsewhere'],
     ];
-    for (const stub of stubs) {
+    for (const [stub, words] of stubs) {
       await stubbed(stub, () => withChord(stage, async (page) => {
         const { result, sentBytes } = await counted(() => outcome(page));
         assertSame(result);
@@ -607,7 +608,7 @@ describe('a browser', () => {
           await engine.dispose();
           return engine.model.warnings;
         }, options);
-        assert.match(warnings.join(), /not kept on this device/);
+        assert.deepEqual(warnings.map((warning) => warning.slice(warning.indexOf(': ') + 2)), [words]);
       }));
     }
   });
@@ -630,7 +631,16 @@ describe('a browser', () => {
 
   test('31 whose quota is used up in the middle goes on, and what is stored stays good', () => withChord(stage, async (page) => {
     const full = writing(`if (bytes > ${5 * PAGE_BYTES}) throw new DOMException('full', 'QuotaExceededError');`);
-    await stubbed(full, async () => assertSame(await outcome(page)));
+    await stubbed(full, async () => {
+      const warnings = await page.evaluate(async (given) => {
+        const engine = await window.chord.open(given);
+        await engine.loaded;
+        await engine.dispose();
+        return engine.model.warnings;
+      }, options);
+      assert.match(warnings.join(), /only a part of the model is kept on this device: the browser grants no more storage$/);
+      assertSame(await outcome(page));
+    });
     const { result, sentBytes } = await counted(() => outcome(page));
     assertSame(result);
     assert.ok(sentBytes < model.length, `${sentBytes}`);
@@ -680,7 +690,62 @@ describe('a browser', () => {
   }));
 });
 
+describe('a ceiling without a store', () => {
+  test('is planned and warned about with the bytes that it costs for every token', () => withChord(stage, async (page) => {
+    const planned = (more) => page.evaluate((given) => window.chord.planned(given), { ...options, ...more });
+    const warned = (more) => page.evaluate(async (given) => {
+      const engine = await window.chord.open(given);
+      await engine.loaded;
+      const fetched = async () => (await engine.stats()).source.fetchedBytes;
+      const before = await fetched();
+      await engine.completions.create({ prompt: [270], max_tokens: 4, ignore_eos: true, temperature: 0, draft_max: 0 });
+      const bytes = await fetched() - before;
+      const { layers } = await engine.stats();
+      await engine.dispose();
+      return { bytes, layers, warnings: engine.model.warnings };
+    }, { ...options, ...more });
+    const { leastBytes } = await planned({ store: 'none' });
+    for (const store of ['none', 'memory']) {
+      const plan = await planned({ store, maxResidentBytes: leastBytes });
+      const { bytes, layers, warnings } = await warned({ store, maxResidentBytes: leastBytes });
+      assert.ok(plan.fits && plan.fetchedBytesPerToken > 0);
+      const words = new RegExp(`^layers of ${plan.fetchedBytesPerToken} bytes do not fit the ceiling and are not stored`);
+      assert.match(plan.reasons.join(), words);
+      assert.match(warnings.join(), words);
+      assert.equal(layers.passingBytes, plan.fetchedBytesPerToken);
+      // Four passes, of which the first may find some layers in the ring already.
+      assert.ok(bytes <= 4.2 * plan.fetchedBytesPerToken && bytes >= 2 * plan.fetchedBytesPerToken, `${bytes} of ${plan.fetchedBytesPerToken} a token`);
+    }
+    for (const more of [{ store: 'none' }, { maxResidentBytes: leastBytes }]) {
+      const plan = await planned(more);
+      assert.deepEqual([plan.fetchedBytesPerToken, plan.reasons], [0, []]);
+      assert.deepEqual((await warned(more)).warnings, []);
+    }
+    // A store that fails comes to the same.
+    await stubbed('navigator.storage.getDirectory = undefined;', async () => {
+      assert.match((await warned({ maxResidentBytes: leastBytes })).warnings.join(), /not kept on this device.*fetched again for every token/);
+    });
+  }));
+});
+
 describe('modelStore', () => {
+  test('asks the browser to keep what is stored, and tells what it said', () => withChord(stage, async (page) => {
+    const said = await page.evaluate(async () => {
+      const outcomes = [];
+      for (const answer of [true, false]) {
+        let asked = 0;
+        navigator.storage.persist = async () => { asked += 1; return answer; };
+        navigator.storage.persisted = async () => answer;
+        outcomes.push([await chord.modelStore.persist(), asked, (await chord.modelStore.estimate()).persisted]);
+      }
+      navigator.storage.persist = undefined;
+      navigator.storage.persisted = undefined;
+      outcomes.push([await chord.modelStore.persist(), 0, (await chord.modelStore.estimate()).persisted]);
+      return outcomes;
+    });
+    assert.deepEqual(said, [[true, 1, true], [false, 1, false], [false, 0, false]]);
+  }));
+
   test('lists, verifies and deletes what is there, and says when it is in use', () => withChord(stage, async (page) => {
     const ask = (name, ...given) => page.evaluate(async ([method, args]) => (
       window.chord.modelStore[method](...args).catch(window.chord.failure)), [name, given]);

@@ -8,7 +8,7 @@ export async function generate(file: File, signal: AbortSignal): Promise<string>
   await using engine: Engine = await createEngine({
     model: file,
     signal,
-    onProgress: ({ phase, loadedBytes, totalBytes }) => console.log(phase, loadedBytes / totalBytes),
+    onProgress: ({ phase, fraction }) => console.log(phase, fraction),
   });
   let text = '';
   const messages = [{ role: 'user' as const, content: 'Hello' }];
@@ -16,6 +16,12 @@ export async function generate(file: File, signal: AbortSignal): Promise<string>
     text += chunk.choices[0]?.delta.content ?? '';
   }
   const answer = await engine.chat.completions.create({ messages, max_tokens: 8 });
+  const weather = { type: 'function' as const, function: { name: 'weather', parameters: { type: 'object' } } };
+  await engine.chat.completions.create({
+    messages, tools: [weather], tool_choice: { type: 'function', function: { name: 'weather' } }, max_completion_tokens: 8, user: 'someone',
+  });
+  // @ts-expect-error The name is max_tokens.
+  await engine.completions.create({ prompt: 'a', maxTokens: 8 });
   const content: string | null | undefined = answer.choices[0]?.message.content;
   const ids: number[] = await engine.tokenize('Hello', { addSpecial: true });
   const completion = await engine.completions.create({ prompt: ids, logprobs: 3 });
@@ -26,10 +32,12 @@ export async function generate(file: File, signal: AbortSignal): Promise<string>
 export async function explain(work: Promise<unknown>): Promise<string> {
   try {
     await work;
-    return `${(await modelStore.list()).length} models`;
+    const isKept: boolean = await modelStore.persist();
+    return `${(await modelStore.list()).length} models, ${isKept ? 'kept' : 'for now'}`;
   } catch (error) {
     // @ts-expect-error The codes are a closed list.
     if (error instanceof ChordError && error.code === 'NoSuchCode') return '';
+    if (error instanceof ChordError && error.name === 'AbortError') return 'cancelled';
     return error instanceof ChordError && error.code === 'OutOfMemory' && error.retryable ? 'try again' : String(error);
   }
 }

@@ -119,7 +119,7 @@ export class Loader {
     byId('load-cancel').hidden = false;
     byId('load-progress').hidden = false;
     announce(`Loading ${choice.label}`);
-    this.#showProgress({ phase: 'header', loadedBytes: 0, totalBytes: 0 }, meter);
+    this.#showProgress({ phase: 'header', fraction: 0, loadedBytes: 0, totalBytes: 0 }, meter);
 
     const engine = await createEngine({
       model: choice.source,

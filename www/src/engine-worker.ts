@@ -3,19 +3,17 @@
  */
 
 import { probeGpu, startCore, usesGpu, type Core, type Engine } from './engine/core.js';
-import { deviceBytes, memoryReasons } from './engine/device-memory.js';
+import { deviceBytes, memoryReasons, trafficReason } from './engine/device-memory.js';
 import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
 import { groupStates, storedBytes } from './wire/groups.js';
-import { IoClient } from './engine/io-client.js';
+import { IoClient, movedBytes } from './engine/io-client.js';
 import { HeaderLoader, Loader } from './engine/loader.js';
 import { LOCAL_READ_BYTES } from './wire/local-file.js';
 import type { FromEngine, OpenRequest, Queries, Query, QueryName, ToEngine } from './wire/protocol.js';
 import { Runner } from './engine/runner.js';
-import type { EngineStats, ModelInfo, Plan, Progress } from './wire/types.js';
-
-/** Least time between two reports of progress. */
-const PROGRESS_INTERVAL_MS = 50;
+import { ProgressMeter } from './engine/progress.js';
+import type { EngineStats, ModelInfo, Plan } from './wire/types.js';
 
 /** An open model. */
 interface OpenModel {
@@ -26,7 +24,7 @@ interface OpenModel {
 }
 
 let model: OpenModel | undefined;
-let progressMs = -Infinity;
+const progress = new ProgressMeter((told) => post({ type: 'progress', progress: told }));
 
 const post = (message: FromEngine): void => tell(message);
 
@@ -57,20 +55,14 @@ function refuse(thrown: unknown): void {
   post({ type: 'refused', error: toWire(thrown) });
 }
 
-function report(progress: Progress, isMilestone: boolean): void {
-  const now = performance.now();
-  if (!isMilestone && now - progressMs < PROGRESS_INTERVAL_MS) return;
-  progressMs = now;
-  post({ type: 'progress', progress });
-}
-
 /** Reads the header while the core compiles. */
 async function readHeader(request: OpenRequest, device = request.device): Promise<{ core: Core; io: IoClient; headers: HeaderLoader; reader: Awaited<ReturnType<HeaderLoader['read']>> }> {
-  report({ phase: 'compile', loadedBytes: 0, totalBytes: 0 }, true);
+  progress.enter('compile');
   const io = new IoClient(request);
+  io.onMoved = () => progress.moved(movedBytes(io), downloadBytes(io));
   try {
     const [files, core] = await Promise.all([io.resolve(), startCore(device)]);
-    report({ phase: 'header', loadedBytes: 0, totalBytes: 0 }, true);
+    progress.enter('header');
     const headers = new HeaderLoader(core, io);
     return { core, io, headers, reader: await headers.read(files) };
   } catch (thrown) {
@@ -85,11 +77,10 @@ async function open(request: OpenRequest): Promise<void> {
   const engine = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
   engine.setWake?.(() => model?.runner.wake());
   const info = JSON.parse(engine.info()) as ModelInfo;
-  let last: Progress = { phase: 'download', loadedBytes: 0, totalBytes: downloadBytes(io), layer: 0, layers: info.layers };
   const loader = new Loader(engine, io, headers, {
     changed: () => model?.runner.wake(),
     loaded: () => void io.settle().then(() => {
-      report({ ...last, phase: 'ready', loadedBytes: last.totalBytes }, true);
+      progress.enter('ready');
       post({ type: 'loaded' });
     }),
     failed: (error) => {
@@ -98,11 +89,10 @@ async function open(request: OpenRequest): Promise<void> {
       else post({ type: 'loadFailed', error: toWire(error) });
     },
     resumed: () => post({ type: 'loadResumed' }),
-    progress: (arrivedBytes, layer, layers) => {
-      const totalBytes = downloadBytes(io);
-      last = { phase: 'download', loadedBytes: Math.min(arrivedBytes, totalBytes), totalBytes, layer, layers };
-      report(last, false);
+    leftDisk: () => {
+      for (const message of trafficWarnings(engine)) post({ type: 'warning', message });
     },
+    progress: (loadedBytes, layer, layers) => progress.moved(loadedBytes, downloadBytes(io) || knownBytes(engine), { layer, layers }),
     panicked: die,
   });
   const runner = new Runner(engine, loader, {
@@ -115,10 +105,21 @@ async function open(request: OpenRequest): Promise<void> {
     lost: () => replaceDevice(core, engine),
   });
   model = { core, io, loader, runner };
-  report(last, true);
-  post({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings] } });
+  io.onMoved = () => loader.report();
+  progress.enter('download');
+  const traffic = io.isStorable ? [] : trafficWarnings(engine);
+  post({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings, ...traffic] } });
   io.onWarning = (message) => post({ type: 'warning', message });
   loader.start();
+}
+
+/** What passes through memory without being stored costs traffic, which the caller should hear of. */
+function trafficWarnings(engine: Engine): string[] {
+  const { layers } = JSON.parse(engine.stats()) as CoreStats;
+  if (layers.passingBytes === 0) return [];
+  const warning = trafficReason(layers.passingBytes);
+  console.warn(`wasm-chord: ${warning}`);
+  return [warning];
 }
 
 /** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
@@ -143,7 +144,7 @@ async function replaceDevice(core: Core, engine: Engine): Promise<void> {
 
 /** What the core says of a model that is not opened. */
 type CorePlan = Plan['model'] & {
-  memory: Pick<Plan, 'weightBytes' | 'kvBytes' | 'scratchBytes' | 'budgetBytes' | 'bound' | 'leastBytes' | 'pinnedLayers'>;
+  memory: Pick<Plan, 'weightBytes' | 'kvBytes' | 'scratchBytes' | 'budgetBytes' | 'bound' | 'leastBytes' | 'pinnedLayers'> & { passingBytes: number };
   downloadBytes: number;
   /** Why it cannot be opened under the ceiling that was asked for. */
   reason?: string;
@@ -163,13 +164,14 @@ async function plan(request: OpenRequest): Promise<void> {
   const { core, io, headers, reader } = await readHeader(request, isOnGpu ? request.device : 'cpu');
   const options = coreOptions(request, io, headers);
   const json = core.device && reader.planOn ? reader.planOn(core.device, options) : reader.plan(options);
-  const { memory, downloadBytes: tensorBytes, reason, unsuited, ...info } = JSON.parse(json) as CorePlan;
+  const { memory: { passingBytes, ...memory }, downloadBytes: tensorBytes, reason, unsuited, ...info } = JSON.parse(json) as CorePlan;
   const why = core.device ? unsuited : await whyNotGpu(request.device);
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
   const plan: Omit<Plan, 'reasons'> = {
     model: info,
     ...memory,
+    fetchedBytesPerToken: io.isStorable ? 0 : passingBytes,
     downloadBytes: (downloadBytes(io) || tensorBytes) - kept,
     storedBytes: kept,
     contextLength: info.contextLength,
@@ -180,6 +182,7 @@ async function plan(request: OpenRequest): Promise<void> {
     fits: reasons.length === 0,
   };
   reasons.push(...memoryReasons(plan, isFromDisk(io, headers)));
+  if (plan.fetchedBytesPerToken > 0) reasons.push(trafficReason(passingBytes));
   io.close();
   post({ type: 'planned', plan: { ...plan, reasons } });
 }
@@ -187,6 +190,17 @@ async function plan(request: OpenRequest): Promise<void> {
 /** The size of all parts, as far as it is known. */
 function downloadBytes(io: IoClient): number {
   return io.facts.reduce((sum, { identity }) => sum + (identity.size ?? 0), 0);
+}
+
+/** Where the last weight ends, where no server tells how large its file is. */
+function knownBytes(engine: Engine): number {
+  const ends: number[] = [];
+  const ranges = engine.ranges();
+  for (let at = 0; at < ranges.length; at += 4) {
+    const [, part = 0, offset = 0, length = 0] = ranges.subarray(at, at + 4);
+    ends[part] = Math.max(ends[part] ?? 0, offset + length);
+  }
+  return ends.reduce((sum, end) => sum + end, 0);
 }
 
 function answer(id: number, query: Query): void {

@@ -16,11 +16,16 @@ import { recallParts, rememberParts } from './store/names.js';
 import { PageBuffers } from './store/page-buffers.js';
 import { StoredFile } from './store/stored-file.js';
 
+/** How often the engine worker hears of bytes that are not sent on yet. */
+const MOVED_MS = 45;
+
 const post = (message: FromIo, transfer?: Transferable[]): void => tell(message, transfer);
 const pool = new BufferPool();
 const counters: IoCounters = { ...NO_COUNTERS };
 const reads = new Map<number, AbortController>();
 let files: SourceFile[] = [];
+let told = 0;
+let telling: ReturnType<typeof setInterval> | undefined;
 
 function receive(data: ToIo): void {
   switch (data.type) {
@@ -135,6 +140,7 @@ async function settle(): Promise<void> {
 async function read({ id, part, offset, length, mode }: Extract<ToIo, { type: 'read' }>): Promise<void> {
   const abort = new AbortController();
   reads.set(id, abort);
+  telling ??= setInterval(tellMoved, MOVED_MS);
   const file = files[part];
   try {
     if (!file) throw new ChordError('Internal', `there is no part ${part}`);
@@ -144,7 +150,17 @@ async function read({ id, part, offset, length, mode }: Extract<ToIo, { type: 'r
     post({ type: 'failed', id, error: toWire(thrown), counters });
   } finally {
     reads.delete(id);
+    if (reads.size === 0) {
+      clearInterval(telling);
+      telling = undefined;
+    }
   }
+}
+
+function tellMoved(): void {
+  const moved = counters.fetchedBytes + counters.storeBytes;
+  if (moved !== told) post({ type: 'moved', counters });
+  told = moved;
 }
 
 /** Sends a range to the engine, in pieces. */

@@ -18,3 +18,8 @@ export function memoryReasons({ bound, budgetBytes, leastBytes, weightBytes }: O
   if (budgetBytes <= device) return [];
   return [`it takes ${budgetBytes} bytes of memory, and ${about}: maxResidentBytes can be as low as ${leastBytes}`];
 }
+
+/** What a ceiling without a store costs. */
+export function trafficReason(bytes: number): string {
+  return `layers of ${bytes} bytes do not fit the ceiling and are not stored, so that they are fetched again for every token: store: 'opfs', where the browser has it, or a larger maxResidentBytes avoids that`;
+}

@@ -11,7 +11,7 @@ import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type Ping, type Pong, type ReadMode, type ToIo,
 } from '../wire/protocol.js';
-import { sharesFiles } from '../store/layout.js';
+import { hasFileSystem, sharesFiles } from '../store/layout.js';
 import { OpenedFiles } from '../store/opened.js';
 import { Watchdog } from '../wire/watchdog.js';
 
@@ -47,6 +47,8 @@ export class IoClient {
   readonly warnings: string[] = [];
   /** Called with each further one. */
   onWarning: (message: string) => void = () => undefined;
+  /** Called when more bytes have come to the IO worker, some times a second. */
+  onMoved: () => void = () => undefined;
   /** By part number; empty where nothing is stored. */
   readonly stored: StoredPages[] = [];
   /** By part number; filled in by the first read of each part. */
@@ -101,6 +103,11 @@ export class IoClient {
   /** Whether all parts are on disk, or of the kind that is kept there for this worker to read. */
   get isKept(): boolean {
     return this.#files.every(({ blob }) => blob !== undefined || (this.request.store.isUsed && sharesFiles()));
+  }
+
+  /** Whether what is fetched can stay on disk, so that nothing is fetched twice. */
+  get isStorable(): boolean {
+    return this.#files.every(({ blob }) => blob !== undefined || (this.request.store.isUsed && hasFileSystem()));
   }
 
   /** Whether a part is a file of the person's: it is on disk already. */
@@ -182,6 +189,10 @@ export class IoClient {
     this.#watchdog.heard();
     switch (message.type) {
       case 'pong':
+        break;
+      case 'moved':
+        this.#current = message.counters;
+        this.onMoved();
         break;
       case 'settled':
         this.#settled();
@@ -275,4 +286,9 @@ export class IoClient {
     this.#reads.clear();
     for (const read of reads) read.handler.failed(error, read.position);
   }
+}
+
+/** Bytes that have come from servers and from the store, some perhaps twice. */
+export function movedBytes({ counters }: IoClient): number {
+  return counters.fetchedBytes + counters.storeBytes;
 }

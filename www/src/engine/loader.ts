@@ -5,7 +5,7 @@
 
 import type { Core, HeaderReader, Engine } from './core.js';
 import { ChordError, toChordError } from '../wire/errors.js';
-import { IoClient, type ReadHandler } from './io-client.js';
+import { IoClient, movedBytes, type ReadHandler } from './io-client.js';
 import { TransferMeter } from './transfer-meter.js';
 
 /** Ranges asked for at a time. */
@@ -27,6 +27,8 @@ export interface LoaderEvents {
   failed(error: ChordError): void;
   /** Loading goes on after it had failed. */
   resumed(): void;
+  /** Layers are not read from the disk any more. */
+  leftDisk(): void;
   progress(loadedBytes: number, layer: number, layers: number): void;
   /** The core trapped. */
   panicked(error: ChordError): void;
@@ -145,6 +147,8 @@ export class Loader {
   #attempt = 0;
   #isOnDisk = true;
   #suppliedBytes = 0;
+  /** Asked for and not supplied yet. */
+  #awaitedBytes = 0;
   #isLoaded = false;
   #isStreaming = false;
   readonly #meter = new TransferMeter();
@@ -205,6 +209,7 @@ export class Loader {
     if (this.#isOnDisk) {
       this.#isOnDisk = false;
       this.#guard(() => this.engine.leaveDisk());
+      this.events.leftDisk();
     }
     this.pump();
   }
@@ -238,11 +243,14 @@ export class Loader {
     const isOnDisk = this.#isOnDisk;
     const askedMs = performance.now();
     let position = offset;
+    this.#awaitedBytes += length;
     this.io.read(part, offset, length, this.#handler(part, (at) => {
       if (position === offset) this.#meter.began(performance.now() - askedMs);
+      this.#awaitedBytes -= at - position;
       position = at;
     }, (error) => {
       this.#inFlight -= 1;
+      this.#awaitedBytes -= end - position;
       this.#meter.ended(askedMs, performance.now(), position - offset);
       // A core that has left the disk since then wants everything anew by itself.
       if (position < end && isOnDisk === this.#isOnDisk) this.#guard(() => this.engine.refetch(part, position, end - position, group));
@@ -279,12 +287,14 @@ export class Loader {
   /** Brings a range to disk, for the core to read it there. */
   async #keep({ part, offset, length, group }: WantedRange): Promise<void> {
     this.#inFlight += 1;
+    this.#awaitedBytes += length;
     const attempt = this.#attempt;
     const result = this.io.isLocal(part) || await new Promise<boolean | ChordError>((resolve) => {
       this.io.read(part, offset, length, { piece: () => undefined, done: resolve, failed: resolve }, 'keep');
     });
     const file = result === true && this.#isOnDisk ? await this.io.file(part) : undefined;
     this.#inFlight -= 1;
+    this.#awaitedBytes -= length;
     if (!this.#isOnDisk) {
       this.pump();
       return;
@@ -309,7 +319,7 @@ export class Loader {
       return;
     }
     this.#suppliedBytes += length;
-    if (!this.#isLoaded) this.#report();
+    this.report();
     this.events.changed();
     this.pump();
   }
@@ -384,17 +394,21 @@ export class Loader {
   #supply(part: number, offset: number, bytes: Uint8Array): void {
     this.#guard(() => this.engine.supply(part, offset, bytes));
     this.#suppliedBytes += bytes.length;
-    if (!this.#isLoaded) this.#report();
+    this.report();
     this.events.changed();
   }
 
-  #report(): void {
+  /** Tells how much is here. Of what is on its way the IO worker has some already. */
+  report(): void {
+    if (this.#isLoaded) return;
     const groups = this.#guard(() => this.engine.groups());
     if (!groups) return;
     const layers = groups.subarray(1, -1);
     // Bytes read with a header may be read again as weights, so the sum can be a little too large.
     const localBytes = this.headers.readBytes + this.#suppliedBytes;
-    this.events.progress(localBytes, layers.filter((state) => state >= RESIDENT).length, layers.length);
+    const coming = this.#isStreaming ? Infinity : this.#awaitedBytes;
+    const loadedBytes = Math.max(localBytes, Math.min(movedBytes(this.io), localBytes + coming));
+    this.events.progress(loadedBytes, layers.filter((state) => state >= RESIDENT).length, layers.length);
   }
 
   /** Nothing is wanted and nothing is on its way: what stays in memory is there. */

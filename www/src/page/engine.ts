@@ -4,12 +4,14 @@ import { CallQueue } from './calls.js';
 import { EngineClient } from './engine-client.js';
 import { ChordError, aborted, fromWire, invalidParameter, throwIfAborted } from '../wire/errors.js';
 import { chatShape, collect, completionShape, newIdentity, stream, type Shape } from './openai.js';
+import { checkFields } from './fields.js';
+import { held } from './held-engine.js';
 import { openRequest } from './options.js';
 import type { FromEngine, OpenRequest, Queries, QueryName } from '../wire/protocol.js';
 import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, prepareTemplate, wellFormed, type Prepared } from './requests.js';
 import type {
   CallOptions, ChatCompletions, ChatMessage, Completions, EmbeddingRequest, EmbeddingResponse, Embeddings,
-  Engine, EngineOptions, EngineStats, ModelInfo, Progress, TemplateOptions, Timings, Usage,
+  Engine, EngineOptions, EngineStats, ModelInfo, Progress, TemplateOptions, Timings, TokenizeOptions, Usage,
 } from '../wire/types.js';
 
 /** A promise and the means to settle it. A rejection that nobody awaits is not reported. */
@@ -42,7 +44,7 @@ class WorkerEngine {
   #ended: ChordError | undefined;
   readonly #client: EngineClient;
   readonly #queue: CallQueue;
-  readonly #onProgress: ((progress: Progress) => void) | undefined;
+  #onProgress: ((progress: Progress) => void) | undefined;
   #unlisten: () => void = () => undefined;
 
   constructor(request: OpenRequest, options: EngineOptions) {
@@ -69,8 +71,9 @@ class WorkerEngine {
     return this.#loaded.promise;
   }
 
-  async tokenize(text: string, options: { addSpecial?: boolean; parseSpecial?: boolean } = {}): Promise<number[]> {
+  async tokenize(text: string, options: TokenizeOptions = {}): Promise<number[]> {
     if (typeof text !== 'string') throw invalidParameter('text', 'text must be a string');
+    checkFields('the options of tokenize', options);
     const { addSpecial = false, parseSpecial = false } = options;
     return this.#ask('tokenize', { text: wellFormed(text), addSpecial, parseSpecial });
   }
@@ -108,6 +111,7 @@ class WorkerEngine {
   ): (body: Body, options?: CallOptions) => Promise<Whole | AsyncIterable<Chunk>> {
     return async (body, options = {}) => {
       this.#throwIfEnded();
+      checkFields('the options of a call', options);
       const prepared = prepare(body);
       const identity = newIdentity(prefix, this.model.name);
       const call = this.#queue.submit(prepared.json, options.signal);
@@ -119,6 +123,7 @@ class WorkerEngine {
 
   async #embed(body: EmbeddingRequest, options: CallOptions = {}): Promise<EmbeddingResponse> {
     this.#throwIfEnded();
+    checkFields('the options of a call', options);
     const response: EmbeddingResponse = { object: 'list', data: [], model: this.model.name, usage: { prompt_tokens: 0, total_tokens: 0 } };
     for (const [index, prepared] of prepareEmbeddings(body).entries()) {
       const event = await this.#queue.submit(prepared.json, options.signal).next();
@@ -182,6 +187,8 @@ class WorkerEngine {
   #finishLoading(): void {
     this.#isLoaded = true;
     this.#isLoading = false;
+    // It may hold the engine.
+    this.#onProgress = undefined;
     this.#unlisten();
     this.#loaded.resolve();
   }
@@ -212,23 +219,14 @@ class WorkerEngine {
   }
 }
 
-// Only some browsers have the symbol; without it `dispose` is called by name.
-if (typeof Symbol.asyncDispose === 'symbol') {
-  Object.defineProperty(WorkerEngine.prototype, Symbol.asyncDispose, {
-    value(this: WorkerEngine): Promise<void> {
-      return this.dispose();
-    },
-  });
-}
-
 /**
  * Opens a model. Resolves when its header and tokeniser are in; the weights stream on, and a call may
- * be made at once. Rejects with `ChordError`.
+ * be made at once. Rejects with `ChordError`. An engine that nobody holds any more is disposed.
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const request = openRequest(options);
   throwIfAborted(options.signal);
   const engine = new WorkerEngine(request, options);
   await engine.opened.promise;
-  return engine as unknown as Engine;
+  return held(engine as unknown as Engine);
 }

@@ -13,6 +13,8 @@ export const modelStore: ModelStore = {
   verify: async (model) => ask('verify', model),
   delete: async (model) => ask('delete', model),
 
+  persist: async () => await globalThis.navigator?.storage?.persist?.().catch(() => false) ?? false,
+
   async estimate() {
     const storage = globalThis.navigator?.storage;
     const { usage = 0, quota = 0 }: StorageEstimate = await storage?.estimate?.().catch(() => ({})) ?? {};

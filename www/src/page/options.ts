@@ -2,6 +2,7 @@
 
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import { NETWORK_DEFAULTS, type NetworkSettings, type OpenRequest } from '../wire/protocol.js';
+import { checkFields } from './fields.js';
 import { parseSource } from './source.js';
 import { STORE_DEFAULTS, type StoreSettings } from '../store/layout.js';
 import type { EngineOptions, PlanOptions } from '../wire/types.js';
@@ -14,6 +15,7 @@ const STORE = Symbol.for('wasm-chord.store');
 /** The request to open, or plan for, a model. Throws `InvalidParameter` and `InvalidSource`. */
 export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineOptions, 'model'>)): OpenRequest {
   if (typeof options !== 'object' || options === null) throw invalidParameter('options', 'options must be an object');
+  checkFields('the engine options', options);
   const all = options as EngineOptions & { [NETWORK]?: Partial<NetworkSettings>; [STORE]?: Partial<StoreSettings> };
   checkChoice('device', all.device, ['auto', 'webgpu', 'cpu']);
   checkChoice('memory64', all.memory64, ['auto', true, false]);

@@ -1,7 +1,9 @@
 /** Turns the caller's request bodies into JSON for the core, refusing what JSON would distort. */
 
 import { ChordError, invalidParameter } from '../wire/errors.js';
-import type { ChatCompletionRequest, ChatMessage, CompletionRequest, TemplateOptions } from '../wire/types.js';
+import { checkFields, knownFields, type Holder } from './fields.js';
+import { chosenTools } from './tool-choice.js';
+import type { ChatCompletionRequest, ChatMessage, CompletionRequest, StreamOptions, TemplateOptions } from '../wire/types.js';
 
 /** A request ready to be queued. */
 export interface Prepared {
@@ -10,23 +12,24 @@ export interface Prepared {
   includeUsage: boolean;
 }
 
-/** Fields of OpenAI's API that would change the answer and are not supported. */
-const UNSUPPORTED = ['echo', 'suffix', 'functions', 'function_call', 'response_format'] as const;
-
-/** Fields that the page handles or that have no effect. */
-const NOT_FOR_CORE: ReadonlySet<string> = new Set(['stream', 'stream_options', 'model', 'user', 'max_completion_tokens', ...UNSUPPORTED]);
+/** Fields that the page handles. */
+const NOT_FOR_CORE: ReadonlySet<string> = new Set(['stream', 'stream_options', 'tool_choice', 'parallel_tool_calls']);
 
 export function prepareChat(body: ChatCompletionRequest): Prepared {
-  const fields = checkBody(body);
+  const fields = checkBody('a chat request', body);
   if (!Array.isArray(fields['messages']) || fields['messages'].length === 0) {
     throw invalidParameter('messages', 'messages must be a list with at least one message');
   }
-  const maxTokens = fields['max_tokens'] ?? fields['max_completion_tokens'];
-  return prepare('chat', { ...fields, max_tokens: maxTokens });
+  const tools = chosenTools(fields['tools'], fields['tool_choice']);
+  const parallel = fields['parallel_tool_calls'];
+  if (parallel !== undefined && parallel !== true && Array.isArray(tools) && tools.length > 0) {
+    throw invalidParameter('parallel_tool_calls', 'parallel_tool_calls is only supported as true: a model calls as many tools as it likes');
+  }
+  return prepare('chat', { ...fields, tools });
 }
 
 export function prepareCompletion(body: CompletionRequest): Prepared {
-  const fields = checkBody(body);
+  const fields = checkBody('a completion request', body);
   const { prompt } = fields;
   if (typeof prompt !== 'string' && !isTokenIds(prompt)) {
     throw invalidParameter('prompt', 'prompt must be a string or a list of token ids');
@@ -36,7 +39,7 @@ export function prepareCompletion(body: CompletionRequest): Prepared {
 
 /** One request for each input. */
 export function prepareEmbeddings(body: { input: unknown; encoding_format?: unknown }): Prepared[] {
-  const { input, encoding_format: format } = checkBody(body);
+  const { input, encoding_format: format } = checkBody('an embedding request', body);
   if (format !== undefined && format !== 'float') throw invalidParameter('encoding_format', 'only "float" is supported');
   const single = typeof input === 'string' || isTokenIds(input);
   const inputs: unknown[] = single ? [input] : Array.isArray(input) ? input : [];
@@ -47,7 +50,9 @@ export function prepareEmbeddings(body: { input: unknown; encoding_format?: unkn
 
 export function prepareTemplate(messages: ChatMessage[], options: TemplateOptions = {}): string {
   if (!Array.isArray(messages)) throw invalidParameter('messages', 'messages must be a list');
-  return toJson({ ...options, messages }, 'messages');
+  checkFields('the options of applyChatTemplate', options);
+  const { tool_choice: choice, ...others } = options;
+  return toJson({ ...others, tools: chosenTools(options.tools, choice), messages }, 'messages');
 }
 
 export function prepareCount(input: string | ChatMessage[]): string {
@@ -61,27 +66,26 @@ export function wellFormed(text: string): string {
 }
 
 function prepare(kind: 'chat' | 'completion' | 'embedding', fields: Record<string, unknown>): Prepared {
-  const own = Object.entries(fields).filter(([name, value]) => !NOT_FOR_CORE.has(name) && value !== undefined && value !== null);
-  const options = fields['stream_options'] as { include_usage?: unknown } | null | undefined;
+  const own = Object.entries(fields).filter(([name, value]) => !NOT_FOR_CORE.has(name) && value !== undefined);
   const json = [['kind', kind] as const, ...own].map(([name, value]) => `${JSON.stringify(name)}:${toJson(value, name)}`);
   return {
     json: `{${json.join(',')}}`,
     stream: fields['stream'] === true,
-    includeUsage: options?.include_usage === true,
+    includeUsage: (fields['stream_options'] as StreamOptions | undefined)?.include_usage === true,
   };
 }
 
-function checkBody(body: unknown): Record<string, unknown> {
+/** The fields of a request; numbers that mean "no limit" elsewhere are left out or become ours. */
+function checkBody(holder: Holder, body: unknown): Record<string, unknown> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw invalidParameter('body', 'the request must be an object');
   }
-  const fields = body as Record<string, unknown>;
-  for (const name of UNSUPPORTED) {
-    const value = fields[name];
-    const isDefault = value === undefined || value === null || value === false
-      || (name === 'response_format' && (value as { type?: unknown }).type === 'text');
-    if (!isDefault) throw invalidParameter(name, `${name} is not supported`);
-  }
+  const fields = knownFields(holder, body as Record<string, unknown>);
+  if (typeof (fields['stream'] ?? true) !== 'boolean') throw invalidParameter('stream', 'stream must be true or false');
+  checkFields('stream_options', fields['stream_options']);
+  // llama.cpp's: until the end, and until the context is full. Both end there.
+  if (fields['max_tokens'] === -1 || fields['max_tokens'] === -2) delete fields['max_tokens'];
+  if (fields['top_k'] === -1) fields['top_k'] = 0;
   return fields;
 }
 

@@ -65,6 +65,11 @@ export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** Whether there is a private file system at all. */
+export function hasFileSystem(): boolean {
+  return typeof (globalThis.navigator?.storage as StorageManager | undefined)?.getDirectory === 'function';
+}
+
 /** The folder of all stored files. Throws where the browser grants none. */
 export async function storeRoot(): Promise<FileSystemDirectoryHandle> {
   const origin = await navigator.storage.getDirectory();
@@ -157,4 +162,17 @@ export async function lastUsed(folder: FileSystemDirectoryHandle): Promise<numbe
 /** Whether `thrown` is a DOMException, or its like, of that name. */
 export function isNamed(thrown: unknown, name: string): boolean {
   return (thrown as { name?: unknown } | null)?.name === name;
+}
+
+/** Why the store failed, in words for people: an exception's own text says little to them. */
+export function failureWords(thrown: unknown): string {
+  const words: Readonly<Record<string, string>> = {
+    QuotaExceededError: 'the browser grants no more storage',
+    NotFoundError: 'its files were removed',
+    NoModificationAllowedError: 'its files are in use elsewhere',
+    NotAllowedError: 'the browser does not allow it here',
+    SecurityError: 'the browser does not allow it here',
+  };
+  if (!hasFileSystem()) return 'there is no private file system here';
+  return words[String((thrown as { name?: unknown } | null)?.name)] ?? "the browser's file system failed";
 }

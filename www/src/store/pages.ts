@@ -14,7 +14,7 @@ import { BegunPages } from './begun.js';
 import { commitPages, type CommitRequest } from './commit.js';
 import { digestOf, isSame } from './digest.js';
 import { RECORD_BYTES, decodeJournal, encodeHeader, pageCount, pageLength, type PageRecord, type StoreHeader } from './journal.js';
-import { folderName, isNamed, openSync, readNote, readSmall, sourceOf, storeRoot, touch, writeAll, writeNote, type StoreSettings, type SyncFile } from './layout.js';
+import { failureWords, folderName, isNamed, openSync, readNote, readSmall, sourceOf, storeRoot, touch, writeAll, writeNote, type StoreSettings, type SyncFile } from './layout.js';
 import { Bell, isAwaited, tryLock, waitForLock } from './locks.js';
 import { PageBuffers } from './page-buffers.js';
 import { makeRoom } from './quota.js';
@@ -384,7 +384,8 @@ export class PageStore {
     if (!this.isOn) return;
     this.isOn = false;
     this.#pending.clear();
-    this.events.warn(`the model is not kept on this device: ${why}`);
+    const kept = this.#records.size === 0 ? 'the model is not kept on this device' : this.isComplete ? 'what is stored of the model is not used' : 'only a part of the model is kept on this device';
+    this.events.warn(`${kept}: ${why}`);
     if (this.isOwner) this.#tell({ type: 'off' });
     this.bell.ring();
   }
@@ -547,7 +548,7 @@ export class PageStore {
   }
 
   #failed(thrown: unknown): void {
-    this.giveUp(isNamed(thrown, 'QuotaExceededError') ? 'the browser grants no more storage' : String(thrown));
+    this.giveUp(failureWords(thrown));
   }
 
   #tell(notice: Notice): void {

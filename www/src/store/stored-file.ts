@@ -8,7 +8,7 @@ import { ChordError, aborted, throwIfAborted } from '../wire/errors.js';
 import type { HttpFile, Sink, SourceFile } from '../io/http.js';
 import type { IoCounters, PartIdentity, PartSource } from '../wire/protocol.js';
 import type { StoreHeader } from './journal.js';
-import type { StoreSettings } from './layout.js';
+import { failureWords, isNamed, type StoreSettings } from './layout.js';
 import type { PageBuffers } from './page-buffers.js';
 import { PageStream } from './page-stream.js';
 import { PageStore, isNamedVersion, isSameFile } from './pages.js';
@@ -175,7 +175,9 @@ export class StoredFile implements SourceFile {
         changed: () => this.parts.changed(),
       });
     } catch (thrown) {
-      warn(`${part.name}: the model is not kept on this device: ${String(thrown)}`);
+      // Whoever has the files open may well keep the model.
+      const what = isNamed(thrown, 'NoModificationAllowedError') ? 'the store is not used' : 'the model is not kept on this device';
+      warn(`${part.name}: ${what}: ${failureWords(thrown)}`);
       return;
     }
     this.parts.changed();

@@ -80,7 +80,8 @@ export interface WireError {
 
 /** Any failure that a caller can meet. */
 export class ChordError extends Error {
-  override readonly name = 'ChordError';
+  /** A cancelled call has the name that the platform gives such errors: that of the signal's reason, or `AbortError`. */
+  override readonly name: 'ChordError' | 'AbortError' | 'TimeoutError';
   /** What went wrong, for programs. */
   readonly code: ChordErrorCode;
   /** Whether the same call may succeed later. */
@@ -96,11 +97,17 @@ export class ChordError extends Error {
     facts: { cause?: unknown; details?: Record<string, unknown> | undefined; retryable?: boolean } = {},
   ) {
     super(message);
+    this.name = code !== 'Aborted' ? 'ChordError' : isTimeout(facts.cause) ? 'TimeoutError' : 'AbortError';
     this.code = code;
     this.retryable = facts.retryable ?? RETRYABLE.has(code);
     if (facts.cause !== undefined) this.cause = facts.cause;
     if (facts.details !== undefined) this.details = facts.details;
   }
+}
+
+/** Whether a signal's reason is that of `AbortSignal.timeout`. */
+function isTimeout(reason: unknown): boolean {
+  return (reason as { name?: unknown } | null | undefined)?.name === 'TimeoutError';
 }
 
 /** A refused option or request value. */

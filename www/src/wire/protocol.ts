@@ -215,6 +215,8 @@ export type FromIo =
   /** `isStored`: every byte is in pages on disk, which were verified. */
   | { type: 'done'; id: number; isStored: boolean; counters: IoCounters }
   | { type: 'failed'; id: number; error: WireError; counters: IoCounters }
+  /** Bytes have come, of which some may not have been sent on yet. */
+  | { type: 'moved'; counters: IoCounters }
   | { type: 'settled' }
   | { type: 'storeAnswer'; value: StoreAnswers[StoreQuestion] }
   | { type: 'storeFailed'; error: WireError }

@@ -8,10 +8,17 @@
  */
 export type ModelSource = string | URL | File | Blob | (string | URL | File | Blob)[];
 
-/** How far the start of an engine has come. Bytes are those of the weights. */
+/**
+ * How far the start of an engine has come. It is told of at every phase, and at most 25 times a second while bytes
+ * move; neither bytes nor `fraction` ever get less.
+ */
 export interface Progress {
   phase: 'header' | 'download' | 'compile' | 'ready';
+  /** 0 to 1: what share of the bytes is here, as far as their number is known. */
+  fraction: number;
+  /** Bytes of the model that are here, its header included. */
   loadedBytes: number;
+  /** Bytes of the model's files; 0 while that is not known. */
   totalBytes: number;
   /** Layers that are complete. */
   layer?: number;
@@ -86,6 +93,8 @@ export interface Plan {
   leastBytes: number;
   /** Layers that would stay in memory; the others pass through. */
   pinnedLayers: number;
+  /** Bytes that would be fetched again for every token, where layers pass through memory and nothing is stored. */
+  fetchedBytesPerToken: number;
   /** Tokens of context that the figures above are for. */
   contextLength: number;
   device: 'webgpu' | 'cpu';
@@ -129,6 +138,7 @@ export interface CallOptions {
 export interface SamplingParams {
   /** 0 is greedy and deterministic. */
   temperature?: number;
+  /** 0 or -1 keeps all tokens. */
   top_k?: number;
   top_p?: number;
   min_p?: number;
@@ -139,6 +149,7 @@ export interface SamplingParams {
   logit_bias?: Record<string, number>;
   seed?: number;
   stop?: string | string[];
+  /** By default, and at -1, the context is the limit. */
   max_tokens?: number;
   /** Answers to the same prompt. */
   n?: number;
@@ -155,7 +166,32 @@ export interface SamplingParams {
 export interface StreamOptions {
   /** Sends a last chunk without choices that carries `usage`. */
   include_usage?: boolean;
+  /** Without effect: nothing is padded. */
+  include_obfuscation?: boolean;
 }
+
+/** Fields that are accepted because callers have them, and that change nothing: no service stands behind the engine. */
+export interface IgnoredFields {
+  /** The engine has one model. */
+  model?: string;
+  user?: string;
+  safety_identifier?: string;
+  metadata?: Record<string, string> | null;
+  service_tier?: string | null;
+  prompt_cache_key?: string;
+  prompt_cache_retention?: string | null;
+  /** What the answer may be: a hint that only saves time. */
+  prediction?: unknown;
+  /** The cache is used wherever the prompt begins as the last one did; answers are the same. */
+  cache_prompt?: boolean;
+}
+
+/** Which tools the model hears of: all, none, one or some. It calls those that it likes. */
+export type ToolChoice =
+  | 'auto'
+  | 'none'
+  | { type: 'function'; function: { name: string } }
+  | { type: 'allowed_tools'; allowed_tools: { mode: 'auto'; tools: { type: 'function'; function: { name: string } }[] } };
 
 export interface ChatMessage {
   role: string;
@@ -172,37 +208,33 @@ export interface ChatTool {
   function: { name: string; description?: string; parameters?: Record<string, unknown> };
 }
 
-export interface ChatCompletionRequest extends SamplingParams {
+export interface ChatCompletionRequest extends SamplingParams, TemplateOptions, IgnoredFields {
   messages: ChatMessage[];
-  tools?: ChatTool[];
+  /** Only `true` is supported where there are tools. */
+  parallel_tool_calls?: boolean;
   logprobs?: boolean;
   top_logprobs?: number;
-  /** Name of a chat template in the model's file, such as `rag`. Default: `tool_use` with tools where the file has it, else `default`. */
-  chat_template?: string;
-  /** Further variables of the chat template. */
-  chat_template_kwargs?: Record<string, unknown>;
   /** The newer name of `max_tokens`. */
   max_completion_tokens?: number;
   stream?: boolean;
   stream_options?: StreamOptions;
-  /** Accepted for compatibility; the engine has one model. */
-  model?: string;
 }
 
-export interface CompletionRequest extends SamplingParams {
+export interface CompletionRequest extends SamplingParams, IgnoredFields {
   /** Text, or token ids that are used as they are. */
   prompt: string | number[];
   /** Alternatives to report per token, up to 50. */
   logprobs?: number;
   stream?: boolean;
   stream_options?: StreamOptions;
-  model?: string;
 }
 
 export interface EmbeddingRequest {
   input: string | string[] | number[] | number[][];
   encoding_format?: 'float';
+  /** Accepted without effect, as `user` is. */
   model?: string;
+  user?: string;
 }
 
 export interface Usage {
@@ -342,6 +374,8 @@ export interface EngineStats {
     total: number;
     pinned: number;
     ring: number;
+    /** Bytes of the layers that pass through memory, each fetched or read again for every pass. */
+    passingBytes: number;
     hits: number;
     syncLoads: number;
     direct: number;
@@ -390,12 +424,22 @@ export interface Embeddings {
   create(body: EmbeddingRequest, options?: CallOptions): Promise<EmbeddingResponse>;
 }
 
+export interface TokenizeOptions {
+  /** Adds the tokens that the model's file asks for. Default false. */
+  addSpecial?: boolean;
+  /** Reads control tokens in the text. Default false. */
+  parseSpecial?: boolean;
+}
+
 export interface TemplateOptions {
   tools?: ChatTool[];
-  /** Ends with the opening of the assistant's turn. Default true. */
+  tool_choice?: ToolChoice;
+  /** Ends with the opening of the assistant's turn. Default true, unless the last message is continued. */
   add_generation_prompt?: boolean;
   /** Name of a template in the model's file, such as `rag`. Default: `tool_use` with tools where the file has it, else `default`. */
   chat_template?: string;
+  /** Ends within the last message, for the answer to go on there. */
+  continue_final_message?: boolean;
   /** Further variables of the template. */
   chat_template_kwargs?: Record<string, unknown>;
 }
@@ -418,14 +462,13 @@ export interface Engine extends AsyncDisposable {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
   readonly embeddings: Embeddings;
-  /** `addSpecial` adds the tokens that the model's file asks for, `parseSpecial` reads control tokens in the text; both default to false. */
-  tokenize(text: string, options?: { addSpecial?: boolean; parseSpecial?: boolean }): Promise<number[]>;
+  tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   detokenize(tokens: number[]): Promise<string>;
   applyChatTemplate(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
   /** Tokens of a text, or of messages rendered through the chat template. */
   countTokens(input: string | ChatMessage[]): Promise<number>;
   stats(): Promise<EngineStats>;
-  /** Ends the workers and frees everything; calls that have not ended reject with `Disposed`. */
+  /** Ends the workers and frees everything, as happens to an engine that nobody holds any more; calls that have not ended reject with `Disposed`. */
   dispose(): Promise<void>;
 }
 
@@ -446,5 +489,8 @@ export interface ModelStore {
   verify(model: ModelSource): Promise<boolean>;
   /** Whether something was deleted. Rejects with `StoreFailed` while the model is in use. */
   delete(model: ModelSource): Promise<boolean>;
+  /** Asks the browser to keep what is stored when space gets scarce, which it may ask the person. Whether it will. */
+  persist(): Promise<boolean>;
+  /** What is in use and what is granted of storage; `persisted`: the browser deletes nothing by itself. */
   estimate(): Promise<{ usageBytes: number; quotaBytes: number; persisted: boolean }>;
 }

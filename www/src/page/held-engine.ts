@@ -1,0 +1,88 @@
+/**
+ * The engine that the caller holds. It stands before the one that the workers' messages reach, and nothing in the
+ * page refers to it: once nobody holds it any more, the engine behind it is disposed.
+ */
+
+import type { ChatCompletions, ChatMessage, Completions, Embeddings, Engine, EngineStats, ModelInfo, TemplateOptions, TokenizeOptions } from '../wire/types.js';
+
+const forgotten = typeof FinalizationRegistry === 'undefined' ? undefined : new FinalizationRegistry<Engine>((engine) => void engine.dispose());
+
+/** Engines by the streams that they feed, and live as long as. */
+const feeding = new WeakMap<object, HeldEngine>();
+
+/** `engine` for the caller: it is disposed when that is forgotten, and every answer that it owes. */
+export function held(engine: Engine): Engine {
+  const holder = new HeldEngine(engine) as unknown as Engine;
+  forgotten?.register(holder, engine);
+  return holder;
+}
+
+class HeldEngine {
+  readonly chat: { readonly completions: ChatCompletions };
+  readonly completions: Completions;
+  readonly embeddings: Embeddings;
+
+  constructor(private readonly engine: Engine) {
+    this.chat = { completions: { create: this.#creator(engine.chat.completions.create) } };
+    this.completions = { create: this.#creator(engine.completions.create) };
+    this.embeddings = { create: (body, options) => this.#hold(engine.embeddings.create(body, options)) };
+  }
+
+  get model(): ModelInfo {
+    return this.engine.model;
+  }
+
+  get loaded(): Promise<void> {
+    const loaded = this.#hold(this.engine.loaded);
+    // Who does not wait for it hears of a failure from the first call.
+    loaded.catch(() => undefined);
+    return loaded;
+  }
+
+  tokenize(text: string, options?: TokenizeOptions): Promise<number[]> {
+    return this.#hold(this.engine.tokenize(text, options));
+  }
+
+  detokenize(tokens: number[]): Promise<string> {
+    return this.#hold(this.engine.detokenize(tokens));
+  }
+
+  applyChatTemplate(messages: ChatMessage[], options?: TemplateOptions): Promise<string> {
+    return this.#hold(this.engine.applyChatTemplate(messages, options));
+  }
+
+  countTokens(input: string | ChatMessage[]): Promise<number> {
+    return this.#hold(this.engine.countTokens(input));
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.#hold(this.engine.stats());
+  }
+
+  dispose(): Promise<void> {
+    return this.engine.dispose();
+  }
+
+  /** `create` of one of the interfaces. Its streams hold this engine. */
+  #creator<Create extends (...given: never[]) => Promise<object>>(create: Create): Create {
+    const creating = (...given: Parameters<Create>): Promise<object> => this.#hold(create(...given).then((answer) => {
+      if (Symbol.asyncIterator in answer) feeding.set(answer, this);
+      return answer;
+    }));
+    return creating as Create;
+  }
+
+  /** The same promise, which holds this engine until it settles. */
+  #hold<Result>(promise: Promise<Result>): Promise<Result> {
+    return promise.finally(() => this);
+  }
+}
+
+// Only some browsers have the symbol; without it `dispose` is called by name.
+if (typeof Symbol.asyncDispose === 'symbol') {
+  Object.defineProperty(HeldEngine.prototype, Symbol.asyncDispose, {
+    value(this: HeldEngine): Promise<void> {
+      return this.dispose();
+    },
+  });
+}
