@@ -107,10 +107,12 @@ pub(super) fn quantised_row(product: &mut Product, activations: &Activations, ro
 /// Adds the product of block number `index` of a row with a column to `sum`.
 fn add_block(dtype: Dtype, parts: &Parts, column: &[Pair], index: usize, sum: f32) -> f32 {
     let pairs = dtype.block_values() / PAIR;
-    let (mut products, mut minimums) = (0.0, 0.0);
+    // The first groups of all pairs are added up, and the second ones: vector code has either together.
+    let (mut products, mut minimums) = ([0.0; 2], 0.0);
     for (at, pair) in column[index * pairs..][..pairs].iter().enumerate() {
         let (low, high) = (2 * at, 2 * at + 1);
-        products += group_product(parts, pair, low) + group_product(parts, pair, high);
+        products[0] += group_product(parts, pair, low);
+        products[1] += group_product(parts, pair, high);
         // A format has minimums for each 16 values, or for each 32.
         if dtype == Dtype::Q2_K {
             minimums += parts.minimums[low] * pair.sums[0];
@@ -119,7 +121,7 @@ fn add_block(dtype: Dtype, parts: &Parts, column: &[Pair], index: usize, sum: f3
             minimums += parts.minimums[low] * pair.sum;
         }
     }
-    let sum = sum + parts.scale * products;
+    let sum = sum + parts.scale * (products[0] + products[1]);
     if has_minimums(dtype) { sum - parts.minimum * minimums } else { sum }
 }
 

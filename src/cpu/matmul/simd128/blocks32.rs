@@ -3,31 +3,26 @@
 #![allow(non_camel_case_types)]
 
 use super::integers::{Weights, swizzle};
-use super::tile::Format;
+use super::tile::{Format, Offset, Phases, Plain};
 use super::unpack::*;
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
 
 /// Q4_0 and Q4_1 differ in their scales only.
 macro_rules! four_bits {
-    ($name:ident, $quants:literal, $zero:literal, $minimums:literal) => {
+    ($name:ident, $quants:literal, $zero:literal, $shape:ty) => {
         pub struct $name;
 
         impl Format for $name {
             const DTYPE: Dtype = Dtype::$name;
+            type Shape = $shape;
             const ZERO: i16 = $zero;
-            const MINIMUMS: bool = $minimums;
 
             #[inline(always)]
-            unsafe fn weights<const P: usize, const GROUP: usize>(
-                k: &Constants,
-                block: *const u8,
-                _: usize,
-                half: usize,
-                unit: usize,
-            ) -> Weights {
+            unsafe fn weights(k: &Constants, block: *const u8, _: usize, _: usize, half: usize, unit: usize) -> Phases {
                 // SAFETY: the unit lies within the block.
-                Weights::small(k, nibbles::<GROUP>(k.own[0], unsafe { load(block, $quants, 0, unit, half) }))
+                two(both_nibbles(k.own[0], unsafe { load(block, $quants, 0, unit, half) })
+                    .map(|q| Weights::small(k, q)))
             }
 
             #[inline(always)]
@@ -45,8 +40,8 @@ macro_rules! four_bits {
     };
 }
 
-four_bits!(Q4_0, 2, 8, false);
-four_bits!(Q4_1, 4, 0, true);
+four_bits!(Q4_0, 2, 8, Plain);
+four_bits!(Q4_1, 4, 0, Offset);
 
 /// The first byte of each row's word, four times.
 #[inline(always)]
@@ -56,33 +51,30 @@ fn first_bytes() -> v128 {
 
 /// Q5_0 and Q5_1 differ in their scales only.
 macro_rules! five_bits {
-    ($name:ident, $high:literal, $zero:literal, $minimums:literal) => {
+    ($name:ident, $high:literal, $zero:literal, $shape:ty) => {
         pub struct $name;
 
         impl Format for $name {
             const DTYPE: Dtype = Dtype::$name;
+            type Shape = $shape;
             const ZERO: i16 = $zero;
-            const MINIMUMS: bool = $minimums;
 
             fn constants() -> [v128; 4] {
                 [nibble_mask(), u8x16_splat(16), u8x16_splat(0), u8x16_splat(0)]
             }
 
             #[inline(always)]
-            unsafe fn weights<const P: usize, const GROUP: usize>(
-                k: &Constants,
-                block: *const u8,
-                _: usize,
-                half: usize,
-                unit: usize,
-            ) -> Weights {
+            unsafe fn weights(k: &Constants, block: *const u8, _: usize, _: usize, half: usize, unit: usize) -> Phases {
                 // SAFETY: both units lie within the block.
                 let (high, low) = unsafe { (load(block, $high, 0, 0, half), load(block, $high + 4, 0, unit, half)) };
-                // The fifth bits of this unit are a nibble of byte `2 · GROUP + unit / 2` of each row.
-                let byte = (2 * GROUP + unit / 2) as u8;
-                let bytes = swizzle(high, u8x16_add(first_bytes(), u8x16_splat(byte)));
+                let nibbles = both_nibbles(k.own[0], low);
+                // The fifth bits of this unit are a nibble of byte `2 · phase + unit / 2` of each row.
                 let bits = u32x4_splat(0x0804_0201 << (4 * (unit % 2)));
-                Weights::small(k, v128_or(nibbles::<GROUP>(k.own[0], low), where_set(bytes, bits, k.own[1])))
+                two([0, 1].map(|phase| {
+                    let byte = u8x16_splat((2 * phase + unit / 2) as u8);
+                    let bytes = swizzle(high, u8x16_add(first_bytes(), byte));
+                    Weights::small(k, v128_or(nibbles[phase], where_set(bytes, bits, k.own[1])))
+                }))
             }
 
             #[inline(always)]
@@ -100,25 +92,22 @@ macro_rules! five_bits {
     };
 }
 
-five_bits!(Q5_0, 2, 16, false);
-five_bits!(Q5_1, 4, 0, true);
+five_bits!(Q5_0, 2, 16, Plain);
+five_bits!(Q5_1, 4, 0, Offset);
 
 pub struct Q8_0;
 
 impl Format for Q8_0 {
     const DTYPE: Dtype = Dtype::Q8_0;
+    type Shape = Plain;
+    const PHASES: usize = 1;
+    const PAIRED: bool = false;
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn weights<const P: usize, const GROUP: usize>(
-        _: &Constants,
-        block: *const u8,
-        _: usize,
-        half: usize,
-        unit: usize,
-    ) -> Weights {
+    unsafe fn weights(_: &Constants, block: *const u8, _: usize, group: usize, half: usize, unit: usize) -> Phases {
         // SAFETY: the unit lies within the block.
-        Weights::signed(unsafe { load(block, 2, 0, 4 * GROUP + unit, half) })
+        [Weights::signed(unsafe { load(block, 2, 4 * group, unit, half) }); 4]
     }
 
     #[inline(always)]

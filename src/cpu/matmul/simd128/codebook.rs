@@ -3,7 +3,7 @@
 #![allow(non_camel_case_types)]
 
 use super::integers::{HIGH_ZERO, Weights, swizzle};
-use super::tile::{Format, IntegerScales, Scaled};
+use super::tile::{Format, IntegerScales, PairScales, Phases, Plain};
 use super::unpack::*;
 use crate::cpu::arch::*;
 use crate::quant::{Dtype, IQ4_VALUES, MXFP4_VALUES};
@@ -18,6 +18,7 @@ pub struct IQ4_NL;
 
 impl Format for IQ4_NL {
     const DTYPE: Dtype = Dtype::IQ4_NL;
+    type Shape = Plain;
     const SIGNED: bool = true;
 
     fn constants() -> [v128; 4] {
@@ -25,18 +26,10 @@ impl Format for IQ4_NL {
     }
 
     #[inline(always)]
-    unsafe fn weights<const P: usize, const GROUP: usize>(
-        k: &Constants,
-        block: *const u8,
-        _: usize,
-        half: usize,
-        unit: usize,
-    ) -> Weights {
+    unsafe fn weights(k: &Constants, block: *const u8, _: usize, _: usize, half: usize, unit: usize) -> Phases {
         // SAFETY: the unit lies within the block.
-        Weights::look_up(
-            [k.own[1], k.own[2], k.own[3]],
-            nibbles::<GROUP>(k.own[0], unsafe { load(block, 2, 0, unit, half) }),
-        )
+        let nibbles = both_nibbles(k.own[0], unsafe { load(block, 2, 0, unit, half) });
+        two(nibbles.map(|q| Weights::look_up([k.own[1], k.own[2], k.own[3]], q)))
     }
 
     #[inline(always)]
@@ -52,25 +45,17 @@ impl Format for IQ4_XS {
     const DTYPE: Dtype = Dtype::IQ4_XS;
     const SECTIONS: usize = 8;
     const SIGNED: bool = true;
-    const SCALED: Scaled = Scaled::Pair;
+    type Shape = PairScales;
 
     fn constants() -> [v128; 4] {
         iq4_tables()
     }
 
     #[inline(always)]
-    unsafe fn weights<const P: usize, const GROUP: usize>(
-        k: &Constants,
-        block: *const u8,
-        section: usize,
-        half: usize,
-        unit: usize,
-    ) -> Weights {
+    unsafe fn weights(k: &Constants, block: *const u8, section: usize, _: usize, half: usize, unit: usize) -> Phases {
         // SAFETY: the unit lies within the block.
-        Weights::look_up(
-            [k.own[1], k.own[2], k.own[3]],
-            nibbles::<GROUP>(k.own[0], unsafe { load(block, 8, 4 * section, unit, half) }),
-        )
+        let nibbles = both_nibbles(k.own[0], unsafe { load(block, 8, 4 * section, unit, half) });
+        two(nibbles.map(|q| Weights::look_up([k.own[1], k.own[2], k.own[3]], q)))
     }
 
     #[inline(always)]
@@ -87,8 +72,8 @@ impl Format for IQ4_XS {
             // SAFETY: the field has 4 bytes a row.
             let lower = unsafe { u16x8_load_extend_u8x8(block.add(32 + 8 * index).cast()) };
             let upper = u16x8_shr(upper, 4 * index as u32);
-            scales.scales[2 * index] = twice(six_bits(lower, upper));
-            scales.scales[2 * index + 1] = twice(six_bits(u16x8_shr(lower, 4), u16x8_shr(upper, 2)));
+            scales.scales[2 * index] = six_bits(lower, upper);
+            scales.scales[2 * index + 1] = six_bits(u16x8_shr(lower, 4), u16x8_shr(upper, 2));
         }
     }
 }
@@ -104,6 +89,7 @@ pub struct MXFP4;
 
 impl Format for MXFP4 {
     const DTYPE: Dtype = Dtype::MXFP4;
+    type Shape = Plain;
     const ZERO: i16 = 12;
 
     fn constants() -> [v128; 4] {
@@ -112,16 +98,10 @@ impl Format for MXFP4 {
     }
 
     #[inline(always)]
-    unsafe fn weights<const P: usize, const GROUP: usize>(
-        k: &Constants,
-        block: *const u8,
-        _: usize,
-        half: usize,
-        unit: usize,
-    ) -> Weights {
+    unsafe fn weights(k: &Constants, block: *const u8, _: usize, _: usize, half: usize, unit: usize) -> Phases {
         // SAFETY: the unit lies within the block.
-        let nibbles = nibbles::<GROUP>(k.own[0], unsafe { load(block, 1, 0, unit, half) });
-        Weights::small(k, swizzle(k.own[1], nibbles))
+        let nibbles = both_nibbles(k.own[0], unsafe { load(block, 1, 0, unit, half) });
+        two(nibbles.map(|q| Weights::small(k, swizzle(k.own[1], q))))
     }
 
     /// Half a power of two: see `quant::codebook`.

@@ -68,13 +68,25 @@ pub trait Sums: Copy {
     type Signed: Sums;
 
     /// `negative` holds the negative sums of the group's activations, for 8 products each.
-    fn new(negative: v128, zero: i16) -> Self;
+    #[inline(always)]
+    fn new(negative: v128, zero: i16) -> Self {
+        Self::new_at(negative, i16x8_splat(zero))
+    }
+
+    /// As [`Sums::new`], with the zero point in every lane.
+    fn new_at(negative: v128, zero: v128) -> Self;
+
+    /// What of weights is multiplied, for both of them the same vector where one is enough.
+    fn operand(weights: Weights) -> [v128; 2];
+
+    /// Whether one vector of an operand is enough.
+    const NARROW: bool;
 
     /// Adds the products with the four activations that begin at value `at` of `pair`.
     ///
     /// # Safety
     /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize);
+    unsafe fn add(&mut self, operand: [v128; 2], pair: *const Pair, at: usize);
 
     /// The sums of 4 rows in 32 bits, multiplied by the rows' scales: 16-bit integers, twice for each.
     fn total(self, scales: Option<v128>) -> v128;
@@ -103,8 +115,8 @@ pub struct Nibbles {
 
 /// Minus the zero point times the sums of activations.
 #[inline(always)]
-fn start(negative: v128, zero: i16) -> v128 {
-    if zero == 0 { i16x8_splat(0) } else { i16x8_mul(negative, i16x8_splat(zero)) }
+fn start(negative: v128, zero: v128) -> v128 {
+    i16x8_mul(negative, zero)
 }
 
 /// The two sums of each row, scaled and added.
@@ -147,27 +159,33 @@ unsafe fn activation_words(pair: *const Pair, at: usize) -> [v128; 2] {
 
 impl Sums for Pairs {
     type Signed = Widened;
+    const NARROW: bool = cfg!(target_feature = "relaxed-simd");
 
     #[inline(always)]
-    fn new(negative: v128, zero: i16) -> Self {
+    fn operand(weights: Weights) -> [v128; 2] {
+        if Self::NARROW { [weights.bytes; 2] } else { weights.words }
+    }
+
+    #[inline(always)]
+    fn new_at(negative: v128, zero: v128) -> Self {
         Pairs(start(negative, zero))
     }
 
     #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
+    unsafe fn add(&mut self, operand: [v128; 2], pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activations(pair, at) };
-        self.0 = i16x8_add(self.0, i16x8_relaxed_dot_i8x16_i7x16(activations, weights.bytes));
+        self.0 = i16x8_add(self.0, i16x8_relaxed_dot_i8x16_i7x16(activations, operand[0]));
     }
 
     #[cfg(not(target_feature = "relaxed-simd"))]
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
+    unsafe fn add(&mut self, operand: [v128; 2], pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activation_words(pair, at) };
-        self.0 = i16x8_add(self.0, i16x8_mul(weights.words[0], activations[0]));
-        self.0 = i16x8_add(self.0, i16x8_mul(weights.words[1], activations[1]));
+        self.0 = i16x8_add(self.0, i16x8_mul(operand[0], activations[0]));
+        self.0 = i16x8_add(self.0, i16x8_mul(operand[1], activations[1]));
     }
 
     #[inline(always)]
@@ -178,18 +196,24 @@ impl Sums for Pairs {
 
 impl Sums for Widened {
     type Signed = Widened;
+    const NARROW: bool = false;
 
     #[inline(always)]
-    fn new(_: v128, _: i16) -> Self {
+    fn operand(weights: Weights) -> [v128; 2] {
+        weights.words
+    }
+
+    #[inline(always)]
+    fn new_at(_: v128, _: v128) -> Self {
         Widened(i32x4_splat(0))
     }
 
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
+    unsafe fn add(&mut self, operand: [v128; 2], pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activation_words(pair, at) };
-        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights.words[0], activations[0]));
-        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(weights.words[1], activations[1]));
+        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(operand[0], activations[0]));
+        self.0 = i32x4_add(self.0, i32x4_dot_i16x8(operand[1], activations[1]));
     }
 
     #[inline(always)]
@@ -201,17 +225,23 @@ impl Sums for Widened {
 #[cfg(target_feature = "relaxed-simd")]
 impl Sums for Fours {
     type Signed = Nibbles;
+    const NARROW: bool = true;
 
     #[inline(always)]
-    fn new(negative: v128, zero: i16) -> Self {
+    fn operand(weights: Weights) -> [v128; 2] {
+        [weights.bytes; 2]
+    }
+
+    #[inline(always)]
+    fn new_at(negative: v128, zero: v128) -> Self {
         Fours(i32x4_extadd_pairwise_i16x8(start(negative, zero)))
     }
 
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
+    unsafe fn add(&mut self, operand: [v128; 2], pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activations(pair, at) };
-        self.0 = i32x4_relaxed_dot_i8x16_i7x16_add(activations, weights.bytes, self.0);
+        self.0 = i32x4_relaxed_dot_i8x16_i7x16_add(activations, operand[0], self.0);
     }
 
     #[inline(always)]
@@ -223,17 +253,23 @@ impl Sums for Fours {
 #[cfg(target_feature = "relaxed-simd")]
 impl Sums for Nibbles {
     type Signed = Nibbles;
+    const NARROW: bool = false;
 
     #[inline(always)]
-    fn new(negative: v128, _: i16) -> Self {
-        Nibbles { low: i32x4_splat(0), high: i32x4_extadd_pairwise_i16x8(start(negative, HIGH_ZERO)) }
+    fn operand(weights: Weights) -> [v128; 2] {
+        weights.nibbles
     }
 
     #[inline(always)]
-    unsafe fn add(&mut self, weights: Weights, pair: *const Pair, at: usize) {
+    fn new_at(negative: v128, _: v128) -> Self {
+        Nibbles { low: i32x4_splat(0), high: i32x4_extadd_pairwise_i16x8(start(negative, i16x8_splat(HIGH_ZERO))) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(&mut self, operand: [v128; 2], pair: *const Pair, at: usize) {
         // SAFETY: by the caller's promise.
         let activations = unsafe { activations(pair, at) };
-        let [low, high] = weights.nibbles;
+        let [low, high] = operand;
         self.low = i32x4_relaxed_dot_i8x16_i7x16_add(activations, low, self.low);
         self.high = i32x4_relaxed_dot_i8x16_i7x16_add(activations, high, self.high);
     }

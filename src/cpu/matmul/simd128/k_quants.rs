@@ -3,10 +3,11 @@
 #![allow(non_camel_case_types)]
 
 use super::integers::Weights;
-use super::tile::{Format, IntegerScales, Scaled};
+use super::tile::{Format, GroupMinimums, GroupScales, IntegerScales, PairMinimums, PairScales, Phases};
 use super::unpack::*;
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
+use std::array::from_fn;
 
 pub struct Q2_K;
 
@@ -14,23 +15,24 @@ impl Format for Q2_K {
     const DTYPE: Dtype = Dtype::Q2_K;
     const SECTIONS: usize = 2;
     const PHASES: usize = 4;
-    const SCALED: Scaled = Scaled::Group;
-    const MINIMUMS: bool = true;
+    const PAIRED: bool = false;
+    type Shape = GroupMinimums;
 
     fn constants() -> [v128; 4] {
         [u8x16_splat(3); 4]
     }
 
     #[inline(always)]
-    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+    unsafe fn weights(
         k: &Constants,
         block: *const u8,
         section: usize,
+        group: usize,
         half: usize,
         unit: usize,
-    ) -> Weights {
+    ) -> Phases {
         // SAFETY: the unit lies within the block.
-        Weights::small(k, crumbs::<PHASE>(k.own[0], unsafe { load(block, 16, 8 * section, 4 * GROUP + unit, half) }))
+        crumbs(k.own[0], unsafe { load(block, 16, 8 * section + 4 * group, unit, half) }).map(|q| Weights::small(k, q))
     }
 
     #[inline(always)]
@@ -50,8 +52,8 @@ impl Format for Q2_K {
         for index in 0..8 {
             // SAFETY: the field has 16 bytes a row.
             let bytes = unsafe { load_bytes(block, 0, index) };
-            widen_scales(nibbles::<0>(nibble_mask(), bytes), &mut scales.scales, index);
-            widen_minimums(nibbles::<1>(nibble_mask(), bytes), &mut scales.minimums, index);
+            widen(nibbles::<0>(nibble_mask(), bytes), &mut scales.scales, index);
+            widen(nibbles::<1>(nibble_mask(), bytes), &mut scales.minimums, index);
         }
     }
 }
@@ -62,27 +64,31 @@ impl Format for Q3_K {
     const DTYPE: Dtype = Dtype::Q3_K;
     const SECTIONS: usize = 2;
     const PHASES: usize = 4;
+    const PAIRED: bool = false;
     const ZERO: i16 = 4;
-    const SCALED: Scaled = Scaled::Group;
+    type Shape = GroupScales;
 
     fn constants() -> [v128; 4] {
         [u8x16_splat(3), u8x16_splat(4), u8x16_splat(0), u8x16_splat(0)]
     }
 
     #[inline(always)]
-    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+    unsafe fn weights(
         k: &Constants,
         block: *const u8,
         section: usize,
+        group: usize,
         half: usize,
         unit: usize,
-    ) -> Weights {
+    ) -> Phases {
         // SAFETY: both units lie within the block.
-        let (high, low) = unsafe {
-            (load(block, 0, 0, 4 * GROUP + unit, half), load(block, 32, 8 * section, 4 * GROUP + unit, half))
-        };
-        let bit = u8x16_splat(1 << (4 * section + PHASE));
-        Weights::small(k, v128_or(crumbs::<PHASE>(k.own[0], low), where_set(high, bit, k.own[1])))
+        let (high, low) =
+            unsafe { (load(block, 0, 4 * group, unit, half), load(block, 32, 8 * section + 4 * group, unit, half)) };
+        // Bit `4 · section + phase` becomes the third.
+        let high = u16x8_shr(high, 4 * section as u32);
+        let high = [u16x8_shl(high, 2), u16x8_shl(high, 1), high, u16x8_shr(high, 1)];
+        let low = crumbs(k.own[0], low);
+        from_fn(|phase| Weights::small(k, v128_or(low[phase], v128_and(high[phase], k.own[1]))))
     }
 
     #[inline(always)]
@@ -97,7 +103,7 @@ impl Format for Q3_K {
         let bytes: [v128; 6] = std::array::from_fn(|index| unsafe { load_bytes(block, 96, index) });
         let mut put = |index: usize, lower: v128, upper: v128| {
             let scale = v128_or(lower, u16x8_shl(mask(upper, 3), 4));
-            widen_scales(i8x16_sub(scale, i8x16_splat(32)), &mut scales.scales, index);
+            widen(i8x16_sub(scale, i8x16_splat(32)), &mut scales.scales, index);
         };
         for index in 0..2 {
             let upper = bytes[4 + index];
@@ -114,20 +120,21 @@ pub struct Q4_K;
 impl Format for Q4_K {
     const DTYPE: Dtype = Dtype::Q4_K;
     const SECTIONS: usize = 4;
-    const PHASES: usize = 2;
-    const SCALED: Scaled = Scaled::Pair;
-    const MINIMUMS: bool = true;
+    const PAIRED: bool = false;
+    type Shape = PairMinimums;
 
     #[inline(always)]
-    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+    unsafe fn weights(
         k: &Constants,
         block: *const u8,
         section: usize,
+        group: usize,
         half: usize,
         unit: usize,
-    ) -> Weights {
+    ) -> Phases {
         // SAFETY: the unit lies within the block.
-        Weights::small(k, nibbles::<PHASE>(k.own[0], unsafe { load(block, 16, 8 * section, 4 * GROUP + unit, half) }))
+        let bytes = unsafe { load(block, 16, 8 * section + 4 * group, unit, half) };
+        two(both_nibbles(k.own[0], bytes).map(|q| Weights::small(k, q)))
     }
 
     #[inline(always)]
@@ -154,28 +161,30 @@ pub struct Q5_K;
 impl Format for Q5_K {
     const DTYPE: Dtype = Dtype::Q5_K;
     const SECTIONS: usize = 4;
-    const PHASES: usize = 2;
-    const SCALED: Scaled = Scaled::Pair;
-    const MINIMUMS: bool = true;
+    const PAIRED: bool = false;
+    type Shape = PairMinimums;
 
     fn constants() -> [v128; 4] {
         [nibble_mask(), u8x16_splat(16), u8x16_splat(0), u8x16_splat(0)]
     }
 
     #[inline(always)]
-    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+    unsafe fn weights(
         k: &Constants,
         block: *const u8,
         section: usize,
+        group: usize,
         half: usize,
         unit: usize,
-    ) -> Weights {
+    ) -> Phases {
         // SAFETY: both units lie within the block.
-        let (high, low) = unsafe {
-            (load(block, 16, 0, 4 * GROUP + unit, half), load(block, 48, 8 * section, 4 * GROUP + unit, half))
-        };
-        let bit = u8x16_splat(1 << (2 * section + PHASE));
-        Weights::small(k, v128_or(nibbles::<PHASE>(k.own[0], low), where_set(high, bit, k.own[1])))
+        let (high, low) =
+            unsafe { (load(block, 16, 4 * group, unit, half), load(block, 48, 8 * section + 4 * group, unit, half)) };
+        // Bit `2 · section + phase` becomes the fifth.
+        let high = u16x8_shr(high, 2 * section as u32);
+        let high = [u16x8_shl(high, 4), u16x8_shl(high, 3)];
+        let low = both_nibbles(k.own[0], low);
+        two([0, 1].map(|phase| Weights::small(k, v128_or(low[phase], v128_and(high[phase], k.own[1])))))
     }
 
     #[inline(always)]
@@ -203,34 +212,35 @@ impl Format for Q6_K {
     const DTYPE: Dtype = Dtype::Q6_K;
     const SECTIONS: usize = 2;
     const PHASES: usize = 4;
+    const PAIRED: bool = false;
     const ZERO: i16 = 32;
-    const SCALED: Scaled = Scaled::Group;
+    type Shape = GroupScales;
 
     fn constants() -> [v128; 4] {
         [nibble_mask(), u8x16_splat(0x30), u8x16_splat(0), u8x16_splat(0)]
     }
 
     #[inline(always)]
-    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+    unsafe fn weights(
         k: &Constants,
         block: *const u8,
         section: usize,
+        group: usize,
         half: usize,
         unit: usize,
-    ) -> Weights {
-        let unit = 4 * GROUP + unit;
-        // SAFETY: both units lie within the block.
-        let (low, high) = unsafe {
-            (load(block, 0, 16 * section, 8 * (PHASE % 2) + unit, half), load(block, 128, 8 * section, unit, half))
+    ) -> Phases {
+        // SAFETY: all units lie within the block.
+        let (first, second, high) = unsafe {
+            (
+                load(block, 0, 16 * section + 4 * group, unit, half),
+                load(block, 0, 16 * section + 4 * group, 8 + unit, half),
+                load(block, 128, 8 * section + 4 * group, unit, half),
+            )
         };
-        let low = if PHASE < 2 { nibbles::<0>(k.own[0], low) } else { nibbles::<1>(k.own[0], low) };
-        let high = match PHASE {
-            0 => u16x8_shl(high, 4),
-            1 => u16x8_shl(high, 2),
-            2 => high,
-            _ => u16x8_shr(high, 2),
-        };
-        Weights::small(k, v128_or(low, v128_and(high, k.own[1])))
+        let [first, second] = [first, second].map(|bytes| both_nibbles(k.own[0], bytes));
+        let low = [first[0], second[0], first[1], second[1]];
+        let high = [u16x8_shl(high, 4), u16x8_shl(high, 2), high, u16x8_shr(high, 2)];
+        from_fn(|phase| Weights::small(k, v128_or(low[phase], v128_and(high[phase], k.own[1]))))
     }
 
     #[inline(always)]
@@ -243,7 +253,7 @@ impl Format for Q6_K {
     unsafe fn integer_scales(block: *const u8, scales: &mut IntegerScales) {
         for index in 0..8 {
             // SAFETY: the field has 16 bytes a row.
-            widen_scales(unsafe { load_bytes(block, 192, index) }, &mut scales.scales, index);
+            widen(unsafe { load_bytes(block, 192, index) }, &mut scales.scales, index);
         }
     }
 }
@@ -252,19 +262,23 @@ pub struct Q8_K;
 
 impl Format for Q8_K {
     const DTYPE: Dtype = Dtype::Q8_K;
+    type Shape = PairScales;
     const SECTIONS: usize = 8;
+    const PHASES: usize = 1;
+    const PAIRED: bool = false;
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn weights<const P: usize, const GROUP: usize>(
+    unsafe fn weights(
         _: &Constants,
         block: *const u8,
         section: usize,
+        group: usize,
         half: usize,
         unit: usize,
-    ) -> Weights {
+    ) -> Phases {
         // SAFETY: the unit lies within the block.
-        Weights::signed(unsafe { load(block, 4, 8 * section, 4 * GROUP + unit, half) })
+        [Weights::signed(unsafe { load(block, 4, 8 * section + 4 * group, unit, half) }); 4]
     }
 
     #[inline(always)]
@@ -272,12 +286,17 @@ impl Format for Q8_K {
         // SAFETY: the scales lie within the block.
         unsafe { load(block, 0, 0, 0, half) }
     }
+
+    #[inline(always)]
+    unsafe fn integer_scales(_: *const u8, scales: &mut IntegerScales) {
+        scales.scales = [i16x8_splat(1); 16];
+    }
 }
 
-/// Two-bit values.
+/// The two-bit values of each byte.
 #[inline(always)]
-fn crumbs<const PHASE: usize>(mask: v128, bytes: v128) -> v128 {
-    v128_and(if PHASE == 0 { bytes } else { u16x8_shr(bytes, 2 * PHASE as u32) }, mask)
+fn crumbs(mask: v128, bytes: v128) -> [v128; 4] {
+    [bytes, u16x8_shr(bytes, 2), u16x8_shr(bytes, 4), u16x8_shr(bytes, 6)].map(|shifted| v128_and(shifted, mask))
 }
 
 /// The six-bit scales and minimums of Q4_K and Q5_K.
@@ -290,9 +309,9 @@ unsafe fn scales_and_minimums(block: *const u8, scales: &mut IntegerScales) {
         // SAFETY: the field has 12 bytes a row, of which these are two, two and two.
         let [scale, minimum, low] = [0, 2, 4].map(|first| unsafe { load_bytes(block, 4, first + index) });
         let upper = |bytes| mask(u16x8_shr(bytes, 2), 0x30);
-        widen_scales(mask(scale, 63), &mut scales.scales, index);
-        widen_scales(v128_or(nibbles::<0>(nibble_mask(), low), upper(scale)), &mut scales.scales, index + 2);
-        widen_minimums(mask(minimum, 63), &mut scales.minimums, index);
-        widen_minimums(v128_or(nibbles::<1>(nibble_mask(), low), upper(minimum)), &mut scales.minimums, index + 2);
+        widen(mask(scale, 63), &mut scales.scales, index);
+        widen(v128_or(nibbles::<0>(nibble_mask(), low), upper(scale)), &mut scales.scales, index + 2);
+        widen(mask(minimum, 63), &mut scales.minimums, index);
+        widen(v128_or(nibbles::<1>(nibble_mask(), low), upper(minimum)), &mut scales.minimums, index + 2);
     }
 }

@@ -7,11 +7,12 @@ mod floats;
 pub mod fours;
 mod integers;
 mod k_quants;
+mod panel;
 mod tile;
 mod unpack;
 
 use super::activations::{GROUP, PAIR, Pair};
-use super::layout::GROUP_ROWS;
+use super::layout::{GROUP_ROWS, row_bytes};
 use super::scalar::{self, MAXIMUM_MIN};
 use super::{Activations, Input, Product, f32_columns, quantised_columns};
 use crate::cpu::arch::*;
@@ -19,7 +20,8 @@ use crate::quant::Dtype;
 #[cfg(target_feature = "relaxed-simd")]
 use integers::Fours;
 use integers::{Pairs, Sums};
-use tile::Format;
+use panel::Panel;
+use tile::{Format, Rows};
 
 /// Computes a product.
 pub(super) fn compute(mut product: Product, input: Input) {
@@ -60,19 +62,58 @@ fn quantised<S: Sums>(product: &mut Product, activations: &Activations) {
     }
 }
 
-/// Whole groups of rows by tiles, the rest of the matrix in scalar code: at most 7 rows.
+/// Whole groups of rows by vectors, the rest of the matrix in scalar code: at most 7 rows.
 fn rows<F: Format, S: Sums>(product: &mut Product, activations: &Activations) {
-    let whole = product.matrix.rows / GROUP_ROWS * GROUP_ROWS;
-    let end = product.rows.end.min(whole);
-    for group in product.rows.start / GROUP_ROWS..end.div_ceil(GROUP_ROWS) {
-        if F::SIGNED {
-            tile::group::<F, S::Signed>(product, activations, group);
-        } else {
-            tile::group::<F, S>(product, activations, group);
-        }
+    if F::SIGNED {
+        groups::<F, S::Signed>(product, activations);
+    } else {
+        groups::<F, S>(product, activations);
     }
+    let whole = product.matrix.rows / GROUP_ROWS * GROUP_ROWS;
     for row in product.rows.start.max(whole)..product.rows.end {
         scalar::quantised_row(product, activations, row);
+    }
+}
+
+/// Columns for which unpacking weights into memory pays.
+const PANEL_COLUMNS: usize = 3;
+
+/// The whole groups of rows.
+fn groups<F: Format, S: Sums>(product: &mut Product, activations: &Activations) {
+    let group_bytes = GROUP_ROWS * row_bytes(F::DTYPE, product.matrix.columns);
+    let (columns, end) = (product.columns.clone(), product.rows.end.min(product.matrix.rows / GROUP_ROWS * GROUP_ROWS));
+    let groups = product.rows.start / GROUP_ROWS..end.div_ceil(GROUP_ROWS);
+    if columns.len() < PANEL_COLUMNS {
+        for group in groups {
+            let blocks = &product.matrix.bytes[group * group_bytes..][..group_bytes];
+            for column in columns.clone() {
+                let sums = tile::column::<F, S>(blocks, activations.column(column));
+                store(product, group, column, sums);
+            }
+        }
+    } else {
+        let mut panel = Panel::new();
+        for group in groups {
+            let blocks = &product.matrix.bytes[group * group_bytes..][..group_bytes];
+            panel.multiply::<F, S>(blocks, activations, columns.clone(), |column, sums| {
+                store(product, group, column, sums);
+            });
+        }
+    }
+}
+
+/// Writes the results of 8 rows, or of those among them that the product is for.
+#[inline]
+fn store(product: &mut Product, group: usize, column: usize, sums: Rows) {
+    let mut values = [0.0f32; GROUP_ROWS];
+    // SAFETY: the array has room for two vectors.
+    unsafe {
+        v128_store(values.as_mut_ptr().cast(), sums[0]);
+        v128_store(values.as_mut_ptr().add(4).cast(), sums[1]);
+    }
+    let first = group * GROUP_ROWS;
+    for row in first.max(product.rows.start)..(first + GROUP_ROWS).min(product.rows.end) {
+        product.put(row, column, values[row - first]);
     }
 }
 

@@ -1,49 +1,54 @@
-//! The one shape of every quantised product: an interleaved group of 8 rows times a few columns, block
-//! after block. Formats say how their weights and scales unpack, the loops are here.
+//! What a block format is to the kernels, and the product of an interleaved group of 8 rows with one column,
+//! block after block. Formats say how their weights and scales unpack, the loops are here and in `panel`.
 
-use super::super::Product;
-use super::super::activations::{Activations, PAIR, Pair};
-use super::super::layout::{GROUP_ROWS, row_bytes};
+use super::super::activations::{PAIR, Pair};
+use super::super::layout::GROUP_ROWS;
 use super::integers::{Sums, Weights};
 use super::unpack::{Constants, nibble_mask};
 use crate::cpu::arch::*;
 use crate::quant::Dtype;
-use std::array::from_fn;
 use std::mem::offset_of;
 
-/// A block format, interleaved. A block is `SECTIONS · PHASES` pairs of groups of 16 values: within a
-/// section, phases take different bits of the same bytes. Rows 0 to 3 of the group are half 0, rows
-/// 4 to 7 half 1.
+/// Rows 0 to 3 of a group, which are half 0, and rows 4 to 7, half 1.
+pub type Rows = [v128; 2];
+
+/// Weights that lie in different bits of the same bytes; those of two phases stand there twice, of one four times.
+pub type Phases = [Weights; 4];
+
+/// A block format, interleaved. A block is made of pairs of groups of 16 values.
 pub trait Format {
     const DTYPE: Dtype;
+    /// How the block is scaled.
+    type Shape: Shape;
+    /// Runs of values whose quants share no bytes but those of their upper bits.
     const SECTIONS: usize = 1;
-    const PHASES: usize = 1;
+    /// Groups whose quants lie in the same bytes: 1, 2 or 4.
+    const PHASES: usize = 2;
+    /// Whether these groups are a pair's two, rather than one of each of as many pairs.
+    const PAIRED: bool = true;
     /// Whether weights are signed bytes, rather than small integers from 0 on.
     const SIGNED: bool = false;
     /// What small integers are too large by.
     const ZERO: i16 = 0;
-    /// How many values share an integer scale: 32, 16, or all of the block's.
-    const SCALED: Scaled = Scaled::Block;
-    /// Whether the format has minimums, or offsets.
-    const MINIMUMS: bool = false;
 
     /// What [`Format::weights`] takes from [`Constants::own`].
     fn constants() -> [v128; 4] {
         [nibble_mask(); 4]
     }
 
-    /// Four weights of four rows: those from value `16 · GROUP + 4 · unit` on of pair
-    /// `section · PHASES + PHASE`.
+    /// Four weights of four rows for each phase, from value `4 · unit` of the phase's group on. If a section has
+    /// pairs for each phase, `group` tells which of their groups is meant.
     ///
     /// # Safety
-    /// `block` points to a whole interleaved block; `section`, `half` and `unit` are in range.
-    unsafe fn weights<const PHASE: usize, const GROUP: usize>(
+    /// `block` points to a whole interleaved block; `section`, `group`, `half` and `unit` are in range.
+    unsafe fn weights(
         k: &Constants,
         block: *const u8,
         section: usize,
+        group: usize,
         half: usize,
         unit: usize,
-    ) -> Weights;
+    ) -> Phases;
 
     /// The f32 scales of four rows.
     ///
@@ -66,259 +71,240 @@ pub trait Format {
     unsafe fn integer_scales(_block: *const u8, _scales: &mut IntegerScales) {}
 }
 
-/// What an integer scale applies to.
+/// What kinds of scales blocks have. The kernels that see weights after they were unpacked need to know no more.
+pub trait Shape {
+    /// Pairs in a block.
+    const PAIRS: usize;
+    /// What has an integer scale of its own, if anything smaller than the block has.
+    const SCALES: Option<Each>;
+    /// What has a minimum of its own, which is the block's offset if that is all.
+    const MINIMUMS: Option<Each>;
+}
+
+/// What a scale or minimum applies to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Scaled {
+pub enum Each {
     Block,
     Pair,
     Group,
 }
 
-/// Integer scales and minimums of a block, for each pair or group: of rows 0 to 3 and 4 to 7.
+/// A pair with a scale.
+pub struct Plain;
+/// A pair with a scale and an offset.
+pub struct Offset;
+/// Eight pairs with a scale for each.
+pub struct PairScales;
+/// Eight pairs with a scale for each group.
+pub struct GroupScales;
+/// Eight pairs with a scale and minimum for each.
+pub struct PairMinimums;
+/// Eight pairs with a scale and minimum for each group.
+pub struct GroupMinimums;
+
+/// Writes down the shapes.
+macro_rules! shapes {
+    ($($name:ident: $pairs:literal, $scales:expr, $minimums:expr;)+) => {
+        $(impl Shape for $name {
+            const PAIRS: usize = $pairs;
+            const SCALES: Option<Each> = $scales;
+            const MINIMUMS: Option<Each> = $minimums;
+        })+
+    };
+}
+
+shapes! {
+    Plain: 1, None, None;
+    Offset: 1, None, Some(Each::Block);
+    PairScales: 8, Some(Each::Pair), None;
+    GroupScales: 8, Some(Each::Group), None;
+    PairMinimums: 8, Some(Each::Pair), Some(Each::Pair);
+    GroupMinimums: 8, Some(Each::Group), Some(Each::Group);
+}
+
+/// Integer scales and minimums of a block, for each pair or group, as 16-bit integers of eight rows.
 pub struct IntegerScales {
-    /// As 16-bit integers, twice for each row.
-    pub scales: [[v128; 2]; 16],
-    /// As f32.
-    pub minimums: [[v128; 2]; 16],
+    pub scales: [v128; 16],
+    pub minimums: [v128; 16],
 }
 
-/// Columns that one decoding of the weights serves.
-const COLUMNS: usize = 4;
+impl IntegerScales {
+    pub fn new() -> Self {
+        IntegerScales { scales: [i16x8_splat(0); 16], minimums: [i16x8_splat(0); 16] }
+    }
 
-/// The product of group number `group` with all columns of the product.
-pub fn group<F: Format, S: Sums>(product: &mut Product, activations: &Activations, group: usize) {
-    let group_bytes = GROUP_ROWS * row_bytes(F::DTYPE, product.matrix.columns);
-    let blocks = &product.matrix.bytes[group * group_bytes..][..group_bytes];
-    let mut column = product.columns.start;
-    while column < product.columns.end {
-        if product.columns.end - column >= COLUMNS {
-            let columns = from_fn(|i| activations.column(column + i));
-            let sums = if F::PHASES > 2 {
-                // So much unpacking leaves too few registers for eight rows.
-                let low = tile::<F, S, 0, 1, COLUMNS>(blocks, columns);
-                let high = tile::<F, S, 1, 2, COLUMNS>(blocks, columns);
-                from_fn(|i| [low[i][0], high[i][1]])
-            } else {
-                tile::<F, S, 0, 2, COLUMNS>(blocks, columns)
-            };
-            for (i, sums) in sums.into_iter().enumerate() {
-                store(product, group, column + i, sums);
-            }
-            column += COLUMNS;
-        } else {
-            let [sums] = tile::<F, S, 0, 2, 1>(blocks, [activations.column(column)]);
-            store(product, group, column, sums);
-            column += 1;
-        }
+    /// The scales of four rows, each twice.
+    #[inline(always)]
+    pub fn scales(&self, index: usize, half: usize) -> v128 {
+        // SAFETY: four words of a vector.
+        let words = unsafe { v128_load64_zero((&raw const self.scales[index]).cast::<u64>().add(half)) };
+        i16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(words, words)
+    }
+
+    /// The minimums of four rows, as f32.
+    #[inline(always)]
+    pub fn minimums(&self, index: usize, half: usize) -> v128 {
+        // SAFETY: four words of a vector.
+        let words = unsafe { u32x4_load_extend_u16x4((&raw const self.minimums[index]).cast::<u16>().add(4 * half)) };
+        f32x4_convert_i32x4(words)
     }
 }
 
-/// Writes the results of 8 rows, or of those among them that the product is for.
-#[inline]
-fn store(product: &mut Product, group: usize, column: usize, sums: [v128; 2]) {
-    let mut values = [0.0f32; GROUP_ROWS];
-    // SAFETY: the array has room for two vectors.
-    unsafe {
-        v128_store(values.as_mut_ptr().cast(), sums[0]);
-        v128_store(values.as_mut_ptr().add(4).cast(), sums[1]);
-    }
-    let first = group * GROUP_ROWS;
-    for row in first.max(product.rows.start)..(first + GROUP_ROWS).min(product.rows.end) {
-        product.put(row, column, values[row - first]);
-    }
-}
-
-/// Halves `FIRST` to `LAST` (excluded) of 8 rows times `COLUMNS` columns.
+/// The product of eight rows with a column.
 #[inline(never)]
-fn tile<F: Format, S: Sums, const FIRST: usize, const LAST: usize, const COLUMNS: usize>(
-    blocks: &[u8],
-    columns: [&[Pair]; COLUMNS],
-) -> [Rows; COLUMNS] {
+pub fn column<F: Format, S: Sums>(blocks: &[u8], column: &[Pair]) -> Rows {
     let block_bytes = GROUP_ROWS * F::DTYPE.block_bytes();
-    let pairs = F::SECTIONS * F::PHASES;
-    assert_eq!(pairs * PAIR, F::DTYPE.block_values());
+    assert_eq!(F::Shape::PAIRS * PAIR, F::DTYPE.block_values());
     let count = blocks.len() / block_bytes;
-    assert!(columns.iter().all(|column| column.len() == count * pairs), "columns as long as the rows");
-    let mut tile = Tile::<FIRST, LAST, COLUMNS>::new(Constants::new(F::constants()));
-    // SAFETY: there are `count` blocks, and as many times `pairs` pairs in each column.
-    unsafe {
-        for index in 0..count {
-            let columns = columns.map(|column| column.as_ptr());
-            tile.block::<F, S>(place(blocks.as_ptr(), index * block_bytes), places(columns, index * pairs));
+    assert!(column.len() == count * F::Shape::PAIRS, "columns as long as the rows");
+    let k = Constants::new(F::constants());
+    let mut scales = IntegerScales::new();
+    let mut sums = [f32x4_splat(0.0); 2];
+    for index in 0..count {
+        // SAFETY: there are `count` blocks, and as many times the pairs of a block in the column.
+        unsafe {
+            let block = place(blocks.as_ptr(), index * block_bytes);
+            let pairs = place(column.as_ptr(), index * F::Shape::PAIRS * size_of::<Pair>());
+            F::integer_scales(block, &mut scales);
+            if F::PHASES > 2 {
+                // So much unpacking leaves too few registers for eight rows.
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    add_block::<F, S, 1>(&k, block, pairs, &scales, half, std::slice::from_mut(sum));
+                }
+            } else {
+                add_block::<F, S, 2>(&k, block, pairs, &scales, 0, &mut sums);
+            }
         }
     }
-    tile.sums
+    sums
 }
 
-/// Rows 0 to 3 of a group, and rows 4 to 7.
-pub type Rows = [v128; 2];
-
-/// Sums of a tile; `products` and `minimums` those of the current block.
-struct Tile<const FIRST: usize, const LAST: usize, const COLUMNS: usize> {
-    sums: [Rows; COLUMNS],
-    products: [Rows; COLUMNS],
-    minimums: [Rows; COLUMNS],
-    scales: IntegerScales,
-    constants: Constants,
-}
-
-impl<const FIRST: usize, const LAST: usize, const COLUMNS: usize> Tile<FIRST, LAST, COLUMNS> {
-    #[inline(always)]
-    fn new(constants: Constants) -> Self {
-        let zero = [f32x4_splat(0.0); 2];
-        let sums = [zero; COLUMNS];
-        let scales = IntegerScales { scales: [zero; 16], minimums: [zero; 16] };
-        Tile { sums, products: sums, minimums: sums, scales, constants }
+/// Adds the products of a block to the sums of `HALVES` halves from the first on.
+///
+/// # Safety
+/// `block` points to an interleaved block of the format, `pairs` to as many as it has.
+#[inline(always)]
+unsafe fn add_block<F: Format, S: Sums, const HALVES: usize>(
+    k: &Constants,
+    block: *const u8,
+    pairs: *const Pair,
+    scales: &IntegerScales,
+    first: usize,
+    sums: &mut [v128],
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let mut chains = [[f32x4_splat(0.0); HALVES]; 2];
+        sections::<F, S, HALVES, 0>(k, block, pairs, scales, first, &mut chains);
+        if !F::PAIRED {
+            sections::<F, S, HALVES, 1>(k, block, pairs, scales, first, &mut chains);
+        }
+        let minimums = minimums::<F, HALVES>(pairs, scales, first);
+        for half in 0..HALVES {
+            let products = f32x4_add(chains[0][half], chains[1][half]);
+            let scale = F::scale(k, block, first + half);
+            sums[half] = f32x4_add(sums[half], f32x4_mul(scale, products));
+            if F::Shape::MINIMUMS.is_some() {
+                let minimum = F::minimum(k, block, first + half);
+                sums[half] = f32x4_sub(sums[half], f32x4_mul(minimum, minimums[half]));
+            }
+        }
     }
+}
 
-    /// Adds the products of a block.
-    ///
-    /// # Safety
-    /// `block` points to an interleaved block of the format, `columns` to as many pairs as it has.
-    #[inline(always)]
-    unsafe fn block<F: Format, S: Sums>(&mut self, block: *const u8, columns: [*const Pair; COLUMNS]) {
-        self.products = [[f32x4_splat(0.0); 2]; COLUMNS];
-        self.minimums = self.products;
-        // SAFETY: all pointers as the caller promises; sections and phases within the block.
+/// Adds the products of group `GROUP` of every pair to its chain; of both groups, if they are a section's phases.
+///
+/// # Safety
+/// As for [`add_block`].
+#[inline(always)]
+unsafe fn sections<F: Format, S: Sums, const HALVES: usize, const GROUP: usize>(
+    k: &Constants,
+    block: *const u8,
+    pairs: *const Pair,
+    scales: &IntegerScales,
+    first: usize,
+    chains: &mut [[v128; HALVES]; 2],
+) {
+    let section_pairs = if F::PAIRED { 1 } else { F::PHASES };
+    // Of each phase: its pair after the section's first, and its group.
+    let (pair, group) = match F::PAIRED {
+        true => ([0; 4], [0, 1, 0, 1]),
+        false => ([0, 1, 2, 3], [GROUP; 4]),
+    };
+    for section in 0..F::SECTIONS {
+        // SAFETY: sections and phases within the block and its pairs.
         unsafe {
-            F::integer_scales(block, &mut self.scales);
-            for section in 0..F::SECTIONS {
-                self.pair::<F, S, 0>(block, section, columns);
-                if F::PHASES > 1 {
-                    self.pair::<F, S, 1>(block, section, columns);
-                }
-                if F::PHASES > 2 {
-                    self.pair::<F, S, 2>(block, section, columns);
-                    self.pair::<F, S, 3>(block, section, columns);
+            let rows = place(block, 16 * first);
+            let pairs = place(pairs, section * section_pairs * size_of::<Pair>());
+            let mut sums = [[S::new(i16x8_splat(0), 0); HALVES]; 4];
+            for phase in 0..F::PHASES {
+                sums[phase] = [S::new(negative_sums(pairs.add(pair[phase]), group[phase]), F::ZERO); HALVES];
+            }
+            for unit in 0..4 {
+                for half in 0..HALVES {
+                    let weights = F::weights(k, rows, section, GROUP, half, unit);
+                    for phase in 0..F::PHASES {
+                        let at = 16 * group[phase] + 4 * unit;
+                        sums[phase][half].add(S::operand(weights[phase]), pairs.add(pair[phase]), at);
+                    }
                 }
             }
-            for half in FIRST..LAST {
-                let scale = F::scale(&self.constants, block, half);
-                let minimum = F::minimum(&self.constants, block, half);
-                for column in 0..COLUMNS {
-                    let sum = &mut self.sums[column][half];
-                    *sum = f32x4_add(*sum, f32x4_mul(scale, self.products[column][half]));
-                    if F::MINIMUMS {
-                        *sum = f32x4_sub(*sum, f32x4_mul(minimum, self.minimums[column][half]));
+            for phase in 0..F::PHASES {
+                let factor = splat(pairs.add(pair[phase]), offset_of!(Pair, scales) + 4 * group[phase]);
+                let index = section * section_pairs + pair[phase];
+                for half in 0..HALVES {
+                    let scale = match F::Shape::SCALES {
+                        None | Some(Each::Block) => None,
+                        Some(Each::Pair) => Some(scales.scales(index, first + half)),
+                        Some(Each::Group) => Some(scales.scales(2 * index + group[phase], first + half)),
+                    };
+                    let chain = &mut chains[group[phase]][half];
+                    let total = f32x4_convert_i32x4(sums[phase][half].total(scale));
+                    *chain = f32x4_add(*chain, f32x4_mul(factor, total));
+                }
+            }
+        }
+    }
+}
+
+/// The minimums of a block's pairs times the sums of their activations.
+///
+/// # Safety
+/// `pairs` points to as many as a block has.
+#[inline(always)]
+unsafe fn minimums<F: Format, const HALVES: usize>(
+    pairs: *const Pair,
+    scales: &IntegerScales,
+    first: usize,
+) -> [v128; HALVES] {
+    let mut minimums = [f32x4_splat(0.0); HALVES];
+    let Some(each) = F::Shape::MINIMUMS else { return minimums };
+    for index in 0..F::Shape::PAIRS {
+        // SAFETY: the pair exists, by the caller's promise.
+        let pair = unsafe { place(pairs, index * size_of::<Pair>()) };
+        for (half, minimum) in minimums.iter_mut().enumerate() {
+            // SAFETY: as before.
+            unsafe {
+                match each {
+                    // An offset that is added is a minimum of weight −1.
+                    Each::Block => *minimum = f32x4_neg(splat(pair, offset_of!(Pair, sum))),
+                    Each::Pair => {
+                        let product =
+                            f32x4_mul(scales.minimums(index, first + half), splat(pair, offset_of!(Pair, sum)));
+                        *minimum = f32x4_add(*minimum, product);
+                    }
+                    Each::Group => {
+                        for group in 0..2 {
+                            let sum = splat(pair, offset_of!(Pair, sums) + 4 * group);
+                            let product = f32x4_mul(scales.minimums(2 * index + group, first + half), sum);
+                            *minimum = f32x4_add(*minimum, product);
+                        }
                     }
                 }
             }
         }
     }
-
-    /// Adds the products of a pair of groups, in the order of the scalar twin.
-    ///
-    /// # Safety
-    /// As for [`Tile::block`].
-    #[inline(always)]
-    unsafe fn pair<F: Format, S: Sums, const PHASE: usize>(
-        &mut self,
-        block: *const u8,
-        section: usize,
-        columns: [*const Pair; COLUMNS],
-    ) {
-        let index = section * F::PHASES + PHASE;
-        // SAFETY: the pair exists in the block and in every column, by the caller's promise.
-        unsafe {
-            let mut columns = places(columns, section * F::PHASES);
-            for column in &mut columns {
-                *column = column.add(PHASE);
-            }
-            let scales = match F::SCALED {
-                Scaled::Block => [None; 2],
-                Scaled::Pair => [Some(self.scales.scales[index]); 2],
-                Scaled::Group => [Some(self.scales.scales[2 * index]), Some(self.scales.scales[2 * index + 1])],
-            };
-            let low =
-                products::<F, S, PHASE, 0, FIRST, LAST, COLUMNS>(&self.constants, block, section, columns, scales[0]);
-            let high =
-                products::<F, S, PHASE, 1, FIRST, LAST, COLUMNS>(&self.constants, block, section, columns, scales[1]);
-            for column in 0..COLUMNS {
-                for half in FIRST..LAST {
-                    let sum = &mut self.products[column][half];
-                    *sum = f32x4_add(*sum, f32x4_add(low[column][half], high[column][half]));
-                }
-                if F::MINIMUMS {
-                    self.add_minimums::<F>(index, column, columns[column]);
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// `pair` points to a pair.
-    #[inline(always)]
-    unsafe fn add_minimums<F: Format>(&mut self, index: usize, column: usize, pair: *const Pair) {
-        let (sums, minimums) = (&mut self.minimums[column], &self.scales.minimums);
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let whole = splat(pair, offset_of!(Pair, sum));
-            match F::SCALED {
-                // An offset that is added is a minimum of weight −1.
-                Scaled::Block => *sums = [f32x4_neg(whole); 2],
-                Scaled::Pair => add_scaled(sums, &minimums[index], [whole; 2]),
-                Scaled::Group => {
-                    add_scaled(sums, &minimums[2 * index], [splat(pair, offset_of!(Pair, sums)); 2]);
-                    add_scaled(sums, &minimums[2 * index + 1], [splat(pair, offset_of!(Pair, sums) + 4); 2]);
-                }
-            }
-        }
-    }
-}
-
-/// sums += scales · values
-#[inline(always)]
-fn add_scaled(sums: &mut Rows, scales: &Rows, values: Rows) {
-    for half in 0..2 {
-        sums[half] = f32x4_add(sums[half], f32x4_mul(scales[half], values[half]));
-    }
-}
-
-/// The scaled products of a group of 16 values.
-///
-/// # Safety
-/// As for [`Tile::block`]; `columns` point to the group's pairs.
-#[inline(always)]
-unsafe fn products<
-    F: Format,
-    S: Sums,
-    const PHASE: usize,
-    const GROUP: usize,
-    const FIRST: usize,
-    const LAST: usize,
-    const COLUMNS: usize,
->(
-    k: &Constants,
-    block: *const u8,
-    section: usize,
-    columns: [*const Pair; COLUMNS],
-    scales: Option<Rows>,
-) -> [Rows; COLUMNS] {
-    // SAFETY: the group exists in the block and in every column, by the caller's promise.
-    unsafe {
-        let mut sums = [[S::new(i16x8_splat(0), 0); 2]; COLUMNS];
-        for (sums, column) in sums.iter_mut().zip(columns) {
-            let negative = splat(column, offset_of!(Pair, negative_sums) + 4 * GROUP);
-            *sums = [S::new(negative, F::ZERO); 2];
-        }
-        for unit in 0..4 {
-            for half in FIRST..LAST {
-                let weights = F::weights::<PHASE, GROUP>(k, block, section, half, unit);
-                for (sums, column) in sums.iter_mut().zip(columns) {
-                    sums[half].add(weights, column, 16 * GROUP + 4 * unit);
-                }
-            }
-        }
-        let mut products = [[f32x4_splat(0.0); 2]; COLUMNS];
-        for column in 0..COLUMNS {
-            let scale = splat(columns[column], offset_of!(Pair, scales) + 4 * GROUP);
-            for half in FIRST..LAST {
-                let total = sums[column][half].total(scales.map(|scales| scales[half]));
-                products[column][half] = f32x4_mul(scale, f32x4_convert_i32x4(total));
-            }
-        }
-        products
-    }
+    minimums
 }
 
 /// `bytes` further on. Compilers rewrite pointers that advance with a loop, and lose on the way that
@@ -332,18 +318,14 @@ pub unsafe fn place<T>(from: *const T, bytes: usize) -> *const T {
     std::ptr::with_exposed_provenance(from.expose_provenance() + bytes)
 }
 
-/// The pairs that are `index` further on.
+/// The negative sums of a group's activations, in every lane.
 ///
 /// # Safety
-/// They exist.
+/// `pair` points to a pair.
 #[inline(always)]
-unsafe fn places<const COLUMNS: usize>(columns: [*const Pair; COLUMNS], index: usize) -> [*const Pair; COLUMNS] {
-    let mut result = columns;
-    for column in &mut result {
-        // SAFETY: by the caller's promise.
-        *column = unsafe { place(*column, index * size_of::<Pair>()) };
-    }
-    result
+pub unsafe fn negative_sums(pair: *const Pair, group: usize) -> v128 {
+    // SAFETY: by the caller's promise.
+    unsafe { splat(pair, offset_of!(Pair, negative_sums) + 4 * group) }
 }
 
 /// The four bytes at an offset of a pair, in every lane.

@@ -1,7 +1,8 @@
 //! What the formats' unpacking is made of. A field that begins at byte `b` of a file's block begins at
 //! byte `8 b` of an interleaved one.
 
-use super::tile::{Rows, place};
+use super::integers::Weights;
+use super::tile::{Phases, Rows, place};
 use crate::cpu::arch::*;
 use crate::cpu::vector::{half_constants, load_f16};
 use std::hint::black_box;
@@ -73,6 +74,18 @@ pub fn nibbles<const HIGH: usize>(mask: v128, bytes: v128) -> v128 {
     v128_and(if HIGH == 1 { u16x8_shr(bytes, 4) } else { bytes }, mask)
 }
 
+/// The low nibbles, and the high ones.
+#[inline(always)]
+pub fn both_nibbles(mask: v128, bytes: v128) -> [v128; 2] {
+    [nibbles::<0>(mask, bytes), nibbles::<1>(mask, bytes)]
+}
+
+/// The weights of a format of two phases.
+#[inline(always)]
+pub fn two([first, second]: [Weights; 2]) -> Phases {
+    [first, second, first, second]
+}
+
 /// `value` in the bytes that have all bits of `bits`.
 #[inline(always)]
 pub fn where_set(bytes: v128, bits: v128, value: v128) -> v128 {
@@ -86,23 +99,17 @@ pub fn table(values: [i8; 16]) -> v128 {
     unsafe { std::mem::transmute(values) }
 }
 
-/// 16 unsigned bytes to f32: the first 8 rows to place `2 · index`, the next to the place after it.
+/// Eight words each as f32.
 #[inline(always)]
-pub fn widen_minimums(bytes: v128, table: &mut [Rows; 16], index: usize) {
-    table[2 * index] = floats(u16x8_extend_low_u8x16(bytes));
-    table[2 * index + 1] = floats(u16x8_extend_high_u8x16(bytes));
-}
-
-#[inline(always)]
-fn floats(words: v128) -> Rows {
+pub fn floats(words: v128) -> Rows {
     [f32x4_convert_i32x4(i32x4_extend_low_i16x8(words)), f32x4_convert_i32x4(i32x4_extend_high_i16x8(words))]
 }
 
-/// 16 signed bytes to integer scales, in places as [`widen_minimums`] has them.
+/// 16 signed bytes as words: the first 8 rows to place `2 · index`, the next to the place after it.
 #[inline(always)]
-pub fn widen_scales(bytes: v128, table: &mut [Rows; 16], index: usize) {
-    table[2 * index] = twice(i16x8_extend_low_i8x16(bytes));
-    table[2 * index + 1] = twice(i16x8_extend_high_i8x16(bytes));
+pub fn widen(bytes: v128, table: &mut [v128; 16], index: usize) {
+    table[2 * index] = i16x8_extend_low_i8x16(bytes);
+    table[2 * index + 1] = i16x8_extend_high_i8x16(bytes);
 }
 
 /// Each of 8 rows' words twice.

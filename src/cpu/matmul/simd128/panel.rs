@@ -1,0 +1,308 @@
+//! The product of an interleaved group of 8 rows with many columns. A stretch of the rows is unpacked once, into
+//! memory that stays in the processor's nearest cache, and multiplied with a few columns at a time. What
+//! multiplies it knows no formats any more, only how they are scaled.
+
+use super::super::activations::{Activations, PAIR, Pair};
+use super::integers::Sums;
+use super::tile::{Each, Format, IntegerScales, Rows, Shape, negative_sums, place, splat};
+use super::unpack::{Constants, floats};
+use crate::cpu::arch::*;
+use std::mem::offset_of;
+use std::ops::Range;
+
+/// Values of each row that are unpacked at once.
+const VALUES: usize = 1024;
+
+/// Columns whose sums are kept.
+const STRIP: usize = 64;
+
+/// Columns that are multiplied at once.
+const COLUMNS: usize = 4;
+
+/// A stretch of eight rows, unpacked, and the sums of the columns.
+pub struct Panel {
+    /// For each group four units of two halves, of one vector or two each.
+    weights: [v128; VALUES],
+    /// Integer scales for each group, as 16-bit integers, twice for each row.
+    scales: [Rows; VALUES / 16],
+    /// Minimums for each pair or group.
+    minimums: [Rows; VALUES / 16],
+    /// For each block its scale and the factor of its minimums.
+    factors: [[Rows; 2]; VALUES / PAIR],
+    sums: [Rows; STRIP],
+}
+
+impl Panel {
+    pub fn new() -> Self {
+        let zero = [f32x4_splat(0.0); 2];
+        Panel {
+            weights: [zero[0]; VALUES],
+            scales: [zero; VALUES / 16],
+            minimums: [zero; VALUES / 16],
+            factors: [[zero; 2]; VALUES / PAIR],
+            sums: [zero; STRIP],
+        }
+    }
+
+    /// Calls `store(column, sums)` for every column of the product with the rows of `blocks`.
+    pub fn multiply<F: Format, S: Sums>(
+        &mut self,
+        blocks: &[u8],
+        activations: &Activations,
+        columns: Range<usize>,
+        mut store: impl FnMut(usize, Rows),
+    ) {
+        let block_bytes = 8 * F::DTYPE.block_bytes();
+        let stretch = VALUES / F::DTYPE.block_values();
+        for first in columns.clone().step_by(STRIP) {
+            let strip = first..columns.end.min(first + STRIP);
+            self.sums.fill([f32x4_splat(0.0); 2]);
+            for (index, blocks) in blocks.chunks(stretch * block_bytes).enumerate() {
+                let count = blocks.len() / block_bytes;
+                // SAFETY: there are as many blocks, no more than fill the panel.
+                unsafe { self.fill::<F, S>(blocks.as_ptr(), count) };
+                let pairs =
+                    |column: usize| &activations.column(column)[index * VALUES / PAIR..][..count * F::Shape::PAIRS];
+                let zero = i16x8_splat(F::ZERO);
+                let mut column = strip.start;
+                while column < strip.end {
+                    let place = column - strip.start;
+                    // SAFETY: the columns exist, and have as many pairs as the blocks.
+                    unsafe {
+                        if strip.end - column >= COLUMNS {
+                            let pairs = std::array::from_fn(|i| pairs(column + i).as_ptr());
+                            self.add::<F::Shape, S, COLUMNS>(count, zero, pairs, place);
+                            column += COLUMNS;
+                        } else {
+                            self.add::<F::Shape, S, 1>(count, zero, [pairs(column).as_ptr()], place);
+                            column += 1;
+                        }
+                    }
+                }
+            }
+            for (column, sums) in strip.zip(self.sums) {
+                store(column, sums);
+            }
+        }
+    }
+
+    /// Unpacks blocks.
+    ///
+    /// # Safety
+    /// `blocks` points to `count` interleaved blocks of the format.
+    #[inline(never)]
+    unsafe fn fill<F: Format, S: Sums>(&mut self, blocks: *const u8, count: usize) {
+        assert!(count * F::DTYPE.block_values() <= VALUES, "blocks that fit the panel");
+        let k = Constants::new(F::constants());
+        let mut table = IntegerScales::new();
+        let section_pairs = if F::PAIRED { 1 } else { F::PHASES };
+        for index in 0..count {
+            // SAFETY: sections, groups and phases within the block, which the caller promises.
+            unsafe {
+                let block = place(blocks, index * 8 * F::DTYPE.block_bytes());
+                F::integer_scales(block, &mut table);
+                self.fill_scales::<F>(&k, block, index, &table);
+                for section in 0..F::SECTIONS {
+                    for group in 0..if F::PAIRED { 1 } else { 2 } {
+                        for half in 0..2 {
+                            for unit in 0..4 {
+                                let weights = F::weights(&k, block, section, group, half, unit);
+                                for phase in 0..F::PHASES {
+                                    let groups = match F::PAIRED {
+                                        true => 2 * section + phase,
+                                        false => 2 * (section * section_pairs + phase) + group,
+                                    };
+                                    let at = 8 * (2 * index * F::Shape::PAIRS + groups) + 2 * unit + half;
+                                    let operand = S::operand(weights[phase]);
+                                    if S::NARROW {
+                                        *self.weights.get_unchecked_mut(at) = operand[0];
+                                    } else {
+                                        *self.weights.get_unchecked_mut(2 * at) = operand[0];
+                                        *self.weights.get_unchecked_mut(2 * at + 1) = operand[1];
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps the scales of block number `index`.
+    ///
+    /// # Safety
+    /// `block` points to an interleaved block of the format.
+    #[inline(always)]
+    unsafe fn fill_scales<F: Format>(&mut self, k: &Constants, block: *const u8, index: usize, table: &IntegerScales) {
+        // SAFETY: by the caller's promise.
+        self.factors[index] = unsafe {
+            [
+                [F::scale(k, block, 0), F::scale(k, block, 1)],
+                match F::Shape::MINIMUMS {
+                    None => [f32x4_splat(0.0); 2],
+                    Some(_) => [F::minimum(k, block, 0), F::minimum(k, block, 1)],
+                },
+            ]
+        };
+        for group in 0..2 * F::Shape::PAIRS {
+            let place = 2 * index * F::Shape::PAIRS + group;
+            let source = match F::Shape::SCALES {
+                Some(Each::Group) => group,
+                _ => group / 2,
+            };
+            if F::Shape::SCALES.is_some() {
+                self.scales[place] = [table.scales(source, 0), table.scales(source, 1)];
+            }
+            if F::Shape::MINIMUMS.is_some_and(|each| each != Each::Block) {
+                self.minimums[place] = floats(table.minimums[source]);
+            }
+        }
+    }
+
+    /// Adds the products of the unpacked blocks with a few columns to their sums, from place `first` on.
+    ///
+    /// # Safety
+    /// `columns` point to as many pairs as there are in `count` blocks, which were unpacked.
+    #[inline(never)]
+    unsafe fn add<H: Shape, S: Sums, const COLUMNS: usize>(
+        &mut self,
+        count: usize,
+        zero: v128,
+        columns: [*const Pair; COLUMNS],
+        first: usize,
+    ) {
+        let mut sums: [Rows; COLUMNS] = std::array::from_fn(|column| self.sums[first + column]);
+        for index in 0..count {
+            // SAFETY: by the caller's promise.
+            unsafe {
+                let columns = places(columns, index * H::PAIRS);
+                let mut products = [[f32x4_splat(0.0); 2]; COLUMNS];
+                self.add_groups::<H, S, 0, COLUMNS>(index, zero, columns, &mut products);
+                self.add_groups::<H, S, 1, COLUMNS>(index, zero, columns, &mut products);
+                let minimums = self.minimums::<H, COLUMNS>(index, columns);
+                let [scale, minimum] = *self.factors.get_unchecked(index);
+                for column in 0..COLUMNS {
+                    for half in 0..2 {
+                        let sum = &mut sums[column][half];
+                        *sum = f32x4_add(*sum, f32x4_mul(scale[half], products[column][half]));
+                        if H::MINIMUMS.is_some() {
+                            *sum = f32x4_sub(*sum, f32x4_mul(minimum[half], minimums[column][half]));
+                        }
+                    }
+                }
+            }
+        }
+        self.sums[first..first + COLUMNS].copy_from_slice(&sums);
+    }
+
+    /// Adds the products of group `GROUP` of every pair of a block.
+    ///
+    /// # Safety
+    /// `columns` point to the block's pairs.
+    #[inline(always)]
+    unsafe fn add_groups<H: Shape, S: Sums, const GROUP: usize, const COLUMNS: usize>(
+        &self,
+        index: usize,
+        zero: v128,
+        columns: [*const Pair; COLUMNS],
+        products: &mut [Rows; COLUMNS],
+    ) {
+        let mut chains = [[f32x4_splat(0.0); 2]; COLUMNS];
+        for pair in 0..H::PAIRS {
+            // SAFETY: the group was unpacked, and the columns have the pair.
+            unsafe {
+                let columns = places(columns, pair);
+                let group = 2 * (index * H::PAIRS + pair) + GROUP;
+                let width = if S::NARROW { 1 } else { 2 };
+                let weights = place(self.weights.as_ptr(), 128 * width * group);
+                let start = |column| match H::MINIMUMS {
+                    // What has minimums has no zero point.
+                    Some(_) => S::new(i16x8_splat(0), 0),
+                    None => S::new_at(negative_sums(column, GROUP), zero),
+                };
+                let mut sums = [[S::new(i16x8_splat(0), 0); 2]; COLUMNS];
+                for column in 0..COLUMNS {
+                    sums[column] = [start(columns[column]); 2];
+                }
+                for unit in 0..4 {
+                    for column in 0..COLUMNS {
+                        for half in 0..2 {
+                            let at = width * (2 * unit + half);
+                            let operand = [*weights.add(at), *weights.add(at + width - 1)];
+                            sums[column][half].add(operand, columns[column], 16 * GROUP + 4 * unit);
+                        }
+                    }
+                }
+                let scales = place(self.scales.as_ptr(), 32 * group);
+                for column in 0..COLUMNS {
+                    let factor = splat(columns[column], offset_of!(Pair, scales) + 4 * GROUP);
+                    for half in 0..2 {
+                        let total = sums[column][half].total(H::SCALES.map(|_| (*scales)[half]));
+                        let chain = &mut chains[column][half];
+                        *chain = f32x4_add(*chain, f32x4_mul(factor, f32x4_convert_i32x4(total)));
+                    }
+                }
+            }
+        }
+        for column in 0..COLUMNS {
+            for half in 0..2 {
+                products[column][half] = f32x4_add(products[column][half], chains[column][half]);
+            }
+        }
+    }
+
+    /// The minimums of a block's pairs times the sums of their activations.
+    ///
+    /// # Safety
+    /// `columns` point to the block's pairs.
+    #[inline(always)]
+    unsafe fn minimums<H: Shape, const COLUMNS: usize>(
+        &self,
+        index: usize,
+        columns: [*const Pair; COLUMNS],
+    ) -> [Rows; COLUMNS] {
+        let mut minimums = [[f32x4_splat(0.0); 2]; COLUMNS];
+        let Some(each) = H::MINIMUMS else { return minimums };
+        for pair in 0..H::PAIRS {
+            // SAFETY: the columns have the pair, and its minimums were unpacked.
+            unsafe {
+                let columns = places(columns, pair);
+                let weights = place(self.minimums.as_ptr(), 64 * (index * H::PAIRS + pair));
+                for column in 0..COLUMNS {
+                    let sum = splat(columns[column], offset_of!(Pair, sum));
+                    for half in 0..2 {
+                        let minimum = &mut minimums[column][half];
+                        match each {
+                            // An offset that is added is a minimum of weight −1.
+                            Each::Block => *minimum = f32x4_neg(sum),
+                            Each::Pair => *minimum = f32x4_add(*minimum, f32x4_mul((*weights)[half], sum)),
+                            Each::Group => {
+                                for group in 0..2 {
+                                    let sum = splat(columns[column], offset_of!(Pair, sums) + 4 * group);
+                                    let product = f32x4_mul((*weights.add(group))[half], sum);
+                                    *minimum = f32x4_add(*minimum, product);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        minimums
+    }
+}
+
+/// The pairs that are `index` further on.
+///
+/// # Safety
+/// They exist.
+#[inline(always)]
+unsafe fn places<const COLUMNS: usize>(columns: [*const Pair; COLUMNS], index: usize) -> [*const Pair; COLUMNS] {
+    let mut result = columns;
+    for column in &mut result {
+        // SAFETY: by the caller's promise.
+        *column = unsafe { place(*column, index * size_of::<Pair>()) };
+    }
+    result
+}
