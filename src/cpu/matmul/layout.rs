@@ -4,7 +4,7 @@
 //! block is followed by the same unit of the next row. Sixteen bytes of quants are 4 rows × 4 bytes.
 //! Rows after the last whole group, and matrices of floats, stay as they are in the file.
 
-use super::Matrix;
+use super::{Matrix, six_bits};
 use crate::quant::Dtype;
 
 /// Rows that are interleaved.
@@ -50,7 +50,8 @@ macro_rules! layouts {
     };
 }
 
-// Units are as the kernels read them: 1 byte for integer scales, 2 for f16, 4 for quants.
+// Units are as the kernels read them: 1 byte for integer scales, 2 for f16, 4 for quants. A unit of 6 stands for
+// the quants of six bits, which are also brought into the order of `six_bits`.
 layouts! {
     Q4_0 | IQ4_NL => [(2, 2), (16, 4)],
     Q4_1 => [(4, 2), (16, 4)],
@@ -62,7 +63,7 @@ layouts! {
     Q3_K => [(32, 4), (64, 4), (12, 1), (2, 2)],
     Q4_K => [(4, 2), (12, 1), (128, 4)],
     Q5_K => [(4, 2), (12, 1), (32, 4), (128, 4)],
-    Q6_K => [(128, 4), (64, 4), (16, 1), (2, 2)],
+    Q6_K => [(192, 6), (16, 1), (2, 2)],
     Q8_K => [(4, 4), (256, 4), (32, 2)],
     IQ4_XS => [(4, 2), (4, 1), (128, 4)],
 }
@@ -135,6 +136,10 @@ unsafe fn scatter<const BYTES: usize, const UNIT: usize>(source: *const u8, row_
         // SAFETY: by the caller's promise.
         return unsafe { scatter_chunks::<BYTES>(source, row_bytes, target) };
     }
+    if UNIT == 6 {
+        // SAFETY: by the caller's promise.
+        return unsafe { scatter_six(source, row_bytes, target) };
+    }
     for unit in 0..BYTES / UNIT {
         for row in 0..GROUP_ROWS {
             // SAFETY: by the caller's promise.
@@ -179,6 +184,30 @@ unsafe fn scatter_chunks<const BYTES: usize>(source: *const u8, row_bytes: usize
     }
 }
 
+/// As [`scatter`] for the quants of Q6_K.
+///
+/// # Safety
+/// As for [`scatter`].
+unsafe fn scatter_six(source: *const u8, row_bytes: usize, target: *mut u8) {
+    for row in 0..GROUP_ROWS {
+        // SAFETY: by the caller's promise; these words lie at any address.
+        unsafe {
+            let words = |at: usize| source.add(row * row_bytes + 4 * at).cast::<u32>().read_unaligned();
+            let put = |at: usize, word: u32| {
+                target.add((at * GROUP_ROWS + row) * 4).cast::<u32>().write_unaligned(word);
+            };
+            six_bits::pack(words, put);
+        }
+    }
+}
+
+/// The inverse for one row.
+fn gather_six(packed: &[u8], row: usize, block: &mut [u8]) {
+    let (packed, block) = (packed.as_chunks::<4>().0, block.as_chunks_mut::<4>().0);
+    let words = |at: usize| u32::from_ne_bytes(packed[at * GROUP_ROWS + row]);
+    six_bits::unpack(words, |at, word| block[at] = word.to_ne_bytes());
+}
+
 fn gather<const UNIT: usize>(packed: &[u8], row: usize, block: &mut [u8]) {
     for (unit, packed) in block.chunks_exact_mut(UNIT).zip(packed.chunks_exact(GROUP_ROWS * UNIT)) {
         unit.copy_from_slice(&packed[row * UNIT..][..UNIT]);
@@ -202,7 +231,8 @@ pub fn file_block<'b>(matrix: &Matrix, row: usize, index: usize, block: &'b mut 
         match field.unit {
             1 => gather::<1>(packed, row % GROUP_ROWS, block),
             2 => gather::<2>(packed, row % GROUP_ROWS, block),
-            _ => gather::<4>(packed, row % GROUP_ROWS, block),
+            4 => gather::<4>(packed, row % GROUP_ROWS, block),
+            _ => gather_six(packed, row % GROUP_ROWS, block),
         }
         start += field.bytes;
     }

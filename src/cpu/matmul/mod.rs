@@ -9,6 +9,7 @@ mod layout;
 pub mod scalar;
 #[cfg(target_family = "wasm")]
 pub(super) mod simd128;
+mod six_bits;
 #[cfg(test)]
 mod tests;
 

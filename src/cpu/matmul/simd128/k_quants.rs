@@ -1,4 +1,5 @@
-//! Interleaved Q2_K to Q6_K and Q8_K; the layouts of the file are in `quant::k_quants`.
+//! Interleaved Q2_K to Q6_K and Q8_K; the layouts of the file are in `quant::k_quants`, and the order that quants
+//! of six bits are brought into is that of `six_bits`.
 
 #![allow(non_camel_case_types)]
 
@@ -210,14 +211,14 @@ pub struct Q6_K;
 
 impl Format for Q6_K {
     const DTYPE: Dtype = Dtype::Q6_K;
-    const SECTIONS: usize = 2;
-    const PHASES: usize = 4;
+    const SECTIONS: usize = 8;
+    const PHASES: usize = 1;
     const PAIRED: bool = false;
     const ZERO: i16 = 32;
     type Shape = GroupScales;
 
     fn constants() -> [v128; 4] {
-        [nibble_mask(), u8x16_splat(0x30), u8x16_splat(0), u8x16_splat(0)]
+        [u8x16_splat(63), u8x16_splat(3), u8x16_splat(12), u8x16_splat(48)]
     }
 
     #[inline(always)]
@@ -229,18 +230,16 @@ impl Format for Q6_K {
         half: usize,
         unit: usize,
     ) -> Phases {
+        let first = 3 * (2 * section + group);
         // SAFETY: all units lie within the block.
-        let (first, second, high) = unsafe {
-            (
-                load(block, 0, 16 * section + 4 * group, unit, half),
-                load(block, 0, 16 * section + 4 * group, 8 + unit, half),
-                load(block, 128, 8 * section + 4 * group, unit, half),
-            )
-        };
-        let [first, second] = [first, second].map(|bytes| both_nibbles(k.own[0], bytes));
-        let low = [first[0], second[0], first[1], second[1]];
-        let high = [u16x8_shl(high, 4), u16x8_shl(high, 2), high, u16x8_shr(high, 2)];
-        from_fn(|phase| Weights::small(k, v128_or(low[phase], v128_and(high[phase], k.own[1]))))
+        let packed = |unit| unsafe { load(block, 0, first, unit, half) };
+        if unit < 3 {
+            return [Weights::small(k, v128_and(packed(unit), k.own[0])); 4];
+        }
+        let low = v128_and(u16x8_shr(packed(0), 6), k.own[1]);
+        let middle = v128_and(u16x8_shr(packed(1), 4), k.own[2]);
+        let high = v128_and(u16x8_shr(packed(2), 2), k.own[3]);
+        [Weights::small(k, v128_or(v128_or(low, middle), high)); 4]
     }
 
     #[inline(always)]
