@@ -2,17 +2,20 @@
 
 use super::kv::KvCache;
 use super::vector;
+use crate::program::{Mask, StateId, alibi_slope};
 
 /// What a call of [`attend`] computes; the fields of `Op::Attention`.
-pub struct Attention {
-    pub layer: usize,
+pub struct Attention<'a> {
+    pub state: StateId,
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
     pub value_dim: usize,
     pub scale: f32,
-    pub window: Option<usize>,
+    pub mask: Mask,
     pub softcap: Option<f32>,
+    pub sinks: Option<&'a [f32]>,
+    pub alibi: Option<f32>,
 }
 
 /// Tokens whose queries share one pass over the keys and values.
@@ -70,8 +73,8 @@ fn tile(
 ) {
     let group = a.heads / a.kv_heads;
     let visible = |token: usize| {
-        let end = position + token + 1;
-        a.window.map_or(0, |w| end.saturating_sub(w))..end
+        let at = position + token;
+        a.mask.first(at)..at + 1
     };
     let (first, end) = (visible(tokens.start).start, visible(tokens.end - 1).end);
     let start = first / ALIGNED * ALIGNED;
@@ -79,7 +82,7 @@ fn tile(
     let (width, value_width) = (a.heads * a.head_dim, a.heads * a.value_dim);
     let rows = || tokens.clone().flat_map(move |t| (0..group).map(move |g| (t, kv_head * group + g))).enumerate();
 
-    let keys = cache.keys(a.layer, kv_head, a.head_dim);
+    let keys = cache.keys(a.state, kv_head, a.head_dim);
     let row = &mut scratch.row[..a.head_dim];
     for (index, _) in rows() {
         scratch.scores[index * span..][..first - start].fill(f32::NEG_INFINITY);
@@ -90,19 +93,26 @@ fn tile(
         for (index, (token, head)) in rows() {
             let q = &query[token * width + head * a.head_dim..][..a.head_dim];
             let score = vector::dot(q, row) * a.scale;
-            scratch.scores[index * span + at - start] = match (visible(token).contains(&at), a.softcap) {
+            let score = match (visible(token).contains(&at), a.softcap) {
                 (false, _) => f32::NEG_INFINITY,
                 (true, None) => score,
                 (true, Some(cap)) => cap * (score / cap).tanh(),
+            };
+            scratch.scores[index * span + at - start] = match a.alibi {
+                None => score,
+                Some(most) => score - alibi_slope(most, a.heads, head) * (position + token).abs_diff(at) as f32,
             };
         }
     }
     for (index, (token, head)) in rows() {
         let scores = &mut scratch.scores[index * span..][..span];
-        vector::softmax(scores);
+        match a.sinks {
+            None => vector::softmax(scores),
+            Some(sinks) => softmax_with_sink(scores, sinks[head]),
+        }
         dst[token * value_width + head * a.value_dim..][..a.value_dim].fill(0.0);
     }
-    let values = cache.values(a.layer, kv_head, a.value_dim);
+    let values = cache.values(a.state, kv_head, a.value_dim);
     let row = &mut scratch.row[..a.value_dim];
     for at in first..end {
         vector::from_f16(&values[at * a.value_dim..][..a.value_dim], row);
@@ -115,9 +125,20 @@ fn tile(
     }
 }
 
+/// The softmax of `scores` and one more, whose share is left out.
+fn softmax_with_sink(scores: &mut [f32], sink: f32) {
+    let highest = |values: &[f32]| values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let before = highest(scores);
+    vector::softmax(scores);
+    // The likeliest of them is e⁰ of their sum.
+    let sum = 1.0 / highest(scores);
+    vector::scale(scores, sum / (sum + (sink - before).exp()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::State;
 
     fn values(count: usize, seed: f32) -> Vec<f32> {
         (0..count).map(|i| ((i as f32 + 1.0) * seed).sin()).collect()
@@ -135,15 +156,24 @@ mod tests {
     ) -> Vec<f64> {
         let group = a.heads / a.kv_heads;
         let q = &query[(token * a.heads + head) * a.head_dim..][..a.head_dim];
-        let visible = |at: usize| at <= position && a.window.is_none_or(|w| position - at < w);
+        let visible = |at: usize| match a.mask {
+            Mask::Causal => at <= position,
+            Mask::Window(w) => at <= position && position - at < w,
+            Mask::Chunked(n) => at <= position && at / n == position / n,
+        };
         let score = |at: usize| {
             let k = &keys[(at * a.kv_heads + head / group) * a.head_dim..][..a.head_dim];
             let dot: f64 =
                 q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>() * f64::from(a.scale);
-            a.softcap.map_or(dot, |c| f64::from(c) * (dot / f64::from(c)).tanh())
+            let score = a.softcap.map_or(dot, |c| f64::from(c) * (dot / f64::from(c)).tanh());
+            // Of six heads the first four have slopes of a geometric series, the others those between.
+            let slopes = [2.0, 4.0, 6.0, 8.0, 1.0, 3.0]
+                .map(|power: f64| (-power / 8.0 * f64::from(a.alibi.unwrap_or(0.0))).exp2());
+            let fall = if a.alibi.is_some() { slopes[head] } else { 0.0 };
+            score - fall * (position - at) as f64
         };
         let weights: Vec<f64> = (0..=position).map(|at| if visible(at) { score(at).exp() } else { 0.0 }).collect();
-        let sum: f64 = weights.iter().sum();
+        let sum: f64 = weights.iter().sum::<f64>() + a.sinks.map_or(0.0, |sinks| f64::from(sinks[head]).exp());
         let value = |at: usize, i: usize| f64::from(values[(at * a.kv_heads + head / group) * a.value_dim + i]);
         (0..a.value_dim).map(|i| weights.iter().enumerate().map(|(at, w)| w / sum * value(at, i)).sum()).collect()
     }
@@ -156,13 +186,36 @@ mod tests {
             halved(values(context * kv_heads * head_dim, 0.731)),
             halved(values(context * kv_heads * value_dim, 1.377)),
         );
-        for (window, softcap) in
-            [(None, None), (Some(5), None), (Some(1), None), (None, Some(2.0)), (Some(64), Some(0.5))]
-        {
-            let a = Attention { layer: 0, heads, kv_heads, head_dim, value_dim, scale: 0.3, window, softcap };
-            let mut cache =
-                KvCache::new(&[(kv_heads * head_dim, kv_heads * value_dim)], context).expect("a small cache");
-            cache.write(0, 0, context, &keys, &vals, head_dim);
+        let sink_logits = [0.5, -1.0, 3.0, 0.0, 90.0, -90.0];
+        let sinks = Some(sink_logits.as_slice());
+        for (mask, softcap, sinks, alibi) in [
+            (Mask::Causal, None, None, None),
+            (Mask::Window(5), None, None, None),
+            (Mask::Window(1), None, None, None),
+            (Mask::Causal, Some(2.0), None, None),
+            (Mask::Window(64), Some(0.5), None, None),
+            (Mask::Chunked(7), None, None, None),
+            (Mask::Window(9), None, sinks, None),
+            (Mask::Causal, None, None, Some(8.0)),
+        ] {
+            let a = Attention {
+                state: StateId(0),
+                heads,
+                kv_heads,
+                head_dim,
+                value_dim,
+                scale: 0.3,
+                mask,
+                softcap,
+                sinks,
+                alibi,
+            };
+            let mut cache = KvCache::new(
+                &[State::Kv { key_width: kv_heads * head_dim, value_width: kv_heads * value_dim }],
+                context,
+            )
+            .expect("a small cache");
+            cache.write(StateId(0), 0, context, &keys, &vals, head_dim);
             // Batches of one token and of more than a tile, at the start and in the middle.
             for (position, tokens) in [(0, 1), (0, 19), (13, 1), (20, 11)] {
                 let query = values(tokens * heads * head_dim, 0.917);
@@ -175,7 +228,7 @@ mod tests {
                         let got = &out[(token * heads + head) * value_dim..][..value_dim];
                         assert!(
                             truth.iter().zip(got).all(|(t, g)| (t - f64::from(*g)).abs() < 1e-5),
-                            "window {window:?}, position {position}"
+                            "{mask:?}, position {position}"
                         );
                     }
                 }
@@ -186,20 +239,24 @@ mod tests {
     #[test]
     fn a_token_s_result_is_the_same_in_every_batch() {
         let (heads, kv_heads, dim, context) = (4, 2, 20, 75);
-        for window in [None, Some(7), Some(33)] {
+        for mask in [Mask::Causal, Mask::Window(7), Mask::Window(33), Mask::Chunked(9)] {
             let a = Attention {
-                layer: 0,
+                state: StateId(0),
                 heads,
                 kv_heads,
                 head_dim: dim,
                 value_dim: dim,
                 scale: 0.3,
-                window,
+                mask,
                 softcap: None,
+                sinks: None,
+                alibi: None,
             };
-            let mut cache = KvCache::new(&[(kv_heads * dim, kv_heads * dim)], context).expect("a small cache");
+            let mut cache =
+                KvCache::new(&[State::Kv { key_width: kv_heads * dim, value_width: kv_heads * dim }], context)
+                    .expect("a small cache");
             let (keys, vals) = (values(context * kv_heads * dim, 0.731), values(context * kv_heads * dim, 1.377));
-            cache.write(0, 0, context, &keys, &vals, dim);
+            cache.write(StateId(0), 0, context, &keys, &vals, dim);
             let query = values(context * heads * dim, 0.917);
             let attend_from = |position: usize, tokens: usize| {
                 let width = heads * dim;
@@ -213,7 +270,7 @@ mod tests {
                 assert_eq!(
                     attend_from(position, tokens),
                     alone[position..position + tokens].concat(),
-                    "{window:?}, {position}"
+                    "{mask:?}, {position}"
                 );
             }
         }

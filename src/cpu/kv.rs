@@ -2,6 +2,7 @@
 
 use super::memory::zeroed;
 use crate::error::Result;
+use crate::program::{State, StateId};
 
 /// One layer's keys and values. Each head's positions lie together: [head][position][head width].
 struct Layer {
@@ -19,24 +20,28 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Bytes of a cache for layers of these key and value widths (values per token), in 64 bits.
-    pub fn bytes(widths: &[(usize, usize)], context: usize) -> u64 {
-        widths.iter().map(|(k, v)| (*k as u64 + *v as u64) * context as u64 * 2).sum()
-    }
-
-    /// An empty cache.
-    pub fn new(widths: &[(usize, usize)], context: usize) -> Result<KvCache> {
-        let layer = |&(key_width, value_width): &(usize, usize)| -> Result<Layer> {
+    /// An empty cache of these states.
+    pub fn new(states: &[State], context: usize) -> Result<KvCache> {
+        let layer = |state: &State| -> Result<Layer> {
+            let (key_width, value_width) = state.kv_widths();
             let size = |width: usize| width.saturating_mul(context);
             Ok(Layer { keys: zeroed(size(key_width))?, values: zeroed(size(value_width))?, key_width, value_width })
         };
-        Ok(KvCache { layers: widths.iter().map(layer).collect::<Result<_>>()?, context })
+        Ok(KvCache { layers: states.iter().map(layer).collect::<Result<_>>()?, context })
     }
 
     /// Stores a batch's keys and values (token-major f32) at `position` and after.
-    pub fn write(&mut self, layer: usize, position: usize, tokens: usize, key: &[f32], value: &[f32], head_dim: usize) {
+    pub fn write(
+        &mut self,
+        state: StateId,
+        position: usize,
+        tokens: usize,
+        key: &[f32],
+        value: &[f32],
+        head_dim: usize,
+    ) {
         let context = self.context;
-        let layer = &mut self.layers[layer];
+        let layer = &mut self.layers[state.0 as usize];
         let heads = layer.key_width / head_dim;
         let value_dim = layer.value_width / heads;
         for token in 0..tokens {
@@ -50,20 +55,20 @@ impl KvCache {
         }
     }
 
-    /// A layer's keys, then its values, as bits of f16: [head][position][head width].
+    /// A state's keys, then its values, as bits of f16: [head][position][head width].
     #[cfg(feature = "gpu")]
-    pub fn layer(&self, layer: usize) -> impl Iterator<Item = u16> + '_ {
-        let Layer { keys, values, .. } = &self.layers[layer];
+    pub fn state(&self, state: StateId) -> impl Iterator<Item = u16> + '_ {
+        let Layer { keys, values, .. } = &self.layers[state.0 as usize];
         keys.iter().chain(values).copied()
     }
 
     /// Keys of one head, [position][head_dim], for all positions.
-    pub fn keys(&self, layer: usize, head: usize, head_dim: usize) -> &[u16] {
-        &self.layers[layer].keys[head * self.context * head_dim..][..self.context * head_dim]
+    pub fn keys(&self, state: StateId, head: usize, head_dim: usize) -> &[u16] {
+        &self.layers[state.0 as usize].keys[head * self.context * head_dim..][..self.context * head_dim]
     }
 
     /// Values of one head, [position][value_dim].
-    pub fn values(&self, layer: usize, head: usize, value_dim: usize) -> &[u16] {
-        &self.layers[layer].values[head * self.context * value_dim..][..self.context * value_dim]
+    pub fn values(&self, state: StateId, head: usize, value_dim: usize) -> &[u16] {
+        &self.layers[state.0 as usize].values[head * self.context * value_dim..][..self.context * value_dim]
     }
 }

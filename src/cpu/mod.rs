@@ -3,6 +3,7 @@
 //! [`Cpu`] holds the activations, the cache and the weights that are in memory, and runs one group's ops
 //! over a batch. Ops are free functions over slices in a file each; all branching is in [`Cpu::run`].
 
+mod activation;
 #[cfg(target_family = "wasm")]
 mod arch;
 mod attention;
@@ -17,7 +18,7 @@ pub mod vector;
 mod weights;
 
 use crate::error::Result;
-use crate::exec::Batch;
+use crate::exec::{Batch, Wanted};
 use crate::program::*;
 use crate::rope::Rotation;
 use attention::Attention;
@@ -49,14 +50,17 @@ pub struct Cpu {
     stage: weights::Stage,
 }
 
-/// The largest of a property over the attention ops of a program.
-fn attention_max(program: &Program, property: impl Fn(usize, usize, usize) -> usize) -> usize {
-    let ops = program.ops.iter().flatten();
-    let sizes = ops.filter_map(|op| match op {
-        Op::Attention { heads, kv_heads, head_dim, .. } => Some(property(*heads, *kv_heads, *head_dim)),
-        _ => None,
-    });
-    sizes.max().unwrap_or(1)
+/// The largest of a property over the attention ops of a program: of the query heads that share a key head,
+/// and the values of a head.
+fn attention_max(program: &Program, property: impl Fn(usize, usize) -> usize) -> usize {
+    let mut most = 1;
+    for op in program.all_ops() {
+        if let Op::Attention { state, heads, kv_heads, head_dim, .. } = *op {
+            let value_dim = program[state].kv_widths().1 / kv_heads;
+            most = most.max(property(heads / kv_heads, head_dim.max(value_dim)));
+        }
+    }
+    most
 }
 
 /// The widest input of a matrix, in values.
@@ -66,17 +70,18 @@ fn columns_max(program: &Program) -> usize {
 
 /// Inputs of a batch row at most: one for each expert in use.
 fn experts_max(program: &Program) -> usize {
-    let ops = program.ops.iter().flatten();
-    let used = ops.filter_map(|op| match op {
-        Op::ExpertMatMul { used, .. } => Some(*used),
-        _ => None,
-    });
-    used.max().unwrap_or(1)
+    let mut most = 1;
+    for op in program.all_ops() {
+        if let Op::ExpertMatMul { used, .. } = *op {
+            most = most.max(used);
+        }
+    }
+    most
 }
 
 /// Batch rows that a slot needs: the residual stream has room for a whole prompt, logits for one token.
 fn slot_rows(program: &Program, slot: usize, batch: usize) -> usize {
-    if slot == program.logits.0 as usize { 1 } else { batch }
+    if slot == program.outputs.logits.0 as usize { 1 } else { batch }
 }
 
 impl Cpu {
@@ -86,8 +91,8 @@ impl Cpu {
         let slots: u64 =
             program.slots.iter().enumerate().skip(1).map(|(i, w)| (*w * slot_rows(program, i, batch)) as u64 * 4).sum();
         let residual = program.slots[0] as u64 * context as u64 * 4;
-        let group = attention_max(program, |heads, kv_heads, _| heads / kv_heads);
-        let scores = attention::Scratch::bytes(group, context, attention_max(program, |_, _, d| d), batch);
+        let group = attention_max(program, |group, _| group);
+        let scores = attention::Scratch::bytes(group, context, attention_max(program, |_, width| width), batch);
         let product = program.slots[0] as u64 * batch as u64 * 4;
         slots
             + residual
@@ -107,15 +112,15 @@ impl Cpu {
             0 => Ok(Vec::new()),
             _ => memory::zeroed(width.saturating_mul(slot_rows(program, i, batch))),
         };
-        let group = attention_max(program, |heads, kv_heads, _| heads / kv_heads);
+        let group = attention_max(program, |group, _| group);
         Ok(Cpu {
             weights: Weights::new(program),
             slots: program.slots.iter().enumerate().map(slot).collect::<Result<_>>()?,
-            cache: KvCache::new(&program.kv_widths, context)?,
+            cache: KvCache::new(&program.states, context)?,
             rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             activations: Activations::new(columns_max(program), batch * experts_max(program)),
             quantised: None,
-            scratch: attention::Scratch::new(group, context, attention_max(program, |_, _, d| d), batch)?,
+            scratch: attention::Scratch::new(group, context, attention_max(program, |_, width| width), batch)?,
             product: memory::zeroed(program.slots[0] * batch)?,
             stage: weights::Stage::default(),
         })
@@ -131,23 +136,29 @@ impl Cpu {
         Ok(())
     }
 
-    /// Runs the ops of a group whose weights are in memory. At most [`BATCH_MAX`] tokens.
-    pub fn run(&mut self, program: &Program, group: usize, batch: &Batch) {
+    /// Runs the ops of a group whose weights are in memory, as far as `wanted` needs them. At most [`BATCH_MAX`]
+    /// tokens.
+    pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) {
         debug_assert!(batch.rows.len() <= BATCH_MAX && batch.rows.len() == batch.tokens.len());
         self.quantised = None;
-        for op in &program.ops[group] {
+        let ops = &program.ops[group];
+        let needed = match wanted {
+            Wanted::Hidden => program.ops_until_hidden(group),
+            Wanted::Token(_) | Wanted::Logits => ops.len(),
+        };
+        for op in &ops[..needed] {
             self.step(program, op, batch);
         }
     }
 
     /// The logits of the last token through the head.
     pub fn logits(&self, program: &Program) -> &[f32] {
-        &self.slots[program.logits.0 as usize]
+        &self.slots[program.outputs.logits.0 as usize]
     }
 
     /// The same, for the sampler to work in.
     pub fn logits_mut(&mut self, program: &Program) -> &mut [f32] {
-        &mut self.slots[program.logits.0 as usize]
+        &mut self.slots[program.outputs.logits.0 as usize]
     }
 
     /// Puts values in place of a row of the residual stream.
@@ -163,13 +174,13 @@ impl Cpu {
 
     /// The head's normalised input for the last token of the last batch: its hidden state.
     pub fn hidden(&self, program: &Program) -> &[f32] {
-        let slot = program.hidden();
-        &self.slots[slot.0 as usize][..program.slots[slot.0 as usize]]
+        let slot = program.outputs.hidden;
+        &self.slots[slot.0 as usize][..program[slot]]
     }
 
     /// Runs one op over one batch. The destination is taken out of its slot while it is written.
     pub fn step(&mut self, program: &Program, op: &Op, batch: &Batch) {
-        let dst = destination(op);
+        let dst = op.destination();
         let mut taken = dst.map_or(Vec::new(), |slot| std::mem::take(&mut self.slots[slot.0 as usize]));
         let out = match dst {
             Some(slot) => &mut taken[span(program, slot, batch)],
@@ -184,50 +195,60 @@ impl Cpu {
                     }
                 }
             }
-            Op::RmsNorm { src, weight, dst, epsilon, .. } => {
-                let weight = self.weights.vector(program, weight);
+            Op::EmbedPosition { table, .. } => {
+                let mut embedding = vec![0.0; program.slots[0]];
+                for (row, position) in out.chunks_exact_mut(program.slots[0]).zip(batch.position..) {
+                    self.weights.row(program, table, position, &mut self.stage, &mut embedding);
+                    vector::add(row, &embedding);
+                }
+            }
+            Op::Norm { kind, src, weight, bias, dst, width, epsilon } => {
+                let vector = |id: Option<WeightId>| id.map(|id| self.weights.vector(program, id));
+                let norm = norm::Normalise { kind, weight: vector(weight), bias: vector(bias), width, epsilon };
                 match src == dst {
-                    true => norm::rms_norm_in_place(out, weight, epsilon),
-                    false => norm::rms_norm(self.values(program, src, batch), weight, out, epsilon),
+                    true => norm.in_place(out),
+                    false => norm.run(self.values(program, src, batch), out),
                 }
             }
             Op::MatMul { view, src, epilogue, .. } => self.matmul(program, view, src, epilogue, batch, out),
             Op::Rope { heads, head_dim, rope, .. } => {
-                let description = &program.ropes[rope];
+                let description = &program[rope];
                 let factors = description.factors.map(|f| self.weights.vector_ahead(program, f));
-                let rotation = &mut self.rotations[rope];
+                let rotation = &mut self.rotations[rope.0 as usize];
                 rotation.prepare(description, factors, batch.position, batch.rows.len());
                 rotation.rotate(description, out, heads, head_dim);
             }
-            Op::KvWrite { layer, key, value, head_dim } => {
+            Op::KvWrite { state, key, value, head_dim } => {
                 let key = &self.slots[key.0 as usize][span(program, key, batch)];
                 let value = &self.slots[value.0 as usize][span(program, value, batch)];
-                self.cache.write(layer, batch.position, batch.rows.len(), key, value, head_dim);
+                self.cache.write(state, batch.position, batch.rows.len(), key, value, head_dim);
             }
-            Op::Attention { layer, query, heads, kv_heads, head_dim, scale, window, softcap, .. } => {
-                let value_dim = program.kv_widths[layer].1 / kv_heads;
-                let a = Attention { layer, heads, kv_heads, head_dim, value_dim, scale, window, softcap };
+            Op::Attention { state, query, heads, kv_heads, head_dim, scale, mask, softcap, sinks, alibi, .. } => {
+                let value_dim = program[state].kv_widths().1 / kv_heads;
+                let sinks = sinks.map(|id| self.weights.vector(program, id));
+                let a = Attention { state, heads, kv_heads, head_dim, value_dim, scale, mask, softcap, sinks, alibi };
                 let query = &self.slots[query.0 as usize][span(program, query, batch)];
                 attention::attend(&a, &self.cache, query, out, batch.position, &mut self.scratch);
             }
             Op::Gate { up, activation, .. } => {
-                match activation {
-                    Activation::Silu => vector::silu(out),
-                    Activation::Gelu => vector::gelu(out),
-                }
+                activation::activate(activation, out);
                 vector::multiply(out, self.values(program, up, batch));
             }
+            Op::Activate { activation, .. } => activation::activate(activation, out),
+            Op::Scale { factor, .. } => vector::scale(out, factor),
+            Op::Clamp { limit, .. } => out.iter_mut().for_each(|v| *v = v.clamp(-limit, limit)),
             Op::Add { src, .. } => vector::add(out, self.values(program, src, batch)),
             Op::Softcap { cap, .. } => out.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh()),
-            Op::Route { logits, used, normalise, scale, .. } => {
-                let experts = program.slots[logits.0 as usize];
+            Op::Route { logits, used, routing, .. } => {
+                let experts = program[logits];
+                let bias = routing.bias.map(|id| self.weights.vector(program, id));
                 let logits = &mut self.slots[logits.0 as usize][span(program, logits, batch)];
                 for (logits, choice) in logits.chunks_exact_mut(experts).zip(out.chunks_exact_mut(2 * used)) {
-                    route::route(logits, choice, used, normalise, scale);
+                    route::route(logits, choice, used, &routing, bias);
                 }
             }
-            Op::ExpertMatMul { view, src, shared, choice, used, scale, .. } => {
-                self.expert_matmul(program, view, src, shared, choice, used, scale, batch, out);
+            Op::ExpertMatMul { view, src, shared, choice, used, scale, bias, .. } => {
+                self.expert_matmul(program, view, src, shared, choice, used, [scale, bias], batch, out);
             }
             Op::ExpertSum { src, choice, used, .. } => {
                 let (src, choice) = (self.values(program, src, batch), self.values(program, choice, batch));
@@ -279,7 +300,7 @@ impl Cpu {
         batch: &Batch,
         out: &mut [f32],
     ) {
-        let Weight { columns, dtype, .. } = program.weights[view.weight.0 as usize];
+        let &Weight { columns, dtype, .. } = &program[view.weight];
         if matmul::wants_quantised(dtype) {
             self.quantise(program, src, columns, batch);
         }
@@ -303,7 +324,7 @@ impl Cpu {
 
     /// A slot as the right side of products with a matrix: its quantised copy where the matrix wants that.
     fn input(&self, program: &Program, view: RowView, src: Slot, batch: &Batch) -> Input<'_> {
-        match matmul::wants_quantised(program.weights[view.weight.0 as usize].dtype) {
+        match matmul::wants_quantised(program[view.weight].dtype) {
             true => Input::Quantised(&self.activations),
             false => Input::F32(self.values(program, src, batch)),
         }
@@ -350,7 +371,7 @@ impl Cpu {
         }
     }
 
-    /// Each token's chosen experts on their own: out[t][j] = (W_e·src)·scale[e].
+    /// Each token's chosen experts on their own: out[t][j] = (W_e·src)·scale[e] + bias[e].
     #[allow(clippy::too_many_arguments)]
     fn expert_matmul(
         &mut self,
@@ -360,16 +381,16 @@ impl Cpu {
         shared: bool,
         choice: Slot,
         used: usize,
-        scale: Option<WeightId>,
+        scale_and_bias: [Option<WeightId>; 2],
         batch: &Batch,
         out: &mut [f32],
     ) {
-        let columns = program.weights[view.weight.0 as usize].columns;
-        if matmul::wants_quantised(program.weights[view.weight.0 as usize].dtype) {
+        let columns = program[view.weight].columns;
+        if matmul::wants_quantised(program[view.weight].dtype) {
             self.quantise(program, src, columns, batch);
         }
         let mut stage = std::mem::take(&mut self.stage);
-        let scale = scale.map(|s| self.weights.vector(program, s));
+        let [scale, bias] = scale_and_bias.map(|id| id.map(|id| self.weights.vector(program, id)));
         let choice = self.values(program, choice, batch);
         let input = self.input(program, view, src, batch);
         for (index, out) in out.chunks_exact_mut(view.rows).enumerate() {
@@ -381,6 +402,9 @@ impl Cpu {
             if let Some(scale) = scale {
                 vector::scale(out, scale[expert]);
             }
+            if let Some(bias) = bias {
+                vector::add(out, &bias[expert * view.rows..][..view.rows]);
+            }
         }
         self.stage = stage;
     }
@@ -388,7 +412,7 @@ impl Cpu {
 
 /// Where a batch's values lie in a slot: the residual stream is indexed by row, the others start at 0.
 fn span(program: &Program, slot: Slot, batch: &Batch) -> Range<usize> {
-    let width = program.slots[slot.0 as usize];
+    let width = program[slot];
     match slot {
         RESIDUAL => batch.rows.start * width..batch.rows.end * width,
         _ => 0..batch.rows.len() * width,

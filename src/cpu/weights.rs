@@ -98,7 +98,7 @@ impl Weights {
         if self.groups[group].is_some() {
             return Ok(());
         }
-        let weights = || program.groups[group].weights.iter().map(|id| &program.weights[id.0 as usize]);
+        let weights = || program.groups[group].weights.iter().map(|id| &program[*id]);
         let (offsets, bytes) = match placement {
             Placement::Disk => vectors(weights()),
             _ => (weights().map(|w| Some(w.group_offset)).collect(), program.groups[group].bytes),
@@ -149,7 +149,7 @@ impl Weights {
         range: Range<usize>,
         mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let weight = &program.weights[id.0 as usize];
+        let weight = &program[id];
         let Some(resident) = &mut self.groups[weight.group] else { return Ok(()) };
         let (filled, packed) = (&mut resident.filled[weight.index], &mut resident.packed[weight.index]);
         let Some(offset) = resident.offsets[weight.index] else {
@@ -205,7 +205,7 @@ impl Weights {
         stage: &mut Stage,
         mut visit: impl FnMut(&Matrix, usize, usize, usize),
     ) {
-        let weight = &program.weights[id.0 as usize];
+        let weight = &program[id];
         if let Some(bytes) = self.bytes_of(weight) {
             return visit(&matrix(weight, weight.rows, bytes), rows.start, rows.len(), 0);
         }
@@ -229,7 +229,7 @@ impl Weights {
 
     /// One row of a matrix, dequantised.
     pub fn row(&self, program: &Program, id: WeightId, row: usize, stage: &mut Stage, out: &mut [f32]) {
-        let weight = &program.weights[id.0 as usize];
+        let weight = &program[id];
         match self.bytes_of(weight) {
             Some(bytes) => matmul::row(&matrix(weight, weight.rows, bytes), row, out),
             None => {
@@ -242,7 +242,7 @@ impl Weights {
 
     /// An F32 vector of a resident group.
     pub fn vector<'a>(&'a self, program: &Program, id: WeightId) -> &'a [f32] {
-        let bytes = self.bytes_of(&program.weights[id.0 as usize]);
+        let bytes = self.bytes_of(&program[id]);
         bytemuck::cast_slice(bytes.expect("vectors are in memory"))
     }
 
@@ -313,5 +313,5 @@ fn vectors<'a>(weights: impl Iterator<Item = &'a Weight>) -> (Vec<Option<usize>>
 
 /// Bytes that a group takes in memory if its matrices stay on disk.
 pub fn vector_bytes(program: &Program, group: usize) -> u64 {
-    vectors(program.groups[group].weights.iter().map(|id| &program.weights[id.0 as usize])).1 as u64
+    vectors(program.groups[group].weights.iter().map(|id| &program[*id])).1 as u64
 }

@@ -45,7 +45,7 @@ impl Ahead {
     /// None for a program whose first group has more than an embedding and vectors, or a small table.
     pub fn new(program: &Program) -> Option<Ahead> {
         let [Op::Embed { table, dst: RESIDUAL, scale }] = *program.ops[0].as_slice() else { return None };
-        let weight = |id: WeightId| &program.weights[id.0 as usize];
+        let weight = |id: WeightId| &program[id];
         let others = program.groups[0].weights.iter().filter(|id| **id != table);
         if weight(table).bytes < TABLE_BYTES_MIN || others.into_iter().any(|id| weight(*id).is_matrix) {
             return None;
@@ -56,7 +56,7 @@ impl Ahead {
 
     /// Whether the head multiplies with the table too.
     pub fn is_head_s(&self, program: &Program) -> bool {
-        let reads = |op: &Op| matches!(op, Op::MatMul { view, .. } if view.weight == self.table);
+        let reads = |op: &Op| op.matrix().is_some_and(|view| view.weight == self.table);
         program.ops.last().is_some_and(|ops| ops.iter().any(reads))
     }
 
@@ -147,10 +147,10 @@ impl Ahead {
 
 impl Piece {
     fn new(program: &Program, table: WeightId, key: Key) -> Piece {
-        let table = &program.weights[table.0 as usize];
+        let table = &program[table];
         let (part, start, length) = match key {
             Key::Vector(id) => {
-                let vector = &program.weights[id.0 as usize];
+                let vector = &program[id];
                 (vector.part, vector.file_offset, vector.bytes)
             }
             Key::Row(token) => {

@@ -123,8 +123,7 @@ impl Backend {
     /// Runs a group over a batch, or sends that off.
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
         either!(self, cpu => {
-            let _ = wanted;
-            cpu.run(program, group, batch);
+            cpu.run(program, group, batch, wanted);
             Ok(())
         }, gpu => gpu.run(program, group, batch, wanted))
     }
@@ -171,15 +170,16 @@ impl Backend {
 
     /// The first group of `groups` that made a value that is not finite over these rows: on the CPU of the one
     /// that just ran, on the GPU of the whole pass, once its results are there.
-    pub fn damaged(&mut self, program: &Program, group: usize, rows: Range<usize>) -> Option<usize> {
+    pub fn damaged(&mut self, program: &Program, group: usize, rows: Range<usize>, wanted: Wanted) -> Option<usize> {
+        let is_head = program.is_head(group);
         either!(self, cpu => {
-            let is_head = group + 1 == program.groups.len();
-            let finite = match is_head {
-                true => all_finite(cpu.logits(program)),
-                false => rows.into_iter().all(|row| all_finite(cpu.residual(program, row))),
+            let finite = match (is_head, wanted) {
+                (true, Wanted::Hidden) => all_finite(cpu.hidden(program)),
+                (true, Wanted::Token(_) | Wanted::Logits) => all_finite(cpu.logits(program)),
+                (false, _) => rows.into_iter().all(|row| all_finite(cpu.residual(program, row))),
             };
             (!finite).then_some(group)
-        }, gpu => gpu.outcome().damaged.take().filter(|_| group + 1 == program.groups.len() && !rows.is_empty()))
+        }, gpu => gpu.outcome().damaged.take().filter(|_| is_head && !rows.is_empty()))
     }
 
     /// The token that the backend chose itself, if it did.

@@ -5,6 +5,7 @@ use super::Engine;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::{Batch, Poll, Wanted};
 use crate::pager::State;
+use crate::program::Role;
 use std::ops::Range;
 
 /// For which rows the head runs.
@@ -152,7 +153,7 @@ impl Engine {
             return Ok(Progress::Lost);
         }
         let group = forward.group;
-        let head = group + 1 == self.pager.len();
+        let head = self.program.is_head(group);
         let rows = match forward.awaited.clone() {
             Some(rows) => rows,
             None => {
@@ -190,7 +191,7 @@ impl Engine {
             }
             _ => forward.awaited = None,
         }
-        if let Some(group) = self.backend.damaged(&self.program, group, rows.clone()) {
+        if let Some(group) = self.backend.damaged(&self.program, group, rows.clone(), forward.wanted) {
             return Err(self.not_finite(group));
         }
         if head && rows.start >= forward.observed {
@@ -223,7 +224,7 @@ impl Engine {
             {
                 return (!is_there).then_some(0);
             }
-            let is_head = group + 1 == self.program.groups.len() && self.pager.state(group) == State::Resident;
+            let is_head = self.program.is_head(group) && self.pager.state(group) == State::Resident;
             if is_head && ahead.is_head_s(&self.program) && !self.pager.enter(0) {
                 return Some(0);
             }
@@ -248,11 +249,10 @@ impl Engine {
 
     /// NaN or infinity in the residual stream or the logits: an error that names the layer.
     fn not_finite(&self, group: usize) -> ChordError {
-        let layers = self.pager.len() - 2;
-        let (place, layer) = match group {
-            0 => ("the embedding".into(), None),
-            g if g > layers => ("the output head".into(), None),
-            g => (format!("layer {}", g - 1), Some(g - 1)),
+        let (place, layer) = match self.program.groups[group].role {
+            Role::Embed => ("the embedding".into(), None),
+            Role::Head => ("the output head".into(), None),
+            Role::Layer(layer) => (format!("layer {layer}"), Some(layer)),
         };
         let error =
             ChordError::new(ErrorCode::NonFinite, format!("{place} produced NaN or infinity: its weights are damaged"));

@@ -1,7 +1,7 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
 use super::draft;
-use crate::cpu::{Cpu, DISK_STAGE_BYTES, KvCache, READ_BYTES, vector_bytes};
+use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::pager::{Pace, Placement, spread};
 use crate::program::Program;
@@ -115,7 +115,7 @@ impl MemoryPlan {
         let layers = sizes.len() - 2;
         let mut plan = MemoryPlan {
             weight_bytes: sizes.iter().sum(),
-            kv_bytes: KvCache::bytes(&program.kv_widths, context),
+            kv_bytes: program.state_bytes(context),
             scratch_bytes,
             budget_bytes: 0,
             bound: Bound::Model,

@@ -134,7 +134,7 @@ impl Engine {
         let end = offset.saturating_add(length as u64);
         let first = self.places.partition_point(|p| (p.part, p.end) <= (part, offset));
         for place in self.places[first..].iter().take_while(|p| p.part == part && p.start < end) {
-            let group = self.program.weights[place.weight.0 as usize].group;
+            let group = self.program[place.weight].group;
             if self.pager.state(group) != State::Fetching {
                 continue;
             }

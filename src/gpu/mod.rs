@@ -158,17 +158,17 @@ impl Design {
         let arena = Arena::new(program, batch);
         check_size(device, "a prompt of the whole context", arena.bytes(rows_max))?;
         check_size(device, "a batch's prepared activations", plan::prepared_bytes(program, batch))?;
-        for widths in &program.kv_widths {
-            check_size(device, "the cache of a layer", cache_bytes(widths, context))?;
+        for state in &program.states {
+            check_size(device, "the cache of a layer", cache_bytes(state, context))?;
         }
         let plan = Plan::new(program, &map, &arena, device, context, batch, fuses)?;
         Ok(Design { map, arena, plan })
     }
 }
 
-/// Bytes of a layer's cache, of keys and values in f16.
-fn cache_bytes((key, value): &(usize, usize), context: usize) -> usize {
-    (key + value) * context * 2
+/// Bytes of a state on a device.
+fn cache_bytes(state: &State, context: usize) -> usize {
+    usize::try_from(state.bytes(context)).unwrap_or(usize::MAX)
 }
 
 impl Gpu {
@@ -186,8 +186,8 @@ impl Gpu {
         let rows = ROWS_MIN.min(rows_max);
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let cache = |widths| device.buffer("cache", cache_bytes(widths, context), storage);
-        let caches = program.kv_widths.iter().map(cache).collect();
+        let cache = |state| device.buffer("cache", cache_bytes(state, context), storage);
+        let caches = program.states.iter().map(cache).collect();
         let prepared = plan::prepared_bytes(program, batch);
         let pipelines = pipelines(&device, &plan, ways.kernels);
         let values = program.vocabulary.max(program.slots[0]);

@@ -13,7 +13,7 @@ impl Gpu {
     /// group by group and batch by batch. The head asks for what is `wanted`.
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
         let tokens = batch.tokens.len();
-        let head = group + 1 == program.groups.len();
+        let head = program.is_head(group);
         let positions = batch.position..batch.position + tokens;
         let extent = Extent { tokens, positions: positions.end, splits: self.splits(batch) };
         if self.begun.as_ref() != Some(&positions) {
@@ -26,17 +26,21 @@ impl Gpu {
         let (mut encoder, before) = self.recording.take().unwrap_or_else(|| (self.device.encoder(), 0));
         let bound = &self.bound[group][bound];
         let bound = if tokens == 1 { &bound.single } else { &bound.batch };
+        let needed = match wanted {
+            Wanted::Hidden => program.ops_until_hidden(group),
+            Wanted::Token(_) | Wanted::Logits => program.ops[group].len(),
+        };
         let mut recorded = before;
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (dispatch, bind) in self.plan.dispatches(group, tokens).iter().zip(bound) {
-                if self.runs(dispatch, extent) {
+                if dispatch.is_among(needed) && self.runs(dispatch, extent) {
                     self.dispatch(&mut pass, dispatch, bind, extent);
                     recorded += 1;
                 }
             }
         }
-        if group == 1 && tokens == 1 {
+        if program.groups[group].role == Role::Layer(0) && tokens == 1 {
             self.layer_dispatches = recorded - before;
         }
         let reading = head.then(|| self.finish(program, wanted, &mut encoder));
@@ -154,7 +158,7 @@ impl Gpu {
     /// The sets that a group's dispatches read: its own, and the embedding's for a tied head.
     fn sets(&self, program: &Program, group: usize) -> [usize; 2] {
         let id = |group: usize| self.weights.set(group).map_or(0, |set| set.id);
-        [id(group), if group + 1 == program.groups.len() { id(0) } else { 0 }]
+        [id(group), if program.is_head(group) { id(0) } else { 0 }]
     }
 
     /// Makes the bind groups of a group for the buffers that it is in, unless they are there; their number
@@ -169,7 +173,7 @@ impl Gpu {
             let set = self.weights.set(from).ok_or_else(|| ChordError::internal("ops run on resident groups"))?;
             let weights = set.buffers[buffer].as_entire_binding();
             let cache = match dispatch.cache {
-                Cache::Layer(layer) => &self.caches[layer],
+                Cache::State(state) => &self.caches[state.0 as usize],
                 Cache::Prepared => &self.prepared,
             };
             let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -200,8 +204,8 @@ impl Gpu {
     fn finish(&mut self, program: &Program, wanted: Wanted, encoder: &mut wgpu::CommandEncoder) -> (usize, Form) {
         let (slot, count) = match wanted {
             Wanted::Token(_) if self.ways.samples => (None, 0),
-            Wanted::Token(_) | Wanted::Logits => (Some(program.logits), program.vocabulary),
-            Wanted::Hidden => (Some(program.hidden()), program.slots[0]),
+            Wanted::Token(_) | Wanted::Logits => (Some(program.outputs.logits), program.vocabulary),
+            Wanted::Hidden => (Some(program.outputs.hidden), program.slots[0]),
         };
         let (form, from) = match self.ways.samples {
             true => (Form::Chosen { is_wanted: matches!(wanted, Wanted::Token(_)) }, self.arena.result),

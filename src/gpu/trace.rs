@@ -42,8 +42,8 @@ pub struct Step {
 pub enum Place {
     /// Rows of a slot, padded to whole chunks.
     Slot(Slot),
-    /// The cache of a layer, as bits of f16.
-    Cache(usize),
+    /// Keys and values, as bits of f16.
+    Cache(StateId),
     /// A slot's rows prepared for tiles.
     Prepared(Slot),
     /// The best tokens of each part of the vocabulary: 64 quads a part, of a logit and a token's number.
@@ -101,7 +101,7 @@ impl Gpu {
                     let step = left.next_if(|step| (step.pass, step.group, step.dispatch) == (number, group, at));
                     for output in step.iter().flat_map(|step| &step.outputs) {
                         let source = match output.place {
-                            Place::Cache(layer) => &self.caches[layer],
+                            Place::Cache(state) => &self.caches[state.0 as usize],
                             Place::Prepared(_) => &self.prepared,
                             Place::Slot(_) | Place::Candidates | Place::Token => &self.activations,
                         };
@@ -174,7 +174,7 @@ impl Gpu {
                 let (base, stride) = (self.arena.slots[slot.0 as usize], self.arena.strides[slot.0 as usize]);
                 (u64::from(base) * 16, tokens * stride as usize * 16)
             }
-            Place::Cache(layer) => (0, self.caches[layer].size() as usize),
+            Place::Cache(state) => (0, self.caches[state.0 as usize].size() as usize),
             Place::Prepared(_) => (0, self.prepared.size() as usize),
             Place::Candidates => {
                 let (parts, _) = parts(program.vocabulary);
@@ -195,7 +195,8 @@ impl Trace {
 
 /// The groups that a pass goes through.
 fn groups(program: &Program, pass: &Pass) -> Range<usize> {
-    0..program.groups.len() - usize::from(pass.tokens.len() > 1)
+    let heads = program.groups.iter().filter(|group| group.role == Role::Head && pass.tokens.len() > 1);
+    0..program.groups.len() - heads.count()
 }
 
 /// Where ops that ran together left something: what only they themselves read may be nowhere.
@@ -203,12 +204,12 @@ fn places(ops: &[Op]) -> Vec<Place> {
     let mut places = Vec::new();
     for (at, op) in ops.iter().enumerate() {
         let later = &ops[at + 1..];
-        let place = match (op, destination(op)) {
-            (Op::KvWrite { layer, .. }, _) => Place::Cache(*layer),
-            (_, Some(slot)) if !later.iter().any(|op| reads(op, slot) || destination(op) == Some(slot)) => {
+        let place = match (op.written_state(), op.destination()) {
+            (Some(state), _) => Place::Cache(state),
+            (None, Some(slot)) if !later.iter().any(|op| op.reads(slot) || op.destination() == Some(slot)) => {
                 Place::Slot(slot)
             }
-            _ => continue,
+            (None, _) => continue,
         };
         places.push(place);
     }

@@ -62,15 +62,15 @@ impl Map {
         let mut map = Map { slabs: vec![Vec::new(); program.weights.len()], buffers: Vec::new() };
         for group in &program.groups {
             let (vectors, matrices): (Vec<WeightId>, Vec<WeightId>) =
-                group.weights.iter().partition(|id| !program.weights[id.0 as usize].is_matrix);
+                group.weights.iter().partition(|id| !program[**id].is_matrix);
             let mut head = 0;
             for id in vectors {
-                let weight = &program.weights[id.0 as usize];
+                let weight = &program[id];
                 map.slabs[id.0 as usize].push(slab(weight, 0, 0..weight.rows, &mut head));
             }
             let mut buffers = vec![head];
             for id in matrices {
-                let weight = &program.weights[id.0 as usize];
+                let weight = &program[id];
                 let mut row = 0;
                 while row < weight.rows {
                     let last = buffers.len() - 1;
@@ -170,7 +170,7 @@ impl Weights {
             free: Vec::new(),
             sets: 0,
             bytes: 0,
-            kept: kept.map(|id| (id, vec![0; program.weights[id.0 as usize].bytes])).collect(),
+            kept: kept.map(|id| (id, vec![0; program[id].bytes])).collect(),
             staging: Vec::new(),
             planes: Default::default(),
         }
@@ -207,7 +207,7 @@ impl Weights {
         self.groups[group] = Some(Resident {
             set,
             filled: weights.iter().map(|_| Intervals::default()).collect(),
-            missing: weights.iter().map(|id| program.weights[id.0 as usize].bytes as u64).sum(),
+            missing: weights.iter().map(|id| program[*id].bytes as u64).sum(),
             partial: HashMap::new(),
         });
         Ok(())
@@ -263,7 +263,7 @@ impl Weights {
         range: Range<usize>,
         mut copy: impl FnMut(Range<usize>, &mut [u8]),
     ) {
-        let weight = &program.weights[id.0 as usize];
+        let weight = &program[id];
         let Some(mut resident) = self.groups[weight.group].take() else { return };
         let filled = &mut resident.filled[weight.index];
         let gaps = filled.gaps(&range);

@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use crate::error::Result;
-use crate::program::{Activation, Epilogue, Op, RESIDUAL, Slot};
+use crate::program::{Activation, Epilogue, Mask, Op, RESIDUAL, RopeId, Routing, Scores, Slot, State};
 
 /// The activation slots of a layer; every layer uses the same.
 pub struct Slots {
@@ -71,22 +71,25 @@ pub fn norm_heads(b: &mut Builder, s: &Slots, prefix: &str) -> Result<()> {
 }
 
 /// Rotates queries and keys, appends to the cache and attends.
-pub fn attend(b: &mut Builder, s: &Slots, layer: usize, rope: usize) {
+pub fn attend(b: &mut Builder, s: &Slots, layer: usize, rope: RopeId) {
     let c = b.config;
-    let window = c.sliding_window.filter(|_| c.sliding[layer]);
+    let mask = c.sliding_window.filter(|_| c.sliding[layer]).map_or(Mask::Causal, Mask::Window);
+    let state = b.state(State::Kv { key_width: c.kv_heads * c.key_length, value_width: c.kv_heads * c.value_length });
     b.push(Op::Rope { slot: s.query, heads: c.heads, head_dim: c.key_length, rope });
     b.push(Op::Rope { slot: s.key, heads: c.kv_heads, head_dim: c.key_length, rope });
-    b.push(Op::KvWrite { layer, key: s.key, value: s.value, head_dim: c.key_length });
+    b.push(Op::KvWrite { state, key: s.key, value: s.value, head_dim: c.key_length });
     b.push(Op::Attention {
-        layer,
+        state,
         query: s.query,
         dst: s.attended,
         heads: c.heads,
         kv_heads: c.kv_heads,
         head_dim: c.key_length,
         scale: c.attention_scale,
-        window,
+        mask,
         softcap: None,
+        sinks: None,
+        alibi: None,
     });
 }
 
@@ -123,7 +126,8 @@ pub fn experts(b: &mut Builder, s: &Slots, e: &ExpertSlots, prefix: &str) -> Res
     let c = b.config;
     let (count, used) = (c.experts, c.experts_used);
     b.linear(&format!("{prefix}ffn_gate_inp"), s.normed, e.logits)?;
-    b.push(Op::Route { logits: e.logits, choice: e.choice, used, normalise: true, scale: c.expert_scale });
+    let routing = Routing { scores: Scores::Softmax, bias: None, normalise: true, scale: c.expert_scale };
+    b.push(Op::Route { logits: e.logits, choice: e.choice, used, routing });
     for (name, src, dst, shared) in
         [("gate", s.normed, s.gate, true), ("up", s.normed, s.up, true), ("down", s.gate, e.outputs, false)]
     {
@@ -134,7 +138,7 @@ pub fn experts(b: &mut Builder, s: &Slots, e: &ExpertSlots, prefix: &str) -> Res
         let (rows, columns) = if shared { (c.feed_forward, c.embedding) } else { (c.embedding, c.feed_forward) };
         let view = b.matrix(&format!("{name}.weight"), rows, columns, count)?;
         let scale = b.optional(&format!("{name}.scale"), count)?;
-        b.push(Op::ExpertMatMul { view, src, shared, dst, choice: e.choice, used, scale });
+        b.push(Op::ExpertMatMul { view, src, shared, dst, choice: e.choice, used, scale, bias: None });
     }
     b.push(Op::ExpertSum { src: e.outputs, dst: RESIDUAL, choice: e.choice, used });
     Ok(())

@@ -21,12 +21,11 @@ pub struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// An empty program for `config.layers` layers.
     pub fn new(header: &'a Header, config: &'a Config) -> Self {
-        let groups = config.layers + 2;
         Builder {
             config,
             tensors: header.tensors.iter().map(|t| (t.name.as_str(), t)).collect(),
             ids: HashMap::new(),
-            program: Program::empty(config.embedding, config.vocabulary, groups),
+            program: Program::empty(config.embedding, config.vocabulary, config.layers),
             group: 0,
         }
     }
@@ -38,13 +37,12 @@ impl<'a> Builder<'a> {
 
     /// A new slot of `width` values a token.
     pub fn slot(&mut self, width: usize) -> Slot {
-        self.program.slots.push(width);
-        Slot((self.program.slots.len() - 1) as u16)
+        self.program.push_slot(width)
     }
 
     /// Width of a slot.
     pub fn width(&self, slot: Slot) -> usize {
-        self.program.slots[slot.0 as usize]
+        self.program[slot]
     }
 
     /// Appends an op to the current group.
@@ -57,20 +55,14 @@ impl<'a> Builder<'a> {
         self.tensors.contains_key(name)
     }
 
-    /// Declares the widths of the next layer's cache.
-    pub fn cache(&mut self, key: usize, value: usize) {
-        self.program.kv_widths.push((key, value));
+    /// Declares a state.
+    pub fn state(&mut self, state: State) -> StateId {
+        self.program.push_state(state)
     }
 
     /// Registers a rotation.
-    pub fn rope(&mut self, rope: Rope) -> usize {
-        match self.program.ropes.iter().position(|r| *r == rope) {
-            Some(index) => index,
-            None => {
-                self.program.ropes.push(rope);
-                self.program.ropes.len() - 1
-            }
-        }
+    pub fn rope(&mut self, rope: Rope) -> RopeId {
+        self.program.push_rope(rope)
     }
 
     /// A vector of `length` F32 values.
@@ -144,7 +136,15 @@ impl<'a> Builder<'a> {
     /// dst = norm(src) with the named weight, over rows of `width` values.
     pub fn norm(&mut self, name: &str, src: Slot, dst: Slot, width: usize) -> Result<()> {
         let weight = self.vector(&format!("{name}.weight"), width)?;
-        self.push(Op::RmsNorm { src, weight, dst, width, epsilon: self.config.epsilon });
+        self.push(Op::Norm {
+            kind: Norm::Rms,
+            src,
+            weight: Some(weight),
+            bias: None,
+            dst,
+            width,
+            epsilon: self.config.epsilon,
+        });
         Ok(())
     }
 
@@ -192,9 +192,9 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The finished program, with its logits in `logits`.
-    pub fn finish(mut self, logits: Slot) -> Program {
-        self.program.logits = logits;
+    /// The finished program.
+    pub fn finish(mut self, outputs: Outputs) -> Program {
+        self.program.outputs = outputs;
         self.program
     }
 }

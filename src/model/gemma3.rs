@@ -3,9 +3,9 @@
 use super::blocks::{Slots, attend, feed_forward, norm_heads, project_qkv};
 use super::builder::Builder;
 use crate::error::Result;
-use crate::program::{Activation, Op, RESIDUAL};
+use crate::program::{Activation, Op, RESIDUAL, RopeId};
 
-pub fn layer(b: &mut Builder, s: &Slots, layer: usize, rope: usize) -> Result<()> {
+pub fn layer(b: &mut Builder, s: &Slots, layer: usize, rope: RopeId) -> Result<()> {
     let p = &format!("blk.{layer}.");
     let width = b.config.embedding;
     b.norm(&format!("{p}attn_norm"), RESIDUAL, s.normed, width)?;

@@ -5,9 +5,9 @@ use super::blocks::{Slots, attend, experts, feed_forward, norm_heads, project_qk
 use super::builder::Builder;
 use super::config::Architecture;
 use crate::error::Result;
-use crate::program::{Activation, RESIDUAL};
+use crate::program::{Activation, RESIDUAL, RopeId};
 
-pub fn layer(b: &mut Builder, s: &Slots, layer: usize, rope: usize) -> Result<()> {
+pub fn layer(b: &mut Builder, s: &Slots, layer: usize, rope: RopeId) -> Result<()> {
     let p = &format!("blk.{layer}.");
     let width = b.config.embedding;
     b.norm(&format!("{p}attn_norm"), RESIDUAL, s.normed, width)?;

@@ -13,7 +13,7 @@ pub use config::{Architecture, CONTEXT_DEFAULT, Config};
 
 use crate::error::Result;
 use crate::gguf::Header;
-use crate::program::{Epilogue, Op, Program, RESIDUAL};
+use crate::program::{Epilogue, Op, Outputs, Program, RESIDUAL, RopeId};
 use blocks::Slots;
 use builder::Builder;
 
@@ -31,7 +31,6 @@ pub fn compile(header: &Header, config: &Config) -> Result<Program> {
     let (rope, sliding) = ropes(b)?;
     for layer in 0..config.layers {
         b.enter(layer + 1);
-        b.cache(config.kv_heads * config.key_length, config.kv_heads * config.value_length);
         let rope = if config.sliding[layer] { sliding } else { rope };
         match config.architecture {
             Architecture::Llama | Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Phi3 => {
@@ -51,11 +50,11 @@ pub fn compile(header: &Header, config: &Config) -> Result<Program> {
     if let Some(cap) = config.final_softcap {
         b.push(Op::Softcap { slot: logits, cap });
     }
-    Ok(builder.finish(logits))
+    Ok(builder.finish(Outputs { hidden: slots.normed, logits }))
 }
 
 /// Registers the rotations of full and of sliding layers, with the frequency factors of the file.
-fn ropes(b: &mut Builder) -> Result<(usize, usize)> {
+fn ropes(b: &mut Builder) -> Result<(RopeId, RopeId)> {
     let config = b.config;
     let mut rope = config.rope.clone();
     let half = rope.dims / 2;

@@ -22,7 +22,7 @@ pub fn group_ranges(program: &Program, number: usize, group: &Group) -> Vec<Sour
     let mut extents: Vec<(u16, u64, u64)> = group
         .weights
         .iter()
-        .map(|id| &program.weights[id.0 as usize])
+        .map(|id| &program[*id])
         .map(|w| (w.part, w.file_offset, w.file_offset + w.bytes as u64))
         .collect();
     extents.sort_unstable();

@@ -3,11 +3,24 @@
 
 mod op;
 mod rope;
+mod state;
 mod weight;
 
-pub use op::{Activation, Epilogue, Op, RESIDUAL, Slot, destination, reads};
-pub use rope::{Rope, RopeStyle};
-pub use weight::{Group, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
+pub use op::{Activation, Epilogue, Mask, Norm, Op, Operand, RESIDUAL, Routing, Scores, Slot, alibi_slope};
+pub use rope::{Rope, RopeId, RopeStyle};
+pub use state::{State, StateId};
+pub use weight::{Group, Role, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
+
+use std::ops::Index;
+
+/// Where the head leaves what may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    /// Its normalised input, the hidden state of a token.
+    pub hidden: Slot,
+    /// A value for each token of the vocabulary.
+    pub logits: Slot,
+}
 
 /// A model, compiled: what to compute, in what order, from which weights.
 #[derive(Clone, Debug)]
@@ -17,30 +30,64 @@ pub struct Program {
     pub slots: Vec<usize>,
     pub weights: Vec<Weight>,
     pub ropes: Vec<Rope>,
-    /// Group 0 is the embedding, 1 to n the layers, n + 1 the head.
+    /// What a sequence keeps from token to token.
+    pub states: Vec<State>,
+    /// In the order in which they are computed: the embedding, the layers, the head. With tied embeddings
+    /// the head's ops read the embedding's table.
     pub groups: Vec<Group>,
-    /// The ops of each group. The head's end in `logits`.
+    /// The ops of each group.
     pub ops: Vec<Vec<Op>>,
-    /// Where the head leaves the logits. With tied embeddings the head's ops read the table of group 0.
-    pub logits: Slot,
-    /// Key and value widths of each layer's cache, in values per token.
-    pub kv_widths: Vec<(usize, usize)>,
+    pub outputs: Outputs,
     pub vocabulary: usize,
 }
 
 impl Program {
-    /// A program without ops, of so many groups.
-    pub fn empty(width: usize, vocabulary: usize, groups: usize) -> Program {
-        Program {
+    /// A program without ops, of so many layers between the embedding and the head.
+    pub fn empty(width: usize, vocabulary: usize, layers: usize) -> Program {
+        let layers = (0..layers).map(Role::Layer);
+        let roles = [Role::Embed].into_iter().chain(layers).chain([Role::Head]);
+        let mut program = Program {
             slots: vec![width],
             weights: Vec::new(),
             ropes: Vec::new(),
-            groups: vec![Group { weights: Vec::new(), bytes: 0 }; groups],
-            ops: vec![Vec::new(); groups],
-            logits: RESIDUAL,
-            kv_widths: Vec::new(),
+            states: Vec::new(),
+            groups: Vec::new(),
+            ops: Vec::new(),
+            outputs: Outputs { hidden: RESIDUAL, logits: RESIDUAL },
             vocabulary,
+        };
+        roles.for_each(|role| {
+            program.push_group(role);
+        });
+        program
+    }
+
+    /// Adds a group without ops and weights; its number.
+    pub fn push_group(&mut self, role: Role) -> usize {
+        self.groups.push(Group { role, weights: Vec::new(), bytes: 0 });
+        self.ops.push(Vec::new());
+        self.groups.len() - 1
+    }
+
+    /// Adds a slot of `width` values a token.
+    pub fn push_slot(&mut self, width: usize) -> Slot {
+        self.slots.push(width);
+        Slot((self.slots.len() - 1) as u16)
+    }
+
+    /// Adds a state.
+    pub fn push_state(&mut self, state: State) -> StateId {
+        self.states.push(state);
+        StateId((self.states.len() - 1) as u16)
+    }
+
+    /// Adds a rotation, unless there is one like it.
+    pub fn push_rope(&mut self, rope: Rope) -> RopeId {
+        let index = self.ropes.iter().position(|r| *r == rope).unwrap_or(self.ropes.len());
+        if index == self.ropes.len() {
+            self.ropes.push(rope);
         }
+        RopeId(index as u16)
     }
 
     /// Adds a weight that no file has.
@@ -70,7 +117,7 @@ impl Program {
     /// Puts a weight behind the others of its group.
     pub fn push_weight(&mut self, weight: Weight) -> WeightId {
         let id = WeightId(self.weights.len() as u32);
-        let Group { weights, bytes } = &mut self.groups[weight.group];
+        let Group { weights, bytes, .. } = &mut self.groups[weight.group];
         let weight = Weight { index: weights.len(), group_offset: *bytes, ..weight };
         let end = bytes.saturating_add(weight.bytes);
         *bytes = end.checked_next_multiple_of(WEIGHT_ALIGNMENT).unwrap_or(end);
@@ -79,11 +126,61 @@ impl Program {
         id
     }
 
-    /// Where the head leaves its normalised input: the hidden state.
-    pub fn hidden(&self) -> Slot {
-        match self.ops.last().and_then(|ops| ops.first()) {
-            Some(Op::RmsNorm { dst, .. }) => *dst,
-            _ => RESIDUAL,
+    /// Whether a group is the head: the last one, which makes the outputs.
+    pub fn is_head(&self, group: usize) -> bool {
+        self.groups[group].role == Role::Head
+    }
+
+    /// The ops of every group.
+    pub fn all_ops(&self) -> impl Iterator<Item = &Op> {
+        self.ops.iter().flatten()
+    }
+
+    /// How many ops of a group it takes until the hidden state is there: of the head those up to its norm, of
+    /// the others all.
+    pub fn ops_until_hidden(&self, group: usize) -> usize {
+        let writes = |op: &Op| op.destination() == Some(self.outputs.hidden);
+        match self.is_head(group) {
+            true => self.ops[group].iter().rposition(writes).map_or(0, |last| last + 1),
+            false => self.ops[group].len(),
         }
+    }
+
+    /// Bytes of all states for a sequence of up to `context` positions.
+    pub fn state_bytes(&self, context: usize) -> u64 {
+        self.states.iter().map(|state| state.bytes(context)).sum()
+    }
+}
+
+impl Index<Slot> for Program {
+    type Output = usize;
+
+    /// The width of a slot, in values per token.
+    fn index(&self, slot: Slot) -> &usize {
+        &self.slots[slot.0 as usize]
+    }
+}
+
+impl Index<WeightId> for Program {
+    type Output = Weight;
+
+    fn index(&self, id: WeightId) -> &Weight {
+        &self.weights[id.0 as usize]
+    }
+}
+
+impl Index<StateId> for Program {
+    type Output = State;
+
+    fn index(&self, id: StateId) -> &State {
+        &self.states[id.0 as usize]
+    }
+}
+
+impl Index<RopeId> for Program {
+    type Output = Rope;
+
+    fn index(&self, id: RopeId) -> &Rope {
+        &self.ropes[id.0 as usize]
     }
 }

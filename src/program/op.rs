@@ -1,22 +1,97 @@
 //! The operations that every model is made of. A batch is a run of tokens of one sequence at consecutive
 //! positions. Every activation slot holds `width` f32 values for each token of the batch, token-major.
+//!
+//! What an op reads and writes stands in one table, [`Op::operands`]; whoever wants to know asks it.
 
-use super::{RowView, WeightId};
+use super::{RopeId, RowView, StateId, WeightId};
 
-/// An activation buffer, an index into [`Program::slots`].
+/// An activation buffer of [`super::Program::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot(pub u16);
 
 /// The residual stream.
 pub const RESIDUAL: Slot = Slot(0);
 
-/// The non-linearity of a gated feed-forward.
+/// A non-linearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// x · sigmoid(x)
     Silu,
     /// The tanh approximation of GELU.
     Gelu,
+    /// GELU by the error function.
+    GeluErf,
+    /// max(x, 0)
+    Relu,
+    /// max(x, 0)²
+    ReluSquared,
+    /// 1 / (1 + e^−x)
+    Sigmoid,
+}
+
+/// How a row is normalised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// By the root of the mean square.
+    Rms,
+    /// To mean 0 and variance 1.
+    Layer,
+}
+
+/// Which positions before its own a token attends to; itself it always does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// All.
+    Causal,
+    /// The `n − 1` before it.
+    Window(usize),
+    /// Those of its own chunk of `n` positions.
+    Chunked(usize),
+}
+
+impl Mask {
+    /// The first position that the token at `position` attends to.
+    pub fn first(self, position: usize) -> usize {
+        match self {
+            Mask::Causal => 0,
+            Mask::Window(tokens) => (position + 1).saturating_sub(tokens),
+            Mask::Chunked(tokens) => position / tokens * tokens,
+        }
+    }
+}
+
+/// How fast a head's scores fall off with the distance under ALiBi, of `heads` heads and a largest bias of
+/// `most`. <https://arxiv.org/abs/2108.12409>
+pub fn alibi_slope(most: f32, heads: usize, head: usize) -> f32 {
+    // Where the heads are no power of two, the rest lie between those that are.
+    let whole = 1 << heads.max(1).ilog2();
+    match head < whole {
+        true => (-most / whole as f32 * (head + 1) as f32).exp2(),
+        false => (-most / 2.0 / whole as f32 * (2 * (head - whole) + 1) as f32).exp2(),
+    }
+}
+
+/// What the choice of experts goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    /// The softmax over all experts.
+    Softmax,
+    /// The softmax over the logits of the chosen.
+    SoftmaxOfChosen,
+    /// Each logit's sigmoid.
+    Sigmoid,
+}
+
+/// How a router chooses experts, and what weights it gives them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Routing {
+    pub scores: Scores,
+    /// Added to the scores for the choice only, one F32 value for each expert.
+    pub bias: Option<WeightId>,
+    /// Divides the weights by their sum.
+    pub normalise: bool,
+    /// Factor of the weights.
+    pub scale: f32,
 }
 
 /// What happens to a product on its way out: (W·x) · scale + bias, and whether that replaces or joins
@@ -33,44 +108,63 @@ pub struct Epilogue {
 }
 
 /// A step of the forward pass. `[w]` below is the width of a slot, `t` a token of the batch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// dst[t] = table[token(t)] · scale
     Embed { table: WeightId, dst: Slot, scale: f32 },
-    /// Every `width` values of a row on their own: dst = src / sqrt(mean(src²) + epsilon) · weight.
-    /// `width` is the row's width, or the head's for a norm over heads. `src` may be `dst`.
-    RmsNorm { src: Slot, weight: WeightId, dst: Slot, width: usize, epsilon: f32 },
+    /// dst[t] += table[position(t)]
+    EmbedPosition { table: WeightId, dst: Slot },
+    /// Every `width` values of a row on their own: dst = normalised src · weight + bias. `width` is the row's
+    /// width, or the head's for a norm over heads; then a weight may be of the whole row, with a part of its
+    /// own for each head. `src` may be `dst`.
+    Norm {
+        kind: Norm,
+        src: Slot,
+        weight: Option<WeightId>,
+        bias: Option<WeightId>,
+        dst: Slot,
+        width: usize,
+        epsilon: f32,
+    },
     /// dst[t] = epilogue(W · src[t])
     MatMul { view: RowView, src: Slot, dst: Slot, epilogue: Epilogue },
-    /// Rotates each of `heads` heads of `head_dim` values in place; `rope` indexes [`Program::ropes`].
-    Rope { slot: Slot, heads: usize, head_dim: usize, rope: usize },
-    /// Appends the batch's keys and values to the cache of `layer`; a head of the keys has `head_dim` values.
-    KvWrite { layer: usize, key: Slot, value: Slot, head_dim: usize },
-    /// Causal grouped-query attention over the cache of `layer`, up to each token's own position.
-    /// With `window`, a token sees itself and the `window − 1` before it. `softcap` c: c·tanh(x/c).
+    /// Rotates each of `heads` heads of `head_dim` values in place.
+    Rope { slot: Slot, heads: usize, head_dim: usize, rope: RopeId },
+    /// Appends the batch's keys and values to a cache; a head of the keys has `head_dim` values.
+    KvWrite { state: StateId, key: Slot, value: Slot, head_dim: usize },
+    /// Grouped-query attention over a cache, up to each token's own position, as far as `mask` lets it see.
+    /// `softcap` c: c·tanh(x/c). `sinks` has a logit for each head that takes its share of the softmax and
+    /// adds nothing. `alibi` is the largest bias of ALiBi: scores fall off with the distance.
     Attention {
-        layer: usize,
+        state: StateId,
         query: Slot,
         dst: Slot,
         heads: usize,
         kv_heads: usize,
         head_dim: usize,
         scale: f32,
-        window: Option<usize>,
+        mask: Mask,
         softcap: Option<f32>,
+        sinks: Option<WeightId>,
+        alibi: Option<f32>,
     },
     /// gate = activation(gate) · up
     Gate { gate: Slot, up: Slot, activation: Activation },
+    /// slot = activation(slot)
+    Activate { slot: Slot, activation: Activation },
     /// dst += src
     Add { src: Slot, dst: Slot },
+    /// slot = slot · factor
+    Scale { slot: Slot, factor: f32 },
+    /// slot = slot within −limit and limit
+    Clamp { slot: Slot, limit: f32 },
     /// slot = cap · tanh(slot / cap)
     Softcap { slot: Slot, cap: f32 },
     /// Chooses the `used` best of the experts scored in `logits` [experts] for each token, and writes
-    /// their numbers and weights to `choice` [2 · used]: numbers first (as f32), then weights. The
-    /// weights are the softmax over all experts, renormalised over the chosen if `normalise`, times `scale`.
-    Route { logits: Slot, choice: Slot, used: usize, normalise: bool, scale: f32 },
-    /// For each chosen expert e = choice[t][j]: dst[t][j] = (W_e · src) · scale[e], where `view` spans
-    /// the first expert's rows and expert e's start `e · view.rows` further on. `src` is one row for
+    /// their numbers and weights to `choice` [2 · used]: numbers first (as f32), then weights.
+    Route { logits: Slot, choice: Slot, used: usize, routing: Routing },
+    /// For each chosen expert e = choice[t][j]: dst[t][j] = (W_e · src) · scale[e] + bias[e], where `view`
+    /// spans the first expert's rows and expert e's start `e · view.rows` further on. `src` is one row for
     /// all experts (`shared`) or one for each: src[t][j].
     ExpertMatMul {
         view: RowView,
@@ -80,37 +174,157 @@ pub enum Op {
         choice: Slot,
         used: usize,
         scale: Option<WeightId>,
+        bias: Option<WeightId>,
     },
     /// dst[t] += Σ_j choice weight j · src[t][j]
     ExpertSum { src: Slot, dst: Slot, choice: Slot, used: usize },
 }
 
-/// The slot that an op writes.
-pub fn destination(op: &Op) -> Option<Slot> {
-    match *op {
-        Op::Embed { dst, .. } | Op::RmsNorm { dst, .. } | Op::MatMul { dst, .. } | Op::Attention { dst, .. } => {
-            Some(dst)
-        }
-        Op::Add { dst, .. } | Op::ExpertMatMul { dst, .. } | Op::ExpertSum { dst, .. } => Some(dst),
-        Op::Rope { slot, .. } | Op::Softcap { slot, .. } => Some(slot),
-        Op::Gate { gate, .. } => Some(gate),
-        Op::Route { choice, .. } => Some(choice),
-        Op::KvWrite { .. } => None,
-    }
+/// One operand of an op, in its place.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Operand<'a> {
+    /// A slot whose values the op uses.
+    Read(&'a mut Slot),
+    /// A slot that gets new values.
+    Write(&'a mut Slot),
+    /// A slot whose values are changed.
+    Update(&'a mut Slot),
+    /// A matrix that it multiplies with.
+    Matrix(&'a mut RowView),
+    /// A matrix of which it takes rows as they are.
+    Table(&'a mut WeightId),
+    /// F32 values.
+    Vector(&'a mut WeightId),
+    /// State of the sequence that it uses.
+    ReadState(&'a mut StateId),
+    /// State of the sequence that it moves on.
+    WriteState(&'a mut StateId),
 }
 
-/// Whether an op reads a slot, be it the one that it writes.
-pub fn reads(op: &Op, slot: Slot) -> bool {
-    match *op {
-        Op::Embed { .. } => false,
-        Op::RmsNorm { src, .. } | Op::MatMul { src, .. } => src == slot,
-        Op::Rope { slot: s, .. } | Op::Softcap { slot: s, .. } => s == slot,
-        Op::KvWrite { key, value, .. } => key == slot || value == slot,
-        Op::Attention { query, .. } => query == slot,
-        Op::Gate { gate, up, .. } => gate == slot || up == slot,
-        Op::Add { src, dst } => src == slot || dst == slot,
-        Op::Route { logits, .. } => logits == slot,
-        Op::ExpertMatMul { src, choice, .. } => src == slot || choice == slot,
-        Op::ExpertSum { src, choice, dst, .. } => src == slot || choice == slot || dst == slot,
+impl Op {
+    /// Shows every operand to `visit`: the one table of what an op reads, writes, weighs and remembers.
+    pub fn operands(&mut self, visit: &mut dyn FnMut(Operand)) {
+        use Operand::*;
+        fn vectors(visit: &mut dyn FnMut(Operand), ids: [&mut Option<WeightId>; 2]) {
+            ids.into_iter().flatten().for_each(|id| visit(Vector(id)));
+        }
+        match self {
+            Op::Embed { table, dst, scale: _ } => {
+                visit(Table(table));
+                visit(Write(dst));
+            }
+            Op::EmbedPosition { table, dst } => {
+                visit(Table(table));
+                visit(Update(dst));
+            }
+            Op::Norm { kind: _, src, weight, bias, dst, width: _, epsilon: _ } => {
+                vectors(visit, [weight, bias]);
+                visit(Read(src));
+                visit(Write(dst));
+            }
+            Op::MatMul { view, src, dst, epilogue } => {
+                visit(Matrix(view));
+                vectors(visit, [&mut epilogue.scale, &mut epilogue.bias]);
+                visit(Read(src));
+                visit(if epilogue.accumulate { Update(dst) } else { Write(dst) });
+            }
+            Op::Rope { slot, heads: _, head_dim: _, rope: _ } => visit(Update(slot)),
+            Op::KvWrite { state, key, value, head_dim: _ } => {
+                visit(Read(key));
+                visit(Read(value));
+                visit(WriteState(state));
+            }
+            Op::Attention {
+                state,
+                query,
+                dst,
+                sinks,
+                heads: _,
+                kv_heads: _,
+                head_dim: _,
+                scale: _,
+                mask: _,
+                softcap: _,
+                alibi: _,
+            } => {
+                visit(ReadState(state));
+                sinks.iter_mut().for_each(|id| visit(Vector(id)));
+                visit(Read(query));
+                visit(Write(dst));
+            }
+            Op::Gate { gate, up, activation: _ } => {
+                visit(Read(up));
+                visit(Update(gate));
+            }
+            Op::Activate { slot, activation: _ } => visit(Update(slot)),
+            Op::Add { src, dst } => {
+                visit(Read(src));
+                visit(Update(dst));
+            }
+            Op::Scale { slot, factor: _ } => visit(Update(slot)),
+            Op::Clamp { slot, limit: _ } => visit(Update(slot)),
+            Op::Softcap { slot, cap: _ } => visit(Update(slot)),
+            Op::Route { logits, choice, used: _, routing } => {
+                routing.bias.iter_mut().for_each(|id| visit(Vector(id)));
+                visit(Read(logits));
+                visit(Write(choice));
+            }
+            Op::ExpertMatMul { view, src, shared: _, dst, choice, used: _, scale, bias } => {
+                visit(Matrix(view));
+                vectors(visit, [scale, bias]);
+                visit(Read(src));
+                visit(Read(choice));
+                visit(Write(dst));
+            }
+            Op::ExpertSum { src, dst, choice, used: _ } => {
+                visit(Read(src));
+                visit(Read(choice));
+                visit(Update(dst));
+            }
+        }
+    }
+
+    /// The slot that it writes or changes, if any.
+    pub fn destination(&self) -> Option<Slot> {
+        let mut destination = None;
+        { *self }.operands(&mut |operand| {
+            if let Operand::Write(slot) | Operand::Update(slot) = operand {
+                destination = Some(*slot);
+            }
+        });
+        destination
+    }
+
+    /// Whether it uses the values of a slot, be it the one that it changes.
+    pub fn reads(&self, slot: Slot) -> bool {
+        let mut reads = false;
+        { *self }.operands(&mut |operand| {
+            if let Operand::Read(read) | Operand::Update(read) = operand {
+                reads |= *read == slot;
+            }
+        });
+        reads
+    }
+
+    /// The state that it moves on, if any.
+    pub fn written_state(&self) -> Option<StateId> {
+        let mut written = None;
+        { *self }.operands(&mut |operand| {
+            if let Operand::WriteState(state) = operand {
+                written = Some(*state);
+            }
+        });
+        written
+    }
+
+    /// The matrix that it multiplies with, if any.
+    pub fn matrix(&self) -> Option<RowView> {
+        let mut matrix = None;
+        { *self }.operands(&mut |operand| {
+            if let Operand::Matrix(view) = operand {
+                matrix = Some(*view);
+            }
+        });
+        matrix
     }
 }

@@ -2,6 +2,10 @@
 
 use super::WeightId;
 
+/// A rotation of [`super::Program::ropes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RopeId(pub u16);
+
 /// How pairs of a head are formed for the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RopeStyle {

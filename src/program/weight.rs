@@ -1,6 +1,6 @@
 //! Weights, and the groups in which they move through memory.
 
-/// A weight tensor, an index into [`Program::weights`].
+/// A weight of [`super::Program::weights`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WeightId(pub u32);
 
@@ -35,9 +35,19 @@ pub struct Weight {
 /// Alignment of weights within a group, in bytes.
 pub const WEIGHT_ALIGNMENT: usize = 64;
 
+/// What a group is in its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Embed,
+    /// A layer, by its number.
+    Layer(usize),
+    Head,
+}
+
 /// The weights that are needed together and move through memory together: the embedding, one layer, the head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
+    pub role: Role,
     pub weights: Vec<WeightId>,
     pub bytes: usize,
 }

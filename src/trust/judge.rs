@@ -66,7 +66,7 @@ impl<'a> Judge<'a> {
         let words = || trace.words(output);
         match output.place {
             Place::Slot(slot) => {
-                let width = program.slots[slot.0 as usize];
+                let width = program[slot];
                 let words: Vec<f32> = words().map(f32::from_bits).collect();
                 let rows = words.chunks_exact(words.len() / batch.tokens.len());
                 let values: Vec<f32> = rows.flat_map(|row| &row[..width]).copied().collect();
@@ -75,15 +75,15 @@ impl<'a> Judge<'a> {
                 truth.copy_from_slice(&values);
                 error
             }
-            Place::Cache(layer) => {
+            Place::Cache(state) => {
                 let halves = words().flat_map(|word| [word as u16, (word >> 16) as u16]);
                 let value = |bits| f16::from_bits(bits).to_f32();
-                nmse(self.cpu.cache().layer(layer).map(value), halves.map(value))
+                nmse(self.cpu.cache().state(state).map(value), halves.map(value))
             }
             Place::Prepared(slot) => {
                 let words: Vec<u32> = words().collect();
                 let prepared = if self.arithmetic == Arithmetic::Half { halves } else { integers };
-                let width = program.slots[slot.0 as usize];
+                let width = program[slot];
                 let rows = self.cpu.values_mut(program, slot, batch).chunks_exact(width).enumerate();
                 let chunks = rows.flat_map(|(token, row)| row.chunks(32).enumerate().map(move |at| (token, at)));
                 let (mut truth, mut values) = (Vec::new(), Vec::new());
@@ -96,7 +96,7 @@ impl<'a> Judge<'a> {
                 nmse(truth.into_iter(), values.into_iter())
             }
             Place::Candidates => {
-                let logits = &*self.cpu.values_mut(program, program.logits, batch);
+                let logits = &*self.cpu.values_mut(program, program.outputs.logits, batch);
                 let words: Vec<f32> = words().map(f32::from_bits).collect();
                 let best = words.chunks_exact(4 * Draw::TOP_K_MAX as usize);
                 let (_, part) = parts(program.vocabulary);
@@ -110,7 +110,7 @@ impl<'a> Judge<'a> {
                 }))
             }
             Place::Token => {
-                let logits = self.cpu.values_mut(program, program.logits, batch);
+                let logits = self.cpu.values_mut(program, program.outputs.logits, batch);
                 let token = Sampler::of(draw).sample(logits, &[]).ok();
                 let mut words = words().map(f32::from_bits);
                 wrong_unless(words.next() == token.map(|token| token as f32) && words.next() == Some(-1.0))

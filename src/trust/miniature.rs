@@ -12,6 +12,9 @@ use std::rc::Rc;
 /// Values of a row: a whole block of every format.
 const WIDTH: usize = 256;
 
+/// Rows of a table of positions.
+const POSITIONS: usize = 128;
+
 /// Tokens of the vocabulary; the last rows of its matrices are no whole quad.
 pub const VOCABULARY: usize = 70;
 
@@ -62,7 +65,7 @@ impl Miniature {
 
     /// A weight's bytes for `truth`.
     pub fn dequantised(&self, id: WeightId) -> Vec<u8> {
-        let (weight, bytes) = (&self.program.weights[id.0 as usize], &self.data[id.0 as usize]);
+        let (weight, bytes) = (&self.program[id], &self.data[id.0 as usize]);
         let mut row = vec![0.0; weight.columns];
         let rows = bytes.chunks_exact(bytes.len() / weight.rows);
         let values = rows.flat_map(|bytes| {
@@ -79,6 +82,7 @@ struct Sketch<'a> {
     slots: Vec<usize>,
     small: Program,
     ids: HashMap<WeightId, WeightId>,
+    states: HashMap<StateId, StateId>,
     /// Rows of each view of the group that is drawn: where it began, and the new count.
     views: HashMap<WeightId, Vec<(usize, usize)>>,
 }
@@ -89,22 +93,24 @@ impl<'a> Sketch<'a> {
         let empty = Program {
             slots: slots.clone(),
             ropes: large.ropes.clone(),
-            logits: large.logits,
+            outputs: large.outputs,
+            groups: Vec::new(),
+            ops: Vec::new(),
             ..Program::empty(WIDTH, VOCABULARY, 0)
         };
-        Sketch { large, slots, small: empty, ids: HashMap::new(), views: HashMap::new() }
+        let (ids, states, views) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Sketch { large, slots, small: empty, ids, states, views }
     }
 
     fn draw(mut self) -> Program {
         let last = self.large.groups.len() - 1;
         for group in [0].into_iter().chain(new_layers(self.large)).chain([last]) {
-            self.small.groups.push(Group { weights: Vec::new(), bytes: 0 });
+            let number = self.small.push_group(self.large.groups[group].role);
             if group == 0 {
                 self.factors();
             }
             self.views = views(&self.large.ops[group], &self.slots);
-            let ops = self.large.ops[group].iter().map(|op| self.op(op)).collect();
-            self.small.ops.push(ops);
+            self.small.ops[number] = self.large.ops[group].iter().map(|op| self.op(op)).collect();
         }
         self.small
     }
@@ -113,54 +119,80 @@ impl<'a> Sketch<'a> {
     fn factors(&mut self) {
         for rope in 0..self.small.ropes.len() {
             if let Some(id) = self.small.ropes[rope].factors {
-                let columns = self.large.weights[id.0 as usize].columns;
+                let columns = self.large[id].columns;
                 self.small.ropes[rope].factors = Some(self.weight(id, 1, columns));
             }
         }
     }
 
+    /// An op over the small program's slots. What it is of size follows from the slots.
     fn op(&mut self, op: &Op) -> Op {
-        let layer = self.small.groups.len().saturating_sub(2);
-        let mut op = op.clone();
+        let slots = self.slots.clone();
+        let width = |slot: Slot| slots[slot.0 as usize];
+        let mut op = *op;
         match &mut op {
-            Op::Embed { table, .. } => *table = self.weight(*table, VOCABULARY, WIDTH),
-            Op::RmsNorm { src, weight, width, .. } => {
-                let heads = self.large.ops.iter().flatten();
-                let mut heads = heads.filter(|op| matches!(op, Op::Rope { slot, .. } if slot == src));
-                // A norm over heads keeps their width.
-                if heads.next().is_none() {
-                    *width = self.slots[src.0 as usize];
-                }
-                *weight = self.weight(*weight, 1, *width);
+            Op::Embed { table, dst, .. } => *table = self.weight(*table, VOCABULARY, width(*dst)),
+            Op::EmbedPosition { table, dst } => *table = self.weight(*table, POSITIONS, width(*dst)),
+            Op::Norm { src, weight, bias, width: run, .. } => {
+                // A norm over heads keeps their width, and may have weights for each of them.
+                let parts = |id: WeightId| self.large[id].columns / *run;
+                let whole = width(*src);
+                let small = if is_of_heads(self.large, *src, *run) { *run } else { whole };
+                let length = |id: WeightId| if parts(id) > 1 { whole } else { small };
+                *weight = weight.map(|id| (id, length(id))).map(|(id, length)| self.weight(id, 1, length));
+                *bias = bias.map(|id| (id, length(id))).map(|(id, length)| self.weight(id, 1, length));
+                *run = small;
             }
             Op::MatMul { view, src, dst, epilogue } => {
-                let (rows, columns) = (self.slots[dst.0 as usize], self.slots[src.0 as usize]);
+                let (rows, columns) = (width(*dst), width(*src));
                 epilogue.scale = epilogue.scale.map(|id| self.weight(id, 1, 1));
                 epilogue.bias = epilogue.bias.map(|id| self.weight(id, 1, rows));
                 *view = self.view(*view, rows, columns, 1);
             }
-            Op::ExpertMatMul { view, src, shared, dst, used, scale, .. } => {
-                let all = self.large.weights[view.weight.0 as usize].rows / view.rows;
-                let (rows, all) = (self.slots[dst.0 as usize] / *used, experts(all, *used));
-                let columns = self.slots[src.0 as usize] / if *shared { 1 } else { *used };
+            Op::ExpertMatMul { view, src, shared, dst, used, scale, bias, .. } => {
+                let all = self.large[view.weight].rows / view.rows;
+                let (rows, all) = (width(*dst) / *used, experts(all, *used));
+                let columns = width(*src) / if *shared { 1 } else { *used };
                 *scale = scale.map(|id| self.weight(id, 1, all));
+                *bias = bias.map(|id| self.weight(id, 1, all * rows));
                 *view = self.view(*view, rows, columns, all);
             }
-            Op::Rope { slot, heads, head_dim, .. } => *heads = self.slots[slot.0 as usize] / *head_dim,
-            Op::KvWrite { layer: of, key, value, .. } => {
-                self.small.kv_widths.resize(layer + 1, (0, 0));
-                self.small.kv_widths[layer] = (self.slots[key.0 as usize], self.slots[value.0 as usize]);
-                *of = layer;
+            Op::Rope { slot, heads, head_dim, .. } => *heads = width(*slot) / *head_dim,
+            Op::KvWrite { state, .. } => *state = self.state(*state),
+            Op::Attention { state, query, heads, kv_heads, head_dim, mask, sinks, .. } => {
+                *heads = width(*query) / *head_dim;
+                *state = self.state(*state);
+                *kv_heads = self.small[*state].kv_widths().0 / *head_dim;
+                *mask = match *mask {
+                    Mask::Causal => Mask::Causal,
+                    Mask::Window(tokens) => Mask::Window(tokens.min(WINDOW_MAX)),
+                    Mask::Chunked(tokens) => Mask::Chunked(tokens.min(WINDOW_MAX)),
+                };
+                *sinks = sinks.map(|id| self.weight(id, 1, *heads));
             }
-            Op::Attention { layer: of, query, heads, kv_heads, head_dim, window, .. } => {
-                *heads = self.slots[query.0 as usize] / *head_dim;
-                *kv_heads = self.small.kv_widths[layer].0 / *head_dim;
-                *window = window.map(|window| window.min(WINDOW_MAX));
-                *of = layer;
+            Op::Route { logits, routing, .. } => {
+                routing.bias = routing.bias.map(|id| self.weight(id, 1, width(*logits)));
             }
-            Op::Gate { .. } | Op::Add { .. } | Op::Softcap { .. } | Op::Route { .. } | Op::ExpertSum { .. } => {}
+            Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Softcap { .. } => {}
+            Op::Scale { .. } | Op::Clamp { .. } | Op::ExpertSum { .. } => {}
         }
         op
+    }
+
+    /// The small state in place of `id`, which is made when it is met first.
+    fn state(&mut self, id: StateId) -> StateId {
+        let (large, slots, small) = (self.large, &self.slots, &mut self.small);
+        *self.states.entry(id).or_insert_with(|| {
+            let mut widths = large[id].kv_widths();
+            for op in large.all_ops() {
+                if let Op::KvWrite { state, key, value, .. } = *op
+                    && state == id
+                {
+                    widths = (slots[key.0 as usize], slots[value.0 as usize]);
+                }
+            }
+            small.push_state(State::Kv { key_width: widths.0, value_width: widths.1 })
+        })
     }
 
     /// The new rows of a view, behind those of the views before it in the same tensor.
@@ -175,7 +207,7 @@ impl<'a> Sketch<'a> {
     fn weight(&mut self, id: WeightId, rows: usize, columns: usize) -> WeightId {
         let (large, small) = (self.large, &mut self.small);
         *self.ids.entry(id).or_insert_with(|| {
-            let Weight { dtype, is_matrix, .. } = large.weights[id.0 as usize];
+            let Weight { dtype, is_matrix, .. } = large[id];
             small.add_weight(small.groups.len() - 1, dtype, [rows, columns], is_matrix)
         })
     }
@@ -183,8 +215,8 @@ impl<'a> Sketch<'a> {
 
 /// The same program with all weights in F32.
 fn as_f32(program: &Program) -> Program {
-    let groups = vec![Group { weights: Vec::new(), bytes: 0 }; program.groups.len()];
-    let mut truth = Program { weights: Vec::new(), groups, ..program.clone() };
+    let mut truth = Program { weights: Vec::new(), ..program.clone() };
+    truth.groups.iter_mut().for_each(|group| (group.weights, group.bytes) = (Vec::new(), 0));
     for w in &program.weights {
         truth.add_weight(w.group, Dtype::F32, [w.rows, w.columns], w.is_matrix);
     }
@@ -204,33 +236,49 @@ fn heads(heads: usize, kv_heads: usize, value_dim: usize) -> (usize, usize) {
     (share * kv_heads, kv_heads)
 }
 
+/// Whether a norm of `run` values of a slot is one over the heads of queries or keys.
+fn is_of_heads(large: &Program, slot: Slot, run: usize) -> bool {
+    large.all_ops().any(|op| match *op {
+        Op::Attention { query, head_dim, .. } => query == slot && head_dim == run,
+        Op::KvWrite { key, head_dim, .. } => key == slot && head_dim == run,
+        Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Norm { .. } | Op::MatMul { .. } | Op::Rope { .. } => false,
+        Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => false,
+        Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } => false,
+    })
+}
+
 /// The width of each slot, by what it is used for.
 fn slots(large: &Program) -> Vec<usize> {
     let mut slots = vec![WIDTH; large.slots.len()];
-    slots[large.logits.0 as usize] = VOCABULARY;
-    for op in large.ops.iter().flatten() {
-        match *op {
-            Op::KvWrite { layer, key, value, head_dim } => {
-                let (keys, values) = large.kv_widths[layer];
-                let query = large.ops.iter().flatten().find_map(|op| match *op {
-                    Op::Attention { layer: of, query, dst, heads, .. } if of == layer => Some((query, dst, heads)),
-                    _ => None,
-                });
-                let kv_heads = keys / head_dim;
-                let value_dim = values / kv_heads;
-                let Some((query, attended, all)) = query else { continue };
-                let (heads, kv_heads) = heads(all, kv_heads, value_dim);
-                slots[query.0 as usize] = heads * head_dim;
-                slots[attended.0 as usize] = heads * value_dim;
+    slots[large.outputs.logits.0 as usize] = VOCABULARY;
+    let keys = |of: StateId| {
+        let mut written = None;
+        for op in large.all_ops() {
+            if let Op::KvWrite { state, key, value, .. } = *op
+                && state == of
+            {
+                written = Some((key, value));
+            }
+        }
+        written
+    };
+    for op in large.all_ops() {
+        if let Op::Attention { state, query, dst, heads: all, kv_heads, head_dim, .. } = *op {
+            let value_dim = large[state].kv_widths().1 / kv_heads;
+            let (heads, kv_heads) = heads(all, kv_heads, value_dim);
+            slots[query.0 as usize] = heads * head_dim;
+            slots[dst.0 as usize] = heads * value_dim;
+            if let Some((key, value)) = keys(state) {
                 slots[key.0 as usize] = kv_heads * head_dim;
                 slots[value.0 as usize] = kv_heads * value_dim;
             }
-            Op::Route { logits, choice, used, .. } => {
-                slots[logits.0 as usize] = experts(large.slots[logits.0 as usize], used);
-                slots[choice.0 as usize] = 2 * used;
-            }
-            Op::ExpertMatMul { dst, used, .. } => slots[dst.0 as usize] = used * WIDTH,
-            _ => {}
+        }
+        if let Op::Route { logits, choice, used, .. } = *op {
+            slots[logits.0 as usize] = experts(large[logits], used);
+            slots[choice.0 as usize] = 2 * used;
+        }
+        if let Op::ExpertMatMul { dst, used, .. } = *op {
+            slots[dst.0 as usize] = used * WIDTH;
         }
     }
     slots
@@ -240,12 +288,9 @@ fn slots(large: &Program) -> Vec<usize> {
 fn views(ops: &[Op], slots: &[usize]) -> HashMap<WeightId, Vec<(usize, usize)>> {
     let mut views: HashMap<WeightId, Vec<(usize, usize)>> = HashMap::new();
     for op in ops {
-        let (view, rows) = match op {
-            Op::MatMul { view, dst, .. } => (view, slots[dst.0 as usize]),
-            Op::ExpertMatMul { view, dst, used, .. } => (view, slots[dst.0 as usize] / used),
-            _ => continue,
-        };
-        views.entry(view.weight).or_default().push((view.first_row, rows));
+        let (Some(view), Some(dst)) = (op.matrix(), op.destination()) else { continue };
+        let parts = if let Op::ExpertMatMul { used, .. } = *op { used } else { 1 };
+        views.entry(view.weight).or_default().push((view.first_row, slots[dst.0 as usize] / parts));
     }
     views
 }
@@ -270,19 +315,15 @@ fn new_layers(large: &Program) -> Vec<usize> {
 
 /// An op without what tells one layer's from another's: formats stand in place of weights.
 fn kind(large: &Program, op: &Op) -> Op {
-    let format = |id: WeightId| WeightId(large.weights[id.0 as usize].dtype.ggml_id());
-    let view = |view: RowView| RowView { weight: format(view.weight), first_row: view.first_row.min(1), ..view };
-    let mut op = op.clone();
-    match &mut op {
-        Op::RmsNorm { weight, .. } => *weight = format(*weight),
-        Op::MatMul { view: v, epilogue, .. } => {
-            *v = view(*v);
-            (epilogue.scale, epilogue.bias) = (epilogue.scale.map(format), epilogue.bias.map(format));
+    let format = |id: &WeightId| WeightId(large[*id].dtype.ggml_id());
+    let mut op = *op;
+    op.operands(&mut |operand| match operand {
+        Operand::Matrix(view) => {
+            *view = RowView { weight: format(&view.weight), first_row: view.first_row.min(1), ..*view };
         }
-        Op::ExpertMatMul { view: v, scale, .. } => (*v, *scale) = (view(*v), scale.map(format)),
-        Op::KvWrite { layer, .. } | Op::Attention { layer, .. } => *layer = 0,
-        Op::Embed { .. } | Op::Rope { .. } | Op::Gate { .. } | Op::Add { .. } => {}
-        Op::Softcap { .. } | Op::Route { .. } | Op::ExpertSum { .. } => {}
-    }
+        Operand::Table(id) | Operand::Vector(id) => *id = format(id),
+        Operand::ReadState(state) | Operand::WriteState(state) => *state = StateId(0),
+        Operand::Read(_) | Operand::Write(_) | Operand::Update(_) => {}
+    });
     op
 }

@@ -46,18 +46,19 @@ fn model(shape: Shape, dtype: Dtype) -> Program {
     let Shape { layers, width, inner, vocabulary, .. } = shape;
     let Heads { heads, kv_heads, head_dim, .. } = shape.heads();
     let mut w = Writer::new(dtype, width, vocabulary, layers);
-    w.program.ropes.push(rope(head_dim, RopeStyle::Interleaved));
+    let rotation = w.program.push_rope(rope(head_dim, RopeStyle::Interleaved));
     let normed = w.slot(width);
-    let (_, slots) = w.heads(shape.heads());
-    w.program.kv_widths = vec![w.program.kv_widths[0]; layers];
+    let (first, slots) = w.heads(shape.heads());
+    let kv = w.program[first];
+    let states: Vec<_> = [first].into_iter().chain((1..layers).map(|_| w.program.push_state(kv))).collect();
     let [gate, up] = [inner; 2].map(|inner| w.slot(inner));
     for layer in 0..layers {
         w.group = layer + 1;
         w.norm(RESIDUAL, normed);
         slots[..3].iter().for_each(|dst| w.multiply(normed, *dst));
-        w.op(Op::Rope { slot: slots[0], heads, head_dim, rope: 0 });
-        w.op(Op::Rope { slot: slots[1], heads: kv_heads, head_dim, rope: 0 });
-        w.attend(shape.heads(), layer, slots, 1.0 / (head_dim as f32).sqrt());
+        w.op(Op::Rope { slot: slots[0], heads, head_dim, rope: rotation });
+        w.op(Op::Rope { slot: slots[1], heads: kv_heads, head_dim, rope: rotation });
+        w.attend(shape.heads(), states[layer], slots, 1.0 / (head_dim as f32).sqrt());
         w.multiply(slots[3], RESIDUAL);
         w.norm(RESIDUAL, normed);
         w.multiply(normed, gate);
@@ -204,11 +205,8 @@ impl Kernels {
             let products = 2 * tokens * (position + tokens / 2) * self.shape.width;
             let work = Work { tokens, position, bytes, products };
             self.time(&format!("{name} after {position}"), work, Ways { splits, ..self.ways }, |w, repeats| {
-                let (layer, [query, _, _, dst]) = w.heads(heads);
-                let Heads { heads, kv_heads, head_dim, window, softcap, .. } = heads;
-                let attention =
-                    Op::Attention { layer, query, dst, heads, kv_heads, head_dim, scale: 0.1, window, softcap };
-                (0..repeats).for_each(|_| w.op(attention.clone()));
+                let (state, slots) = w.heads(heads);
+                (0..repeats).for_each(|_| w.attend_to(heads, state, slots, 0.1));
             });
         }
     }
@@ -218,10 +216,10 @@ impl Kernels {
         let Shape { width, inner, vocabulary, .. } = self.shape;
         let heads = self.shape.heads();
         let kv = heads.kv_heads * heads.head_dim;
-        let repeat = |w: &mut Writer, repeats: usize, op: Op| (0..repeats).for_each(|_| w.op(op.clone()));
+        let repeat = |w: &mut Writer, repeats: usize, op: Op| (0..repeats).for_each(|_| w.op(op));
         self.each("embed", 8 * width, |w, repeats| {
             w.group = 0;
-            let embed = w.program.ops[0][0].clone();
+            let embed = w.program.ops[0][0];
             repeat(w, repeats, embed);
         });
         self.each("norm", 8 * width, |w, repeats| {
@@ -231,13 +229,13 @@ impl Kernels {
         for tokens in [1, BATCH_MAX] {
             let work = Work { tokens, position: 0, bytes: tokens * (8 * width + 12 * kv), products: 0 };
             self.time("rope and the write to the cache", work, self.ways, |w, repeats| {
-                w.program.ropes.push(rope(heads.head_dim, RopeStyle::Interleaved));
-                let (layer, [query, key, value, _]) = w.heads(heads);
+                let rope = w.program.push_rope(rope(heads.head_dim, RopeStyle::Interleaved));
+                let (state, [query, key, value, _]) = w.heads(heads);
                 let Heads { heads, kv_heads, head_dim, .. } = heads;
                 for _ in 0..repeats {
-                    w.op(Op::Rope { slot: query, heads, head_dim, rope: 0 });
-                    w.op(Op::Rope { slot: key, heads: kv_heads, head_dim, rope: 0 });
-                    w.op(Op::KvWrite { layer, key, value, head_dim });
+                    w.op(Op::Rope { slot: query, heads, head_dim, rope });
+                    w.op(Op::Rope { slot: key, heads: kv_heads, head_dim, rope });
+                    w.op(Op::KvWrite { state, key, value, head_dim });
                 }
             });
         }
@@ -252,7 +250,8 @@ impl Kernels {
         let (experts, used) = (64, 8);
         self.each("route: 8 of 64 experts", 4 * (experts + 2 * used), |w, repeats| {
             let [logits, choice] = [experts, 2 * used].map(|width| w.slot(width));
-            repeat(w, repeats, Op::Route { logits, choice, used, normalise: true, scale: 1.0 });
+            let routing = Routing { scores: Scores::Softmax, bias: None, normalise: true, scale: 1.0 };
+            repeat(w, repeats, Op::Route { logits, choice, used, routing });
         });
         self.each("expert_sum: 8 experts", 4 * width * (used + 2), |w, repeats| {
             let [src, choice] = [used * width, 2 * used].map(|width| w.slot(width));
@@ -266,7 +265,7 @@ impl Kernels {
         for top_k in [1, 40] {
             let seconds = [vocabulary, 4].map(|vocabulary| {
                 let mut w = Writer::new(Dtype::F32, self.shape.width, vocabulary, 0);
-                w.program.logits = w.slot(vocabulary);
+                w.program.outputs.logits = w.slot(vocabulary);
                 let mut gpu = open(&self.device, &w.program, 1, self.ways);
                 best(8, || pass(&mut gpu, &w.program, 1, 0, Draw { top_k, ..Draw::GREEDY }))
             });

@@ -73,20 +73,21 @@ fn experts(dtype: Dtype, all: usize, used: usize) -> Program {
     w.norm(RESIDUAL, normed);
     let logits = w.project(normed, all);
     let choice = w.slot(2 * used);
-    w.op(Op::Route { logits, choice, used, normalise: true, scale: 1.5 });
+    let routing = Routing { scores: Scores::Softmax, bias: None, normalise: true, scale: 1.5 };
+    w.op(Op::Route { logits, choice, used, routing });
     let [gate, up, down] = [used * width, used * width, used * width].map(|width| w.slot(width));
     let mut multiply = |src, dst| {
         let weight = w.program.add_weight(1, dtype, [all * width, width], true);
         let view = RowView { weight, first_row: 0, rows: width };
         let scale = Some(w.vector(all));
-        w.op(Op::ExpertMatMul { view, src, shared: src == normed, dst, choice, used, scale });
+        w.op(Op::ExpertMatMul { view, src, shared: src == normed, dst, choice, used, scale, bias: None });
     };
     multiply(normed, gate);
     multiply(normed, up);
     w.op(Op::Gate { gate, up, activation: Activation::Silu });
     let view =
         RowView { weight: w.program.add_weight(1, dtype, [all * width, width], true), first_row: 0, rows: width };
-    w.op(Op::ExpertMatMul { view, src: gate, shared: false, dst: down, choice, used, scale: None });
+    w.op(Op::ExpertMatMul { view, src: gate, shared: false, dst: down, choice, used, scale: None, bias: None });
     w.op(Op::ExpertSum { src: down, dst: RESIDUAL, choice, used });
     w.head()
 }

@@ -4,7 +4,6 @@ use super::Bench;
 use super::support::program::Writer;
 use wasm_chord::exec::Draw;
 use wasm_chord::gpu::Pass;
-use wasm_chord::program::*;
 use wasm_chord::quant::Dtype;
 use wasm_chord::quant::random::Noise;
 use wasm_chord::trust::Miniature;

@@ -34,7 +34,7 @@ pub fn elementwise(bench: &Bench) -> Result<(), String> {
 /// refused.
 fn head(mut w: Writer) -> Program {
     w.group = w.program.groups.len() - 1;
-    w.program.logits = w.project(RESIDUAL, w.program.vocabulary);
+    w.program.outputs.logits = w.project(RESIDUAL, w.program.vocabulary);
     w.program
 }
 
@@ -78,14 +78,14 @@ pub fn rope(bench: &Bench) -> Result<(), String> {
             for has_norms in [false, shape.head_dim.is_multiple_of(4)] {
                 let mut w = Writer::new(Dtype::F32, 32, VOCABULARY, 1);
                 let factors = Some(w.vector(rotation.dims / 2));
-                w.program.ropes.push(Rope { factors, ..rotation.clone() });
+                let rope = w.program.push_rope(Rope { factors, ..rotation.clone() });
                 let (layer, slots) = w.heads(*shape);
                 slots[..3].iter().for_each(|dst| w.multiply(RESIDUAL, *dst));
                 if has_norms {
                     slots[..2].iter().for_each(|slot| w.norm_over(shape.head_dim, *slot, *slot));
                 }
                 for (slot, heads) in [(slots[0], shape.heads), (slots[1], shape.kv_heads)] {
-                    w.op(Op::Rope { slot, heads, head_dim: shape.head_dim, rope: 0 });
+                    w.op(Op::Rope { slot, heads, head_dim: shape.head_dim, rope });
                 }
                 w.attend(*shape, layer, slots, 0.1);
                 let name = if ways.kernels.subgroups { " with subgroups" } else { "" };
@@ -103,7 +103,9 @@ fn experts(all: usize, used: usize, normalise: bool, width: usize) -> Program {
     let mut w = Writer::new(Dtype::F32, width, VOCABULARY, 1).scaled(30.0);
     let logits = w.project(RESIDUAL, all);
     let choice = w.slot(2 * used);
-    w.op(Op::Route { logits, choice, used, normalise, scale: if normalise { 1.0 } else { 2.5 } });
+    let scale = if normalise { 1.0 } else { 2.5 };
+    let routing = Routing { scores: Scores::Softmax, bias: None, normalise, scale };
+    w.op(Op::Route { logits, choice, used, routing });
     let src = w.project(RESIDUAL, used * width);
     w.op(Op::ExpertSum { src, dst: RESIDUAL, choice, used });
     head(w)

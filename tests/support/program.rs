@@ -29,7 +29,7 @@ impl Writer {
     /// A program with an embedding of `width` values, and with nothing in its layers and its head. The first
     /// layer comes next.
     pub fn new(dtype: Dtype, width: usize, vocabulary: usize, layers: usize) -> Writer {
-        let mut writer = Writer { program: Program::empty(width, vocabulary, layers + 2), dtype, group: 0 };
+        let mut writer = Writer { program: Program::empty(width, vocabulary, layers), dtype, group: 0 };
         let table = writer.program.add_weight(0, dtype, [vocabulary, width], true);
         writer.op(Op::Embed { table, dst: RESIDUAL, scale: 1.0 });
         writer.group = 1;
@@ -49,12 +49,11 @@ impl Writer {
     }
 
     pub fn slot(&mut self, width: usize) -> Slot {
-        self.program.slots.push(width);
-        Slot((self.program.slots.len() - 1) as u16)
+        self.program.push_slot(width)
     }
 
     pub fn width(&self, slot: Slot) -> usize {
-        self.program.slots[slot.0 as usize]
+        self.program[slot]
     }
 
     /// A norm's weights, a bias, or whatever else is an F32 value for each of so many.
@@ -65,7 +64,7 @@ impl Writer {
     /// A norm of each `width` values of `src`, into `dst`.
     pub fn norm_over(&mut self, width: usize, src: Slot, dst: Slot) {
         let weight = self.vector(width);
-        self.op(Op::RmsNorm { src, weight, dst, width, epsilon: 1e-5 });
+        self.op(Op::Norm { kind: Norm::Rms, src, weight: Some(weight), bias: None, dst, width, epsilon: 1e-5 });
     }
 
     pub fn norm(&mut self, src: Slot, dst: Slot) {
@@ -95,20 +94,39 @@ impl Writer {
         dst
     }
 
-    /// A layer's cache: its number, with slots for queries, keys, values, and what comes of them.
-    pub fn heads(&mut self, shape: Heads) -> (usize, [Slot; 4]) {
+    /// A layer's cache, with slots for queries, keys, values, and what comes of them.
+    pub fn heads(&mut self, shape: Heads) -> (StateId, [Slot; 4]) {
         let Heads { heads, kv_heads, head_dim, value_dim, .. } = shape;
-        self.program.kv_widths.push((kv_heads * head_dim, kv_heads * value_dim));
+        let state = State::Kv { key_width: kv_heads * head_dim, value_width: kv_heads * value_dim };
         let widths = [heads * head_dim, kv_heads * head_dim, kv_heads * value_dim, heads * value_dim];
-        (self.program.kv_widths.len() - 1, widths.map(|width| self.slot(width)))
+        (self.program.push_state(state), widths.map(|width| self.slot(width)))
     }
 
     /// The write to the cache, and attention over it.
-    pub fn attend(&mut self, shape: Heads, layer: usize, slots: [Slot; 4], scale: f32) {
+    pub fn attend(&mut self, shape: Heads, state: StateId, slots: [Slot; 4], scale: f32) {
+        let [_, key, value, _] = slots;
+        self.op(Op::KvWrite { state, key, value, head_dim: shape.head_dim });
+        self.attend_to(shape, state, slots, scale);
+    }
+
+    /// Attention over what the cache has.
+    pub fn attend_to(&mut self, shape: Heads, state: StateId, slots: [Slot; 4], scale: f32) {
         let Heads { heads, kv_heads, head_dim, window, softcap, .. } = shape;
-        let [query, key, value, dst] = slots;
-        self.op(Op::KvWrite { layer, key, value, head_dim });
-        self.op(Op::Attention { layer, query, dst, heads, kv_heads, head_dim, scale, window, softcap });
+        let [query, _, _, dst] = slots;
+        let mask = window.map_or(Mask::Causal, Mask::Window);
+        self.op(Op::Attention {
+            state,
+            query,
+            dst,
+            heads,
+            kv_heads,
+            head_dim,
+            scale,
+            mask,
+            softcap,
+            sinks: None,
+            alibi: None,
+        });
     }
 
     /// Norm and logits: the whole program.
@@ -116,7 +134,8 @@ impl Writer {
         self.group = self.program.groups.len() - 1;
         let normed = self.slot(self.program.slots[0]);
         self.norm(RESIDUAL, normed);
-        self.program.logits = self.project(normed, self.program.vocabulary);
+        self.program.outputs.hidden = normed;
+        self.program.outputs.logits = self.project(normed, self.program.vocabulary);
         self.program
     }
 }

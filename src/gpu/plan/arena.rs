@@ -38,17 +38,18 @@ impl Arena {
         let tokens = take(batch.div_ceil(4));
         let flags = take(program.groups.len());
         let tables = program.ropes.iter().map(|r| take((batch * r.dims).div_ceil(4))).collect();
-        let partials = program.ops.iter().flatten().filter_map(|op| match op {
-            Op::Attention { layer, heads, kv_heads, .. } => {
-                Some(heads * SPLITS_MAX * partial_stride(program.kv_widths[*layer].1 / kv_heads))
+        let mut partials = 0;
+        for op in program.all_ops() {
+            if let Op::Attention { state, heads, kv_heads, .. } = *op {
+                let value_dim = program[state].kv_widths().1 / kv_heads;
+                partials = partials.max(heads * SPLITS_MAX * partial_stride(value_dim));
             }
-            _ => None,
-        });
-        let partials = take(partials.max().unwrap_or(0));
+        }
+        let partials = take(partials);
         let candidates = take(parts(program.vocabulary).0 * Draw::TOP_K_MAX as usize);
         let mut slots = vec![0];
         for (slot, stride) in strides.iter().enumerate().skip(1) {
-            let rows = if slot == program.logits.0 as usize { 1 } else { batch };
+            let rows = if slot == program.outputs.logits.0 as usize { 1 } else { batch };
             slots.push(take(rows * stride));
         }
         slots[0] = take(0);

@@ -35,7 +35,7 @@ impl Planner<'_> {
 
     /// Quads of a row's values.
     pub(super) fn quads(&self, slot: Slot) -> u32 {
-        self.program.slots[slot.0 as usize].div_ceil(4) as u32
+        self.program[slot].div_ceil(4) as u32
     }
 
     /// Where the group tells of values that are not finite.
@@ -47,12 +47,12 @@ impl Planner<'_> {
         id.map_or(NONE, |id| self.map.vector(id))
     }
 
-    pub(super) fn style(&self, rope: usize) -> u32 {
-        u32::from(self.program.ropes[rope].style == RopeStyle::Interleaved)
+    pub(super) fn style(&self, rope: RopeId) -> u32 {
+        u32::from(self.program[rope].style == RopeStyle::Interleaved)
     }
 
     pub(super) fn kernel_of(&self, product: &Product) -> Kernel {
-        Kernel::MatVec(self.program.weights[product.view.weight.0 as usize].dtype)
+        Kernel::MatVec(self.program[product.view.weight].dtype)
     }
 
     /// A product for each slab that has rows of the view.
@@ -80,7 +80,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn embed(&mut self, table: WeightId, dst: Slot, scale: f32) {
-        let weight = &self.program.weights[table.0 as usize];
+        let weight = &self.program[table];
         for slab in self.map.slabs(table).to_vec() {
             let mut params = planes(&slab);
             params.extend([
@@ -99,7 +99,15 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn norm(&mut self, src: Slot, weight: WeightId, dst: Slot, width: usize, epsilon: f32, add: bool) {
+    pub(super) fn norm(
+        &mut self,
+        src: Slot,
+        weight: Option<WeightId>,
+        dst: Slot,
+        width: usize,
+        epsilon: f32,
+        add: bool,
+    ) {
         let params = vec![
             self.base(src),
             self.stride(src),
@@ -108,12 +116,12 @@ impl Planner<'_> {
             self.stride(dst),
             residual(dst),
             width as u32,
-            self.map.vector(weight),
+            self.vector(weight),
             epsilon.to_bits(),
             add.into(),
             self.flag(),
         ];
-        let runs = self.program.slots[src.0 as usize] / width;
+        let runs = self.program[src] / width;
         self.push(Kernel::Norm, params, runs as u32, Depth::Tokens(1));
     }
 
@@ -131,7 +139,7 @@ impl Planner<'_> {
         }
         let norm = self.virtual_norms.get(&src).copied();
         let from = norm.map_or(src, |n| n.src);
-        let weight = &self.program.weights[products[0].view.weight.0 as usize];
+        let weight = &self.program[products[0].view.weight];
         let chunks = chunks(weight);
         let lanes = lanes(chunks);
         let head = |first_block: u32| {
@@ -235,10 +243,8 @@ impl Planner<'_> {
 
     /// The first row of the view that a product is a part of.
     pub(super) fn first_row_of(&self, product: &Product) -> usize {
-        let views = self.program.ops[self.group].iter().filter_map(|op| match op {
-            Op::MatMul { view, dst, .. } | Op::ExpertMatMul { view, dst, .. } if *dst == product.dst => Some(view),
-            _ => None,
-        });
+        let ops = self.program.ops[self.group].iter();
+        let views = ops.filter(|op| op.destination() == Some(product.dst)).filter_map(|op| op.matrix());
         let row = product.view.first_row;
         let mut views = views.filter(|v| v.weight == product.view.weight);
         views.find(|v| (v.first_row..v.first_row + v.rows).contains(&row)).map_or(row, |v| v.first_row)
@@ -248,8 +254,8 @@ impl Planner<'_> {
         let slot = |slot: Option<Slot>| slot.map_or([0, 0], |s| [self.base(s), self.stride(s)]);
         let (query, heads) = parts.query.map_or((None, 0), |(slot, heads)| (Some(slot), heads));
         let (key, value) = parts.cache.map_or((None, None), |(_, key, value)| (Some(key), Some(value)));
-        let layer = parts.cache.map(|(layer, ..)| layer);
-        let width = |slot: Option<Slot>| slot.map_or(0, |s| self.program.slots[s.0 as usize]);
+        let state = parts.cache.map(|(state, ..)| state);
+        let width = |slot: Option<Slot>| slot.map_or(0, |s| self.program[s]);
         let kv_heads = width(key) / parts.head_dim;
         let value_dim = width(value).checked_div(kv_heads).unwrap_or(0);
         let mut params = Vec::new();
@@ -262,30 +268,25 @@ impl Planner<'_> {
             parts.query_norm,
             parts.key_norm,
             parts.epsilon.to_bits(),
-            parts.rope.map_or(0, |r| self.program.ropes[r].dims as u32 / 2),
-            parts.rope.map_or(0, |r| self.arena.tables[r]),
+            parts.rope.map_or(0, |r| self.program[r].dims as u32 / 2),
+            parts.rope.map_or(0, |r| self.arena.tables[r.0 as usize]),
             parts.flags,
             self.context as u32,
             (width(key) * self.context / 2) as u32,
         ]);
         let rope = self.push(Kernel::Rope, params, (heads + 2 * kv_heads) as u32, Depth::Tokens(1));
-        rope.cache = layer.map_or(rope.cache, Cache::Layer);
+        rope.cache = state.map_or(rope.cache, Cache::State);
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn attention(
-        &mut self,
-        layer: usize,
-        query: Slot,
-        dst: Slot,
-        heads: usize,
-        kv_heads: usize,
-        head_dim: usize,
-        scale: f32,
-        window: Option<usize>,
-        softcap: Option<f32>,
-    ) {
-        let (keys, values) = self.program.kv_widths[layer];
+    pub(super) fn attention(&mut self, op: &Op) {
+        let Op::Attention { state, query, dst, heads, kv_heads, head_dim, scale, mask, softcap, .. } = *op else {
+            return;
+        };
+        let window = match mask {
+            Mask::Window(tokens) => Some(tokens),
+            Mask::Causal | Mask::Chunked(_) => None,
+        };
+        let (keys, values) = self.program[state].kv_widths();
         let value_dim = values / kv_heads;
         let rows = tile_rows(head_dim, value_dim);
         let params = vec![
@@ -308,7 +309,7 @@ impl Planner<'_> {
         ];
         if self.is_single {
             let attend = self.push(Kernel::Attention, params.clone(), heads as u32, Depth::Tokens(1));
-            (attend.cache, attend.splits) = (Cache::Layer(layer), true);
+            (attend.cache, attend.splits) = (Cache::State(state), true);
             let reduce = self.push(Kernel::AttentionReduce, params, heads as u32, Depth::Tokens(1));
             reduce.condition = Condition::Split;
             return;
@@ -325,7 +326,7 @@ impl Planner<'_> {
             let first = [part.first, heads.start as u32];
             let params = params.iter().copied().chain(first).collect();
             let attend = self.push(kernel, params, heads.len() as u32, Depth::Part(part));
-            (attend.cache, attend.condition) = (Cache::Layer(layer), condition);
+            (attend.cache, attend.condition) = (Cache::State(state), condition);
         }
     }
 
@@ -349,7 +350,7 @@ impl Planner<'_> {
         let program = self.program;
         let (parts, part) = parts(program.vocabulary);
         let params = vec![
-            self.base(program.logits),
+            self.base(program.outputs.logits),
             program.vocabulary as u32,
             self.arena.result,
             self.arena.flags,
@@ -366,10 +367,10 @@ impl Planner<'_> {
 /// What a dispatch of the rope kernel does.
 pub(super) struct RopeParts {
     pub(super) query: Option<(Slot, usize)>,
-    /// Layer, keys and values.
-    pub(super) cache: Option<(usize, Slot, Slot)>,
+    /// Keys and values, and where they are kept.
+    pub(super) cache: Option<(StateId, Slot, Slot)>,
     pub(super) head_dim: usize,
-    pub(super) rope: Option<usize>,
+    pub(super) rope: Option<RopeId>,
     pub(super) query_norm: u32,
     pub(super) key_norm: u32,
     pub(super) epsilon: f32,
@@ -419,5 +420,5 @@ pub(super) fn residual(slot: Slot) -> u32 {
 
 /// Whether products into a slot are looked at for values that are not finite.
 fn destination_is_checked(program: &Program, slot: Slot) -> bool {
-    slot == RESIDUAL || slot == program.logits
+    slot == RESIDUAL || slot == program.outputs.logits
 }

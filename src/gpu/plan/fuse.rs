@@ -1,59 +1,66 @@
 //! Fusions: each plans a run of ops as one dispatch and tells the run's length, or 0.
 
 use super::dispatch::RopeParts;
-use super::{ExpertForm, Experts, Norm, Planner, Product};
+use super::{ExpertForm, Experts, Planner, Product, VirtualNorm, gate_kind};
 use crate::error::Result;
 use crate::program::*;
 
 impl Planner<'_> {
     /// A norm whose every reader is a product computes nothing: its readers normalise on the way in.
     pub(super) fn norm_into_products(&mut self, ops: &[Op]) -> Result<usize> {
-        let Op::RmsNorm { src, weight, dst, width, epsilon } = ops[0] else { return Ok(0) };
+        let Op::Norm { kind: Norm::Rms, src, weight: Some(weight), bias: None, dst, width, epsilon } = ops[0] else {
+            return Ok(0);
+        };
         // The head's input is the hidden state, which may be asked for.
-        let is_head = self.group + 1 == self.program.groups.len();
-        let whole_row = width == self.program.slots[src.0 as usize] && width % 32 == 0;
+        let is_head = self.program.is_head(self.group);
+        let whole_row = width == self.program[src] && width % 32 == 0;
         if !self.is_single || is_head || !whole_row || src == dst {
             return Ok(0);
         }
         for op in &ops[1..] {
             // A kernel that writes what its other workgroups still read would be a race.
-            if reads(op, dst) && destination(op) == Some(src) {
+            if op.reads(dst) && op.destination() == Some(src) {
                 return Ok(0);
             }
-            match op {
-                Op::MatMul { src: read, view, .. } if *read == dst && self.in_reach(view.weight, weight) => {}
-                Op::ExpertMatMul { src: read, view, shared: true, .. }
-                    if *read == dst && self.in_reach(view.weight, weight) => {}
+            let is_product = match *op {
+                Op::MatMul { src: read, view, .. } | Op::ExpertMatMul { src: read, view, shared: true, .. } => {
+                    read == dst && self.in_reach(view.weight, weight)
+                }
                 // Written again: what follows reads something else.
-                Op::RmsNorm { dst: written, src: read, .. } if *written == dst && *read != dst => break,
-                op if reads(op, dst) || destination(op) == Some(dst) => return Ok(0),
-                _ => {}
+                Op::Norm { dst: written, src: read, .. } if written == dst && read != dst => break,
+                Op::Norm { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } | Op::Route { .. } => false,
+                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Rope { .. } | Op::KvWrite { .. } => false,
+                Op::Attention { .. } | Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } => false,
+                Op::Scale { .. } | Op::Clamp { .. } | Op::Softcap { .. } => false,
+            };
+            if !is_product && (op.reads(dst) || op.destination() == Some(dst)) {
+                return Ok(0);
             }
             // The source must not change before its last reader.
-            if destination(op) == Some(src) {
+            if op.destination() == Some(src) {
                 let later = ops[1..].iter().skip_while(|o| !std::ptr::eq(*o, op)).skip(1);
-                let mut before_rewrite = later.take_while(|o| destination(o) != Some(dst));
-                if before_rewrite.any(|o| reads(o, dst)) {
+                let mut before_rewrite = later.take_while(|o| o.destination() != Some(dst));
+                if before_rewrite.any(|o| o.reads(dst)) {
                     return Ok(0);
                 }
                 break;
             }
         }
-        self.virtual_norms.insert(dst, Norm { src, weight, epsilon });
+        self.virtual_norms.insert(dst, VirtualNorm { src, weight, epsilon });
         Ok(1)
     }
 
     /// Whether a kernel that multiplies with `matrix` finds `vector` in the same buffers.
     pub(super) fn in_reach(&self, matrix: WeightId, vector: WeightId) -> bool {
-        self.program.weights[matrix.0 as usize].group == self.program.weights[vector.0 as usize].group
+        self.program[matrix].group == self.program[vector].group
     }
 
     /// norm in place, then added to the residual stream.
     pub(super) fn norm_add(&mut self, ops: &[Op]) -> Result<usize> {
-        let [Op::RmsNorm { src, weight, dst, width, epsilon }, Op::Add { src: added, dst: to }, ..] = *ops else {
+        let [Op::Norm { src, weight, dst, width, epsilon, .. }, Op::Add { src: added, dst: to }, ..] = *ops else {
             return Ok(0);
         };
-        if src != dst || added != dst || width != self.program.slots[src.0 as usize] {
+        if src != dst || added != dst || width != self.program[src] {
             return Ok(0);
         }
         self.norm(src, weight, to, width, epsilon, true);
@@ -64,7 +71,7 @@ impl Planner<'_> {
     pub(super) fn expert_sum(&mut self, ops: &[Op]) -> Result<usize> {
         match *ops {
             [
-                Op::ExpertMatMul { view, src, shared: false, dst, choice, used, scale },
+                Op::ExpertMatMul { view, src, shared: false, dst, choice, used, scale, bias: None },
                 Op::ExpertSum { src: summed, dst: to, choice: by, used: count },
                 ..,
             ] if dst == summed && choice == by && used == count => {
@@ -94,7 +101,7 @@ impl Planner<'_> {
                 (a.clone(), b.clone(), src, None)
             }
             [
-                Op::ExpertMatMul { view: a, src, shared, dst: gate, choice, used, scale: sa },
+                Op::ExpertMatMul { view: a, src, shared, dst: gate, choice, used, scale: sa, bias: None },
                 Op::ExpertMatMul { view: b, src: other, dst: up, scale: sb, .. },
                 Op::Gate { gate: g, up: u, .. },
                 ..,
@@ -112,10 +119,7 @@ impl Planner<'_> {
             && first.view.rows == second.view.rows
             && (experts.is_none() || first.epilogue.scale.is_some() == second.epilogue.scale.is_some());
         let Op::Gate { activation, .. } = ops[2] else { return Ok(0) };
-        if !alike {
-            return Ok(0);
-        }
-        let kind = if activation == Activation::Silu { 1 } else { 2 };
+        let Some(kind) = gate_kind(activation).filter(|_| alike) else { return Ok(0) };
         self.multiply(&[first, second], from, experts, kind)?;
         Ok(3)
     }
@@ -136,8 +140,7 @@ impl Planner<'_> {
                 from == Some(src)
                     && products.iter().all(|other| other.dst != dst)
                     && first.slab.buffer == product.slab.buffer
-                    && self.program.weights[first.view.weight.0 as usize].group
-                        == self.program.weights[view.weight.0 as usize].group
+                    && self.program[first.view.weight].group == self.program[view.weight].group
                     && self.kernel_of(first) == self.kernel_of(&product)
             });
             if !joins {
@@ -158,13 +161,13 @@ impl Planner<'_> {
     /// Norms over heads, rotations and the write to the cache.
     pub(super) fn rotation(&mut self, ops: &[Op]) -> Result<usize> {
         let norms = match ops {
-            [Op::RmsNorm { src: a, dst: b, .. }, Op::RmsNorm { src: c, dst: d, .. }, ..] if a == b && c == d => 2,
+            [Op::Norm { src: a, dst: b, .. }, Op::Norm { src: c, dst: d, .. }, ..] if a == b && c == d => 2,
             _ => 0,
         };
         let [
             Op::Rope { slot: query, heads, head_dim, rope },
             Op::Rope { slot: keys, rope: same, .. },
-            Op::KvWrite { layer, key, value, .. },
+            Op::KvWrite { state, key, value, .. },
             ..,
         ] = ops[norms..]
         else {
@@ -175,14 +178,16 @@ impl Planner<'_> {
         }
         let mut parts = RopeParts {
             query: Some((query, heads)),
-            cache: Some((layer, key, value)),
+            cache: Some((state, key, value)),
             head_dim,
             rope: Some(rope),
             flags: self.style(rope) | 2 | 4 | 8,
             ..RopeParts::default()
         };
         for norm in &ops[..norms] {
-            let Op::RmsNorm { src, weight, width, epsilon, .. } = *norm else { return Ok(0) };
+            let Op::Norm { kind: Norm::Rms, src, weight: Some(weight), bias: None, width, epsilon, .. } = *norm else {
+                return Ok(0);
+            };
             match width == head_dim {
                 true if src == query => parts.query_norm = self.map.vector(weight),
                 true if src == key => parts.key_norm = self.map.vector(weight),

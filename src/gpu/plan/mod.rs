@@ -46,8 +46,8 @@ pub enum Condition {
 /// What is bound as the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
-    /// A layer's keys and values.
-    Layer(usize),
+    /// Keys and values.
+    State(StateId),
     /// Activations prepared for tiles, or nothing that matters.
     Prepared,
 }
@@ -69,6 +69,13 @@ pub struct Dispatch {
     pub splits: bool,
     pub depth: Depth,
     pub condition: Condition,
+}
+
+impl Dispatch {
+    /// Whether it computes some of the first `ops` of its group, or chooses a token.
+    pub fn is_among(&self, ops: usize) -> bool {
+        self.ops.end <= ops || self.condition == Condition::Sampled
+    }
 }
 
 /// Dispatches of each group, for one token and for many.
@@ -151,30 +158,58 @@ impl Plan {
     }
 }
 
-/// Shapes that the kernels do not cover; such models run on the CPU.
+/// Ops and shapes that the kernels do not cover; such models run on the CPU.
 fn check(program: &Program) -> Result<()> {
-    let is_even = |ok: bool, what: &str| if ok { Ok(()) } else { Err(unsuited(format!("{what} is not supported"))) };
-    is_even(program.vocabulary < 1 << 24, "a vocabulary of more than 2^24 tokens")?;
-    for op in program.ops.iter().flatten() {
-        match op {
-            Op::RmsNorm { width, .. } => is_even(width % 4 == 0, "a norm over values that are no multiple of four")?,
-            Op::ExpertMatMul { view, .. } => {
-                is_even(view.rows % 32 == 0, "an expert with rows that are no multiple of 32")?;
+    let need = |ok: bool, what: &str| if ok { Ok(()) } else { Err(unsuited(format!("{what} is not supported"))) };
+    need(program.vocabulary < 1 << 24, "a vocabulary of more than 2^24 tokens")?;
+    for op in program.all_ops() {
+        match *op {
+            Op::Norm { kind, src, weight, bias, width, .. } => {
+                need(width % 4 == 0, "a norm over values that are no multiple of four")?;
+                need(kind == Norm::Rms && bias.is_none(), "a layer norm")?;
+                let is_one = |id: WeightId| program[id].columns == width;
+                need(weight.is_some_and(is_one) && width <= program[src], "a norm without a weight of its width")?;
             }
-            Op::Attention { layer, kv_heads, head_dim, .. } => {
-                let value_dim = program.kv_widths[*layer].1 / kv_heads;
-                is_even(head_dim % 2 == 0 && value_dim.is_multiple_of(2), "an odd head")?;
-                is_even(*head_dim <= 512 && value_dim <= 512, "a head of more than 512 values")?;
+            Op::ExpertMatMul { view, bias, .. } => {
+                need(view.rows % 32 == 0, "an expert with rows that are no multiple of 32")?;
+                need(bias.is_none(), "an expert with a bias")?;
             }
-            _ => {}
+            Op::Attention { state, kv_heads, head_dim, mask, sinks, alibi, .. } => {
+                let value_dim = program[state].kv_widths().1 / kv_heads;
+                need(head_dim % 2 == 0 && value_dim.is_multiple_of(2), "an odd head")?;
+                need(head_dim <= 512 && value_dim <= 512, "a head of more than 512 values")?;
+                need(!matches!(mask, Mask::Chunked(_)), "attention in chunks")?;
+                need(sinks.is_none(), "an attention sink")?;
+                need(alibi.is_none(), "ALiBi")?;
+            }
+            Op::Gate { activation, .. } => need(gate_kind(activation).is_some(), "an activation of this kind")?,
+            Op::Route { routing, .. } => {
+                let is_plain = routing.scores == Scores::Softmax && routing.bias.is_none();
+                need(is_plain, "a router of this kind")?;
+            }
+            Op::EmbedPosition { .. } => need(false, "a table of positions")?,
+            Op::Activate { .. } => need(false, "an activation without a gate")?,
+            Op::Scale { .. } => need(false, "a factor")?,
+            Op::Clamp { .. } => need(false, "a limit of values")?,
+            Op::Embed { .. } | Op::MatMul { .. } | Op::Rope { .. } | Op::KvWrite { .. } => {}
+            Op::Add { .. } | Op::Softcap { .. } | Op::ExpertSum { .. } => {}
         }
     }
     Ok(())
 }
 
+/// What the kernels call a gate's activation, if they have it.
+fn gate_kind(activation: Activation) -> Option<u32> {
+    match activation {
+        Activation::Silu => Some(1),
+        Activation::Gelu => Some(2),
+        Activation::GeluErf | Activation::Relu | Activation::ReluSquared | Activation::Sigmoid => None,
+    }
+}
+
 /// A norm that is computed where it is read.
 #[derive(Clone, Copy)]
-struct Norm {
+struct VirtualNorm {
     src: Slot,
     weight: WeightId,
     epsilon: f32,
@@ -225,7 +260,7 @@ struct Planner<'a> {
     fuse: bool,
     /// Products of one dispatch at most.
     products_max: usize,
-    virtual_norms: HashMap<Slot, Norm>,
+    virtual_norms: HashMap<Slot, VirtualNorm>,
     /// The slot whose prepared activations are there.
     prepared: Option<Slot>,
     dispatches: Vec<Dispatch>,
@@ -239,11 +274,11 @@ impl Planner<'_> {
             let first = self.dispatches.len();
             let taken = self.step(&ops[at..])?;
             self.dispatches[first..].iter_mut().for_each(|dispatch| dispatch.ops = at..at + taken);
-            let written = |slot: &mut Slot| ops[at..at + taken].iter().any(|op| destination(op) == Some(*slot));
+            let written = |slot: &mut Slot| ops[at..at + taken].iter().any(|op| op.destination() == Some(*slot));
             self.prepared.take_if(written);
             at += taken;
         }
-        if self.group + 1 == self.program.groups.len() {
+        if self.program.is_head(self.group) {
             let first = self.dispatches.len();
             self.sample();
             for dispatch in &mut self.dispatches[first..] {
@@ -272,7 +307,7 @@ impl Planner<'_> {
         }
         match ops[0] {
             Op::Embed { table, dst, scale } => self.embed(table, dst, scale),
-            Op::RmsNorm { src, weight, dst, width, epsilon } => {
+            Op::Norm { kind: _, src, weight, bias: _, dst, width, epsilon } => {
                 self.virtual_norms.remove(&dst);
                 self.norm(src, weight, dst, width, epsilon, false);
             }
@@ -281,7 +316,7 @@ impl Planner<'_> {
                     self.multiply(&[product], src, None, 0)?;
                 }
             }
-            Op::ExpertMatMul { view, src, shared, dst, choice, used, scale } => {
+            Op::ExpertMatMul { view, src, shared, dst, choice, used, scale, bias: _ } => {
                 let product = self.expert_product(view, dst, scale)?;
                 let form = ExpertForm::reading(shared);
                 self.multiply(&[product], src, Some(Experts { choice, used, form }), 0)?;
@@ -297,28 +332,26 @@ impl Planner<'_> {
                     ..RopeParts::default()
                 });
             }
-            Op::KvWrite { layer, key, value, head_dim } => {
-                self.rope(RopeParts { cache: Some((layer, key, value)), head_dim, flags: 8, ..RopeParts::default() });
+            Op::KvWrite { state, key, value, head_dim } => {
+                self.rope(RopeParts { cache: Some((state, key, value)), head_dim, flags: 8, ..RopeParts::default() });
             }
-            Op::Attention { layer, query, dst, heads, kv_heads, head_dim, scale, window, softcap } => {
-                self.attention(layer, query, dst, heads, kv_heads, head_dim, scale, window, softcap);
-            }
+            Op::Attention { .. } => self.attention(&ops[0]),
             Op::Gate { gate, up, activation } => {
-                let kind = if activation == Activation::Silu { 1 } else { 2 };
+                let kind = gate_kind(activation).ok_or_else(|| unsuited("an activation of this kind"))?;
                 self.elementwise(gate, Some(up), kind, 0.0);
             }
             Op::Add { src, dst } => self.elementwise(dst, Some(src), 3, 0.0),
             Op::Softcap { slot, cap } => self.elementwise(slot, None, 4, cap),
-            Op::Route { logits, choice, used, normalise, scale } => {
+            Op::Route { logits, choice, used, routing } => {
                 let params = vec![
                     self.base(logits),
                     self.stride(logits),
                     self.base(choice),
                     self.stride(choice),
-                    self.program.slots[logits.0 as usize] as u32,
+                    self.program[logits] as u32,
                     used as u32,
-                    normalise.into(),
-                    scale.to_bits(),
+                    routing.normalise.into(),
+                    routing.scale.to_bits(),
                 ];
                 self.push(Kernel::Route, params, 1, Depth::Tokens(1));
             }
@@ -337,6 +370,9 @@ impl Planner<'_> {
                     self.flag(),
                 ];
                 self.push(Kernel::ExpertSum, params, quads.div_ceil(64), Depth::Tokens(1));
+            }
+            Op::EmbedPosition { .. } | Op::Activate { .. } | Op::Scale { .. } | Op::Clamp { .. } => {
+                return Err(unsuited("an op without a kernel"));
             }
         }
         Ok(1)
