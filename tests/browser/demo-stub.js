@@ -31,6 +31,7 @@ const model = {
   metadata: {},
   warnings: [],
   hasText: true,
+  hasChatTemplate: true,
 };
 
 function pause(milliseconds, signal) {

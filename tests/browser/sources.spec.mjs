@@ -320,6 +320,13 @@ describe('files that change', () => {
     for (const status of [412, 416]) assert.equal((await faulty(afterwards(2, { status }))).code, 'SourceChanged');
   });
 
+  test('21 are the same where a tag is weak, or names a compression, in some answers', async () => {
+    let count = 0;
+    const tags = ['"v1"', 'W/"v1"', '"v1-gzip"', 'W/"v1--gzip"', '"v1;br"'];
+    assertSame(await faulty(() => ({ etag: tags[count++ % tags.length] })));
+    assert.equal((await faulty(afterwards(2, { etag: 'W/"v2"' }))).code, 'SourceChanged');
+  });
+
   test('21 a weak ETag or none will do', async () => {
     assertSame(await faulty({ etag: 'W/"weak"' }));
     assertSame(await faulty({ etag: null }));
@@ -468,6 +475,74 @@ describe('the hub', () => {
     assertSame(await onHub('hf:some/repo:Q2_K'));
   });
 
+  test('gives the usual quantisation where none is named, by whatever people write or paste', async () => {
+    const page = `${server.origin}/some/repo`;
+    const file = 'Q4_K_M/model-Q4_K_M.gguf';
+    for (const name of [
+      'hf:some/repo', 'hf://some/repo', 'HF:some/repo/', 'hf.co/some/repo:Q4_K_M', 'huggingface.co/some/repo', 'hf.co/some/repo/blob/main/' + file,
+      page, `${page}/tree/main`, `${page}/blob/main/${file}`, `${page}/resolve/main/${file}?download=true`, `${page}?show_file_info=${encodeURIComponent(file)}`,
+    ]) assertSame(await onHub(name));
+    assertSame(await run({ model: 'hf:some/repo', hub: server.origin }));
+    assertSame(await run({ model: page, hub: new URL(`${server.origin}/`) }));
+  });
+
+  test('gives another revision', async () => {
+    const from = server.log.length;
+    server.files.set('/api/models/some/repo/tree/refs/pr/1', Buffer.from(JSON.stringify([{ type: 'file', path: 'new-Q8_0.gguf', size: model.length }])));
+    server.files.set('/some/repo/resolve/refs/pr/1/new-Q8_0.gguf', model);
+    for (const name of ['hf:some/repo@refs%2Fpr%2F1', 'hf:some/repo@refs%2Fpr%2F1:Q8_0', 'hf:some/repo@refs%2Fpr%2F1/new-Q8_0.gguf', `${server.origin}/some/repo/blob/refs%2Fpr%2F1/new-Q8_0.gguf`]) {
+      assertSame(await onHub(name));
+    }
+    assert.ok(server.log.slice(from).every(({ path }) => !path.includes('/main')));
+    assert.equal((await onHub('hf:some/repo@gone')).code, 'NotFound');
+  });
+
+  test('never gives what goes with a model, and lists the candidates where several are meant', async () => {
+    const chosen = async (paths, quant = '') => {
+      server.files.set('/api/models/a/b/tree/main', Buffer.from(JSON.stringify(paths.map((path) => ({ type: 'file', path, size: 10 })))));
+      const from = server.log.length;
+      const { details } = await onHub(`hf:a/b${quant}`, { store: 'none' });
+      const asked = server.log.slice(from).find(({ path }) => path.startsWith('/a/b/resolve/main/'));
+      return asked?.path.slice('/a/b/resolve/main/'.length) ?? details;
+    };
+    const aside = ['mmproj.gguf', 'q-mmproj-F16.gguf', 'draft-Q4_K_M.gguf', 'lora-Q4_K_M.gguf', 'imatrix.gguf', 'm-MTP-Q4_K_M.gguf', 'MTP/Q4_K_M.gguf'];
+    assert.equal(await chosen([...aside, 'a-long-name-of-a-model-Q4_K_M.gguf']), 'a-long-name-of-a-model-Q4_K_M.gguf');
+    assert.equal(await chosen([...aside, 'a-long-name-of-a-model-Q4_K_M.gguf'], ':Q4_K_M'), 'a-long-name-of-a-model-Q4_K_M.gguf');
+    assert.deepEqual((await chosen([...aside, 'model-Q8_0.gguf'], ':Q4_K_M')).available.includes('model-Q8_0.gguf'), true);
+    assert.equal(await chosen(['mmproj.gguf', 'small-draft-Q4_0.gguf']), 'small-draft-Q4_0.gguf');
+    // Tags stand between any separators, and a longer tag is another one where there are both.
+    for (const path of ['m.Q5_K_M.gguf', 'm_q5_k_m.gguf', 'Q5_K_M/m.gguf', 'UD-Q5_K_M.gguf']) assert.equal(await chosen(['m-Q5_K_S.gguf', path], ':q5_K_M'), path);
+    assert.equal(await chosen(['m-Q4_K_M.gguf', 'm-Q4_K.gguf'], ':Q4_K'), 'm-Q4_K.gguf');
+    assert.equal(await chosen(['m-UD-Q4_K_M.gguf', 'm-Q4_K_M.gguf'], ':Q4_K_M'), 'm-Q4_K_M.gguf');
+    // The nearest to the usual one.
+    assert.equal(await chosen(['m-Q8_0.gguf', 'm-Q2_K.gguf', 'm-F16.gguf', 'm-Q5_K_M.gguf']), 'm-Q5_K_M.gguf');
+    assert.equal(await chosen(['the-only-one.gguf']), 'the-only-one.gguf');
+    for (const [paths, quant] of [[['v1-Q4_0.gguf', 'v1-longer-Q4_0.gguf'], ':Q4_0'], [['v1-Q4_0.gguf', 'v2-Q4_0.gguf'], ''], [['m-Q4_K_M.gguf', 'm-Q4_K_S.gguf'], ':Q4_K'], [['a.gguf', 'b.gguf'], '']]) {
+      assert.deepEqual((await chosen(paths, quant)).candidates, paths);
+    }
+  });
+
+  test('that wants a token gives one code, whether the repository or the file is closed', async () => {
+    server.fault('/api/models/closed/repo/tree/main', { status: 401 });
+    server.fault('/some/repo/resolve/main/Q4_K_M/model-Q4_K_M.gguf', { status: 403 });
+    try {
+      for (const name of ['hf:closed/repo', 'hf:some/repo']) {
+        const { code, message } = await onHub(name);
+        assert.equal(code, 'Http');
+        assert.match(message, /private or gated.*access token/);
+      }
+    } finally {
+      server.fault('/some/repo/resolve/main/Q4_K_M/model-Q4_K_M.gguf', undefined);
+    }
+  });
+
+  test('is named by an address', async () => {
+    for (const hub of ['', 'ftp://hub', 'https://user:secret@hub', 5, null]) {
+      const result = await run({ model: 'hf:some/repo', hub });
+      assert.deepEqual([result.code, result.details.name], ['InvalidParameter', 'hub']);
+    }
+  });
+
   test('says what there is when it has none, or not all parts', async () => {
     for (const quant of ['IQ1_S', 'Q8_0']) {
       const result = await onHub(`hf:some/repo:${quant}`);
@@ -604,10 +679,74 @@ describe('local files and parts', () => {
   });
 });
 
+describe('addresses of other schemes', () => {
+  /** Code that answers an app's scheme by the server's files, as `answer` says. */
+  const app = (answer) => `{
+    const { fetch } = globalThis;
+    const answer = ${answer};
+    globalThis.fetch = (url, init = {}) => {
+      if (!/^(capacitor|tauri|chrome-extension):/.test(url)) return fetch(url, init);
+      if (init.headers?.some(([name]) => name !== 'Range')) throw new Error('a header that no app asked for');
+      return answer(fetch, '${server.origin}' + new URL(url).pathname, init);
+    };
+  }`;
+  const apps = {
+    'with ranges': '(fetch, url, init) => fetch(url, init)',
+    'without ranges': '(fetch, url, init) => fetch(url, { signal: init.signal })',
+    'that fail where a range is asked for': "async (fetch, url, init) => { if (init.headers.length) throw new TypeError('Failed to fetch'); return fetch(url, { signal: init.signal }); }",
+    'that refuse ranges': 'async (fetch, url, init) => init.headers.length ? new Response(null, { status: 501 }) : fetch(url, { signal: init.signal })',
+    'that send a part and do not say which': "async (fetch, url, init) => { const { body, status } = await fetch(url, init); return new Response(body, { status }); }",
+    'without a status': "async (fetch, url, init) => { const whole = await fetch(url, { signal: init.signal }); return whole.ok ? Object.defineProperty(new Response(whole.body), 'status', { value: 0 }) : whole; }",
+  };
+
+  for (const [name, answer] of Object.entries(apps)) {
+    test(`an app's own are read, of apps ${name}`, async () => {
+      server.files.set('/pkg/io-worker.js', Buffer.from(`${app(answer)}\n${await readFile(join(root, 'pkg/io-worker.js'), 'utf8')}`));
+      try {
+        assertSame(await run({ model: `capacitor://localhost${MODEL}` }));
+        assertSame(await run({ model: `tauri://localhost${partPath(1)}`, headers: { 'X-Key': 'secret' }, store: 'none' }));
+        assert.equal((await run({ model: 'chrome-extension://abcdef/nothing.gguf' })).code, 'NotFound');
+      } finally {
+        server.files.delete('/pkg/io-worker.js');
+      }
+    });
+  }
+
+  test('a blob: and a data: URL are read like a file', async () => {
+    const read = (of) => withChord(stage, (page) => page.evaluate(async ([kind, path]) => {
+      const blob = await (await fetch(path)).blob();
+      const address = () => new Promise((done) => {
+        const reader = new FileReader();
+        reader.onload = () => done(reader.result);
+        reader.readAsDataURL(blob);
+      });
+      const given = kind === 'blob' ? URL.createObjectURL(blob) : await address();
+      const { leastBytes } = await window.chord.plan(given);
+      return window.chord.outcome({ model: kind === 'blob' ? new URL(given) : given, maxResidentBytes: leastBytes });
+    }, [of, MODEL]), { csp: undefined });
+    for (const kind of ['blob', 'data']) assertSame(await read(kind));
+    assert.equal((await run({ model: 'blob:http://localhost/gone' })).code, 'NotFound');
+    assert.equal((await withChord(stage, (page) => page.evaluate(() => window.chord.outcome({ model: 'data:,GGML' })), { csp: undefined })).code, 'InvalidGguf');
+  });
+
+  test('a relative name is of the page, whatever its scheme', async () => {
+    server.files.set('/pkg/io-worker.js', Buffer.from(`${app(apps['without ranges'])}\n${await readFile(join(root, 'pkg/io-worker.js'), 'utf8')}`));
+    try {
+      const result = await withChord(stage, (page) => page.evaluate((given) => {
+        document.head.append(Object.assign(document.createElement('base'), { href: 'capacitor://localhost/app/index.html' }));
+        return window.chord.outcome({ model: `..${given}` });
+      }, MODEL));
+      assertSame(result);
+    } finally {
+      server.files.delete('/pkg/io-worker.js');
+    }
+  });
+});
+
 describe('hostile names', () => {
   const names = [
-    'javascript:alert(1)', 'data:application/octet-stream,GGUF', 'file:///etc/passwd', 'blob:null/1', 'ftp://host/model.gguf', 'http://',
-    'http://user:password@127.0.0.1/model.gguf', 'hf:', 'hf:owner', 'hf:owner/repo', 'hf:../../api/whoami.gguf', 'hf:owner/repo/../../other.gguf',
+    'javascript:alert(1)', 'file:///etc/passwd', 'ftp://host/model.gguf', 'http://',
+    'http://user:password@127.0.0.1/model.gguf', 'hf:', 'hf:owner', 'hf:owner/repo@..', 'hf:owner/repo:', 'hf:owner/repo@', 'hf:owner/repo:Q4/file.gguf', 'hf:../../api/whoami.gguf', 'hf:owner/repo/../../other.gguf',
     'hf:owner/repo:Q4/..', 'hf:owner/repo/a\\b.gguf', 'hf:owner/repo/a?b.gguf', 'hf:owner/repo//a.gguf',
     '/model-00000-of-00002.gguf', '/model-00003-of-00002.gguf', '/model-00001-of-99999.gguf',
   ];
@@ -619,7 +758,7 @@ describe('hostile names', () => {
       for (const name of names) assert.equal(await code(name), 'InvalidSource', name);
       assert.equal(await code([]), 'InvalidSource');
       assert.equal(await code(Array.from({ length: 2000 }, () => '/a.gguf')), 'InvalidSource');
-      for (const given of [null, 5, {}, [{}]]) assert.equal(await code(given), 'InvalidParameter');
+      for (const given of [null, 5, {}, [{}], '', ' ', ['']]) assert.equal(await code(given), 'InvalidParameter');
       assert.equal(server.log.length, from);
     });
   });

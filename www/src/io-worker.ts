@@ -3,10 +3,11 @@
  * which it transfers to the engine worker.
  */
 
+import { isOfNetwork, originOf } from './wire/address.js';
 import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
 import { BlobFile, HttpFile, type SourceFile } from './io/http.js';
-import { fetchDocument, resolveParts } from './io/hub.js';
+import { fetchDocument, hubOf, resolveParts } from './io/hub.js';
 import { BufferPool, Cutter } from './io/pool.js';
 import { NO_COUNTERS, type FromIo, type IoCounters, type NetworkSettings, type PartIdentity, type PartInput, type PartSource, type ReadMode, type ToIo } from './wire/protocol.js';
 import { RequestRoute } from './io/route.js';
@@ -79,7 +80,7 @@ async function resolveStored(parts: PartInput[], headers: [string, string][], ne
 
 /** Finds the files, asking the hub where a name needs it or where they are to be kept. */
 function ask(parts: PartInput[], headers: [string, string][], network: NetworkSettings, isKept: boolean): Promise<PartSource[]> {
-  const hubOrigin = new URL(network.hub).origin;
+  const hubOrigin = originOf(hubOf(parts[0], network));
   return resolveParts(parts, network, isKept, (url) => {
     const route = new RequestRoute(url, headersFor(url, hubOrigin, headers), () => { counters.requests += 1; });
     return fetchDocument(url, route, network.idleMs);
@@ -98,13 +99,13 @@ async function answer({ question, parts, network }: Extract<ToIo, { type: 'store
 }
 
 function headersFor(url: string, origin: string, headers: [string, string][]): [string, string][] {
-  return new URL(url).origin === origin ? headers : [];
+  return originOf(url) === origin ? headers : [];
 }
 
 /** Makes the files readable. The caller's headers belong to the origin of the first URL. */
 function open(sources: PartSource[], headers: [string, string][], network: NetworkSettings, store: StoreSettings): void {
   const first = sources.find((source) => source.url !== undefined)?.url;
-  const origin = first === undefined ? '' : new URL(first).origin;
+  const origin = first === undefined ? '' : originOf(first);
   const buffers = new PageBuffers(store.pageBytes, store.pageBuffers);
   files = sources.map((source, index) => {
     if (source.blob) return new BlobFile(source.blob, source.name);
@@ -114,7 +115,8 @@ function open(sources: PartSource[], headers: [string, string][], network: Netwo
       delete file.identity;
       return new HttpFile({ ...file, ...identity ? { identity } : {} }, headersFor(part.url, origin, headers), network, counters);
     };
-    if (!store.isUsed) return makeHttp(part.identity);
+    // What an app brings along is on the device already.
+    if (!store.isUsed || !isOfNetwork(part.url)) return makeHttp(part.identity);
     const changed = (): void => tellStored(index, store.pageBytes);
     return new StoredFile({ part, makeHttp, settings: store, buffers, counters, warn, changed });
   });

@@ -6,6 +6,7 @@
 import { Colleague } from '../wire/colleague.js';
 import { ChordError, fromWire } from '../wire/errors.js';
 import { hasAll, type StoredPages } from '../wire/groups.js';
+import { isOfNetwork } from '../wire/address.js';
 import { LocalFile, type ReadableFile } from '../wire/local-file.js';
 import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS,
@@ -102,12 +103,12 @@ export class IoClient {
 
   /** Whether all parts are on disk, or of the kind that is kept there for this worker to read. */
   get isKept(): boolean {
-    return this.#files.every(({ blob }) => blob !== undefined || (this.request.store.isUsed && sharesFiles()));
+    return this.#files.every(({ blob, url = '' }) => blob !== undefined || (this.request.store.isUsed && isOfNetwork(url) && sharesFiles()));
   }
 
   /** Whether what is fetched can stay on disk, so that nothing is fetched twice. */
   get isStorable(): boolean {
-    return this.#files.every(({ blob }) => blob !== undefined || (this.request.store.isUsed && hasFileSystem()));
+    return this.#files.every(({ blob, url = '' }) => blob !== undefined || (this.request.store.isUsed && isOfNetwork(url) && hasFileSystem()));
   }
 
   /** Whether a part is a file of the person's: it is on disk already. */

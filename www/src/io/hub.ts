@@ -1,6 +1,7 @@
 /** Finds the files behind a model's name, asking the hub where that is needed. Runs in the IO worker. */
 
 import { ChordError } from '../wire/errors.js';
+import { chooseModel, type HubEntry } from './hub-choice.js';
 import type { NetworkSettings, PartInput, PartSource } from '../wire/protocol.js';
 import type { RequestRoute } from './route.js';
 import { SPLIT_NAME, splitNames } from '../wire/split-name.js';
@@ -30,84 +31,92 @@ export async function resolveParts(parts: PartInput[], network: NetworkSettings,
         files.push({ name: part.blob instanceof File ? part.blob.name : 'blob', blob: part.blob });
         break;
       case 'url':
-        files.push({ name: part.url, url: part.url });
+        files.push(await (/^(blob|data):/i.test(part.url) ? fetchBlob(part.url) : { name: part.url, url: part.url }));
         break;
       case 'hub': {
+        const repository = new Repository(part, network, fetchJson);
         const match = parts.length === 1 ? SPLIT_NAME.exec(part.file) : null;
         const names = match ? splitNames(part.file, match) : [part.file];
-        files.push(...await (isKept ? describe(part.repo, names, network.hub, fetchJson) : names.map((path) => hubFile(network.hub, part.repo, { path }))));
+        files.push(...await (isKept ? repository.describe(names) : names.map((path) => repository.file({ path }))));
         break;
       }
-      case 'hub-quant':
-        files.push(...await findQuant(part.repo, part.quant, network.hub, fetchJson));
+      case 'hub-model':
+        files.push(...await new Repository(part, network, fetchJson).find(part.quant));
         break;
     }
   }
   return files;
 }
 
-function hubFile(hub: string, repo: string, { path, size, sha256 }: HubEntry): PartSource {
-  return {
-    name: `hf:${repo}/${path}`,
-    url: `${hub}/${repo}/resolve/main/${encodePath(path)}`,
-    ...sha256 === undefined ? {} : { sha256 },
-    ...size === undefined ? {} : { identity: { size } },
-  };
+/** What a `blob:` or `data:` URL stands for. Its bytes are on this device already, and are read there like a person's file. */
+async function fetchBlob(url: string): Promise<PartSource> {
+  const name = `the ${url.slice(0, url.indexOf(':'))}: URL`;
+  try {
+    return { name, blob: await (await fetch(url)).blob() };
+  } catch (cause) {
+    throw new ChordError('NotFound', `${name} cannot be read: it is of another page, was revoked, or the content security policy has no connect-src for it`, { cause });
+  }
+}
+
+/** The address of the hub that a part is on. */
+export function hubOf(part: PartInput | undefined, { hub }: NetworkSettings): string {
+  return part && 'hub' in part && part.hub !== undefined ? part.hub : hub;
+}
+
+/** One revision of a repository. */
+class Repository {
+  readonly #hub: string;
+  readonly #revision: string;
+  readonly #repo: string;
+
+  constructor(part: Extract<PartInput, { repo: string }>, network: NetworkSettings, private readonly fetchJson: FetchJson) {
+    this.#hub = hubOf(part, network);
+    this.#repo = part.repo;
+    this.#revision = part.revision ?? 'main';
+  }
+
+  /** Its name, as people write it. */
+  get #name(): string {
+    return this.#revision === 'main' ? this.#repo : `${this.#repo}@${this.#revision}`;
+  }
+
+  file({ path, size, sha256 }: HubEntry): PartSource {
+    return {
+      name: `hf:${this.#name}/${path}`,
+      url: `${this.#hub}/${this.#repo}/resolve/${encodeURIComponent(this.#revision)}/${encodePath(path)}`,
+      ...sha256 === undefined ? {} : { sha256 },
+      ...size === undefined ? {} : { identity: { size } },
+    };
+  }
+
+  /** Files of one folder, with what the hub's list says of them. Without an answer they can be read all the same. */
+  async describe(paths: string[]): Promise<PartSource[]> {
+    const folder = encodePath(paths[0]?.split('/').slice(0, -1).join('/') ?? '');
+    const entries = await this.#list(folder && `/${folder}`).catch(() => []);
+    return paths.map((path) => this.file(entries.find((entry) => entry.path === path) ?? { path }));
+  }
+
+  /** The files of its model in the wanted quantisation, or in the one that suits most people. */
+  async find(quant: string | undefined): Promise<PartSource[]> {
+    const choice = chooseModel(await this.#list('?recursive=true'), quant);
+    if ('files' in choice) return choice.files.map((entry) => this.file(entry));
+    const candidates = choice.candidates.slice(0, NAMES_SHOWN_MAX);
+    const listing = candidates.join(', ');
+    const wanted = quant === undefined ? 'GGUF model' : `GGUF model "${quant}"`;
+    if (choice.isAmbiguous) {
+      throw new ChordError('InvalidSource', `${this.#name} has more than one ${wanted}: ${listing}; name one of them, as in "hf:${this.#name}/${candidates[0]}"`, { details: { candidates } });
+    }
+    const has = candidates.length > 0 ? `it has ${listing}` : 'it has no GGUF files';
+    throw new ChordError('NotFound', `${this.#name} has no complete ${wanted}; ${has}`, { details: { available: candidates } });
+  }
+
+  async #list(rest: string): Promise<HubEntry[]> {
+    return listHub(`${this.#hub}/api/models/${this.#repo}/tree/${encodeURIComponent(this.#revision)}${rest}`, this.#name, this.fetchJson);
+  }
 }
 
 function encodePath(path: string): string {
   return path.split('/').map(encodeURIComponent).join('/');
-}
-
-interface HubEntry {
-  path: string;
-  size?: number;
-  sha256?: string;
-}
-
-/** Files of one folder of `repo`, with what the hub's list says of them. Without an answer they can be read all the same. */
-async function describe(repo: string, paths: string[], hub: string, fetchJson: FetchJson): Promise<PartSource[]> {
-  const folder = encodePath(paths[0]?.split('/').slice(0, -1).join('/') ?? '');
-  const entries = await listHub(`${hub}/api/models/${repo}/tree/main${folder && `/${folder}`}`, repo, fetchJson).catch(() => []);
-  return paths.map((path) => hubFile(hub, repo, entries.find((entry) => entry.path === path) ?? { path }));
-}
-
-/** The files of `repo` in the wanted quantisation, by the hub's public list of files. */
-async function findQuant(repo: string, quant: string, hub: string, fetchJson: FetchJson): Promise<PartSource[]> {
-  const entries = await listHub(`${hub}/api/models/${repo}/tree/main?recursive=true`, repo, fetchJson);
-  const models = entries.filter((entry) => /\.gguf$/i.test(entry.path) && !/(^|\/)mmproj/i.test(entry.path));
-  const escaped = quant.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  const wanted = new RegExp(`(^|[-./])${escaped}([-./]|$)`, 'i');
-  const matching = models.filter((entry) => wanted.test(entry.path));
-  const chosen = chooseModel(matching);
-  if (chosen.length === 0) {
-    const available = models.slice(0, NAMES_SHOWN_MAX).map((entry) => entry.path);
-    const listing = available.length > 0 ? `it has ${available.join(', ')}` : 'it has no GGUF files';
-    throw new ChordError('NotFound', `${repo} has no complete GGUF model "${quant}"; ${listing}`, { details: { available } });
-  }
-  return chosen.map((entry) => hubFile(hub, repo, entry));
-}
-
-/** One whole model among `matching`: an unsplit file first, then the shortest name. */
-function chooseModel(matching: HubEntry[]): HubEntry[] {
-  const byPath = new Map(matching.map((entry) => [entry.path, entry]));
-  const candidates = matching.flatMap((entry): HubEntry[][] => {
-    const match = SPLIT_NAME.exec(entry.path);
-    if (!match) return [[entry]];
-    if (Number(match[1]) !== 1) return [];
-    const parts = splitNames(entry.path, match).map((name) => byPath.get(name));
-    return parts.every((part) => part !== undefined) ? [parts] : [];
-  });
-  const rank = (parts: HubEntry[]): [number, number, string] => {
-    const path = parts[0]?.path ?? '';
-    return [parts.length, path.length, path];
-  };
-  candidates.sort((a, b) => {
-    const [partsA, lengthA, pathA] = rank(a);
-    const [partsB, lengthB, pathB] = rank(b);
-    return partsA - partsB || lengthA - lengthB || (pathA < pathB ? -1 : 1);
-  });
-  return candidates[0] ?? [];
 }
 
 async function listHub(url: string, repo: string, fetchJson: FetchJson): Promise<HubEntry[]> {
@@ -157,8 +166,9 @@ export async function fetchDocument(url: string, route: RequestRoute, timeoutMs:
 
 function documentError(url: string, status: number): ChordError {
   const details = { status };
-  if (status === 401 || status === 403 || status === 404) {
-    return new ChordError('NotFound', `${url}: the repository does not exist or is private (HTTP ${status}); private ones need an access token in headers`, { details });
+  if (status === 404) return new ChordError('NotFound', `${url}: the hub has no such repository or revision (HTTP ${status})`, { details });
+  if (status === 401 || status === 403) {
+    return new ChordError('Http', `${url}: the repository is private or gated, or does not exist (HTTP ${status}); pass an access token in headers`, { details });
   }
   return new ChordError('Http', `${url}: the hub answered with HTTP ${status}`, { details, retryable: status === 429 || status >= 500 });
 }

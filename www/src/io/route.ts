@@ -12,6 +12,7 @@
  * address is asked again.
  */
 
+import { isOfNetwork } from '../wire/address.js';
 import { ChordError } from '../wire/errors.js';
 
 /** Answers of an expired or refused address. */
@@ -20,6 +21,7 @@ const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 410]);
 export class RequestRoute {
   readonly #origin: string;
   #redirected: string | undefined;
+  #takesRanges = true;
 
   constructor(
     private readonly url: string,
@@ -31,6 +33,27 @@ export class RequestRoute {
 
   /** Requests a range such as `bytes=0-99`. */
   async fetch(range: string | undefined, signal: AbortSignal): Promise<Response> {
+    return isOfNetwork(this.url) ? this.#fromNetwork(range, signal) : this.#fromApp(range, signal);
+  }
+
+  /**
+   * Requests an address that the app or extension around the page answers itself. Some know nothing of ranges, and
+   * fail instead of sending the whole; some have no status.
+   */
+  async #fromApp(range: string | undefined, signal: AbortSignal): Promise<Response> {
+    if (range !== undefined && this.#takesRanges) {
+      const response = await this.#request(this.url, [], range, 'follow', signal).catch((thrown: unknown) => {
+        if (signal.aborted) throw thrown;
+        return undefined;
+      });
+      if (response && (isWhole(response) || (response.status === 206 && response.headers.has('content-range')))) return withStatus(response);
+      if (response) discard(response);
+      this.#takesRanges = false;
+    }
+    return withStatus(await this.#request(this.url, [], undefined, 'follow', signal));
+  }
+
+  async #fromNetwork(range: string | undefined, signal: AbortSignal): Promise<Response> {
     if (this.#redirected !== undefined) {
       const response = await this.#request(this.#redirected, [], range, 'follow', signal);
       if (!REFUSALS.has(response.status)) return response;
@@ -72,6 +95,15 @@ export class RequestRoute {
  */
 function dropsAuthorizationOnRedirect(): boolean {
   return 'withResolvers' in Promise;
+}
+
+function isWhole({ status, type }: Response): boolean {
+  return status === 200 || (status === 0 && type !== 'opaque' && type !== 'error');
+}
+
+/** The response with HTTP 200 where an app gave none at all. */
+function withStatus(response: Response): Response {
+  return response.status === 0 && isWhole(response) ? new Response(response.body, { headers: response.headers }) : response;
 }
 
 function discard(response: Response): void {

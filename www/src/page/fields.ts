@@ -37,7 +37,7 @@ const KNOWN = {
   'an embedding request': { input: true, encoding_format: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
   'the engine options': {
     model: true, device: true, contextLength: true, maxResidentBytes: true, prefetchDistance: true, threads: true, memory64: true, store: true,
-    headers: true, signal: true, onProgress: true,
+    hub: true, headers: true, signal: true, onProgress: true,
   } satisfies FieldsOf<EngineOptions>,
   'the options of a call': { signal: true } satisfies FieldsOf<CallOptions>,
   'the options of applyChatTemplate': TEMPLATE,

@@ -1,17 +1,18 @@
 /** The models kept on the person's disk, as the page sees them. An IO worker of its own does the work. */
 
 import { ChordError, fromWire } from '../wire/errors.js';
-import { IO_SILENT_TICKS_MAX, NETWORK_DEFAULTS, type FromIo, type Ping, type Pong, type StoreAnswers, type StoreQuestion, type ToIo } from '../wire/protocol.js';
+import { IO_SILENT_TICKS_MAX, NETWORK_DEFAULTS, type FromIo, type NetworkSettings, type Ping, type Pong, type StoreAnswers, type StoreQuestion, type ToIo } from '../wire/protocol.js';
 import { Member } from './member.js';
+import { checkHub } from './hub-name.js';
 import { parseSource } from './source.js';
-import type { ModelSource, ModelStore } from '../wire/types.js';
+import type { HubOptions, ModelSource, ModelStore } from '../wire/types.js';
 import { Watchdog } from '../wire/watchdog.js';
 
 export const modelStore: ModelStore = {
   // A server that renders the page has none.
   list: async () => (typeof Worker === 'undefined' ? [] : ask('list', [])),
-  verify: async (model) => ask('verify', model),
-  delete: async (model) => ask('delete', model),
+  verify: async (model, options) => ask('verify', model, options),
+  delete: async (model, options) => ask('delete', model, options),
 
   persist: async () => await globalThis.navigator?.storage?.persist?.().catch(() => false) ?? false,
 
@@ -24,8 +25,9 @@ export const modelStore: ModelStore = {
 };
 
 /** Asks a new IO worker one question. */
-function ask<Name extends StoreQuestion>(question: Name, model: ModelSource): Promise<StoreAnswers[Name]> {
-  const parts = question === 'list' ? [] : parseSource(model, globalThis.document?.baseURI ?? globalThis.location?.href);
+function ask<Name extends StoreQuestion>(question: Name, model: ModelSource, options: HubOptions = {}): Promise<StoreAnswers[Name]> {
+  const network: NetworkSettings = { ...NETWORK_DEFAULTS, hub: checkHub(options.hub) };
+  const parts = question === 'list' ? [] : parseSource(model, globalThis.document?.baseURI ?? globalThis.location?.href, network.hub);
   const { port1, port2 } = new MessageChannel();
   let member: Member | undefined;
   let watchdog: Watchdog | undefined;
@@ -43,7 +45,7 @@ function ask<Name extends StoreQuestion>(question: Name, model: ModelSource): Pr
       if (data.type === 'storeAnswer') resolve(data.value as StoreAnswers[Name]);
       if (data.type === 'storeFailed') reject(fromWire(data.error));
     };
-    post({ type: 'store', question, parts, network: NETWORK_DEFAULTS });
+    post({ type: 'store', question, parts, network });
   });
   return answer.finally(() => {
     watchdog?.stop();

@@ -3,6 +3,7 @@
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import { NETWORK_DEFAULTS, type NetworkSettings, type OpenRequest } from '../wire/protocol.js';
 import { checkFields } from './fields.js';
+import { checkHub } from './hub-name.js';
 import { parseSource } from './source.js';
 import { STORE_DEFAULTS, type StoreSettings } from '../store/layout.js';
 import type { EngineOptions, PlanOptions } from '../wire/types.js';
@@ -29,12 +30,13 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   if (all.contextLength !== undefined) core.contextLength = all.contextLength;
   if (all.maxResidentBytes !== undefined) core.maxResidentBytes = all.maxResidentBytes;
   if (all.prefetchDistance !== undefined) core.prefetchDistance = all.prefetchDistance;
+  const network: NetworkSettings = { ...NETWORK_DEFAULTS, hub: checkHub(all.hub), ...all[NETWORK] };
   return {
-    parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href),
+    parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href, network.hub),
     headers: checkHeaders(all.headers),
     core,
     device: all.device ?? 'auto',
-    network: { ...NETWORK_DEFAULTS, ...all[NETWORK] },
+    network,
     // A ceiling is meant for what is on the way, too.
     store: { ...STORE_DEFAULTS, ...(all.maxResidentBytes === undefined ? {} : { pageBuffers: 1 }), isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },
   };

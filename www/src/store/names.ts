@@ -9,7 +9,8 @@ export async function recallParts(parts: PartInput[], hub: string): Promise<Part
   try {
     const name = await fileName(parts, hub);
     const bytes = name === undefined ? undefined : await readSmall(await storeRoot(), name);
-    return bytes && JSON.parse(new TextDecoder().decode(bytes)) as PartSource[];
+    const files = bytes && JSON.parse(new TextDecoder().decode(bytes)) as PartSource[];
+    return files?.map((file) => ({ ...file, isRecalled: true }));
   } catch {
     return undefined;
   }
@@ -31,8 +32,9 @@ export async function rememberParts(parts: PartInput[], hub: string, files: Part
 
 async function fileName([part, ...others]: PartInput[], hub: string): Promise<string | undefined> {
   if (others.length > 0) return undefined;
-  if (part?.kind !== 'hub' && part?.kind !== 'hub-quant') return undefined;
-  const named = part.kind === 'hub' ? `/${part.file}` : part.quant.toLowerCase();
-  const digest = await digestOf(new TextEncoder().encode(`${hub} ${part.repo} ${named}`));
+  if (part?.kind !== 'hub' && part?.kind !== 'hub-model') return undefined;
+  const named = part.kind === 'hub' ? `/${part.file}` : part.quant?.toLowerCase() ?? '';
+  const repo = part.revision === undefined ? part.repo : `${part.repo}@${part.revision}`;
+  const digest = await digestOf(new TextEncoder().encode(`${part.hub ?? hub} ${repo} ${named}`));
   return `${hex(digest.subarray(0, 20))}.parts`;
 }

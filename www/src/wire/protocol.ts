@@ -48,11 +48,12 @@ export type FromMember =
 export interface Ping { type: 'ping' }
 export interface Pong { type: 'pong' }
 
-/** One part of a model as the caller named it, checked and made absolute. */
+/** One part of a model as the caller named it, checked and made absolute. `hub` where the name itself says which. */
 export type PartInput =
   | { kind: 'url'; url: string }
-  | { kind: 'hub'; repo: string; file: string }
-  | { kind: 'hub-quant'; repo: string; quant: string }
+  | { kind: 'hub'; repo: string; revision?: string; file: string; hub?: string }
+  /** A whole model: in the quantisation that is named, or in the usual one. */
+  | { kind: 'hub-model'; repo: string; revision?: string; quant?: string; hub?: string }
   | { kind: 'blob'; blob: Blob };
 
 /** What identifies one version of a remote file; a difference means that the file changed. */
@@ -70,6 +71,8 @@ export interface PartSource {
   blob?: Blob;
   /** SHA-256 of the whole file in hex, where the hub tells. */
   sha256?: string;
+  /** What the hub told is from an earlier visit: it may have another file by now. */
+  isRecalled?: boolean;
   /** Known after the first response. */
   identity?: PartIdentity;
 }
@@ -84,7 +87,10 @@ export interface NetworkSettings {
   backoffMs: number;
 }
 
-export const NETWORK_DEFAULTS: NetworkSettings = { hub: 'https://huggingface.co', idleMs: 4_000, backoffMs: 250 };
+/** The hub of names that do not say another. */
+export const HUB = 'https://huggingface.co';
+
+export const NETWORK_DEFAULTS: NetworkSettings = { hub: HUB, idleMs: 4_000, backoffMs: 250 };
 
 /** What a model is opened with. */
 export interface OpenRequest {

@@ -2,9 +2,14 @@
 /** The types of the public interface. Requests follow OpenAI's names; engine options are camelCase. */
 
 /**
- * Where a model comes from: an `https:` or relative URL, `hf:owner/repo/file.gguf`,
- * `hf:owner/repo:Q4_K_M`, a file from the person's disk, or the parts of a split GGUF in order. A URL
- * that ends in `-00001-of-0000N.gguf` stands for all N parts.
+ * Where a model comes from: a URL that `fetch` can read, relative ones too, a name of the hub, a file from the
+ * person's disk, or the parts of a split GGUF in order. A URL or name that ends in `-00001-of-0000N.gguf` stands for
+ * all N parts.
+ *
+ * Names of the hub are `hf:owner/repo` (in Q4_K_M, else in what is nearest to it), `hf:owner/repo:Q5_K_M`,
+ * `hf:owner/repo/file.gguf`, each with `@revision` behind the repository where it is not `main`; `hf.co/owner/repo` is
+ * the same as `hf:owner/repo`, and the addresses of the hub's pages are understood. Where more than one model fits,
+ * `InvalidSource` lists them in `details.candidates`.
  */
 export type ModelSource = string | URL | File | Blob | (string | URL | File | Blob)[];
 
@@ -53,6 +58,11 @@ export interface EngineOptions {
    */
   store?: 'opfs' | 'memory' | 'none';
   /**
+   * Address of the hub that `hf:` names are of, for a mirror or a server of one's own with the hub's API; the default
+   * is `https://huggingface.co`.
+   */
+  hub?: string | URL;
+  /**
    * Request headers, an access token for instance. They go to the origin of the model's first URL
    * only; a redirect to another origin does not get them.
    */
@@ -68,6 +78,7 @@ export interface PlanOptions {
   maxResidentBytes?: number;
   prefetchDistance?: number;
   store?: EngineOptions['store'];
+  hub?: EngineOptions['hub'];
   headers?: HeadersInit;
   signal?: AbortSignal;
 }
@@ -128,6 +139,11 @@ export interface ModelInfo {
   warnings: string[];
   /** False for a model whose vocabulary has no text: it takes and gives token ids. */
   hasText: boolean;
+  /**
+   * Whether the file brings a chat template. Without one, chats go through ChatML if the vocabulary has its tokens,
+   * and fail with `TemplateFailed` if not.
+   */
+  hasChatTemplate: boolean;
 }
 
 export interface CallOptions {
@@ -483,12 +499,17 @@ export interface StoredModel {
   lastUsed: number;
 }
 
+/** Where names of the hub lead, as in `EngineOptions`. */
+export interface HubOptions {
+  hub?: EngineOptions['hub'];
+}
+
 export interface ModelStore {
   list(): Promise<StoredModel[]>;
   /** Whether every stored byte of the model is intact and all are there. */
-  verify(model: ModelSource): Promise<boolean>;
+  verify(model: ModelSource, options?: HubOptions): Promise<boolean>;
   /** Whether something was deleted. Rejects with `StoreFailed` while the model is in use. */
-  delete(model: ModelSource): Promise<boolean>;
+  delete(model: ModelSource, options?: HubOptions): Promise<boolean>;
   /** Asks the browser to keep what is stored when space gets scarce, which it may ask the person. Whether it will. */
   persist(): Promise<boolean>;
   /** What is in use and what is granted of storage; `persisted`: the browser deletes nothing by itself. */
