@@ -77,6 +77,7 @@ async function open(request: OpenRequest): Promise<void> {
   const engine = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
   engine.setWake?.(() => model?.runner.wake());
   const info = JSON.parse(engine.info()) as ModelInfo;
+  for (const warning of info.warnings) console.warn(`wasm-chord: ${warning}`);
   const loader = new Loader(engine, io, headers, {
     changed: () => model?.runner.wake(),
     loaded: () => void io.settle().then(() => {
