@@ -467,6 +467,33 @@ for (const name of ['hf:some/repo:Q4_0', 'hf:some/repo/model-Q4_0.gguf']) descri
     });
   }));
 
+  test('21 is the same under another ETag as long as it has the same SHA-256, and another under another', () => withChord(stage, async (page) => {
+    publish(model);
+    const sent = (requests) => requests.filter(({ path }) => path === FILE).reduce((sum, { sentBytes }) => sum + sentBytes, 0);
+    let tag = 0;
+    // Of every answer, as from servers that do not agree with each other.
+    server.fault(FILE, () => ({ etag: `"${tag += 1}"` }));
+    try {
+      assertSame(await lingering(page, 'checked', onHub));
+      for (let visit = 0; visit < 3; visit += 1) {
+        const { result, requests } = await requestsOf(() => lingering(page, 500, onHub));
+        assertSame(result);
+        assert.deepEqual(result.warnings, []);
+        assert.ok(sent(requests) <= 1, `${sent(requests)} bytes`);
+      }
+      const other = tinyModel({ layers: 3, feedForward: 4096, seed: 2 });
+      publish(other);
+      const seen = [];
+      for (let visit = 0; visit < 2; visit += 1) {
+        const { result, requests } = await requestsOf(() => lingering(page, 500, onHub));
+        seen.push([result.logprobs[0] === expected.logprobs[0], sent(requests) > other.length * 0.9]);
+      }
+      assert.deepEqual(seen[1], [false, true]);
+    } finally {
+      server.fault(FILE, undefined);
+    }
+  }));
+
   test('28 is compared with its SHA-256 once in its life', () => withChord(stage, async (page) => {
     publish(model);
     assertSame(await lingering(page, 'checked', onHub));
@@ -518,6 +545,16 @@ for (const name of ['hf:some/repo:Q4_0', 'hf:some/repo/model-Q4_0.gguf']) descri
     server.fault(FILE, undefined);
     for (const [warnings, bytes] of [first, second]) assert.ok(warnings === 1 && bytes > model.length * 0.9, `${[first, second]}`);
     assert.ok(third[0] === 0 && third[1] <= 1, `${third}`);
+  }));
+});
+
+describe('an address', () => {
+  test('is the same with and without what only says how to show the file', () => withChord(stage, async (page) => {
+    assertSame(await outcome(page, { model: `${MODEL}?download=true` }));
+    const { result, sentBytes } = await counted(() => outcome(page));
+    assertSame(result);
+    assert.ok(sentBytes <= 1, `${sentBytes}`);
+    assert.equal((await page.evaluate(() => window.chord.modelStore.list())).length, 1);
   }));
 });
 

@@ -6,6 +6,7 @@
 
 import { ChunkReader } from './stream.js';
 import { ChordError, aborted, throwIfAborted, toChordError } from '../wire/errors.js';
+import { isSameVersion } from '../wire/identity.js';
 import { unreadable } from '../wire/local-file.js';
 import type { IoCounters, NetworkSettings, PartIdentity, PartSource } from '../wire/protocol.js';
 import { RequestRoute } from './route.js';
@@ -247,14 +248,11 @@ export class HttpFile implements SourceFile {
     const known = this.identity;
     const etag = headers.get('etag') ?? undefined;
     const lastModified = headers.get('last-modified') ?? undefined;
-    const differs = (before: unknown, now: unknown): boolean => before !== undefined && now !== undefined && before !== now;
-    const byTag = known.etag !== undefined && etag !== undefined;
-    if (differs(known.size, size) || (byTag ? known.etag !== etag : differs(known.lastModified, lastModified))) {
-      throw new ChordError('SourceChanged', `${this.file.name} changed on the server while it was read`, { details: { before: { ...known }, now: { size, etag, lastModified } } });
+    const now: PartIdentity = { ...size === undefined ? {} : { size }, ...etag === undefined ? {} : { etag }, ...lastModified === undefined ? {} : { lastModified } };
+    if (!isSameVersion(this.file, known, now)) {
+      throw new ChordError('SourceChanged', `${this.file.name} changed on the server while it was read`, { details: { before: { ...known }, now } });
     }
-    if (size !== undefined) known.size = size;
-    if (etag !== undefined) known.etag = etag;
-    if (lastModified !== undefined) known.lastModified = lastModified;
+    Object.assign(known, now);
   }
 
   #statusError(response: Response, position: number): ChordError {

@@ -42,8 +42,8 @@ export interface SyncFile {
   close(): void;
 }
 
-/** Query parameters that sign an address or carry a secret: they change while the file does not. */
-const SIGNATURE = /^(x-(amz|goog|ms|oss)-.*|.*signature|sig|token|access_token|auth|authorization|key|api_?key|expires|policy|key-pair-id|se|sp|sv|sr|st|spr|sk[a-z]*|response-content-.*)$/i;
+/** Query parameters that sign an address, carry a secret or say how to show a file: they change while the file does not. */
+const SIGNATURE = /^(download|x-(amz|goog|ms|oss)-.*|.*signature|sig|token|access_token|auth|authorization|key|api_?key|expires|policy|key-pair-id|se|sp|sv|sr|st|spr|sk[a-z]*|response-content-.*)$/i;
 
 /** `url` without what signs it: what a stored file is known by. */
 export function sourceOf(url: string): string {

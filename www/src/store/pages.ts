@@ -8,6 +8,7 @@
  */
 
 import { ChordError } from '../wire/errors.js';
+import { isSameFile } from '../wire/identity.js';
 import type { PartIdentity } from '../wire/protocol.js';
 import { StoreClient } from './store-client.js';
 import { BegunPages } from './begun.js';
@@ -351,7 +352,9 @@ export class PageStore {
     const journal = bytes && decodeJournal(bytes);
     if (!journal || journal.header.pageBytes !== this.pageBytes || this.isOwner) return;
     if (this.header && this.header.generation !== journal.header.generation) {
-      if (!isSameFile(this.header.identity, journal.header.identity)) {
+      const digests = [this.header.sha256, journal.header.sha256];
+      const isDigested = digests.every((digest) => digest !== undefined);
+      if (isDigested ? digests[0] !== digests[1] : !isSameFile(this.header.identity, journal.header.identity)) {
         throw new ChordError('SourceChanged', `${this.url} changed while it was read`);
       }
       this.#verified.clear();
@@ -579,17 +582,4 @@ export class PageStore {
         break;
     }
   }
-}
-
-/** Whether a file may be taken up again later: its server names its version. */
-export function isNamedVersion({ size, etag, lastModified }: PartIdentity): boolean {
-  const isStrong = etag !== undefined && !etag.startsWith('W/');
-  return size !== undefined && (isStrong || lastModified !== undefined);
-}
-
-/** Whether two identities are of one file, as far as both tell. */
-export function isSameFile(a: PartIdentity, b: PartIdentity): boolean {
-  const agree = (x: unknown, y: unknown): boolean => x === undefined || y === undefined || x === y;
-  const byTag = a.etag !== undefined && b.etag !== undefined;
-  return agree(a.size, b.size) && (byTag ? a.etag === b.etag : agree(a.lastModified, b.lastModified));
 }

@@ -6,12 +6,13 @@
 
 import { ChordError, aborted, throwIfAborted } from '../wire/errors.js';
 import type { HttpFile, Sink, SourceFile } from '../io/http.js';
+import { isDigested, isNamedVersion, isSameVersion } from '../wire/identity.js';
 import type { IoCounters, PartIdentity, PartSource } from '../wire/protocol.js';
 import type { StoreHeader } from './journal.js';
 import { failureWords, isNamed, type StoreSettings } from './layout.js';
 import type { PageBuffers } from './page-buffers.js';
 import { PageStream } from './page-stream.js';
-import { PageStore, isNamedVersion, isSameFile } from './pages.js';
+import { PageStore } from './pages.js';
 
 /** How often a tab that does not own the store looks for new pages, should no notice come. */
 const POLL_MS = 150;
@@ -132,7 +133,8 @@ export class StoredFile implements SourceFile {
       const { signal } = new AbortController();
       if (await this.parts.makeHttp(store.header?.identity).hasChanged(signal)) {
         await store.noteChange();
-        warn(`${part.name} has changed on its server: this engine goes on with what is stored, the next one fetches it anew`);
+        // Of a file of the hub only its digest tells, which the next engine asks for.
+        if (part.sha256 === undefined) warn(`${part.name} has changed on its server: this engine goes on with what is stored, the next one fetches it anew`);
         return;
       }
     }
@@ -191,6 +193,11 @@ export class StoredFile implements SourceFile {
   /** Asks whether a file that is stored in part, or in doubt, is still the same, by one byte of it. */
   async #validate(): Promise<void> {
     const { signal } = new AbortController();
+    const { part } = this.parts;
+    if (isDigested(part) && part.sha256 === this.#store?.header?.sha256) {
+      await this.#store.settleDoubt();
+      return;
+    }
     if (!navigator.onLine) return;
     // Without a connection what is stored may yet be enough.
     const hasChanged = await this.#network.hasChanged(signal);
@@ -359,7 +366,7 @@ export class StoredFile implements SourceFile {
     // Elsewhere than at its start, the header has been read before.
     const isModel = offset > 0 || MAGIC.every((byte, index) => chunk[index] === byte);
     if (!isModel) store.giveUp('it does not look like a model');
-    else if (!isNamedVersion(identity)) store.giveUp('its server tells neither a strong ETag nor Last-Modified, with the size');
+    else if (!isNamedVersion(this.parts.part, identity)) store.giveUp('its server tells neither a strong ETag nor Last-Modified, with the size');
     else await store.begin({ ...identity, size: identity.size ?? 0 });
   }
 
@@ -390,7 +397,7 @@ export class StoredFile implements SourceFile {
   /** Reads past the store. */
   async #direct(position: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<void> {
     const identity = this.#store?.header?.identity;
-    if (identity && !isSameFile(identity, this.#http.identity)) throw new ChordError('SourceChanged', `${this.parts.part.name} changed on the server while it was read`);
+    if (identity && !isSameVersion(this.parts.part, identity, this.#http.identity)) throw new ChordError('SourceChanged', `${this.parts.part.name} changed on the server while it was read`);
     await this.#inTurn((http) => http.read(position, end, sink, onFacts, signal));
   }
 
@@ -406,5 +413,5 @@ export class StoredFile implements SourceFile {
 /** Whether what is stored is the file that the hub named. */
 function isPlanned(part: PartSource, { identity, sha256 }: StoreHeader): boolean {
   if (part.sha256 !== undefined && sha256 !== undefined && part.sha256 !== sha256) return false;
-  return part.identity === undefined || isSameFile(part.identity, identity);
+  return part.identity === undefined || isSameVersion(part, part.identity, identity);
 }
