@@ -103,7 +103,7 @@ test('connections that break or fall silent', async () => {
 
 test('redirects, to signed addresses too', async () => {
   const log = server.log;
-  server.fault('/file', (request) => (log.length === 1 ? { redirect: 'other' } : undefined));
+  server.fault('/file', () => (log.length === 1 ? { redirect: 'other' } : undefined));
   const moved = await get();
   assert.equal(moved.url, server.otherUrl('/file'));
   assert.deepEqual(await body(moved), bytes);

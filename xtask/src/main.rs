@@ -1,10 +1,11 @@
-//! The project's tasks: `cargo xtask setup | build | test | demo | bench`.
+//! The project's tasks: `cargo xtask setup | build | check | test | demo | bench`.
 //!
 //! Each task sets up what it needs first, so any of them can be the first command on a new machine,
 //! and each skips what is up to date, so any of them can be repeated.
 
 mod bench;
 mod build;
+mod check;
 mod command;
 mod demo;
 mod setup;
@@ -31,6 +32,8 @@ enum Task {
     Setup,
     /// Makes pkg/, the publishable npm package
     Build,
+    /// Checks format, lints, documentation and licences
+    Check,
     /// Runs every test: native, types, and the package in a headless browser
     Test(test::Options),
     /// Builds and serves the demo page
@@ -47,6 +50,10 @@ fn run() -> anyhow::Result<()> {
         Task::Build => {
             let tools = setup::run(&workspace, setup::Needs::Build)?;
             build::package(&workspace, &tools)
+        }
+        Task::Check => {
+            let tools = setup::run(&workspace, setup::Needs::Build)?;
+            check::run(&workspace, &tools).map(|checked| command::say("check", checked))
         }
         Task::Test(options) => test::run(&workspace, &options),
         Task::Demo(options) => demo::run(&workspace, &options),

@@ -3,7 +3,7 @@
 mod manifest;
 mod scripts;
 pub mod size;
-mod variant;
+pub mod variant;
 mod wasm;
 
 use std::thread;

@@ -18,10 +18,11 @@ use crate::command::{ask, clean, find_program, run, say};
 use crate::stamp::{Inputs, Stamp};
 use crate::workspace::Workspace;
 
-/// Debian's Rust compiler, cargo, the sources of its standard library, and the linker for wasm.
-const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld-22"];
+/// Debian's Rust compiler, cargo, clippy, the sources of its standard library, and the linker for wasm.
+const DEBIAN_PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src", "lld-22"];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_CLIPPY: &str = "/usr/bin/clippy-driver";
 const DEBIAN_LINKER: &str = "/usr/bin/wasm-ld-22";
 
 /// A download of some 20 MB; a server that cannot be reached fails much sooner.
@@ -64,6 +65,18 @@ impl RustToolchain {
         clean(&mut command).arg(subcommand).args(["--target", self.target]);
         // Unlike RUSTFLAGS this carries paths with spaces.
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+        command
+    }
+
+    /// A clippy command for the target that takes warnings for errors; `flags` as for [`Self::cargo`].
+    pub fn clippy(&self, flags: &[String]) -> Command {
+        let flags: Vec<String> = flags.iter().cloned().chain(["-Dwarnings".to_owned()]).collect();
+        if self.debian_sysroot.is_none() {
+            return self.cargo("clippy", &flags);
+        }
+        // Debian's cargo would find rustup's clippy on the search path, which belongs to another compiler.
+        let mut command = self.cargo("check", &flags);
+        command.env("RUSTC_WORKSPACE_WRAPPER", DEBIAN_CLIPPY);
         command
     }
 }
