@@ -3,8 +3,8 @@
 /** The strictest policy that the package promises to run under. */
 export const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src *; style-src 'self' 'unsafe-inline'; img-src data:";
 
-/** What Chromium says of requests that fail on purpose. */
-const EXPECTED = [/blocked by CORS policy/];
+/** What browsers say of requests that fail on purpose. */
+const EXPECTED = [/blocked by CORS policy/, /Cross-Origin Request Blocked/];
 
 /** Runs `body` with a page of `stage` that has the package in `window.chord`. */
 export function withChord(stage, body, { address = '/pkg/index.js', allow = [], ...options } = {}) {

@@ -5,10 +5,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { before, test } from 'node:test';
+import { before } from 'node:test';
 import { tinyModel } from '../support/tiny-gguf.mjs';
 import { withChord } from './engine-page.mjs';
-import { openStage, root } from './support.mjs';
+import { gpuTest as test, isFirefox, openStage, root } from './support.mjs';
 
 const MODEL = '/tiny.gguf';
 const WORKER = '/pkg/engine-worker.js';
@@ -87,6 +87,7 @@ async function answers(wrong, losses) {
 }
 
 before(async () => {
+  if (isFirefox) return;
   const [{ text }] = await withChord(stage, (page) => page.evaluate(answer, { model: MODEL, device: 'cpu', losses: ['none'] }));
   assert.ok(text.length > 10);
   expected = text;

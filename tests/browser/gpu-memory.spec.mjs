@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { tinyModel } from '../support/tiny-gguf.mjs';
 import { withChord } from './engine-page.mjs';
-import { openStage, root } from './support.mjs';
+import { gpuTest as test, openStage, root } from './support.mjs';
 
 const WORKER = '/pkg/engine-worker.js';
 const LAYERS = 8;

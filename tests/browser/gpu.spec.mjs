@@ -4,10 +4,9 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { build } from 'esbuild';
 import { withChord } from './engine-page.mjs';
-import { openStage, root, sharedData, skipWithoutData } from './support.mjs';
+import { gpuTest as test, openStage, root, sharedData, skipWithoutData } from './support.mjs';
 
 /** Error of f32 activations at most. */
 const NMSE_MAX = 1e-5;

@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { openStage, root } from './support.mjs';
+import { gpuTest as test, openStage, root } from './support.mjs';
 
 const read = (name) => readFileSync(join(root, `shaders/${name}.wgsl`), 'utf8');
 const floats = ['f32', 'f16', 'bf16'];

@@ -9,17 +9,29 @@
  */
 
 import { join } from 'node:path';
-import { after } from 'node:test';
-import { BLANK_PAGE, launch, root, selftest, sharedData } from '../support/browser.mjs';
+import { after, test } from 'node:test';
+import { BLANK_PAGE, isFirefox, launch, notInFirefox, root, selftest, sharedData } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 
-export { root, sharedData };
+export { isFirefox, notInFirefox, root, sharedData };
 
 /** Why a test that compares with the reference data cannot run, or false: for the `skip` of a test. */
 export const skipWithoutData = sharedData === undefined && 'no reference data';
 
-/** Chromium's own note on every answer that is not a success; tests of faults look at the code's errors. */
-const NETWORK_NOTE = /^Failed to load resource/;
+/** A test of the GPU, with node's options. */
+export const gpuTest = (name, ...rest) => {
+  const [options, body] = rest.length > 1 ? rest : [{}, rest[0]];
+  test(name, { ...options, skip: notInFirefox('it offers no WebGPU on this system') || options.skip }, body);
+};
+
+/**
+ * The browser's own note on every answer that is not a success, and Firefox's, without a word, on a worker that does
+ * not load; tests of faults look at the code's errors.
+ */
+const NETWORK_NOTE = isFirefox ? /^Loading (Worker|module|failed)|^undefined$/ : /^Failed to load resource/;
+
+/** How long a test waits for its page: only what hangs is ended by it, however loaded the machine is. */
+const PATIENCE_MS = 300_000;
 
 /**
  * A browser and a server for the tests of one file; both are closed after its last test.
@@ -65,6 +77,7 @@ class Stage {
     this.server.isolated = isolated;
     this.server.csp = csp;
     const context = await this.browser.newContext();
+    context.setDefaultTimeout(PATIENCE_MS);
     const problems = [];
     const note = (text) => {
       if (!NETWORK_NOTE.test(text) && !allow.some((pattern) => pattern.test(text))) problems.push(text);

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { chromium, firefox } from 'playwright-core';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -15,7 +15,12 @@ export const sharedData = [join(root, '../shared/data'), process.env.CHORD_SHARE
   (folder) => folder !== undefined && existsSync(folder),
 );
 
-const BROWSERS = [
+/** Specs run in Chromium, or in Firefox where CHORD_BROWSER says so. */
+export const isFirefox = process.env.CHORD_BROWSER === 'firefox';
+/** For the `skip` of a test: false in Chromium, and in Firefox the reason that is given. */
+export const notInFirefox = (reason) => isFirefox && `not in Firefox: ${reason}`;
+
+const CHROMIUMS = [
   '/usr/bin/chromium',
   '/usr/bin/chromium-browser',
   '/usr/bin/google-chrome',
@@ -34,6 +39,8 @@ export const FLAGS = [
 /** WebGPU on the CPU. */
 const GPU_FLAGS = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
 
+const FIREFOXES = ['/usr/bin/firefox-esr', '/usr/bin/firefox', '/Applications/Firefox.app/Contents/MacOS/firefox'];
+
 /** A page that loads nothing by itself. */
 export const BLANK_PAGE = Buffer.from(
   '<!doctype html><html lang="en"><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,">',
@@ -41,12 +48,19 @@ export const BLANK_PAGE = Buffer.from(
 
 /** The machine's Chromium or Chrome. */
 export function executablePath() {
-  const found = process.env.CHROME_PATH || BROWSERS.find((path) => existsSync(path));
+  const found = process.env.CHROME_PATH || CHROMIUMS.find((path) => existsSync(path));
   if (!found) throw new Error('no Chromium or Chrome found: name it in CHROME_PATH');
   return found;
 }
 
-/** Starts it, headless. */
+function firefoxPath() {
+  const found = process.env.FIREFOX_PATH || FIREFOXES.find((path) => existsSync(path));
+  if (!found) throw new Error('no Firefox found: name it in FIREFOX_PATH');
+  return found;
+}
+
+/** Starts the browser that specs run in, headless. Firefox, as it is installed, is driven by WebDriver BiDi. */
 export async function launch({ gpu = false, args = [] } = {}) {
+  if (isFirefox) return firefox.launch({ channel: 'moz-firefox', executablePath: firefoxPath() });
   return chromium.launch({ executablePath: executablePath(), args: [...FLAGS, ...(gpu ? GPU_FLAGS : []), ...args] });
 }

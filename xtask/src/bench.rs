@@ -44,6 +44,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tools = setup::run(workspace, Needs::Everything)?;
     build::package(workspace, &tools)?;
     let mut command = Command::new(&tools.node);
-    command.arg(script).args(&options.arguments).env("CHROME_PATH", tools.browser.unwrap_or_default());
+    command.arg(script).args(&options.arguments);
+    if let Some(browsers) = &tools.browsers {
+        command.env("CHROME_PATH", &browsers.chromium).env("FIREFOX_PATH", &browsers.firefox);
+    }
     attach(&mut command)
 }

@@ -1,4 +1,4 @@
-//! The browser that tests and benches drive.
+//! The browsers that tests and benches drive.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,34 +8,69 @@ use anyhow::{Result, bail};
 use super::apt;
 use crate::command::{find_program, is_program};
 
-const PROGRAMS: [&str; 5] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
-const APPLICATIONS: [&str; 2] = [
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-];
-
-/// Finds Chromium or Chrome, `CHROME_PATH` first, or installs Debian's.
-pub fn ensure() -> Result<PathBuf> {
-    if let Some(path) = find()? {
-        return Ok(path);
-    }
-    if !apt::is_here() {
-        bail!("no Chromium or Chrome found: install one, or name it in CHROME_PATH");
-    }
-    apt::ensure(&["chromium"])?;
-    match find()? {
-        Some(path) => Ok(path),
-        None => bail!("the package chromium brought no program of that name"),
-    }
+/// A browser, and how to find or install it.
+struct Browser {
+    title: &'static str,
+    /// The variable that names another program.
+    variable: &'static str,
+    programs: &'static [&'static str],
+    applications: &'static [&'static str],
+    /// Debian's.
+    package: &'static str,
 }
 
-fn find() -> Result<Option<PathBuf>> {
-    if let Some(path) = env::var_os("CHROME_PATH").map(PathBuf::from) {
-        if !is_program(&path) {
-            bail!("CHROME_PATH names {}, which is not a program", path.display());
+const CHROMIUM: Browser = Browser {
+    title: "Chromium or Chrome",
+    variable: "CHROME_PATH",
+    programs: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"],
+    applications: &[
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    ],
+    package: "chromium",
+};
+
+const FIREFOX: Browser = Browser {
+    title: "Firefox",
+    variable: "FIREFOX_PATH",
+    programs: &["firefox-esr", "firefox"],
+    applications: &["/Applications/Firefox.app/Contents/MacOS/firefox"],
+    package: "firefox-esr",
+};
+
+/// Finds Chromium or Chrome, `CHROME_PATH` first, or installs Debian's.
+pub fn chromium() -> Result<PathBuf> {
+    CHROMIUM.ensure()
+}
+
+/// The same for Firefox, `FIREFOX_PATH` first.
+pub fn firefox() -> Result<PathBuf> {
+    FIREFOX.ensure()
+}
+
+impl Browser {
+    fn ensure(&self) -> Result<PathBuf> {
+        if let Some(path) = self.find()? {
+            return Ok(path);
         }
-        return Ok(Some(path));
+        if !apt::is_here() {
+            bail!("no {} found: install it, or name it in {}", self.title, self.variable);
+        }
+        apt::ensure(&[self.package])?;
+        match self.find()? {
+            Some(path) => Ok(path),
+            None => bail!("the package {} brought no program of that name", self.package),
+        }
     }
-    let application = || APPLICATIONS.iter().map(PathBuf::from).find(|path| is_program(path));
-    Ok(PROGRAMS.iter().find_map(|name| find_program(name)).or_else(application))
+
+    fn find(&self) -> Result<Option<PathBuf>> {
+        if let Some(path) = env::var_os(self.variable).map(PathBuf::from) {
+            if !is_program(&path) {
+                bail!("{} names {}, which is not a program", self.variable, path.display());
+            }
+            return Ok(Some(path));
+        }
+        let application = || self.applications.iter().map(PathBuf::from).find(|path| is_program(path));
+        Ok(self.programs.iter().find_map(|name| find_program(name)).or_else(application))
+    }
 }

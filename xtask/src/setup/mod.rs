@@ -23,7 +23,7 @@ const VULKAN_PACKAGES: [&str; 2] = ["libvulkan1", "mesa-vulkan-drivers"];
 pub enum Needs {
     /// Compilers and npm packages.
     Build,
-    /// These, a browser to test in, and a Vulkan driver.
+    /// These, the browsers to test in, and a Vulkan driver.
     Everything,
 }
 
@@ -33,24 +33,31 @@ pub struct Tools {
     pub wasm32: RustToolchain,
     /// Runs the npm packages.
     pub node: PathBuf,
-    /// Chromium or Chrome, where it was asked for.
-    pub browser: Option<PathBuf>,
+    /// Where they were asked for.
+    pub browsers: Option<Browsers>,
+}
+
+/// The browsers to test in.
+pub struct Browsers {
+    /// Or Chrome.
+    pub chromium: PathBuf,
+    pub firefox: PathBuf,
 }
 
 /// Makes sure that everything `needs` names is there, and says where it is.
 pub fn run(workspace: &Workspace, needs: Needs) -> Result<Tools> {
     let start = Instant::now();
     let node = node::ensure(workspace)?;
-    let browser = match needs {
+    let browsers = match needs {
         Needs::Build => None,
         Needs::Everything => {
             if apt::is_here() {
                 apt::ensure(&VULKAN_PACKAGES)?;
             }
-            Some(browser::ensure()?)
+            Some(Browsers { chromium: browser::chromium()?, firefox: browser::firefox()? })
         }
     };
     let wasm32 = rust::ensure(workspace, "wasm32-unknown-unknown")?;
     say("setup", format!("{}, ready after {:.1} s", wasm32.description(), start.elapsed().as_secs_f64()));
-    Ok(Tools { wasm32, node, browser })
+    Ok(Tools { wasm32, node, browsers })
 }
