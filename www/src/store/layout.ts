@@ -87,6 +87,26 @@ export async function openSync(folder: FileSystemDirectoryHandle, name: string, 
   return handle.createSyncAccessHandle({ mode: 'readwrite-unsafe' });
 }
 
+/** Times that the owner of a folder tries to open a file of it. */
+const OPENINGS_MAX = 60;
+/** Pause between two. */
+const OPENING_PAUSE_MS = 50;
+
+/**
+ * The same for the owner of a folder. Where a file is exclusive, whoever has it open yet, a worker that was ended or
+ * a tab that looks, is about to let go of it.
+ */
+export async function openOwned(folder: FileSystemDirectoryHandle, name: string): Promise<SyncFile> {
+  for (let count = 1; ; count += 1) {
+    try {
+      return await openSync(folder, name, true);
+    } catch (thrown) {
+      if (!isNamed(thrown, 'NoModificationAllowedError') || count === OPENINGS_MAX) throw thrown;
+      await new Promise((done) => setTimeout(done, OPENING_PAUSE_MS));
+    }
+  }
+}
+
 /** Whether several workers may have a file open in this browser: then the engine reads what the IO worker has stored. */
 export function sharesFiles(): boolean {
   const { prototype } = (globalThis as { FileSystemSyncAccessHandle?: { prototype: object } }).FileSystemSyncAccessHandle ?? {};
