@@ -9,7 +9,7 @@ import { before, describe, test } from 'node:test';
 import { deadline } from '../support/deadline.mjs';
 import { VOCABULARY_SIZE, tinyModel } from '../support/tiny-gguf.mjs';
 import { withChord } from './engine-page.mjs';
-import { openStage, root } from './support.mjs';
+import { gpuTest, openStage, root } from './support.mjs';
 
 const MODEL = '/model.gguf';
 const model = tinyModel({ layers: 3, feedForward: 4096 });
@@ -90,10 +90,12 @@ describe('the embedding table', () => {
     test(`comes after the first token, whose rows come alone (store: ${store})`, async () => {
       server.files.set(path, wide);
       const requests = [];
+      // Longer than the first token takes, and shorter than a server may be silent.
+      const delayMs = Math.min(await deadline(2500), 8000);
       server.fault(path, ({ range }) => {
         const [first, last] = range.match(/\d+/g).map(Number);
         requests.push({ first, length: last - first + 1 });
-        return first > 0 && first < tableEnd - 65536 && last - first >= 4096 ? { delayMs: 2500 } : undefined;
+        return first > 0 && first < tableEnd - 65536 && last - first >= 4096 ? { delayMs } : undefined;
       });
       const ask = (options) => withChord(stage, (page) => page.evaluate(async (given) => {
         const engine = await window.chord.open(given);
@@ -161,7 +163,7 @@ describe('servers that ignore ranges', () => {
     const result = await faulty({ ignoreRange: true }, { maxResidentBytes: Math.floor(budgetBytes - weightBytes / 8) });
     assert.equal(result.code, 'InvalidSource', result.message);
   });
-  test('43 are read again for a device that takes another\'s place', async () => {
+  gpuTest('43 are read again for a device that takes another\'s place', async () => {
     const onGpu = await openStage({ gpu: true, files: { [MODEL]: model } });
     const script = await readFile(join(root, 'pkg/engine-worker.js'), 'utf8');
     onGpu.server.fault(MODEL, { ignoreRange: true });
