@@ -18,9 +18,9 @@ use crate::workspace::Workspace;
 /// A spec file that hangs is stopped after this: no deadline for one that runs on a loaded machine.
 const SPEC_SECONDS_MAX: u32 = 1_800;
 
-/// The specs that `cargo xtask test` runs in Firefox too, by name: those of workers, files
-/// and servers, which browsers treat differently. The others come with `--browser firefox`.
-const FIREFOX_SPECS: [&str; 6] = ["elsewhere", "lifecycle", "package", "sources", "starts", "store"];
+/// The specs that `cargo xtask test` runs in Firefox too, by name: those of how workers start and end. The
+/// others come with `--browser firefox`.
+const FIREFOX_SPECS: [&str; 4] = ["elsewhere", "lifecycle", "package", "starts"];
 
 /// Lines of cargo's output that the summary repeats when tests fail.
 const FAILURE_LINES_MAX: usize = 100;
