@@ -1,9 +1,10 @@
-// The app that each bundler builds: opens a model and writes a few tokens into the page.
+// The app that each bundler builds: opens a model and writes into the page how it answered.
 
 import { createEngine } from 'wasm-chord';
 
+const model = new URLSearchParams(location.search).get('model') ?? '/tiny.gguf';
 try {
-  const engine = await createEngine({ model: '/tiny.gguf', store: 'none' });
+  const engine = await createEngine({ model, store: 'none', device: 'cpu' });
   const { choices } = await engine.completions.create({ prompt: 'ab', max_tokens: 4, temperature: 0, ignore_eos: true });
   const tokens = await engine.tokenize('ab');
   await engine.dispose();

@@ -14,7 +14,7 @@ import { ChordError } from '../wire/errors.js';
 import { newLife, watch } from '../wire/life.js';
 import type { FromMember, ScriptName, ToMember } from '../wire/protocol.js';
 import { Handshake } from './handshake.js';
-import { Script } from './scripts.js';
+import { Script, type Trouble } from './scripts.js';
 
 /** For people. */
 const TITLES: Record<ScriptName, string> = { 'engine-worker': 'engine worker', 'io-worker': 'IO worker', 'store-worker': 'store worker' };
@@ -77,7 +77,8 @@ export class Member {
     worker.onmessage = ({ data }: MessageEvent<FromMember>) => this.#receive(worker, data);
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#die(`failed: ${event.message || 'its script could not be loaded'}`);
+      if (event.message) this.#die(`failed: ${event.message}`);
+      else void this.#dieUnloaded();
     };
     worker.onmessageerror = () => this.#die('failed: a message was lost');
   }
@@ -155,10 +156,16 @@ export class Member {
     }
   }
 
-  #die(why: string): void {
+  /** A worker failed without a word: its script, or a module that this imports, could not be loaded. */
+  async #dieUnloaded(): Promise<void> {
+    const { why, facts } = await this.#script.whyNot(this.#ending.signal);
+    this.#die(`failed: ${why}`, facts);
+  }
+
+  #die(why: string, facts: Trouble['facts'] = {}): void {
     if (this.#isEnded) return;
     this.end();
-    this.events.gone(new ChordError('WorkerFailed', `the ${TITLES[this.name]} ${why}`));
+    this.events.gone(new ChordError('WorkerFailed', `the ${TITLES[this.name]} ${why}`, facts));
   }
 }
 

@@ -5,6 +5,9 @@
  * A browser starts a worker only from the page's own origin. Where the package comes from another one, a CDN say, a
  * worker starts from a blob of one line that imports the script from there. What it then loads, it loads from there
  * too, since `import.meta.url` is the script's own address.
+ *
+ * Vite's dev server, up to its version 7, bundles a dependency into a cache of its own and leaves the workers behind:
+ * they are then looked for where the package is installed, beside that cache.
  */
 
 import { ChordError } from '../wire/errors.js';
@@ -17,12 +20,30 @@ const STARTS: Record<ScriptName, () => Worker> = {
   'store-worker': () => new Worker(new URL('./store-worker.js', import.meta.url), { type: 'module' }),
 };
 
+/** The cache of bundled dependencies, as in `/node_modules/.vite/deps/engine-worker.js`. */
+const BUNDLED = /\/node_modules\/\..*\/deps\/(?=[^/]+$)/;
+const INSTALLED = '/node_modules/wasm-chord/';
+
+/** What helps where a script is not at its address. */
+const REMEDY = "a bundler that moves this package has to take its workers and wasm files along; Vite's dev server leaves "
+  + "the package alone with optimizeDeps: { exclude: ['wasm-chord'] }";
+
+const SCRIPT_TYPE = /\b(?:java|ecma)script\b/i;
+
+/** Why a worker did not start. */
+export interface Trouble {
+  why: string;
+  facts: { details?: Record<string, unknown>; cause?: unknown };
+}
+
 /** A worker's script, where the page or its bundler has put it. */
 export class Script {
   /** Undefined where that cannot be found out. */
   readonly address: URL | undefined;
   /** Whether it lies on another origin than the page. */
   readonly isElsewhere: boolean;
+  /** Whether the start would look for it where it is not. */
+  #isLeftBehind = false;
   #isModule = true;
 
   constructor(private readonly name: ScriptName) {
@@ -34,7 +55,27 @@ export class Script {
   }
 
   start(): Worker {
-    return this.isElsewhere ? this.#startFromBlob() : STARTS[this.name]();
+    if (this.isElsewhere) return this.#startFromBlob();
+    if (this.#isLeftBehind && this.address) return new Worker(this.address, { type: 'module' });
+    return STARTS[this.name]();
+  }
+
+  /** Why a worker that told no reason did not start, found by fetching its script. */
+  async whyNot(signal: AbortSignal): Promise<Trouble> {
+    const { address } = this;
+    if (!address) return { why: 'its script could not be loaded', facts: {} };
+    const url = address.href;
+    const missing = (what: string): string => `its script ${url} could not be loaded: ${what}; ${REMEDY}`;
+    try {
+      const { ok, status, headers } = await fetch(address, { signal });
+      if (!ok) return { why: missing(`HTTP ${status}`), facts: { details: { url, status } } };
+      const type = headers.get('content-type') ?? 'a file of no type';
+      if (!SCRIPT_TYPE.test(type)) return { why: missing(`it came as ${type}`), facts: { details: { url, type } } };
+    } catch (cause) {
+      return { why: `its script ${url} could not be loaded: ${String(cause)}`, facts: { cause, details: { url } } };
+    }
+    const what = 'a module that it imports from wasm/ is missing, or a content security policy forbids the worker';
+    return { why: `its script ${url} came, but did not run: ${what}`, facts: { details: { url } } };
   }
 
   /**
@@ -61,12 +102,20 @@ export class Script {
     }
     try {
       STARTS[this.name]();
-      return address;
+      return this.#installed(address);
     } catch {
       return undefined;
     } finally {
       globalThis.Worker = real;
     }
+  }
+
+  #installed(address: URL | undefined): URL | undefined {
+    if (!address || !BUNDLED.test(address.pathname)) return address;
+    this.#isLeftBehind = true;
+    const installed = new URL(address);
+    installed.pathname = address.pathname.replace(BUNDLED, INSTALLED);
+    return installed;
   }
 
   #startFromBlob(): Worker {
