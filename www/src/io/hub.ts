@@ -13,6 +13,12 @@ const LIST_PAGES_MAX = 20;
 /** Files named in an error message. */
 const NAMES_SHOWN_MAX = 40;
 
+/**
+ * Addresses that are not read by ranges. Chromium answers one of a file of an extension, `chrome-extension:`, with that
+ * range, but as if it were the whole file.
+ */
+const IN_ONE_PIECE = /^(?:blob|data|[a-z-]+-extension):/i;
+
 /** A JSON document and the headers it came with. */
 export interface Document {
   value: unknown;
@@ -31,7 +37,7 @@ export async function resolveParts(parts: PartInput[], network: NetworkSettings,
         files.push({ name: part.blob instanceof File ? part.blob.name : 'blob', blob: part.blob });
         break;
       case 'url':
-        files.push(await (/^(blob|data):/i.test(part.url) ? fetchBlob(part.url) : { name: part.url, url: part.url }));
+        files.push(await (IN_ONE_PIECE.test(part.url) ? fetchBlob(part.url) : { name: part.url, url: part.url }));
         break;
       case 'hub': {
         const repository = new Repository(part, network, fetchJson);
@@ -48,13 +54,14 @@ export async function resolveParts(parts: PartInput[], network: NetworkSettings,
   return files;
 }
 
-/** What a `blob:` or `data:` URL stands for. Its bytes are on this device already, and are read there like a person's file. */
+/** What such a URL stands for. Its bytes are on this device already, and are read there like a person's file. */
 async function fetchBlob(url: string): Promise<PartSource> {
-  const name = `the ${url.slice(0, url.indexOf(':'))}: URL`;
+  const scheme = url.slice(0, url.indexOf(':'));
+  const name = scheme.endsWith('-extension') ? url : `the ${scheme}: URL`;
   try {
     return { name, blob: await (await fetch(url)).blob() };
   } catch (cause) {
-    throw new ChordError('NotFound', `${name} cannot be read: it is of another page, was revoked, or the content security policy has no connect-src for it`, { cause });
+    throw new ChordError('NotFound', `${name} cannot be read: there is no such file, it is of another page, was revoked, or the content security policy has no connect-src for it`, { cause });
   }
 }
 
