@@ -147,7 +147,6 @@ fn compare_vectors(length: usize, failures: &mut Vec<String>) {
         check(|| format!("{name} of {length}"), &[got], &[expected], failures);
     };
     scalars("dot", vector::dot(a, b), vector::scalar::dot(a, b));
-    scalars("dot_f16", vector::dot_f16(a, &halves), vector::scalar::dot_f16(a, &halves));
     scalars("sum_squares", vector::sum_squares(a), vector::scalar::sum_squares(a));
     scalars("maximum", vector::maximum(a), vector::scalar::maximum(a));
     let mut slices = |name: &str, fast: &dyn Fn(&mut [f32]), slow: &dyn Fn(&mut [f32])| {
@@ -157,7 +156,6 @@ fn compare_vectors(length: usize, failures: &mut Vec<String>) {
         check(|| format!("{name} of {length}"), &got, &expected, failures);
     };
     slices("axpy", &|y| vector::axpy(y, 0.7, b), &|y| vector::scalar::axpy(y, 0.7, b));
-    slices("axpy_f16", &|y| vector::axpy_f16(y, 0.7, &halves), &|y| vector::scalar::axpy_f16(y, 0.7, &halves));
     slices("add", &|y| vector::add(y, b), &|y| vector::scalar::add(y, b));
     slices("multiply", &|y| vector::multiply(y, b), &|y| vector::scalar::multiply(y, b));
     slices("scale", &|y| vector::scale(y, 0.7), &|y| vector::scalar::scale(y, 0.7));

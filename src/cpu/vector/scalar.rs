@@ -13,19 +13,9 @@ pub fn sum_squares(x: &[f32]) -> f32 {
     sum_of(x.len(), |i| x[i] * x[i])
 }
 
-/// Σ a · b, where `b` holds half precision numbers.
-pub fn dot_f16(a: &[f32], b: &[u16]) -> f32 {
-    sum_of(a.len().min(b.len()), |i| a[i] * f16::from_bits(b[i]).to_f32())
-}
-
 /// y += factor · x
 pub fn axpy(y: &mut [f32], factor: f32, x: &[f32]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
-}
-
-/// y += factor · x, where `x` holds half precision numbers.
-pub fn axpy_f16(y: &mut [f32], factor: f32, x: &[u16]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * f16::from_bits(*x).to_f32());
 }
 
 /// y += x

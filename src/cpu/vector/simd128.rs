@@ -16,34 +16,11 @@ pub fn sum_squares(x: &[f32]) -> f32 {
     dot(x, x)
 }
 
-/// Σ a · b, where `b` holds half precision numbers.
-pub fn dot_f16(a: &[f32], b: &[u16]) -> f32 {
-    let length = a.len().min(b.len());
-    let (a, b) = (&a[..length], &b[..length]);
-    // SAFETY: `sum_of` asks for places of which four values exist.
-    let four = |i| unsafe { f32x4_mul(load(a, i), load_f16(b.as_ptr().add(i), half_constants())) };
-    sum_of(length, four, |i| a[i] * half::f16::from_bits(b[i]).to_f32())
-}
-
 /// y += factor · x
 pub fn axpy(y: &mut [f32], factor: f32, x: &[f32]) {
     let splat = f32x4_splat(factor);
     let rest = zip(y, x, |y, x| f32x4_add(y, f32x4_mul(splat, x)));
     scalar::axpy(&mut y[rest..], factor, &x[rest..]);
-}
-
-/// y += factor · x, where `x` holds half precision numbers.
-pub fn axpy_f16(y: &mut [f32], factor: f32, x: &[u16]) {
-    let splat = f32x4_splat(factor);
-    let fours = y.len().min(x.len()) & !3;
-    for i in (0..fours).step_by(4) {
-        // SAFETY: both slices have four values from `i` on.
-        unsafe {
-            let x = load_f16(x.as_ptr().add(i), half_constants());
-            store(y, i, f32x4_add(load(y, i), f32x4_mul(splat, x)));
-        }
-    }
-    scalar::axpy_f16(&mut y[fours..], factor, &x[fours..]);
 }
 
 /// y += x

@@ -67,13 +67,10 @@ fn sums_of_every_length_are_right() {
         to_f16(&b, &mut halves);
         let expected: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
         assert_eq!(dot(&a, &b), expected);
-        assert_eq!(dot_f16(&a, &halves), expected);
         assert_eq!(sum_squares(&a), a.iter().map(|a| a * a).sum::<f32>());
-        let (mut y, mut z, mut back) = (a.clone(), a.clone(), vec![0.0; length]);
+        let (mut y, mut back) = (a.clone(), vec![0.0; length]);
         axpy(&mut y, 2.0, &b);
-        axpy_f16(&mut z, 2.0, &halves);
         from_f16(&halves, &mut back);
-        assert_eq!(y, z);
         assert_eq!(back, b);
         assert!(y.iter().zip(&a).zip(&b).all(|((y, a), b)| *y == a + 2.0 * b));
     }
