@@ -7,8 +7,6 @@ use crate::pager::{Pace, Placement, SourceRange, State};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
 use js_sys::{Date, Float64Array, Math, Object, Reflect, Uint8Array};
-#[cfg(feature = "gpu")]
-use js_sys::{Function, Promise};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -156,31 +154,24 @@ pub struct GpuDevice {
 impl GpuDevice {
     /// Opens the fastest adapter's device; undefined where there is none, or only one that computes on the
     /// CPU and `software` is false. `arithmetic` names what prompts are multiplied in (`f32`, `f16`, `int8`), if
-    /// the device can; without it the vendor decides. `subgroups`: the caller has browsers asked for them.
-    pub async fn open(software: bool, arithmetic: Option<String>, subgroups: bool) -> Option<GpuDevice> {
+    /// the device can; without it the `vendor` decides, as the browser names it. `subgroups`: the caller has
+    /// browsers asked for them.
+    pub async fn open(
+        software: bool,
+        arithmetic: Option<String>,
+        subgroups: bool,
+        vendor: Option<String>,
+    ) -> Option<GpuDevice> {
         use crate::gpu::{DeviceOptions, Vendor, shaders::Arithmetic};
         let options = DeviceOptions {
             software,
             subgroups,
             arithmetic: arithmetic.as_deref().and_then(Arithmetic::from_name),
-            vendor: vendor_name().await.as_deref().map(Vendor::from_name),
+            vendor: vendor.as_deref().map(Vendor::from_name),
             ..DeviceOptions::default()
         };
         crate::gpu::Device::open(&options).await.map(|device| GpuDevice { device })
     }
-}
-
-/// The vendor of the fastest adapter, such as `intel`, where the browser tells it.
-#[cfg(feature = "gpu")]
-async fn vendor_name() -> Option<String> {
-    let get = |from: &JsValue, name: &str| Reflect::get(from, &name.into()).ok().filter(JsValue::is_object);
-    let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;
-    let request: Function = Reflect::get(&gpu, &"requestAdapter".into()).ok()?.dyn_into().ok()?;
-    let wanted = Object::new();
-    Reflect::set(&wanted, &"powerPreference".into(), &"high-performance".into()).ok()?;
-    let asked: Promise = request.call1(&gpu, &wanted).ok()?.dyn_into().ok()?;
-    let adapter = wasm_bindgen_futures::JsFuture::from(asked).await.ok()?;
-    Reflect::get(&get(&adapter, "info")?, &"vendor".into()).ok()?.as_string()
 }
 
 /// The files in which parts are.

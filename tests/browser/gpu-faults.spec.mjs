@@ -105,6 +105,17 @@ test('43 and 44 a device that is lost in a prompt goes over to the CPU where no 
   ]);
 });
 
+test('an adapter is asked for twice while a model is opened: once to know it, and once for its device', async () => {
+  const noThird = `
+    const { requestAdapter } = GPU.prototype;
+    let asks = 0;
+    GPU.prototype.requestAdapter = function (...given) {
+      asks += 1;
+      return asks > 2 ? Promise.resolve(null) : requestAdapter.apply(this, given);
+    };`;
+  assert.deepEqual(await answers(noThird, ['none']), [{ opened: 1, device: 'webgpu', subgroups: true, disabled: [] }]);
+});
+
 test('43 to 45 a buffer that cannot be had costs the device, and after the next one is lost the CPU goes on', async () => {
   const tooLarge = `
     const { createBuffer } = GPUDevice.prototype;

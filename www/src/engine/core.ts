@@ -6,7 +6,7 @@
 
 import { ChordError } from '../wire/errors.js';
 import type { ReadableFile } from '../wire/local-file.js';
-import { askForSubgroups } from './subgroups.js';
+import { addSubgroups } from './subgroups.js';
 // Not imported when it is wanted: bundlers that put workers into one script refuse that.
 import startGpu, * as gpu from './wasm/chord-gpu.js';
 import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
@@ -92,8 +92,8 @@ export interface GpuDevice {
 export interface CoreModule {
   HeaderReader: new (fileSize: number) => HeaderReader;
   simd(): string;
-  /** The second names an arithmetic, for tests; with the third the device has subgroups. */
-  GpuDevice?: { open(software: boolean, arithmetic?: string, subgroups?: boolean): Promise<GpuDevice | undefined> };
+  /** The second names an arithmetic, for tests; with the third the device has subgroups; then the adapter's vendor. */
+  GpuDevice?: { open(software: boolean, arithmetic?: string, subgroups?: boolean, vendor?: string): Promise<GpuDevice | undefined> };
 }
 
 /** A running core. */
@@ -118,19 +118,42 @@ const SIMD_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
 ]);
 
-/** Whether this browser computes on a GPU: not at all, by an adapter that is software, or really. */
-export async function probeGpu(): Promise<'none' | 'software' | 'hardware'> {
+/** What is known of the browser's fastest adapter. */
+interface Adapter {
+  /** It computes on the CPU itself. */
+  isSoftware: boolean;
+  hasSubgroups: boolean;
+  vendor: string;
+}
+
+/** Asked for once: drivers take their time to answer. */
+let adapter: Promise<Adapter | undefined> | undefined;
+
+/** The browser's fastest adapter; undefined if there is none. */
+function fastestAdapter(): Promise<Adapter | undefined> {
+  adapter ??= askForAdapter();
+  return adapter;
+}
+
+async function askForAdapter(): Promise<Adapter | undefined> {
   // Not in every browser, and not in insecure contexts.
   const { gpu } = navigator as { gpu?: GPU };
   try {
-    const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
-    if (!adapter) return 'none';
-    const { isFallbackAdapter, architecture } = adapter.info;
-    return isFallbackAdapter || architecture === 'swiftshader' ? 'software' : 'hardware';
+    const found = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
+    if (!found) return undefined;
+    const { isFallbackAdapter, architecture, vendor } = found.info;
+    return { isSoftware: isFallbackAdapter || architecture === 'swiftshader', hasSubgroups: found.features.has('subgroups'), vendor };
   } catch {
     // Some browsers reject instead of answering null.
-    return 'none';
+    return undefined;
   }
+}
+
+/** Whether this browser computes on a GPU: not at all, by an adapter that is software, or really. */
+export async function probeGpu(): Promise<'none' | 'software' | 'hardware'> {
+  const found = await fastestAdapter();
+  if (!found) return 'none';
+  return found.isSoftware ? 'software' : 'hardware';
 }
 
 /** Whether a device is to be used: `auto` never takes an adapter that computes on the CPU. */
@@ -166,8 +189,12 @@ export async function startCore(device: 'auto' | 'webgpu' | 'cpu'): Promise<Core
 /** Loads the build for the GPU and opens a device; undefined if none can be had after all. */
 async function startOnGpu(software: boolean): Promise<Core | undefined> {
   const memory = await start(startGpu, new URL('./wasm/chord-gpu.wasm', import.meta.url));
-  const openDevice = async (): Promise<GpuDevice | undefined> => (
-    gpu.GpuDevice.open(software, undefined, await askForSubgroups()));
+  const openDevice = async (): Promise<GpuDevice | undefined> => {
+    const found = await fastestAdapter();
+    if (!found) return undefined;
+    if (found.hasSubgroups) addSubgroups();
+    return gpu.GpuDevice.open(software, undefined, found.hasSubgroups, found.vendor || undefined);
+  };
   const device = await openDevice();
   return device && { module: gpu, simd: 'simd128', memory, device, openDevice };
 }

@@ -3,19 +3,15 @@
  * but the feature, which is added where a device is on its way from wgpu to the browser.
  */
 
-let isAsking = false;
+let isAdding = false;
 
-/** Whether this browser's fastest adapter has subgroups. From now on devices are asked for with them. */
-export async function askForSubgroups(): Promise<boolean> {
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter?.features.has('subgroups')) return false;
-  if (!isAsking) {
-    const { requestDevice } = GPUAdapter.prototype;
-    GPUAdapter.prototype.requestDevice = function (descriptor) {
-      const added: GPUFeatureName[] = this.features.has('subgroups') ? ['subgroups'] : [];
-      return requestDevice.call(this, { ...descriptor, requiredFeatures: [...descriptor?.requiredFeatures ?? [], ...added] });
-    };
-    isAsking = true;
-  }
-  return true;
+/** From now on devices are asked for with subgroups, where their adapter has them. */
+export function addSubgroups(): void {
+  if (isAdding) return;
+  isAdding = true;
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = function (descriptor) {
+    const added: GPUFeatureName[] = this.features.has('subgroups') ? ['subgroups'] : [];
+    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...descriptor?.requiredFeatures ?? [], ...added] });
+  };
 }
