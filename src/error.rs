@@ -16,6 +16,8 @@ pub enum ErrorCode {
     UnsupportedTensorType,
     /// Metadata or tensors contradict each other or the architecture.
     InvalidModel,
+    /// A saved sequence is damaged, or was computed by another model or build; `details.reason` says which.
+    InvalidState,
     /// What is kept on disk could not be read.
     StoreFailed,
     /// The weights produce NaN or infinity.
@@ -32,6 +34,8 @@ pub enum ErrorCode {
     BudgetTooSmall,
     /// The GPU cannot run this model, and the CPU can.
     GpuUnsuited,
+    /// The GPU was lost.
+    DeviceLost,
     /// The call was cancelled.
     Aborted,
     /// A defect of this package: an assertion failed.

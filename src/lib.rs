@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: URL → range → pages → header and layers → kernels → logits → token → text.
 //! Imports point one way too: `web → engine → trust, model, pager, gguf, tokenizer, sample → cpu |
-//! gpu → exec, program, quant → error`.
+//! gpu → exec, state, program, quant → error`.
 
 pub mod cpu;
 pub mod engine;
@@ -18,6 +18,7 @@ pub mod program;
 pub mod quant;
 mod rope;
 pub mod sample;
+pub mod state;
 pub mod template;
 pub mod tokenizer;
 #[cfg(feature = "gpu")]

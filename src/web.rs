@@ -22,7 +22,14 @@ fn thrown(error: ChordError) -> JsValue {
     };
     set("code", format!("{:?}", error.code).into());
     set("message", error.message.into());
-    set("retryable", matches!(error.code, ErrorCode::OutOfMemory | ErrorCode::Aborted | ErrorCode::StoreFailed).into());
+    set(
+        "retryable",
+        matches!(
+            error.code,
+            ErrorCode::OutOfMemory | ErrorCode::Aborted | ErrorCode::StoreFailed | ErrorCode::DeviceLost
+        )
+        .into(),
+    );
     let details = serde_json::to_string(&error.details).expect("details are plain JSON");
     set("details", js_sys::JSON::parse(&details).unwrap_or(JsValue::UNDEFINED));
     object.into()
@@ -359,6 +366,18 @@ impl Engine {
     /// Drops the running request.
     pub fn cancel(&mut self) {
         self.core.cancel();
+    }
+
+    /// The sequence that was computed last, as bytes; undefined until the device has handed it over, which wakes
+    /// the owner to ask again.
+    pub fn save(&mut self) -> JsResult<Option<Uint8Array>> {
+        let bytes = self.core.save().map_err(thrown)?;
+        Ok(bytes.map(|bytes| Uint8Array::from(bytes.as_slice())))
+    }
+
+    /// Takes up a saved sequence; the number of its tokens.
+    pub fn restore(&mut self, bytes: &[u8]) -> JsResult<usize> {
+        self.core.restore(bytes).map_err(thrown)
     }
 
     /// Text to token ids.

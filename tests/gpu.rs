@@ -667,3 +667,80 @@ fn a_plan_says_what_opening_will_take() {
     assert!(plan["unsuited"].as_str().is_some_and(|why| why.contains("4096")), "{}", plan["unsuited"]);
     assert_eq!(plan["memory"], reader().plan(&OpenOptions::default()).expect("a plan")["memory"]);
 }
+
+#[test]
+fn nothing_is_made_on_a_device_before_its_ceiling_is_checked() {
+    thread_local! {
+        static COMPILED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    fn counted(_: wasm_chord::gpu::shaders::Kernel, _: wasm_chord::gpu::shaders::Variant, source: String) -> String {
+        COMPILED.set(COMPILED.get() + 1);
+        source
+    }
+    let file = random_model::file(Shape::default());
+    let options = OpenOptions { max_resident_bytes: Some(1000), is_device_named: true, ..OpenOptions::default() };
+    for (options, is_made) in [(options, false), (OpenOptions::default(), true)] {
+        let Some(device) = device(DeviceOptions { tamper: Some(counted), ..DEVICE }) else { return };
+        let refused = reader(&file).open_on(device, &options).err().map(|error| error.code);
+        assert_eq!(refused, (!is_made).then_some(ErrorCode::BudgetTooSmall));
+        assert_eq!(COMPILED.get() > 0, is_made);
+    }
+}
+
+/// A sequence's bytes, however long the device takes.
+fn saved(engine: &mut Engine) -> Vec<u8> {
+    loop {
+        match engine.save().expect("saved") {
+            Some(bytes) => return bytes,
+            None => engine.wait(),
+        }
+    }
+}
+
+#[test]
+fn a_saved_sequence_is_taken_up_here_and_on_the_cpu() {
+    let file = random_model::file(Shape::default());
+    let body = |prompt: &[u32]| greedy(json!({"prompt": prompt, "max_tokens": 12, "logprobs": 0}));
+    let first: Vec<u32> = (20..60).collect();
+    let Some(device) = device(DEVICE) else { return };
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    let begun = ask(&mut engine, &file, body(&first)).expect("an answer");
+    let bytes = saved(&mut engine);
+    // A request in between drops what is on its way.
+    assert_eq!(engine.save().expect("begun"), None);
+    let longer = [&first[..], &begun.tokens].concat();
+    let next = ask(&mut engine, &file, body(&longer)).expect("an answer");
+    assert!(next.cached > first.len());
+    let later = saved(&mut engine);
+
+    let fresh = support::gpu::device(DEVICE).expect("there was one before");
+    let mut other = open_on(&file, fresh, &OpenOptions::default()).expect("the model opens");
+    ask(&mut other, &file, body(&[9, 8, 7])).expect("an answer");
+    let mut on_cpu = open(&file, &OpenOptions::default()).expect("the model opens");
+    for engine in [&mut other, &mut on_cpu] {
+        assert_eq!(engine.restore(&bytes).expect("taken up"), next.cached);
+        assert_eq!(saved(engine), bytes, "and saved again it is the same");
+        assert_eq!(ask(engine, &file, body(&longer)).expect("an answer"), next);
+    }
+    assert_eq!(other.restore(&later).expect("taken up"), longer.len() + next.tokens.len() - 1);
+    assert_eq!(saved(&mut other), later);
+    // What the CPU computed goes on here.
+    ask(&mut on_cpu, &file, body(&first)).expect("an answer");
+    other.restore(&saved(&mut on_cpu)).expect("taken up");
+    assert_eq!(ask(&mut other, &file, body(&longer)).expect("an answer").tokens, next.tokens);
+    for length in [0, 31, bytes.len() - 1] {
+        assert_eq!(other.restore(&bytes[..length]).expect_err("refused").code, ErrorCode::InvalidState);
+    }
+}
+
+#[test]
+fn a_state_that_cannot_go_back_gives_the_same_texts_here() {
+    let file = random_model::file(Shape::default());
+    let Some(device) = device(DEVICE) else { return };
+    let mut engine = open_on(&file, device, &OpenOptions::default()).expect("the model opens");
+    engine.limit_rewind(wasm_chord::state::Rewind::Nowhere);
+    for extra in [json!({}), json!({"prompt": "hello there"}), json!({"n": 2}), json!({"prompt": "hell"})] {
+        let body = greedy(extra);
+        assert_eq!(ask(&mut engine, &file, body.clone()).expect("an answer").texts, truth(&file, body).texts);
+    }
+}

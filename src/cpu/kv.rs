@@ -4,11 +4,10 @@ use super::memory::zeroed;
 use crate::error::Result;
 use crate::program::{State, StateId};
 
-/// One layer's keys and values. Each head's positions lie together: [head][position][head width].
+/// One layer's keys, then its values, as [`crate::state::Layout`] says: [head][position][head width].
 struct Layer {
     /// Bits of f16 values.
-    keys: Vec<u16>,
-    values: Vec<u16>,
+    cells: Vec<u16>,
     key_width: usize,
     value_width: usize,
 }
@@ -24,8 +23,8 @@ impl KvCache {
     pub fn new(states: &[State], context: usize) -> Result<KvCache> {
         let layer = |state: &State| -> Result<Layer> {
             let (key_width, value_width) = state.kv_widths();
-            let size = |width: usize| width.saturating_mul(context);
-            Ok(Layer { keys: zeroed(size(key_width))?, values: zeroed(size(value_width))?, key_width, value_width })
+            let cells = zeroed((key_width + value_width).saturating_mul(context))?;
+            Ok(Layer { cells, key_width, value_width })
         };
         Ok(KvCache { layers: states.iter().map(layer).collect::<Result<_>>()?, context })
     }
@@ -44,31 +43,42 @@ impl KvCache {
         let layer = &mut self.layers[state.0 as usize];
         let heads = layer.key_width / head_dim;
         let value_dim = layer.value_width / heads;
+        let (keys, values) = layer.cells.split_at_mut(layer.key_width * context);
         for token in 0..tokens {
             let at = position + token;
             for head in 0..heads {
                 let source = &key[token * layer.key_width + head * head_dim..][..head_dim];
-                super::vector::to_f16(source, &mut layer.keys[(head * context + at) * head_dim..][..head_dim]);
+                super::vector::to_f16(source, &mut keys[(head * context + at) * head_dim..][..head_dim]);
                 let source = &value[token * layer.value_width + head * value_dim..][..value_dim];
-                super::vector::to_f16(source, &mut layer.values[(head * context + at) * value_dim..][..value_dim]);
+                super::vector::to_f16(source, &mut values[(head * context + at) * value_dim..][..value_dim]);
             }
         }
     }
 
-    /// A state's keys, then its values, as bits of f16: [head][position][head width].
+    /// A state's keys, then its values, as bits of f16.
     #[cfg(feature = "gpu")]
     pub fn state(&self, state: StateId) -> impl Iterator<Item = u16> + '_ {
-        let Layer { keys, values, .. } = &self.layers[state.0 as usize];
-        keys.iter().chain(values).copied()
+        self.layers[state.0 as usize].cells.iter().copied()
+    }
+
+    /// The bytes of a state.
+    pub fn bytes(&self, state: StateId) -> &[u8] {
+        bytemuck::cast_slice(&self.layers[state.0 as usize].cells)
+    }
+
+    /// The same, to be changed.
+    pub fn bytes_mut(&mut self, state: StateId) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.layers[state.0 as usize].cells)
     }
 
     /// Keys of one head, [position][head_dim], for all positions.
     pub fn keys(&self, state: StateId, head: usize, head_dim: usize) -> &[u16] {
-        &self.layers[state.0 as usize].keys[head * self.context * head_dim..][..self.context * head_dim]
+        &self.layers[state.0 as usize].cells[head * self.context * head_dim..][..self.context * head_dim]
     }
 
     /// Values of one head, [position][value_dim].
     pub fn values(&self, state: StateId, head: usize, value_dim: usize) -> &[u16] {
-        &self.layers[state.0 as usize].values[head * self.context * value_dim..][..self.context * value_dim]
+        let Layer { cells, key_width, .. } = &self.layers[state.0 as usize];
+        &cells[(key_width + head * value_dim) * self.context..][..self.context * value_dim]
     }
 }

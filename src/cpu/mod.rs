@@ -172,10 +172,12 @@ impl Cpu {
         &self.slots[0][row * width..][..width]
     }
 
-    /// The head's normalised input for the last token of the last batch: its hidden state.
-    pub fn hidden(&self, program: &Program) -> &[f32] {
+    /// The head's normalised input for these rows, which ran through the head last: [row][width].
+    pub fn hidden(&self, program: &Program, rows: Range<usize>) -> &[f32] {
         let slot = program.outputs.hidden;
-        &self.slots[slot.0 as usize][..program[slot]]
+        let width = program[slot];
+        let first = if slot == RESIDUAL { rows.start } else { 0 };
+        &self.slots[slot.0 as usize][first * width..][..rows.len() * width]
     }
 
     /// Runs one op over one batch. The destination is taken out of its slot while it is written.
@@ -275,9 +277,13 @@ impl Cpu {
     }
 
     /// The cache of keys and values.
-    #[cfg(feature = "gpu")]
     pub fn cache(&self) -> &KvCache {
         &self.cache
+    }
+
+    /// The same, to be changed.
+    pub fn cache_mut(&mut self) -> &mut KvCache {
+        &mut self.cache
     }
 
     /// Quantises a slot for the matrices that want it, unless the copy is fresh.

@@ -6,7 +6,8 @@ use crate::exec::{Batch, Draw, Poll, Wanted};
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu};
 use crate::pager::Placement;
-use crate::program::{Program, WeightId};
+use crate::program::{Program, StateId, WeightId};
+use crate::state::Layout;
 use std::ops::Range;
 
 /// One of the backends.
@@ -137,6 +138,39 @@ impl Backend {
         }, gpu => gpu.run_ahead(program, position, draw))
     }
 
+    /// Appends what a state holds for its first `positions` to `out`. Where that is still to come it
+    /// is to be asked again.
+    pub fn read_state(&mut self, layout: &Layout, state: StateId, positions: usize, out: &mut Vec<u8>) -> Poll {
+        let spans = layout.spans(state, 0..positions);
+        either!(self, cpu => {
+            let bytes = cpu.cache().bytes(state);
+            spans.into_iter().for_each(|span| out.extend_from_slice(&bytes[span]));
+            Poll::Ready
+        }, gpu => gpu.read_state(state, &spans, out))
+    }
+
+    /// Puts bytes in place of a state for these positions.
+    pub fn write_state(&mut self, layout: &Layout, state: StateId, positions: Range<usize>, bytes: &[u8]) {
+        let spans = layout.spans(state, positions);
+        either!(self, cpu => {
+            let (cells, mut rest) = (cpu.cache_mut().bytes_mut(state), bytes);
+            for span in spans {
+                let (now, later) = rest.split_at(span.len());
+                cells[span].copy_from_slice(now);
+                rest = later;
+            }
+        }, gpu => gpu.write_state(state, &spans, bytes))
+    }
+
+    /// The state holds nothing from this position on: whatever is read there before it is computed again makes
+    /// the results NaN.
+    pub fn forget(&mut self, layout: &Layout, from: usize) {
+        for state in layout.states() {
+            let bytes = layout.state_bytes(state, layout.context - from);
+            self.write_state(layout, state, from..layout.context, &vec![0xff; bytes]);
+        }
+    }
+
     /// Whether a token's results are the same to the bit, whatever batch it is computed in.
     pub fn is_same_in_batches(&self) -> bool {
         either!(self, _cpu => true, _gpu => false)
@@ -168,18 +202,22 @@ impl Backend {
         either!(self, _cpu => {}, gpu => gpu.wait())
     }
 
-    /// The first group of `groups` that made a value that is not finite over these rows: on the CPU of the one
-    /// that just ran, on the GPU of the whole pass, once its results are there.
+    /// The first group that made a value that is not finite over these rows: on the CPU of the one that just ran,
+    /// on the GPU of the whole pass, once its results are there.
     pub fn damaged(&mut self, program: &Program, group: usize, rows: Range<usize>, wanted: Wanted) -> Option<usize> {
         let is_head = program.is_head(group);
-        either!(self, cpu => {
-            let finite = match (is_head, wanted) {
-                (true, Wanted::Hidden) => all_finite(cpu.hidden(program)),
-                (true, Wanted::Token(_) | Wanted::Logits) => all_finite(cpu.logits(program)),
-                (false, _) => rows.into_iter().all(|row| all_finite(cpu.residual(program, row))),
+        let is_hidden = is_head && wanted == Wanted::Hidden;
+        let found = either!(self, cpu => {
+            let finite = match is_head {
+                true => is_hidden || all_finite(cpu.logits(program)),
+                false => rows.clone().all(|row| all_finite(cpu.residual(program, row))),
             };
             (!finite).then_some(group)
-        }, gpu => gpu.outcome().damaged.take().filter(|_| is_head && !rows.is_empty()))
+        }, gpu => gpu.outcome().damaged.take().filter(|_| is_head && !rows.is_empty()));
+        match found {
+            None if is_hidden && !all_finite(self.hidden(program, rows)) => Some(group),
+            found => found,
+        }
     }
 
     /// The token that the backend chose itself, if it did.
@@ -202,9 +240,17 @@ impl Backend {
         })
     }
 
-    /// The hidden state of the last token through the head, if it was wanted.
-    pub fn hidden(&mut self, program: &Program) -> &[f32] {
-        either!(self, cpu => cpu.hidden(program), gpu => &gpu.outcome().values)
+    /// The hidden states of these rows, which went through the head last, if they were wanted: [row][width].
+    pub fn hidden(&mut self, program: &Program, rows: Range<usize>) -> &[f32] {
+        either!(self, cpu => cpu.hidden(program, rows), gpu => &gpu.outcome().values)
+    }
+
+    /// Rows that go through the head at once: there is room for the logits of one.
+    pub fn head_rows_max(&self, program: &Program, wanted: Wanted) -> usize {
+        match wanted {
+            Wanted::Token(_) | Wanted::Logits => 1,
+            Wanted::Hidden => either!(self, _cpu => cpu::BATCH_MAX, gpu => gpu.hidden_rows_max(program)),
+        }
     }
 
     /// Drops what is under way.

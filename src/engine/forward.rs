@@ -2,10 +2,12 @@
 //! go through a layer before the next one is needed, so each weight is read once a prompt.
 
 use super::Engine;
+use super::backend::Backend;
+use super::compute::Compute;
+use super::opened::Opened;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::{Batch, Poll, Wanted};
-use crate::pager::State;
-use crate::program::Role;
+use crate::program::{Program, Role};
 use std::ops::Range;
 
 /// For which rows the head runs.
@@ -13,11 +15,25 @@ use std::ops::Range;
 pub enum Output {
     /// The last token only: generation.
     Last,
-    /// The first token, then each of the guesses that follow it, as long as they turn out right: the pass
-    /// comes to `Done` after every one of them.
-    Drafted,
+    /// The last token that is known, then each of the guesses that follow it, as long as they turn out right:
+    /// the pass comes to `Done` after every one of them.
+    Drafted { guesses: usize },
+    /// The first token only.
+    First,
     /// Every token: embeddings and tests.
     Every,
+}
+
+impl Output {
+    /// Those of a pass of so many rows.
+    fn rows(self, count: usize) -> Range<usize> {
+        match self {
+            Output::Last => count - 1..count,
+            Output::Drafted { guesses } => count - 1 - guesses..count,
+            Output::First => 0..1,
+            Output::Every => 0..count,
+        }
+    }
 }
 
 /// A pass under way.
@@ -64,22 +80,39 @@ pub enum Progress {
 pub type Observe<'a> = &'a mut dyn FnMut(usize, &[f32]);
 
 impl Engine {
-    /// Begins a pass of `tokens` from `position`; what the cache held from there on is forgotten.
+    /// Begins the pass after which the state holds `known` tokens, and as many of the `guesses` at those after
+    /// them as turn out right. Only what the state does not hold yet is computed, but at least what comes from
+    /// `position` on, whose results are wanted. How many tokens it goes on from.
     pub(super) fn start_forward(
         &mut self,
-        tokens: &[u32],
+        known: &[u32],
+        guesses: &[u32],
         position: usize,
         output: Output,
         wanted: Wanted,
-    ) -> Result<()> {
-        if let Some(bad) = tokens.iter().find(|t| **t as usize >= self.program.vocabulary) {
-            let text = format!("token {bad} is outside the vocabulary of {}", self.program.vocabulary);
-            return Err(ChordError::parameter("prompt", text));
+    ) -> Result<usize> {
+        self.drop_saving();
+        let kept = self.sequence.rewind(position);
+        if !self.sequence.rewinds_anywhere() {
+            self.compute.backend.forget(&self.opened.layout, kept);
         }
-        self.cached.truncate(position);
-        self.backend.reserve(&self.program, tokens.len())?;
-        self.forward = Some(Forward {
-            tokens: tokens.to_vec(),
+        self.start_after(kept, [&known[kept..], guesses].concat(), output, wanted)?;
+        Ok(kept)
+    }
+
+    /// Begins the pass of a token that was sent ahead: only its results are still to come.
+    pub(super) fn await_ahead(&mut self, token: u32, wanted: Wanted) -> Result<()> {
+        self.start_after(self.sequence.tokens().len(), vec![token], Output::Last, wanted)?;
+        if let Some(forward) = &mut self.sequence.pass {
+            (forward.group, forward.awaited) = (self.loading.pager.len() - 1, Some(0..1));
+        }
+        Ok(())
+    }
+
+    fn start_after(&mut self, position: usize, tokens: Vec<u32>, output: Output, wanted: Wanted) -> Result<()> {
+        self.compute.backend.reserve(&self.opened.program, tokens.len())?;
+        self.sequence.begin_pass(Forward {
+            tokens,
             position,
             output,
             wanted,
@@ -92,20 +125,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins the pass of a token that was sent ahead: only its results are still to come.
-    pub(super) fn await_ahead(&mut self, token: u32, position: usize, wanted: Wanted) -> Result<()> {
-        self.start_forward(&[token], position, Output::Last, wanted)?;
-        if let Some(forward) = &mut self.forward {
-            (forward.group, forward.awaited) = (self.pager.len() - 1, Some(0..1));
-        }
-        Ok(())
-    }
-
     /// Whether the device is choosing a token that will stand at this place of the sequence.
     pub(super) fn is_chosen_at(&self, position: usize) -> bool {
-        self.forward.as_ref().is_some_and(|forward| {
+        self.sequence.pass.as_ref().is_some_and(|forward| {
             let is_token = matches!(forward.wanted, Wanted::Token(_)) && forward.output == Output::Last;
-            is_token && forward.awaited.is_some() && forward.position + forward.tokens.len() == position
+            is_token && forward.awaited.is_some() && forward.end() == position
         })
     }
 
@@ -120,70 +144,55 @@ impl Engine {
         }
         let mut bytes = 0;
         loop {
-            bytes += self.forward.as_ref().map_or(0, |f| self.program.groups[f.group].bytes as u64);
-            let single =
-                self.forward.as_ref().is_some_and(|f| f.tokens.len() == 1) && bytes < self.backend.step_bytes_max();
-            let pauses = self.pager.counters().pauses();
+            bytes += self.sequence.pass.as_ref().map_or(0, |f| self.opened.program.groups[f.group].bytes as u64);
+            let single = self.sequence.pass.as_ref().is_some_and(|f| f.tokens.len() == 1)
+                && bytes < self.compute.backend.step_bytes_max();
+            let pauses = self.loading.pager.counters().pauses();
             match self.advance_group(observe)? {
-                Progress::More if single && self.pager.counters().pauses() == pauses => continue,
+                Progress::More if single && self.loading.pager.counters().pauses() == pauses => continue,
                 progress => return Ok(progress),
             }
         }
     }
 
     fn advance_group(&mut self, observe: Observe) -> Result<Progress> {
-        let Some(mut forward) = self.forward.take() else { return Ok(Progress::Done) };
+        let Some(mut forward) = self.sequence.pass.take() else { return Ok(Progress::Done) };
         let before = forward.computed;
         let progress = self.advance_pass(&mut forward, observe)?;
-        self.cached.extend_from_slice(&forward.tokens[before..forward.computed]);
+        self.sequence.advance(&forward.tokens[before..forward.computed]);
         if forward.computed < forward.tokens.len() {
-            self.forward = Some(forward);
+            self.sequence.pass = Some(forward);
         }
         Ok(progress)
     }
 
     /// Goes on with a pass whose next guess is `token`. False if there is none: another pass has to begin.
     pub(super) fn continue_draft(&mut self, token: u32) -> bool {
-        self.forward.take_if(|forward| forward.tokens[forward.computed] != token);
-        self.forward.is_some()
+        self.sequence.pass.take_if(|forward| forward.tokens[forward.computed] != token);
+        self.sequence.pass.is_some()
     }
 
     fn advance_pass(&mut self, forward: &mut Forward, observe: Observe) -> Result<Progress> {
-        if self.backend.is_lost() {
+        if self.compute.backend.is_lost() {
             return Ok(Progress::Lost);
         }
         let group = forward.group;
-        let head = self.program.is_head(group);
+        let head = self.opened.program.is_head(group);
+        let count = forward.tokens.len();
+        let all = if head { forward.output.rows(count) } else { 0..count };
         let rows = match forward.awaited.clone() {
             Some(rows) => rows,
             None => {
                 if forward.done == 0
-                    && let Some(group) = self.lacking(group, &forward.tokens)
+                    && let Some(group) = self.loading.lacking(&self.opened.program, group, &forward.tokens)
                 {
                     return Ok(Progress::Wait(group));
                 }
-                if head && forward.output == Output::Last {
-                    forward.done = forward.tokens.len() - 1;
-                }
-                let most = if head { 1 } else { self.backend.batch_max() };
-                let rows = forward.done..forward.tokens.len().min(forward.done + most);
-                let batch = Batch {
-                    tokens: &forward.tokens[rows.clone()],
-                    position: forward.position + rows.start,
-                    rows: rows.clone(),
-                };
-                match group {
-                    0 if self.pager.state(0) != State::Resident => self.embed_ahead(&batch),
-                    _ => self.backend.run(&self.program, group, &batch, forward.wanted)?,
-                }
-                if self.backend.take_failure() {
-                    let text = "a layer could not be read back from the store";
-                    return Err(ChordError::new(ErrorCode::StoreFailed, text));
-                }
-                rows
+                self.run_rows(forward, all.clone(), head)?
             }
         };
-        match self.backend.poll() {
+        let Engine { opened: Opened { program, .. }, loading, compute: Compute { backend, .. }, .. } = self;
+        match backend.poll() {
             Poll::Lost => return Ok(Progress::Lost),
             Poll::Pending if head => {
                 forward.awaited = Some(rows);
@@ -191,92 +200,104 @@ impl Engine {
             }
             _ => forward.awaited = None,
         }
-        if let Some(group) = self.backend.damaged(&self.program, group, rows.clone(), forward.wanted) {
-            return Err(self.not_finite(group));
+        if let Some(group) = backend.damaged(program, group, rows.clone(), forward.wanted) {
+            return Err(not_finite(program.groups[group].role));
         }
-        if head && rows.start >= forward.observed {
-            match forward.wanted {
-                Wanted::Hidden => observe(rows.start, self.backend.hidden(&self.program)),
-                _ => observe(rows.start, self.backend.logits(&self.program)),
-            }
-            forward.observed = rows.end;
+        if head {
+            forward.show(backend, program, rows.clone(), observe);
         }
         forward.done = rows.end;
-        let all = forward.tokens.len();
-        let is_drafted = head && forward.output == Output::Drafted;
-        forward.computed = if is_drafted || (head && forward.done == all) { forward.done } else { 0 };
-        if forward.done == all {
-            if self.pager.leave(group) {
-                self.backend.evict(group);
+        let is_drafted = head && matches!(forward.output, Output::Drafted { .. });
+        forward.computed = match forward.done == all.end {
+            true if head => count,
+            _ if is_drafted => forward.done,
+            _ => 0,
+        };
+        if forward.done == all.end {
+            if loading.pager.leave(group) {
+                backend.evict(group);
             }
             forward.done = 0;
             forward.group += 1;
         }
-        Ok(if is_drafted || forward.group == self.pager.len() { Progress::Done } else { Progress::More })
+        Ok(if is_drafted || forward.group == loading.pager.len() { Progress::Done } else { Progress::More })
     }
 
-    /// Enters a group that is about to be computed for `tokens`; the group that has to come first, if there is one.
-    fn lacking(&mut self, group: usize, tokens: &[u32]) -> Option<usize> {
-        let is_embedded = self.pager.state(0) == State::Resident;
-        if let Some(ahead) = self.ahead.as_mut().filter(|_| !is_embedded) {
-            if group == 0
-                && let Some(is_there) = ahead.want(&self.program, tokens)
-            {
-                return (!is_there).then_some(0);
-            }
-            let is_head = self.program.is_head(group) && self.pager.state(group) == State::Resident;
-            if is_head && ahead.is_head_s(&self.program) && !self.pager.enter(0) {
-                return Some(0);
-            }
-        } else if let Some(ahead) = &mut self.ahead {
-            ahead.clear();
-        }
-        (!self.pager.enter(group)).then_some(group)
-    }
-
-    /// The embedding of a batch, from the rows that came ahead of the table.
-    fn embed_ahead(&mut self, batch: &Batch) {
-        let ahead = self.ahead.as_ref().expect("the first group is entered without it only by what came ahead");
-        for (id, bytes) in ahead.vectors() {
-            self.backend.keep(id, bytes);
-        }
-        let mut values = vec![0.0; self.program.slots[0]];
-        for (row, token) in batch.rows.clone().zip(batch.tokens) {
-            ahead.embed(*token, &mut values);
-            self.backend.set_residual(row, &values);
-        }
-    }
-
-    /// NaN or infinity in the residual stream or the logits: an error that names the layer.
-    fn not_finite(&self, group: usize) -> ChordError {
-        let (place, layer) = match self.program.groups[group].role {
-            Role::Embed => ("the embedding".into(), None),
-            Role::Head => ("the output head".into(), None),
-            Role::Layer(layer) => (format!("layer {layer}"), Some(layer)),
+    /// Runs the next rows of the pass, of `all` that its group is for, through the group, or sends that off.
+    fn run_rows(&mut self, forward: &Forward, all: Range<usize>, head: bool) -> Result<Range<usize>> {
+        let Engine { opened: Opened { program, .. }, loading, compute: Compute { backend, .. }, .. } = self;
+        let most = if head { backend.head_rows_max(program, forward.wanted) } else { backend.batch_max() };
+        let first = forward.done.max(all.start);
+        let rows = first..all.end.min(first + most);
+        let batch = Batch {
+            tokens: &forward.tokens[rows.clone()],
+            position: forward.position + rows.start,
+            rows: rows.clone(),
         };
-        let error =
-            ChordError::new(ErrorCode::NonFinite, format!("{place} produced NaN or infinity: its weights are damaged"));
-        match layer {
-            Some(layer) => error.with("layer", layer),
-            None => error,
+        match loading.embeds_ahead(forward.group) {
+            true => loading.embed_ahead(program, backend, &batch),
+            false => backend.run(program, forward.group, &batch, forward.wanted)?,
         }
+        if backend.take_failure() {
+            let text = "a layer could not be read back from the store";
+            return Err(ChordError::new(ErrorCode::StoreFailed, text));
+        }
+        Ok(rows)
+    }
+}
+
+/// NaN or infinity in the residual stream or the logits: an error that names the layer.
+fn not_finite(role: Role) -> ChordError {
+    let (place, layer) = match role {
+        Role::Embed => ("the embedding".into(), None),
+        Role::Head => ("the output head".into(), None),
+        Role::Layer(layer) => (format!("layer {layer}"), Some(layer)),
+    };
+    let error =
+        ChordError::new(ErrorCode::NonFinite, format!("{place} produced NaN or infinity: its weights are damaged"));
+    match layer {
+        Some(layer) => error.with("layer", layer),
+        None => error,
     }
 }
 
 impl Forward {
+    /// Shows what the head made of these rows, but for those that were shown before a device was lost.
+    fn show(&mut self, backend: &mut Backend, program: &Program, rows: Range<usize>, observe: Observe) {
+        let values = match self.wanted {
+            Wanted::Hidden => backend.hidden(program, rows.clone()),
+            Wanted::Token(_) | Wanted::Logits => backend.logits(program),
+        };
+        let width = values.len() / rows.len();
+        for (row, values) in rows.clone().zip(values.chunks_exact(width.max(1))) {
+            if row >= self.observed {
+                observe(row, values);
+            }
+        }
+        self.observed = self.observed.max(rows.end);
+    }
+
     /// Tokens of the pass.
     pub(super) fn tokens(&self) -> usize {
         self.tokens.len()
     }
 
-    /// The same pass from the beginning of the sequence, for a device that knows nothing of it yet: `cached`
-    /// is what the lost one had in its cache. Guesses are left out.
-    pub(super) fn replay(self, cached: &[u32]) -> Forward {
-        let (rest, output) = match self.output {
-            Output::Drafted => (&self.tokens[self.computed..=self.computed], Output::Last),
-            output => (&self.tokens[self.computed..], output),
+    /// The position that the sequence has come to when the pass is complete.
+    pub(super) fn end(&self) -> usize {
+        self.position + self.tokens.len()
+    }
+
+    /// The same pass from the beginning of the sequence, for a device that knows nothing of it yet: `known` are
+    /// the tokens that the lost one had computed. Guesses are left out.
+    pub(super) fn replay(self, known: &[u32]) -> Forward {
+        let (end, output) = match self.output {
+            Output::Drafted { guesses } => {
+                let next = self.computed.max(self.tokens.len() - 1 - guesses);
+                (next + 1, Output::Last)
+            }
+            output => (self.tokens.len(), output),
         };
-        let tokens = cached.iter().chain(rest).copied().collect();
+        let tokens = known.iter().chain(&self.tokens[self.computed..end]).copied().collect();
         Forward { tokens, output, position: 0, group: 0, done: 0, computed: 0, awaited: None, ..self }
     }
 }

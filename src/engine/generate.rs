@@ -2,12 +2,13 @@
 
 use super::Engine;
 use super::backend::Backend;
-use super::draft::Tally;
 use super::forward::{Output, Progress};
+use super::pooling::Pooling;
 use super::request::{Moment, Request};
+use super::sequence::Tally;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Wanted;
-use crate::pager::{Placement, State};
+use crate::pager::Placement;
 use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
 use serde::Serialize;
@@ -106,8 +107,8 @@ pub struct Generation {
 }
 
 enum Purpose {
-    /// The sum of hidden states so far.
-    Embedding(Vec<f32>),
+    /// The sum of hidden states so far, of those that count.
+    Embedding(Pooling, Vec<f32>),
     Text(Box<Text>),
 }
 
@@ -123,8 +124,8 @@ struct Text {
     detokenizer: Detokenizer,
     /// Prompt and generated tokens of this choice.
     history: Vec<u32>,
-    /// The tokens of the next pass: the one that was chosen, and guesses.
-    next: Vec<u32>,
+    /// Guesses at what follows the token that was chosen last.
+    guesses: Vec<u32>,
     /// Log-probabilities of tokens whose text is held back, with the end of that text.
     held: VecDeque<(usize, Logprob)>,
     /// Bytes of text that tokens of this choice made, and those of them that were shown.
@@ -146,45 +147,48 @@ impl Text {
 impl Engine {
     /// Begins a request. One runs at a time.
     pub fn begin(&mut self, request: Request, moment: Moment) -> Result<()> {
-        if self.generation.is_some() {
-            return Err(ChordError::new(ErrorCode::Internal, "a request is running already"));
-        }
+        self.check_idle()?;
         let (prompt, purpose) = match request {
             Request::Chat(chat, params) => {
-                params.validate(self.program.vocabulary)?;
-                let tokens = self.chat_tokens(&chat, moment.now)?;
-                self.check_length(&tokens, "messages", 1)?;
+                params.validate(self.opened.program.vocabulary)?;
+                let tokens = self.opened.chat_tokens(&chat, moment.now)?;
+                self.opened.check_length(&tokens, "messages", 1)?;
                 let text = self.text(params, moment.seed, &tokens)?;
                 (tokens, text)
             }
             Request::Completion(prompt, params) => {
-                params.validate(self.program.vocabulary)?;
-                let tokens = self.prompt_tokens(prompt)?;
-                self.check_length(&tokens, "prompt", 1)?;
+                params.validate(self.opened.program.vocabulary)?;
+                let tokens = self.opened.prompt_tokens(prompt)?;
+                self.opened.check_length(&tokens, "prompt", 1)?;
                 let text = self.text(params, moment.seed, &tokens)?;
                 (tokens, text)
             }
             Request::Embedding(input) => {
-                let tokens = self.prompt_tokens(input)?;
-                self.check_length(&tokens, "input", 0)?;
-                (tokens, Purpose::Embedding(vec![0.0; self.program.slots[0]]))
+                let tokens = self.opened.prompt_tokens(input)?;
+                self.opened.check_length(&tokens, "input", 0)?;
+                let pooling = self.opened.pooling.clone()?;
+                (tokens, Purpose::Embedding(pooling, vec![0.0; self.opened.program.slots[0]]))
             }
         };
-        let cached = match purpose {
-            // Every token's hidden state is needed, so nothing is taken from the cache.
-            Purpose::Embedding(_) => 0,
-            Purpose::Text(_) => common_prefix(&self.cached, &prompt).min(prompt.len() - 1),
+        self.opened.check_tokens(&prompt)?;
+        let output = match &purpose {
+            Purpose::Embedding(pooling, _) => pooling.output(),
+            Purpose::Text(_) => Output::Last,
         };
-        let output = if matches!(purpose, Purpose::Embedding(_)) { Output::Every } else { Output::Last };
+        let position = match output {
+            // What is in the cache already need not be computed again.
+            Output::Last => self.sequence.common(&prompt).min(prompt.len() - 1),
+            _ => 0,
+        };
         let mut purpose = purpose;
         let wanted = match &mut purpose {
-            Purpose::Embedding(_) => Wanted::Hidden,
+            Purpose::Embedding(..) => Wanted::Hidden,
             // Choices that start from the same prompt need its logits.
             Purpose::Text(text) if text.params.n > 1 => Wanted::Logits,
-            Purpose::Text(text) => text.wanted(&self.backend),
+            Purpose::Text(text) => text.wanted(&self.compute.backend),
         };
-        self.start_forward(&prompt[cached..], cached, output, wanted)?;
-        self.drafter.begin();
+        let cached = self.start_forward(&prompt, &[], position, output, wanted)?;
+        self.sequence.drafter.begin();
         let mut usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         usage.prompt_tokens_details.cached_tokens = cached;
         self.generation = Some(Generation { prompt, usage, purpose });
@@ -199,9 +203,9 @@ impl Engine {
             first_logits: Vec::new(),
             sampler: Sampler::new(params.clone(), seed),
             stops: stop_matcher(&params),
-            detokenizer: self.tokenizer.stream(),
+            detokenizer: self.opened.tokenizer.stream(),
             history: prompt.to_vec(),
-            next: Vec::new(),
+            guesses: Vec::new(),
             held: VecDeque::new(),
             made: 0,
             shown: 0,
@@ -227,9 +231,9 @@ impl Engine {
     /// Drops the running request. What the cache holds stays valid.
     pub fn cancel(&mut self) {
         self.generation = None;
-        self.forward = None;
-        self.is_sent_ahead = false;
-        self.backend.cancel();
+        self.sequence.pass = None;
+        self.sequence.is_sent_ahead = false;
+        self.compute.backend.cancel();
     }
 
     /// Sends off the next token's pass while the device chooses that token, if there will be such a pass. One
@@ -237,29 +241,30 @@ impl Engine {
     fn send_ahead(&mut self, text: &mut Text, prompt_tokens: usize) -> Result<()> {
         let position = text.history.len();
         let chosen = position + 1 - prompt_tokens;
-        let goes_on =
-            position + 1 < self.config.context && text.params.max_tokens.is_none_or(|most| chosen < most as usize);
-        let is_all_there = self.pager.ring() == 0 && self.groups().all(|state| state == State::Resident);
-        if self.is_sent_ahead || !goes_on || !is_all_there || !self.is_chosen_at(position) {
+        let goes_on = position + 1 < self.opened.config.context
+            && text.params.max_tokens.is_none_or(|most| chosen < most as usize);
+        if self.sequence.is_sent_ahead || !goes_on || !self.loading.is_complete() || !self.is_chosen_at(position) {
             return Ok(());
         }
         if let Some(draw) = text.sampler.draw_elsewhere(1) {
-            self.is_sent_ahead = self.backend.run_ahead(&self.program, position, draw)?;
+            if self.compute.backend.run_ahead(&self.opened.program, position, draw)? {
+                self.sequence.sent_ahead();
+            }
         }
         Ok(())
     }
 
     /// Drops a pass that was sent ahead.
     fn drop_ahead(&mut self) {
-        if std::mem::take(&mut self.is_sent_ahead) {
-            self.backend.cancel();
+        if std::mem::take(&mut self.sequence.is_sent_ahead) {
+            self.compute.backend.cancel();
         }
     }
 
     fn generate(&mut self, generation: &mut Generation) -> Result<Event> {
         let Generation { prompt, usage, purpose } = generation;
         match purpose {
-            Purpose::Embedding(sum) => {
+            Purpose::Embedding(_, sum) => {
                 let progress = self.advance(&mut |_, hidden| sum.iter_mut().zip(hidden).for_each(|(s, h)| *s += h))?;
                 Ok(match waiting(progress) {
                     Some(event) => event,
@@ -270,12 +275,12 @@ impl Engine {
                 })
             }
             Purpose::Text(text) if text.ended => {
-                self.forward = None;
+                self.sequence.pass = None;
                 self.drop_ahead();
                 text.choice += 1;
                 if text.choice == text.params.n as usize {
                     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-                    return Ok(Event::Done { usage: *usage, draft: self.drafter.tally(), embedding: None });
+                    return Ok(Event::Done { usage: *usage, draft: self.sequence.drafter.tally(), embedding: None });
                 }
                 self.restart(text, prompt);
                 self.next_token(text, usage)
@@ -289,7 +294,7 @@ impl Engine {
                     return Ok(event);
                 }
                 if text.params.n > 1 && text.choice == 0 && text.history.len() == prompt.len() {
-                    text.first_logits = self.backend.logits(&self.program).to_vec();
+                    text.first_logits = self.compute.backend.logits(&self.opened.program).to_vec();
                 }
                 self.next_token(text, usage)
             }
@@ -298,13 +303,12 @@ impl Engine {
 
     /// Goes back to the end of the prompt for another choice.
     fn restart(&mut self, text: &mut Text, prompt: &[u32]) {
-        self.cached.truncate(prompt.len());
-        self.backend.set_logits(&self.program, &text.first_logits);
+        self.compute.backend.set_logits(&self.opened.program, &text.first_logits);
         text.history.truncate(prompt.len());
-        self.drafter.truncate(prompt.len());
+        self.sequence.drafter.truncate(prompt.len());
         text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
         text.stops = stop_matcher(&text.params);
-        text.detokenizer = self.tokenizer.stream();
+        text.detokenizer = self.opened.tokenizer.stream();
         (text.made, text.shown, text.ended) = (0, 0, false);
     }
 
@@ -313,21 +317,21 @@ impl Engine {
         if text.params.max_tokens == Some(0) {
             return Ok(self.finish(text, FinishReason::Length));
         }
-        let token = match self.backend.chosen() {
+        let token = match self.compute.backend.chosen() {
             Some(token) => {
                 text.sampler.drawn_elsewhere();
                 token
             }
-            None => text.sampler.sample(self.backend.logits(&self.program), &text.history)?,
+            None => text.sampler.sample(self.compute.backend.logits(&self.opened.program), &text.history)?,
         };
-        let ends = self.tokenizer.is_end(token);
+        let ends = self.opened.tokenizer.is_end(token);
         if ends && !text.params.ignore_eos {
             usage.completion_tokens += 1;
             return Ok(self.finish(text, FinishReason::Stop));
         }
         text.history.push(token);
         usage.completion_tokens += 1;
-        let fresh = if ends { String::new() } else { text.detokenizer.push(&self.tokenizer, token)? };
+        let fresh = if ends { String::new() } else { text.detokenizer.push(&self.opened.tokenizer, token)? };
         text.made += fresh.len();
         if let Some(count) = text.params.logprobs {
             let logprob = self.logprob(token, count as usize)?;
@@ -347,7 +351,7 @@ impl Engine {
             });
         }
         let generated = text.history.len() - usage.prompt_tokens;
-        let full = text.history.len() >= self.config.context;
+        let full = text.history.len() >= self.opened.config.context;
         if full || text.params.max_tokens.is_some_and(|most| generated >= most as usize) {
             let mut event = self.finish(text, FinishReason::Length);
             if let Event::Finish { text: tail, .. } = &mut event {
@@ -356,7 +360,7 @@ impl Engine {
             return Ok(event);
         }
         match self.continue_draft(token) {
-            true => self.drafter.accept(),
+            true => self.sequence.drafter.accept(),
             false => self.start_token(text, token, generated)?,
         }
         Ok(Event::Token { choice: text.choice, text: released, logprobs: release(text) })
@@ -364,33 +368,38 @@ impl Engine {
 
     /// Begins the pass of a token that was chosen, the last of `generated`, and of guesses at those after it.
     fn start_token(&mut self, text: &mut Text, token: u32, generated: usize) -> Result<()> {
-        if std::mem::take(&mut self.is_sent_ahead) {
-            let wanted = text.wanted(&self.backend);
-            return self.await_ahead(token, text.history.len() - 1, wanted);
+        if std::mem::take(&mut self.sequence.is_sent_ahead) {
+            let wanted = text.wanted(&self.compute.backend);
+            return self.await_ahead(token, wanted);
         }
-        let room = self.config.context - text.history.len();
+        let room = self.opened.config.context - text.history.len();
         let left = text.params.max_tokens.map_or(room, |most| most as usize - generated - 1);
-        let guesses = self.guesses(text.params.draft_max, room.min(left));
-        text.next.clear();
-        text.next.push(token);
-        self.drafter.draft(&text.history, guesses, &mut text.next);
-        let output = if text.next.len() > 1 { Output::Drafted } else { Output::Last };
-        let wanted = text.wanted(&self.backend);
-        self.start_forward(&text.next, text.history.len() - 1, output, wanted)
+        let count = self.guesses(text.params.draft_max, room.min(left));
+        text.guesses.clear();
+        self.sequence.drafter.draft(&text.history, count, &mut text.guesses);
+        let output = match text.guesses.len() {
+            0 => Output::Last,
+            guesses => Output::Drafted { guesses },
+        };
+        let wanted = text.wanted(&self.compute.backend);
+        self.start_forward(&text.history, &text.guesses, text.history.len() - 1, output, wanted)?;
+        Ok(())
     }
 
     /// Guesses that a pass may take along, least and most, where there is room for `room`. They cost computation
     /// and save reading, so the default depends on where weights are read from.
     fn guesses(&self, asked: Option<u32>, room: usize) -> Range<usize> {
-        let has = |placement| self.plan.placements.contains(&placement);
-        let (least, most) = match (asked, has(Placement::Ring), has(Placement::Disk)) {
+        let (is_fetched, is_on_disk) = (self.loading.has(Placement::Ring), self.loading.has(Placement::Disk));
+        let (least, most) = match (asked, is_fetched, is_on_disk) {
             (Some(most), ..) => (1, most as usize),
+            // A wrong one would cost more than it saves.
+            _ if !self.sequence.rewinds_anywhere() => (0, 0),
             (None, true, _) => GUESSES_FETCHED.into_inner(),
             (None, _, true) => GUESSES_ON_DISK.into_inner(),
             (None, false, false) => (0, 0),
         };
-        let most = most.min(room).min(self.backend.batch_max() - 1);
-        if self.backend.is_same_in_batches() && most > 0 { least.min(most)..most + 1 } else { 0..0 }
+        let most = most.min(room).min(self.compute.backend.batch_max() - 1);
+        if self.compute.backend.is_same_in_batches() && most > 0 { least.min(most)..most + 1 } else { 0..0 }
     }
 
     /// Ends a choice and shows what was held back.
@@ -409,9 +418,9 @@ impl Engine {
 
     /// The log-probability of `token` and the `count` best.
     fn logprob(&mut self, token: u32, count: usize) -> Result<Logprob> {
-        let (chosen, top) = top_logprobs(self.backend.logits(&self.program), token, count);
+        let (chosen, top) = top_logprobs(self.compute.backend.logits(&self.opened.program), token, count);
         let describe = |id: u32, logprob: f32| {
-            let bytes = self.tokenizer.piece_special(id)?.to_vec();
+            let bytes = self.opened.tokenizer.piece_special(id)?.to_vec();
             Ok(TokenLogprob { id, token: String::from_utf8_lossy(&bytes).into_owned(), bytes, logprob })
         };
         let top = top.into_iter().map(|(id, logprob)| describe(id, logprob)).collect::<Result<_>>()?;
@@ -444,12 +453,7 @@ fn release(text: &mut Text) -> Vec<Logprob> {
     released
 }
 
-/// Length of the beginning that two sequences share.
-fn common_prefix(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// The mean's direction: the sum scaled to length 1.
+/// Their direction: the sum scaled to length 1.
 fn normalised(sum: &[f32]) -> Vec<f32> {
     let length = sum.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
     let scale = if length > 0.0 { (1.0 / length) as f32 } else { 0.0 };

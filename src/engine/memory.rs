@@ -1,6 +1,6 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
-use super::draft;
+use super::sequence;
 use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::pager::{Pace, Placement, spread};
@@ -102,7 +102,7 @@ impl MemoryPlan {
     pub fn new(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
         let demand = Demand {
             sizes: program.groups.iter().map(|g| g.bytes as u64).collect(),
-            scratch_bytes: Cpu::scratch_bytes(program, context) + draft::TABLE_BYTES,
+            scratch_bytes: Cpu::scratch_bytes(program, context) + sequence::TABLE_BYTES,
             bytes_max: ADDRESSABLE_BYTES,
             reads_disk: true,
         };

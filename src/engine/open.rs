@@ -1,17 +1,22 @@
 //! From the bytes of a header to an open engine.
 
-use super::ahead::Ahead;
 use super::backend::Backend;
-use super::draft::Drafter;
+use super::compute::Compute;
+use super::loading::Loading;
 #[cfg(feature = "gpu")]
 use super::memory::Demand;
-use super::{Engine, MemoryPlan, OpenOptions, Place};
+use super::opened::Opened;
+use super::pooling::Pooling;
+use super::sequence::Sequence;
+use super::{Engine, MemoryPlan, OpenOptions};
 use crate::cpu::Cpu;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::{self, Header, Metadata, Parser, Progress};
+#[cfg(feature = "gpu")]
+use crate::gpu::{Design, Gpu, Ways};
 use crate::model::{self, Config};
-use crate::pager::{Pager, group_ranges};
-use crate::program::{Program, WeightId};
+use crate::program::Program;
+use crate::state::Layout;
 use crate::template::{ChatTemplate, ChatTemplates, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use std::collections::HashMap;
@@ -89,7 +94,8 @@ impl HeaderReader {
             if unsuited.is_some() {
                 return MemoryPlan::new(program, context, options);
             }
-            let sizes = crate::gpu::Gpu::group_bytes(device, program, context);
+            let design = Design::new(device, program, context, Ways::of(device));
+            let sizes = design.map(|design| design.group_bytes(program));
             match sizes.and_then(|sizes| gpu_memory(sizes, u64::MAX, program, context, options)) {
                 Err(error) if is_left_to_cpu(&error, options) => {
                     unsuited = Some(error.message);
@@ -169,30 +175,23 @@ impl HeaderReader {
         let mut info = describe(&mut header, &config, &program);
         info["warnings"] = warnings.into();
         info["hasText"] = tokenizer.has_text().into();
+        let pooling = Pooling::from_metadata(&header.metadata);
         let (backend, plan) = backend(&program, config.context, options)?;
-        let ahead = Ahead::new(&program);
         Ok(Engine {
-            pager: pager(&program, &plan, ahead.is_some()),
-            ahead,
-            #[cfg(feature = "gpu")]
-            device: super::device::DeviceState::new(&backend, &program),
-            backend,
-            options: options.clone(),
-            disk: None,
-            places: places(&program),
-            controls: ControlTexts::new(tokenizer.control_texts()),
-            tokenizer,
-            template,
-            info,
-            plan,
-            cached: Vec::with_capacity(config.context),
-            forward: None,
-            is_sent_ahead: false,
+            loading: Loading::new(&program, plan, options),
+            compute: Compute::new(backend, &program),
+            sequence: Sequence::new(config.context),
             generation: None,
-            drafter: Drafter::default(),
-            peak_bytes: 0,
-            config,
-            program,
+            opened: Opened {
+                layout: Layout::new(&program, config.context),
+                controls: ControlTexts::new(tokenizer.control_texts()),
+                config,
+                program,
+                tokenizer,
+                template,
+                pooling,
+                info,
+            },
         })
     }
 }
@@ -221,11 +220,11 @@ pub fn on_gpu(
     context: usize,
     options: &OpenOptions,
 ) -> Result<(Backend, MemoryPlan)> {
-    use crate::gpu::{Gpu, Ways};
     let ways = Ways::of(&device);
-    let mut gpu = Gpu::new(device, program, context, ways)?;
-    let sizes = (0..program.groups.len()).map(|group| gpu.weights.map.group_bytes(group) as u64).collect();
-    let plan = gpu_memory(sizes, bytes_max, program, context, options)?;
+    let design = Design::new(&device, program, context, ways)?;
+    // Nothing is made on a device that has to be left for its ceiling.
+    let plan = gpu_memory(design.group_bytes(program), bytes_max, program, context, options)?;
+    let mut gpu = Gpu::make(device, program, design, ways);
     gpu.weights.pin(&plan.kept());
     Ok((Backend::Gpu(Box::new(gpu)), plan))
 }
@@ -240,15 +239,8 @@ fn gpu_memory(
     context: usize,
     options: &OpenOptions,
 ) -> Result<MemoryPlan> {
-    let scratch_bytes = crate::gpu::Gpu::scratch_bytes(program, context);
+    let scratch_bytes = Gpu::scratch_bytes(program, context);
     MemoryPlan::of(Demand { sizes, scratch_bytes, bytes_max, reads_disk: false }, program, context, options)
-}
-
-/// A pager that fetches every group anew, the embedding last if it can be done without for a while.
-pub fn pager(program: &Program, plan: &MemoryPlan, is_embedding_last: bool) -> Pager {
-    let groups = program.groups.iter().enumerate();
-    let ranges = groups.map(|(number, group)| group_ranges(program, number, group)).collect();
-    Pager::new(ranges, &plan.placements, plan.ring).starting_at(usize::from(is_embedding_last))
 }
 
 /// The token list and the embedding table must be of one size.
@@ -284,19 +276,6 @@ fn missing_template(tokenizer: &Tokenizer, warnings: &mut Vec<String>) -> Result
     let message = "the file has no chat template, and its vocabulary not the tokens of ChatML: \
                    use completions with a prompt in the model's own format, or a file with a chat template";
     Err(ChordError::new(ErrorCode::TemplateFailed, message).with("reason", "missing"))
-}
-
-/// The weights in the order of their bytes in the source.
-fn places(program: &Program) -> Vec<Place> {
-    let place = |(index, w): (usize, &crate::program::Weight)| Place {
-        part: w.part,
-        start: w.file_offset,
-        end: w.file_offset + w.bytes as u64,
-        weight: WeightId(index as u32),
-    };
-    let mut places: Vec<Place> = program.weights.iter().enumerate().map(place).collect();
-    places.sort_unstable_by_key(|p| (p.part, p.start));
-    places
 }
 
 /// `ModelInfo` of the public interface.

@@ -1,6 +1,7 @@
 //! Requests: from a JSON body to checked parameters and the prompt's tokens.
 
-use super::{Engine, continuation};
+use super::continuation;
+use super::opened::Opened;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::sample::{RequestKind, SamplingParams};
 use crate::template::{CivilTime, RenderInput, Rendered};
@@ -86,7 +87,7 @@ fn prompt(value: Json, name: &str) -> Result<Prompt> {
         .map_err(|_| ChordError::parameter(name, format!("'{name}' must be a string or a list of token ids")))
 }
 
-impl Engine {
+impl Opened {
     /// The prompt of a chat, through the file's template.
     fn render(&self, chat: &Chat, now: CivilTime) -> Result<Rendered> {
         let has_tools = chat.tools.as_ref().and_then(Json::as_array).is_some_and(|tools| !tools.is_empty());

@@ -13,6 +13,7 @@ mod pass;
 mod plan;
 mod readback;
 pub mod shaders;
+mod state;
 mod trace;
 mod vendor;
 mod weights;
@@ -121,6 +122,8 @@ pub struct Gpu {
     /// Activations prepared for tiles.
     prepared: Buffer,
     readback: Readback,
+    /// A part of the state on its way to the host.
+    reading: Option<state::Reading>,
     /// Bind groups of each group, for every set of buffers that it has been in.
     bound: Vec<Vec<Bound>>,
     rotations: Vec<Rotation>,
@@ -144,15 +147,23 @@ pub struct Gpu {
 }
 
 /// Where a model lies on a device and what runs there, before anything is made.
-struct Design {
+pub struct Design {
     map: weights::Map,
     arena: Arena,
     plan: Plan,
+    room: Room,
 }
 
 impl Design {
-    /// Refuses what does not fit the device's limits.
-    fn new(device: &Device, program: &Program, room: Room, fuses: bool) -> Result<Design> {
+    /// The design for sequences of up to `context` tokens. An error of code `GpuUnsuited` means that the CPU can
+    /// run what this device cannot.
+    pub fn new(device: &Device, program: &Program, context: usize, ways: Ways) -> Result<Design> {
+        let room = Room { context, batch: BATCH_MAX.min(context), rows_max: context };
+        Design::with_room(device, program, room, ways.fuses)
+    }
+
+    /// The same for batches and prompts of this size at most.
+    fn with_room(device: &Device, program: &Program, room: Room, fuses: bool) -> Result<Design> {
         let Room { context, batch, rows_max } = room;
         let map = weights::Map::new(program, device.buffer_bytes_max())?;
         let arena = Arena::new(program, batch);
@@ -162,7 +173,12 @@ impl Design {
             check_size(device, "the cache of a layer", cache_bytes(state, context))?;
         }
         let plan = Plan::new(program, &map, &arena, device, context, batch, fuses)?;
-        Ok(Design { map, arena, plan })
+        Ok(Design { map, arena, plan, room })
+    }
+
+    /// Bytes of each group's weights.
+    pub fn group_bytes(&self, program: &Program) -> Vec<u64> {
+        (0..program.groups.len()).map(|group| self.map.group_bytes(group) as u64).collect()
     }
 }
 
@@ -172,17 +188,22 @@ fn cache_bytes(state: &State, context: usize) -> usize {
 }
 
 impl Gpu {
-    /// Plans `program` and makes everything but the weights' buffers. An error of code `GpuUnsuited` means
-    /// that the CPU can run what this device cannot.
+    /// Plans `program` and makes everything but the weights' buffers.
     pub fn new(device: Rc<Device>, program: &Program, context: usize, ways: Ways) -> Result<Gpu> {
-        let room = Room { context, batch: BATCH_MAX.min(context), rows_max: context };
-        Gpu::with_room(device, program, room, ways)
+        let design = Design::new(&device, program, context, ways)?;
+        Ok(Gpu::make(device, program, design, ways))
     }
 
     /// The same for batches and prompts of this size at most.
     pub fn with_room(device: Rc<Device>, program: &Program, room: Room, ways: Ways) -> Result<Gpu> {
+        let design = Design::with_room(&device, program, room, ways.fuses)?;
+        Ok(Gpu::make(device, program, design, ways))
+    }
+
+    /// Makes what was designed with the same ways of computing.
+    pub fn make(device: Rc<Device>, program: &Program, design: Design, ways: Ways) -> Gpu {
+        let Design { map, arena, plan, room } = design;
         let Room { context, batch, rows_max } = room;
-        let Design { map, arena, plan } = Design::new(&device, program, room, ways.fuses)?;
         let rows = ROWS_MIN.min(rows_max);
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
@@ -200,6 +221,7 @@ impl Gpu {
             caches,
             prepared: device.buffer("prepared", prepared, storage),
             readback: Readback::new(&device, 16 * program.groups.len() + values * 4),
+            reading: None,
             bound: program.groups.iter().map(|_| Vec::new()).collect(),
             rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             weights: Weights::new(program, map, factors.into_iter()),
@@ -222,15 +244,7 @@ impl Gpu {
             room,
         };
         gpu.write_params();
-        Ok(gpu)
-    }
-
-    /// Bytes of each group's weights on a device, without making anything there. An error of code
-    /// `GpuUnsuited` means that the CPU can run what this device cannot.
-    pub fn group_bytes(device: &Device, program: &Program, context: usize) -> Result<Vec<u64>> {
-        let room = Room { context, batch: BATCH_MAX.min(context), rows_max: context };
-        let Design { map, .. } = Design::new(device, program, room, true)?;
-        Ok((0..program.groups.len()).map(|group| map.group_bytes(group) as u64).collect())
+        gpu
     }
 
     /// Goes on with other ways of computing, before anything was computed; `disabled` says of which kernels
@@ -272,6 +286,11 @@ impl Gpu {
     /// Tokens that may run through a group at once. Without tiles nothing is gained by many.
     pub fn batch_max(&self) -> usize {
         if self.ways.kernels.tiles.is_some() { BATCH_MAX } else { plan::TILE_TOKENS }
+    }
+
+    /// Hidden states that are read back at once: as many as have room where logits do.
+    pub fn hidden_rows_max(&self, program: &Program) -> usize {
+        (program.vocabulary / program.slots[0]).clamp(1, self.batch_max())
     }
 
     /// Every op's parameters, at a place of its own that never changes.
@@ -376,7 +395,7 @@ impl Gpu {
 
     /// Drops what is under way; its results are not wanted any more.
     pub fn cancel(&mut self) {
-        (self.recording, self.begun) = (None, None);
+        (self.recording, self.begun, self.reading) = (None, None, None);
         self.readback.clear();
     }
 

@@ -2,7 +2,7 @@
 
 use super::plan::{self, Cache, Condition, Dispatch, Extent, SPLITS_MAX};
 use super::readback::Form;
-use super::shaders::{OP_BYTES, STEP_BYTES};
+use super::shaders::{Kernel, OP_BYTES, STEP_BYTES};
 use super::{Bound, Gpu, SPLIT_POSITIONS};
 use crate::error::{ChordError, Result};
 use crate::exec::{Batch, Draw, Wanted};
@@ -34,7 +34,7 @@ impl Gpu {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (dispatch, bind) in self.plan.dispatches(group, tokens).iter().zip(bound) {
-                if dispatch.is_among(needed) && self.runs(dispatch, extent) {
+                if dispatch.is_among(needed) && !is_of_logits(dispatch, wanted) && self.runs(dispatch, extent) {
                     self.dispatch(&mut pass, dispatch, bind, extent);
                     recorded += 1;
                 }
@@ -43,7 +43,7 @@ impl Gpu {
         if program.groups[group].role == Role::Layer(0) && tokens == 1 {
             self.layer_dispatches = recorded - before;
         }
-        let reading = head.then(|| self.finish(program, wanted, &mut encoder));
+        let reading = head.then(|| self.finish(program, batch, wanted, &mut encoder));
         self.recording = Some((encoder, recorded));
         if head || tokens > 1 {
             let submission = self.flush();
@@ -201,11 +201,20 @@ impl Gpu {
     }
 
     /// Copies what is wanted to where the host can read it: so many bytes, of this form.
-    fn finish(&mut self, program: &Program, wanted: Wanted, encoder: &mut wgpu::CommandEncoder) -> (usize, Form) {
-        let (slot, count) = match wanted {
-            Wanted::Token(_) if self.ways.samples => (None, 0),
-            Wanted::Token(_) | Wanted::Logits => (Some(program.outputs.logits), program.vocabulary),
-            Wanted::Hidden => (Some(program.outputs.hidden), program.slots[0]),
+    fn finish(
+        &mut self,
+        program: &Program,
+        batch: &Batch,
+        wanted: Wanted,
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> (usize, Form) {
+        let (slot, rows, width) = match wanted {
+            Wanted::Token(_) if self.ways.samples => (RESIDUAL, 0..0, 0),
+            Wanted::Token(_) | Wanted::Logits => (program.outputs.logits, 0..1, program.vocabulary),
+            Wanted::Hidden => match program.outputs.hidden {
+                RESIDUAL => (RESIDUAL, batch.rows.clone(), program.slots[0]),
+                slot => (slot, 0..batch.rows.len(), program.slots[0]),
+            },
         };
         let (form, from) = match self.ways.samples {
             true => (Form::Chosen { is_wanted: matches!(wanted, Wanted::Token(_)) }, self.arena.result),
@@ -217,10 +226,18 @@ impl Gpu {
         if let Form::Flags(_) = form {
             encoder.clear_buffer(&self.activations, from, Some(first));
         }
-        if let Some(slot) = slot {
-            let from = u64::from(self.arena.slots[slot.0 as usize]) * 16;
-            encoder.copy_buffer_to_buffer(&self.activations, from, buffer, first, count as u64 * 4);
+        let (base, stride) = (self.arena.slots[slot.0 as usize], self.arena.strides[slot.0 as usize]);
+        let row_bytes = width as u64 * 4;
+        for (index, row) in rows.clone().enumerate() {
+            let from = u64::from(base) + row as u64 * u64::from(stride);
+            let to = first + index as u64 * row_bytes;
+            encoder.copy_buffer_to_buffer(&self.activations, from * 16, buffer, to, row_bytes);
         }
-        (form.bytes() + count * 4, form)
+        (form.bytes() + rows.len() * width * 4, form)
     }
+}
+
+/// Whether a dispatch reads logits that nobody wants, and that were not made.
+fn is_of_logits(dispatch: &Dispatch, wanted: Wanted) -> bool {
+    wanted == Wanted::Hidden && dispatch.kernel == Kernel::Top
 }

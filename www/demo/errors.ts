@@ -45,6 +45,7 @@ const TABLE: Record<Exclude<ChordErrorCode, 'Aborted'>, Entry> = {
   // The conversation.
   InvalidParameter: [({ name }) => `One of the settings has a value that cannot be used${named(name)}.`, 'sampling'],
   ContextOverflow: [contextOverflow, 'newChat', 'context'],
+  InvalidState: ['The saved conversation is damaged, or belongs to another model or version.', 'newChat'],
   TemplateFailed: ['The model’s chat template does not accept this conversation. A new chat without a system prompt may work.', 'newChat', 'choose'],
   QueueFull: ['The engine is busy with other requests.', 'retry'],
   Disposed: ['The model is no longer loaded.', 'reload', 'retry'],

@@ -15,6 +15,8 @@ export type ChordErrorCode =
   | 'UnsupportedTensorType'
   /** Metadata or tensors contradict each other. */
   | 'InvalidModel'
+  /** A saved sequence is damaged, or was computed by another model or build; `details.reason` says which. */
+  | 'InvalidState'
   /** The weights produce NaN or infinity. */
   | 'NonFinite'
   /** An option or request value that is not allowed; `details.name` says which. */

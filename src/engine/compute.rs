@@ -1,4 +1,4 @@
-//! What an engine does about the device that it computes on: its self-test, its loss, and who takes its place.
+//! Where an engine computes, and what it does about the device: its self-test, its loss, and who takes its place.
 
 use super::backend::Backend;
 use super::forward::Forward;
@@ -7,12 +7,33 @@ use super::{Engine, MemoryPlan, open};
 use crate::error::ErrorCode;
 use crate::error::Result;
 use crate::exec::Poll;
+use crate::program::Program;
 #[cfg(feature = "gpu")]
 use std::rc::Rc;
 
+/// The backend, and what is known of its device.
+pub struct Compute {
+    pub backend: Backend,
+    #[cfg(feature = "gpu")]
+    device: DeviceState,
+}
+
+impl Compute {
+    /// Nothing is known of a device but that it is to be tested, if there is one.
+    pub fn new(backend: Backend, program: &Program) -> Compute {
+        #[cfg(not(feature = "gpu"))]
+        let _ = program;
+        Compute {
+            #[cfg(feature = "gpu")]
+            device: DeviceState::new(&backend, program),
+            backend,
+        }
+    }
+}
+
 /// What is known of a GPU beside the backend itself.
 #[cfg(feature = "gpu")]
-pub struct DeviceState {
+struct DeviceState {
     wake: Option<crate::gpu::Wake>,
     /// The self-test, until it has ended.
     test: Option<Box<crate::trust::SelfTest>>,
@@ -30,15 +51,14 @@ const REFUSALS_MAX: usize = 3;
 
 #[cfg(feature = "gpu")]
 impl DeviceState {
-    /// Nothing is known of a device but that it is to be tested, if there is one.
-    pub fn new(backend: &Backend, program: &crate::program::Program) -> DeviceState {
+    fn new(backend: &Backend, program: &Program) -> DeviceState {
         let mut state = DeviceState { wake: None, test: None, disabled: Vec::new(), bytes_max: u64::MAX, refusals: 0 };
         state.begin_test(backend, program);
         state
     }
 
     /// Begins the self-test of a backend's device.
-    fn begin_test(&mut self, backend: &Backend, program: &crate::program::Program) {
+    fn begin_test(&mut self, backend: &Backend, program: &Program) {
         let test = |device: &Rc<crate::gpu::Device>| Box::new(crate::trust::SelfTest::new(device.clone(), program));
         self.test = backend.device().map(test);
     }
@@ -49,34 +69,33 @@ impl Engine {
     /// and the sequence is computed again from its tokens. Without a device that is the CPU.
     fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
         #[cfg(feature = "gpu")]
-        if let Some(left) = self.backend.device().filter(|left| backend.device().is_none_or(|d| !Rc::ptr_eq(d, left))) {
-            left.destroy();
+        if let Some(left) = self.compute.backend.device() {
+            let is_kept = backend.device().is_some_and(|device| Rc::ptr_eq(device, left));
+            if !is_kept {
+                left.destroy();
+            }
         }
-        self.pager = open::pager(&self.program, &plan, self.ahead.is_some());
-        (self.backend, self.plan, self.is_sent_ahead) = (backend, plan, false);
-        if let Some(disk) = self.disk.clone() {
-            self.backend.set_disk(disk);
-        }
-        self.forward = self.forward.take().map(|forward| forward.replay(&self.cached));
-        self.cached.clear();
-        let tokens = self.forward.as_ref().map_or(0, Forward::tokens);
-        self.backend.reserve(&self.program, tokens)
+        self.compute.backend = backend;
+        self.loading.begin_again(&self.opened.program, plan, &mut self.compute.backend);
+        self.sequence.begin_again();
+        let tokens = self.sequence.pass.as_ref().map_or(0, Forward::tokens);
+        self.compute.backend.reserve(&self.opened.program, tokens)
     }
 
     /// Sees that a device has had room for its buffers, and goes on with its self-test. One that fails it is
     /// left for the CPU.
     pub(super) fn verify(&mut self) -> Result<Poll> {
         #[cfg(feature = "gpu")]
-        while let Some(room) = self.backend.device().and_then(|device| device.take_refusal()) {
+        while let Some(room) = self.compute.backend.device().and_then(|device| device.take_refusal()) {
             self.shrink(room)?;
         }
         #[cfg(feature = "gpu")]
-        if let (Backend::Gpu(gpu), Some(test)) = (&mut self.backend, &mut self.device.test) {
-            let poll = test.poll(&self.program, gpu);
+        if let (Backend::Gpu(gpu), Some(test)) = (&mut self.compute.backend, &mut self.compute.device.test) {
+            let poll = test.poll(&self.opened.program, gpu);
             match poll {
-                Ok(Poll::Ready) => self.device.test = None,
+                Ok(Poll::Ready) => self.compute.device.test = None,
                 Err(error) if error.code == ErrorCode::GpuUnsuited => {
-                    self.device.disabled = test.disabled().to_vec();
+                    self.compute.device.disabled = test.disabled().to_vec();
                     self.attach_cpu()?;
                 }
                 poll => return poll,
@@ -89,15 +108,15 @@ impl Engine {
     pub fn attach_cpu(&mut self) -> Result<()> {
         #[cfg(feature = "gpu")]
         {
-            self.device.test = None;
+            self.compute.device.test = None;
         }
-        let (backend, plan) = open::on_cpu(&self.program, self.config.context, &self.options)?;
+        let (backend, plan) = open::on_cpu(&self.opened.program, self.opened.config.context, &self.loading.options)?;
         self.replace(backend, plan)
     }
 
     /// Waits for the device, natively.
     pub fn wait(&mut self) {
-        self.backend.wait();
+        self.compute.backend.wait();
     }
 }
 
@@ -109,10 +128,10 @@ impl Engine {
     }
 
     fn attach_to(&mut self, device: Rc<crate::gpu::Device>) -> Result<()> {
-        let (context, bytes_max) = (self.config.context, self.device.bytes_max);
-        match open::on_gpu(device, bytes_max, &self.program, context, &self.options) {
+        let (context, bytes_max) = (self.opened.config.context, self.compute.device.bytes_max);
+        match open::on_gpu(device, bytes_max, &self.opened.program, context, &self.loading.options) {
             Ok((backend, plan)) => {
-                self.device.begin_test(&backend, &self.program);
+                self.compute.device.begin_test(&backend, &self.opened.program);
                 self.replace(backend, plan)?;
             }
             // The ceiling may be the device's own now.
@@ -121,43 +140,43 @@ impl Engine {
             }
             Err(error) => return Err(error),
         }
-        self.set_wake(self.device.wake.clone());
+        self.set_wake(self.compute.device.wake.clone());
         Ok(())
     }
 
     /// A device had no room for a buffer beside `room` bytes of others: goes on with fewer layers there, or with
     /// the CPU, where those that do not fit would have to be fetched from a network again and again.
     fn shrink(&mut self, room: u64) -> Result<()> {
-        let Backend::Gpu(gpu) = &mut self.backend else { return Ok(()) };
-        self.device.refusals += 1;
-        if !self.options.from_disk || self.device.refusals > REFUSALS_MAX {
+        let Backend::Gpu(gpu) = &mut self.compute.backend else { return Ok(()) };
+        self.compute.device.refusals += 1;
+        if !self.loading.options.from_disk || self.compute.device.refusals > REFUSALS_MAX {
             return self.attach_cpu();
         }
         let device = gpu.device().clone();
         // The self-test's buffers go, and come again beside the model.
         let held = device.held_bytes();
-        self.device.test = None;
+        self.compute.device.test = None;
         let room = room.saturating_sub(held - device.held_bytes());
         // Others take of the same memory, the screen among them.
-        self.device.bytes_max = room - room / 16;
+        self.compute.device.bytes_max = room - room / 16;
         gpu.give_back();
         self.attach_to(device)
     }
 
     /// Sets what a GPU's results call when they come.
     pub fn set_wake(&mut self, wake: Option<crate::gpu::Wake>) {
-        if let Backend::Gpu(gpu) = &mut self.backend {
+        if let Backend::Gpu(gpu) = &mut self.compute.backend {
             gpu.set_wake(wake.clone());
         }
-        if let Some(test) = &mut self.device.test {
+        if let Some(test) = &mut self.compute.device.test {
             test.set_wake(wake.clone());
         }
-        self.device.wake = wake;
+        self.compute.device.wake = wake;
     }
 
     /// The GPU, if there is one in use.
     pub fn gpu(&self) -> Option<&crate::gpu::Gpu> {
-        match &self.backend {
+        match &self.compute.backend {
             Backend::Gpu(gpu) => Some(gpu),
             Backend::Cpu(_) => None,
         }
@@ -170,9 +189,9 @@ impl Engine {
                 "dispatchesPerToken": 0,
                 "submitsPerToken": 0,
                 "readbackBytesPerToken": 0,
-                "disabledKernels": self.device.disabled,
+                "disabledKernels": self.compute.device.disabled,
             });
-            (!self.device.disabled.is_empty()).then_some(nothing)
+            (!self.compute.device.disabled.is_empty()).then_some(nothing)
         };
         self.gpu().map(crate::gpu::Gpu::stats).or_else(given_up)
     }

@@ -1,0 +1,225 @@
+//! Which of the model's bytes are there, which come next, and where what comes belongs.
+
+use super::ahead::Ahead;
+use super::backend::Backend;
+use super::memory::{MemoryPlan, OpenOptions};
+use crate::cpu::DiskReader;
+use crate::error::Result;
+use crate::exec::Batch;
+use crate::pager::{Action, Pace, Pager, Placement, SourceRange, State, group_ranges};
+use crate::program::{Program, Weight, WeightId};
+use std::ops::Range;
+
+/// The weights of one program on their way to a backend.
+pub struct Loading {
+    pub pager: Pager,
+    pub plan: MemoryPlan,
+    pub options: OpenOptions,
+    /// What comes ahead of the first group, if that comes last.
+    pub ahead: Option<Ahead>,
+    /// Weights by their place in the source, to find where a piece of a file belongs.
+    places: Vec<Place>,
+    /// Reads weights that stay on disk.
+    disk: Option<DiskReader>,
+    peak_bytes: u64,
+}
+
+/// A weight's bytes in the source.
+struct Place {
+    part: u16,
+    start: u64,
+    end: u64,
+    weight: WeightId,
+}
+
+impl Loading {
+    /// Nothing is there yet.
+    pub fn new(program: &Program, plan: MemoryPlan, options: &OpenOptions) -> Loading {
+        let ahead = Ahead::new(program);
+        Loading {
+            pager: pager(program, &plan, ahead.is_some()),
+            plan,
+            options: options.clone(),
+            ahead,
+            places: places(program),
+            disk: None,
+            peak_bytes: 0,
+        }
+    }
+
+    /// Wants everything anew, for another backend.
+    pub fn begin_again(&mut self, program: &Program, plan: MemoryPlan, backend: &mut Backend) {
+        self.pager = pager(program, &plan, self.ahead.is_some());
+        self.plan = plan;
+        if let Some(disk) = self.disk.clone() {
+            backend.set_disk(disk);
+        }
+    }
+
+    /// The next range to fetch; see [`super::Engine::want`].
+    pub fn want(&mut self, program: &Program, backend: &mut Backend) -> Result<Option<SourceRange>> {
+        while let Some(action) = self.pager.poll() {
+            match action {
+                Action::Evict(group) => backend.evict(group),
+                Action::Fetch(range) => {
+                    backend.allocate(program, range.group, self.plan.placements[range.group])?;
+                    self.peak_bytes = self.peak_bytes(backend);
+                    return Ok(Some(range));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a piece of the source; see [`super::Engine::supply`].
+    pub fn supply<E>(
+        &mut self,
+        program: &Program,
+        backend: &mut Backend,
+        piece: Piece,
+        mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Piece { part, offset, length } = piece;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.supply(part, offset, length, &mut copy)?;
+        }
+        let end = offset.saturating_add(length as u64);
+        let first = self.places.partition_point(|p| (p.part, p.end) <= (part, offset));
+        for place in self.places[first..].iter().take_while(|p| p.part == part && p.start < end) {
+            let group = program[place.weight].group;
+            if self.pager.state(group) != State::Fetching {
+                continue;
+            }
+            let within = offset.max(place.start) - place.start..end.min(place.end) - place.start;
+            // A piece is in memory already, so its part of a weight is a usize.
+            let range = within.start as usize..within.end as usize;
+            let source = (place.start + within.start - offset) as usize;
+            backend.fill(program, place.weight, range.clone(), |gap, destination| {
+                let from = source + (gap.start - range.start);
+                copy(from..from + gap.len(), destination)
+            })?;
+            if backend.resident(group) {
+                self.pager.arrived(group);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets what reads a part's bytes from disk.
+    pub fn set_disk(&mut self, reader: DiskReader, backend: &mut Backend) {
+        backend.set_disk(reader.clone());
+        self.disk = Some(reader);
+    }
+
+    /// A wanted range is on disk; see [`super::Engine::supply_from_disk`].
+    pub fn supply_from_disk(&mut self, program: &Program, backend: &mut Backend, range: &SourceRange) -> bool {
+        let Some(disk) = self.disk.clone() else { return false };
+        let read = |piece: Range<usize>, destination: &mut [u8]| {
+            disk(range.part, range.offset + piece.start as u64, destination).then_some(()).ok_or(())
+        };
+        let piece = Piece { part: range.part, offset: range.offset, length: range.length as usize };
+        self.supply(program, backend, piece, read).is_ok()
+    }
+
+    /// Lengthens the ring where passes become shorter by that; `computing` is the group that the running pass
+    /// is at. See [`super::Engine::measured`].
+    pub fn measured(&mut self, program: &Program, backend: &mut Backend, computing: Option<usize>, pace: &Pace) {
+        let stays = |group: &usize| self.pager.stays(*group);
+        let settled = (0..self.pager.len()).filter(stays).all(|group| self.pager.state(group) == State::Resident);
+        let is_fixed = self.plan.ring == 0 || self.options.prefetch_distance.is_some() || !backend.lengthens();
+        // In the middle of the layers one of them may be in use.
+        let is_amid = computing.is_some_and(|group| group + 1 < self.pager.len());
+        if is_fixed || is_amid || !settled {
+            return;
+        }
+        let sizes: Vec<u64> = program.groups.iter().map(|group| group.bytes as u64).collect();
+        let given_up = self.plan.lengthen(&sizes, pace);
+        self.pager.lengthen(self.plan.ring, &given_up);
+        given_up.into_iter().for_each(|group| backend.release(group));
+    }
+
+    /// Enters a group that is about to be computed for `tokens`; the group that has to come first, if there is one.
+    pub fn lacking(&mut self, program: &Program, group: usize, tokens: &[u32]) -> Option<usize> {
+        let is_embedded = self.pager.state(0) == State::Resident;
+        if let Some(ahead) = self.ahead.as_mut().filter(|_| !is_embedded) {
+            if group == 0
+                && let Some(is_there) = ahead.want(program, tokens)
+            {
+                return (!is_there).then_some(0);
+            }
+            let is_head = program.is_head(group) && self.pager.state(group) == State::Resident;
+            if is_head && ahead.is_head_s(program) && !self.pager.enter(0) {
+                return Some(0);
+            }
+        } else if let Some(ahead) = &mut self.ahead {
+            ahead.clear();
+        }
+        (!self.pager.enter(group)).then_some(group)
+    }
+
+    /// Whether a batch is embedded from the rows that came ahead of the table.
+    pub fn embeds_ahead(&self, group: usize) -> bool {
+        group == 0 && self.pager.state(0) != State::Resident
+    }
+
+    /// The embedding of a batch, from the rows that came ahead of the table.
+    pub fn embed_ahead(&self, program: &Program, backend: &mut Backend, batch: &Batch) {
+        let ahead = self.ahead.as_ref().expect("the first group is entered without it only by what came ahead");
+        for (id, bytes) in ahead.vectors() {
+            backend.keep(id, bytes);
+        }
+        let mut values = vec![0.0; program.slots[0]];
+        for (row, token) in batch.rows.clone().zip(batch.tokens) {
+            ahead.embed(*token, &mut values);
+            backend.set_residual(row, &values);
+        }
+    }
+
+    /// Whether every group is in memory, and stays.
+    pub fn is_complete(&self) -> bool {
+        self.pager.ring() == 0 && (0..self.pager.len()).all(|group| self.pager.state(group) == State::Resident)
+    }
+
+    /// Whether some group is kept there.
+    pub fn has(&self, placement: Placement) -> bool {
+        self.plan.placements.contains(&placement)
+    }
+
+    /// Bytes of weights, cache and scratch that are allocated.
+    pub fn resident_bytes(&self, backend: &Backend) -> u64 {
+        backend.weight_bytes() + self.plan.kv_bytes + self.plan.scratch_bytes
+    }
+
+    /// The most that they have been.
+    pub fn peak_bytes(&self, backend: &Backend) -> u64 {
+        self.peak_bytes.max(self.resident_bytes(backend))
+    }
+}
+
+/// Where bytes of the source come from: so many of a part, from an offset on.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    pub part: u16,
+    pub offset: u64,
+    pub length: usize,
+}
+
+/// A pager that fetches every group anew, the embedding last if it can be done without for a while.
+fn pager(program: &Program, plan: &MemoryPlan, is_embedding_last: bool) -> Pager {
+    let groups = program.groups.iter().enumerate();
+    let ranges = groups.map(|(number, group)| group_ranges(program, number, group)).collect();
+    Pager::new(ranges, &plan.placements, plan.ring).starting_at(usize::from(is_embedding_last))
+}
+
+/// The weights in the order of their bytes in the source.
+fn places(program: &Program) -> Vec<Place> {
+    let place = |(index, w): (usize, &Weight)| Place {
+        part: w.part,
+        start: w.file_offset,
+        end: w.file_offset + w.bytes as u64,
+        weight: WeightId(index as u32),
+    };
+    let mut places: Vec<Place> = program.weights.iter().enumerate().map(place).collect();
+    places.sort_unstable_by_key(|p| (p.part, p.start));
+    places
+}

@@ -1,0 +1,102 @@
+//! A sequence of tokens that is being computed: how far it has come, and what may follow.
+
+mod draft;
+mod saved;
+
+use super::forward::Forward;
+use crate::state::Rewind;
+
+pub use draft::{Drafter, TABLE_BYTES, Tally};
+pub use saved::{SEED, Saved, Saving, fold};
+
+/// One sequence.
+#[derive(Default)]
+pub struct Sequence {
+    /// The tokens that the state holds.
+    tokens: Vec<u32>,
+    /// Positions that the state has taken in: more than those of `tokens` while a pass is under way, and after one
+    /// that was dropped or whose guesses were wrong.
+    reached: usize,
+    /// How far back the state can go.
+    rewind: Rewind,
+    /// The pass under way.
+    pub pass: Option<Forward>,
+    /// The pass after the one under way was sent already.
+    pub is_sent_ahead: bool,
+    pub drafter: Drafter,
+    /// What was written of it so far, while it is saved.
+    pub saving: Option<Saving>,
+}
+
+impl Sequence {
+    /// An empty sequence with room for `context` tokens.
+    pub fn new(context: usize) -> Sequence {
+        Sequence { tokens: Vec::with_capacity(context), ..Sequence::default() }
+    }
+
+    /// The tokens that the state holds.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Length of the beginning that it shares with other tokens.
+    pub fn common(&self, tokens: &[u32]) -> usize {
+        self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count()
+    }
+
+    /// Whether its state can go back to any position.
+    pub fn rewinds_anywhere(&self) -> bool {
+        self.rewind == Rewind::Anywhere
+    }
+
+    /// From now on the state goes back no further than this.
+    pub fn limit_rewind(&mut self, rewind: Rewind) {
+        self.rewind = rewind;
+    }
+
+    /// Goes back to the first `to` tokens, or as near as the state can. How many it still holds: what comes after
+    /// them has to be computed again.
+    pub fn rewind(&mut self, to: usize) -> usize {
+        self.pass = None;
+        let kept = self.rewind.kept(to.min(self.tokens.len()), self.reached);
+        self.tokens.truncate(kept);
+        self.reached = kept;
+        kept
+    }
+
+    /// A pass begins where the tokens end.
+    pub fn begin_pass(&mut self, pass: Forward) {
+        self.reached = self.reached.max(pass.end());
+        self.pass = Some(pass);
+    }
+
+    /// A pass that was sent ahead takes in the position after those of the one under way.
+    pub fn sent_ahead(&mut self) {
+        self.is_sent_ahead = true;
+        self.reached += 1;
+    }
+
+    /// These tokens are computed.
+    pub fn advance(&mut self, tokens: &[u32]) {
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    /// Another sequence, whose state is in place. How many tokens it has.
+    pub fn take_up(&mut self, tokens: Vec<u32>) -> usize {
+        self.rewind(0);
+        self.reached = tokens.len();
+        self.tokens.extend(tokens);
+        self.reached
+    }
+
+    /// Another device knows nothing of it: the pass under way begins again, from the first token.
+    pub fn begin_again(&mut self) {
+        let pass = self.pass.take().map(|pass| pass.replay(&self.tokens));
+        self.tokens.clear();
+        self.saving = None;
+        (self.reached, self.is_sent_ahead) = (0, false);
+        if let Some(pass) = pass {
+            self.begin_pass(pass);
+        }
+    }
+}

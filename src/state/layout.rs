@@ -1,0 +1,95 @@
+//! Where keys and values lie, the same in every backend: a state's keys, then its values, in f16, each
+//! [head][position][head width].
+
+use crate::program::{Op, Program, State, StateId};
+use std::ops::Range;
+
+/// Bytes of a value.
+const VALUE_BYTES: usize = 2;
+
+/// The shape of one layer's keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvLayer {
+    pub heads: usize,
+    pub key_dim: usize,
+    pub value_dim: usize,
+}
+
+impl KvLayer {
+    /// Bytes of `positions`.
+    fn bytes(self, positions: usize) -> usize {
+        self.heads * (self.key_dim + self.value_dim) * positions * VALUE_BYTES
+    }
+}
+
+/// The states of a sequence of up to `context` positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// By state.
+    pub layers: Vec<KvLayer>,
+    pub context: usize,
+}
+
+impl Layout {
+    /// The layout of a program's states.
+    pub fn new(program: &Program, context: usize) -> Layout {
+        let layer = |(number, state): (usize, &State)| {
+            let State::Kv { key_width, value_width } = *state;
+            let heads = program.all_ops().find_map(|op| match op {
+                Op::KvWrite { state, head_dim, .. } if state.0 as usize == number => Some(key_width / head_dim),
+                _ => None,
+            });
+            let heads = heads.unwrap_or(1);
+            KvLayer { heads, key_dim: key_width / heads, value_dim: value_width / heads }
+        };
+        Layout { layers: program.states.iter().enumerate().map(layer).collect(), context }
+    }
+
+    /// All states.
+    pub fn states(&self) -> impl Iterator<Item = StateId> + use<> {
+        (0..self.layers.len()).map(|number| StateId(number as u16))
+    }
+
+    /// Bytes of the first `positions` of all states.
+    pub fn bytes(&self, positions: usize) -> usize {
+        self.layers.iter().map(|layer| layer.bytes(positions)).sum()
+    }
+
+    /// Where these positions of a state lie in its memory, as ranges of bytes in the order of a copy.
+    pub fn spans(&self, state: StateId, positions: Range<usize>) -> Vec<Range<usize>> {
+        let KvLayer { heads, key_dim, value_dim } = self.layers[state.0 as usize];
+        let span = |from: usize, head: usize, dim: usize| {
+            let start = from + head * self.context * dim;
+            VALUE_BYTES * (start + positions.start * dim)..VALUE_BYTES * (start + positions.end * dim)
+        };
+        let values = heads * self.context * key_dim;
+        let keys = (0..heads).map(|head| span(0, head, key_dim));
+        keys.chain((0..heads).map(|head| span(values, head, value_dim))).collect()
+    }
+
+    /// Bytes of a state's first `positions`.
+    pub fn state_bytes(&self, state: StateId, positions: usize) -> usize {
+        self.layers[state.0 as usize].bytes(positions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_the_positions_of_every_head_once() {
+        let layers =
+            vec![KvLayer { heads: 2, key_dim: 4, value_dim: 6 }, KvLayer { heads: 1, key_dim: 2, value_dim: 2 }];
+        let layout = Layout { layers, context: 10 };
+        assert_eq!(layout.spans(StateId(0), 0..3), [0..24, 80..104, 160..196, 280..316]);
+        assert_eq!(layout.spans(StateId(1), 2..10), [8..40, 48..80]);
+        for state in layout.states() {
+            let bytes = |spans: Vec<Range<usize>>| spans.iter().map(|span| span.len()).sum::<usize>();
+            assert_eq!(bytes(layout.spans(state, 0..7)), layout.state_bytes(state, 7));
+            let whole = layout.spans(state, 0..10);
+            assert!(whole.windows(2).all(|pair| pair[0].end == pair[1].start), "nothing lies between heads");
+        }
+        assert_eq!(layout.bytes(7), layout.state_bytes(StateId(0), 7) + layout.state_bytes(StateId(1), 7));
+    }
+}
