@@ -3,7 +3,7 @@
 import { ChordError } from '../wire/errors.js';
 import { chooseModel, type HubEntry } from './hub-choice.js';
 import type { NetworkSettings, PartInput, PartSource } from '../wire/protocol.js';
-import type { RequestRoute } from './route.js';
+import { isWhole, type RequestRoute } from './route.js';
 import { SPLIT_NAME, splitNames } from '../wire/split-name.js';
 
 /** Bytes of one page of the hub's file list. */
@@ -59,8 +59,11 @@ async function fetchBlob(url: string): Promise<PartSource> {
   const scheme = url.slice(0, url.indexOf(':'));
   const name = scheme.endsWith('-extension') ? url : `the ${scheme}: URL`;
   try {
-    return { name, blob: await (await fetch(url)).blob() };
+    const response = await fetch(url);
+    if (isWhole(response)) return { name, blob: await response.blob() };
+    throw new ChordError('NotFound', `${name} does not exist (HTTP ${response.status})`, { details: { status: response.status } });
   } catch (cause) {
+    if (cause instanceof ChordError) throw cause;
     throw new ChordError('NotFound', `${name} cannot be read: there is no such file, it is of another page, was revoked, or the content security policy has no connect-src for it`, { cause });
   }
 }

@@ -97,7 +97,8 @@ function dropsAuthorizationOnRedirect(): boolean {
   return 'withResolvers' in Promise;
 }
 
-function isWhole({ status, type }: Response): boolean {
+/** Whether a response is the whole file; some apps give no status. */
+export function isWhole({ status, type }: Response): boolean {
   return status === 200 || (status === 0 && type !== 'opaque' && type !== 'error');
 }
 
