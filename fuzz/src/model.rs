@@ -6,7 +6,7 @@ use crate::runner::Target;
 use fastrand::Rng;
 use wasm_chord::gguf::testing::{TensorEntry, Writer};
 use wasm_chord::gguf::{Array, Parser, Value};
-use wasm_chord::model::{Architecture, Config, compile};
+use wasm_chord::model::{Config, REGISTRY, compile};
 use wasm_chord::quant::Dtype;
 use wasm_chord::{ErrorCode, Result};
 
@@ -17,7 +17,7 @@ pub struct Model;
 
 impl Target for Model {
     fn generate(&self, random: &mut Rng) -> Vec<u8> {
-        let (_, architecture) = Architecture::ALL[random.usize(..Architecture::ALL.len())];
+        let architecture = REGISTRY[random.usize(..REGISTRY.len())].name;
         let experts = if random.u8(..4) == 0 { 4 } else { 0 };
         let writer = Sketch { random, architecture, writer: Writer::new(), data_bytes: 0 };
         writer.model(experts).header()
@@ -33,7 +33,7 @@ impl Target for Model {
         });
         match outcome {
             Ok((program, config)) => {
-                assert_eq!(program.groups.len(), config.layers + 2);
+                assert_eq!(program.groups.len(), config.layers.len() + 2);
                 for weight in &program.weights {
                     let info = header.tensor(&weight.name).expect("a weight is a tensor of the file");
                     let values: u64 = info.dimensions.iter().product();

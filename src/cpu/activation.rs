@@ -3,6 +3,20 @@
 use super::vector;
 use crate::program::Activation;
 
+/// The largest value that the limited unit lets through.
+const LIMIT: f32 = 7.0;
+
+/// gate = activation(gate) · up
+pub fn gate(activation: Activation, gate: &mut [f32], up: &[f32]) {
+    activate(activation, gate);
+    match activation {
+        Activation::SwigluLimited => {
+            gate.iter_mut().zip(up).for_each(|(gate, up)| *gate *= up.clamp(-LIMIT, LIMIT) + 1.0);
+        }
+        _ => vector::multiply(gate, up),
+    }
+}
+
 /// Puts each value's activation in its place.
 pub fn activate(activation: Activation, values: &mut [f32]) {
     let mut each = |of: fn(f32) -> f32| values.iter_mut().for_each(|v| *v = of(*v));
@@ -13,6 +27,10 @@ pub fn activate(activation: Activation, values: &mut [f32]) {
         Activation::Relu => each(|x| x.max(0.0)),
         Activation::ReluSquared => each(|x| x.max(0.0) * x.max(0.0)),
         Activation::Sigmoid => each(|x| 1.0 / (1.0 + (-x).exp())),
+        Activation::SwigluLimited => each(|x| {
+            let x = x.min(LIMIT);
+            x / (1.0 + (-1.702 * x).exp())
+        }),
     }
 }
 

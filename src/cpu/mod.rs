@@ -232,10 +232,7 @@ impl Cpu {
                 let query = &self.slots[query.0 as usize][span(program, query, batch)];
                 attention::attend(&a, &self.cache, query, out, batch.position, &mut self.scratch);
             }
-            Op::Gate { up, activation, .. } => {
-                activation::activate(activation, out);
-                vector::multiply(out, self.values(program, up, batch));
-            }
+            Op::Gate { up, activation, .. } => activation::gate(activation, out, self.values(program, up, batch)),
             Op::Activate { activation, .. } => activation::activate(activation, out),
             Op::Scale { factor, .. } => vector::scale(out, factor),
             Op::Clamp { limit, .. } => out.iter_mut().for_each(|v| *v = v.clamp(-limit, limit)),
@@ -317,12 +314,12 @@ impl Cpu {
             self.multiply(program, view, input, tokens, out, true, &mut stage);
         } else if !epilogue.accumulate {
             self.multiply(program, view, input, tokens, out, false, &mut stage);
-            self.scale_and_bias(program, epilogue, view.rows, out);
+            self.scale_and_bias(program, epilogue, view, out);
         } else {
             // What joins the destination is finished aside first.
             let result = &mut product[..out.len()];
             self.multiply(program, view, input, tokens, result, false, &mut stage);
-            self.scale_and_bias(program, epilogue, view.rows, result);
+            self.scale_and_bias(program, epilogue, view, result);
             vector::add(out, result);
         }
         (self.product, self.stage) = (product, stage);
@@ -359,7 +356,7 @@ impl Cpu {
     }
 
     /// The rest of an epilogue, in its order.
-    fn scale_and_bias(&self, program: &Program, epilogue: Epilogue, rows: usize, values: &mut [f32]) {
+    fn scale_and_bias(&self, program: &Program, epilogue: Epilogue, view: RowView, values: &mut [f32]) {
         let scale = |values: &mut [f32]| {
             if let Some(scale) = epilogue.scale {
                 vector::scale(values, self.weights.vector(program, scale)[0]);
@@ -369,8 +366,8 @@ impl Cpu {
             scale(values);
         }
         if let Some(bias) = epilogue.bias {
-            let bias = self.weights.vector(program, bias);
-            values.chunks_exact_mut(rows).for_each(|row| vector::add(row, bias));
+            let bias = &self.weights.vector(program, bias)[view.first_row..][..view.rows];
+            values.chunks_exact_mut(view.rows).for_each(|row| vector::add(row, bias));
         }
         if epilogue.bias_first {
             scale(values);

@@ -286,7 +286,7 @@ fn describe(header: &mut Header, config: &Config, program: &Program) -> serde_js
     serde_json::json!({
         "architecture": architecture,
         "name": name,
-        "layers": config.layers,
+        "layers": config.layers.len(),
         "contextLength": config.context,
         "trainedContextLength": config.context_length,
         "vocabularySize": config.vocabulary,

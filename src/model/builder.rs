@@ -8,12 +8,14 @@ use crate::quant::Dtype;
 use std::collections::HashMap;
 
 use super::config::Config;
+use super::shape::{Experts, LayerShape};
 
 /// A program under construction.
 pub struct Builder<'a> {
     pub config: &'a Config,
     tensors: HashMap<&'a str, &'a TensorInfo>,
     ids: HashMap<String, WeightId>,
+    scratch: HashMap<(&'static str, usize), Slot>,
     program: Program,
     group: usize,
 }
@@ -25,7 +27,8 @@ impl<'a> Builder<'a> {
             config,
             tensors: header.tensors.iter().map(|t| (t.name.as_str(), t)).collect(),
             ids: HashMap::new(),
-            program: Program::empty(config.embedding, config.vocabulary, config.layers),
+            scratch: HashMap::new(),
+            program: Program::empty(config.embedding, config.vocabulary, config.layers.len()),
             group: 0,
         }
     }
@@ -35,9 +38,10 @@ impl<'a> Builder<'a> {
         self.group = group;
     }
 
-    /// A new slot of `width` values a token.
-    pub fn slot(&mut self, width: usize) -> Slot {
-        self.program.push_slot(width)
+    /// A slot of `width` values a token for what `name` says; layers of one shape share it.
+    pub fn slot(&mut self, name: &'static str, width: usize) -> Slot {
+        let program = &mut self.program;
+        *self.scratch.entry((name, width)).or_insert_with(|| program.push_slot(width))
     }
 
     /// Width of a slot.
@@ -60,9 +64,20 @@ impl<'a> Builder<'a> {
         self.program.push_state(state)
     }
 
-    /// Registers a rotation.
-    pub fn rope(&mut self, rope: Rope) -> RopeId {
-        self.program.push_rope(rope)
+    /// Registers a rotation, with the frequency factors of the file.
+    pub fn rope(&mut self, rope: &Rope) -> Result<RopeId> {
+        let half = rope.dims / 2;
+        let by_length = match self.config.context as f32 > rope.original_context {
+            true => "rope_factors_long.weight",
+            false => "rope_factors_short.weight",
+        };
+        let group = std::mem::replace(&mut self.group, 0);
+        let factors = match self.optional("rope_freqs.weight", half)? {
+            Some(factors) => Some(factors),
+            None => self.optional(by_length, half)?,
+        };
+        self.group = group;
+        Ok(self.program.push_rope(Rope { factors, ..rope.clone() }))
     }
 
     /// A vector of `length` F32 values.
@@ -104,6 +119,11 @@ impl<'a> Builder<'a> {
         Ok(RowView { weight, first_row: 0, rows })
     }
 
+    /// How many values a tensor has, if the file has it.
+    fn values(&self, name: &str) -> Option<u64> {
+        self.tensors.get(name).map(|info| info.dimensions.iter().product())
+    }
+
     fn find(&self, name: &str) -> Result<&'a TensorInfo> {
         let info = self.tensors.get(name).copied();
         info.ok_or_else(|| ChordError::model(format!("tensor '{name}' is missing")).with("tensor", name))
@@ -133,19 +153,33 @@ impl<'a> Builder<'a> {
         id
     }
 
-    /// dst = norm(src) with the named weight, over rows of `width` values.
-    pub fn norm(&mut self, name: &str, src: Slot, dst: Slot, width: usize) -> Result<()> {
-        let weight = self.vector(&format!("{name}.weight"), width)?;
-        self.push(Op::Norm {
-            kind: Norm::Rms,
-            src,
-            weight: Some(weight),
-            bias: None,
-            dst,
-            width,
-            epsilon: self.config.epsilon,
-        });
+    /// dst = norm(src) with the named weight and its optional bias.
+    pub fn norm(&mut self, name: &str, src: Slot, dst: Slot) -> Result<()> {
+        let width = self.width(src);
+        self.norm_runs(name, src, dst, width)
+    }
+
+    /// The same for every `width` values of a row. The weight may have a part for each run of the row.
+    pub fn norm_runs(&mut self, name: &str, src: Slot, dst: Slot, width: usize) -> Result<()> {
+        let (kind, epsilon) = (self.config.architecture.norm, self.config.epsilon);
+        let name_of = |part: &str| format!("{name}.{part}");
+        let length = match self.values(&name_of("weight")) {
+            Some(values) if values == self.width(src) as u64 => self.width(src),
+            _ => width,
+        };
+        let weight = Some(self.vector(&name_of("weight"), length)?);
+        let bias = self.optional(&name_of("bias"), length)?;
+        self.push(Op::Norm { kind, src, weight, bias, dst, width, epsilon });
         Ok(())
+    }
+
+    /// The residual stream grows by `slot`, scaled as the model says.
+    pub fn join(&mut self, slot: Slot) {
+        let factor = self.config.residual_scale;
+        if factor != 1.0 {
+            self.push(Op::Scale { slot, factor });
+        }
+        self.push(Op::Add { src: slot, dst: RESIDUAL });
     }
 
     /// dst = W·src with the named tensor, its optional `.scale` and its optional `.bias`.
@@ -174,19 +208,18 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Several projections fused in one tensor without bias, their rows in the order of `dsts`.
-    pub fn fused(&mut self, name: &str, src: Slot, dsts: &[Slot]) -> Result<()> {
+    /// Several projections fused in one tensor, their rows in the order of `dsts`. Its scale is used
+    /// where `is_scaled` says so.
+    pub fn fused(&mut self, name: &str, src: Slot, dsts: &[Slot], is_scaled: bool) -> Result<()> {
         let rows = dsts.iter().map(|d| self.width(*d)).sum();
         let columns = self.width(src);
         let whole = self.matrix(&format!("{name}.weight"), rows, columns, 1)?;
-        if self.has(&format!("{name}.bias")) {
-            return Err(ChordError::model(format!("'{name}.bias' of a fused tensor is not supported"))
-                .with("tensor", format!("{name}.bias")));
-        }
+        let Epilogue { scale, bias, .. } = self.epilogue(name, rows)?;
+        let epilogue = Epilogue { scale: scale.filter(|_| is_scaled), bias, ..Epilogue::default() };
         let mut first_row = 0;
         for &dst in dsts {
             let view = RowView { weight: whole.weight, first_row, rows: self.width(dst) };
-            self.push(Op::MatMul { view, src, dst, epilogue: Epilogue::default() });
+            self.push(Op::MatMul { view, src, dst, epilogue });
             first_row += view.rows;
         }
         Ok(())
@@ -196,5 +229,78 @@ impl<'a> Builder<'a> {
     pub fn finish(mut self, outputs: Outputs) -> Program {
         self.program.outputs = outputs;
         self.program
+    }
+}
+
+/// A layer under construction.
+pub struct Layer<'a> {
+    pub index: usize,
+    pub shape: &'a LayerShape,
+    pub slots: Slots,
+}
+
+impl Layer<'_> {
+    /// The name of one of its tensors, without what follows the last dot.
+    pub fn name(&self, tensor: &str) -> String {
+        format!("blk.{}.{tensor}", self.index)
+    }
+}
+
+/// The activation slots of a layer.
+#[derive(Clone, Copy)]
+pub struct Slots {
+    /// The normalised residual stream, input of the projections.
+    pub normed: Slot,
+    pub query: Slot,
+    pub key: Slot,
+    pub value: Slot,
+    /// Attention's output, before its projection.
+    pub attended: Slot,
+    pub gate: Slot,
+    pub up: Slot,
+    /// A block's output where something happens to it before it joins the residual stream.
+    pub output: Slot,
+    pub experts: Option<ExpertSlots>,
+}
+
+/// Slots of a mixture of experts.
+#[derive(Clone, Copy)]
+pub struct ExpertSlots {
+    pub logits: Slot,
+    pub choice: Slot,
+    /// Gates and inner values of the experts in use, and a row of the residual's width for each.
+    pub gate: Slot,
+    pub up: Slot,
+    pub outputs: Slot,
+}
+
+impl Slots {
+    /// The slots of a layer of this shape.
+    pub fn new(b: &mut Builder, shape: &LayerShape) -> Slots {
+        let embedding = b.config.embedding;
+        let experts = shape.experts.as_ref().map(|e| ExpertSlots {
+            logits: b.slot("expert logits", e.count),
+            choice: b.slot("expert choice", 2 * e.used),
+            outputs: b.slot("expert outputs", e.used * embedding),
+            gate: b.slot("expert gate", e.feed_forward * e.used),
+            up: b.slot("expert up", e.feed_forward * e.used),
+        });
+        let (gate, up) = match (&shape.experts, &experts) {
+            // Without experts that every token uses, there are no others.
+            (Some(Experts { shared_feed_forward: 0, .. }), Some(slots)) => (slots.gate, slots.up),
+            (Some(Experts { shared_feed_forward: inner, .. }), _) => (b.slot("gate", *inner), b.slot("up", *inner)),
+            (None, _) => (b.slot("gate", shape.feed_forward), b.slot("up", shape.feed_forward)),
+        };
+        Slots {
+            normed: b.slot("normed", embedding),
+            query: b.slot("query", shape.heads * shape.key_length),
+            key: b.slot("key", shape.kv_heads * shape.key_length),
+            value: b.slot("value", shape.kv_heads * shape.value_length),
+            attended: b.slot("attended", shape.heads * shape.value_length),
+            gate,
+            up,
+            output: b.slot("output", embedding),
+            experts,
+        }
     }
 }

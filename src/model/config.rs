@@ -1,149 +1,54 @@
-//! The shape of a model, read from metadata and checked.
+//! The configuration of a model, read from metadata and checked.
 
+use super::keys::Keys;
+use super::registry::{Architecture, architecture};
+use super::shape::{Experts, LayerShape};
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::gguf::{Header, Metadata, Value};
-use crate::program::{Rope, RopeStyle};
+use crate::gguf::{Header, Value};
+use crate::program::{Mask, Norm, Rope, RopeStyle, Scores};
 
-/// Architectures, by the names of `general.architecture`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    Llama,
-    Qwen2,
-    Qwen3,
-    Gemma3,
-    Phi3,
-}
-
-impl Architecture {
-    /// All of them, with their names in GGUF files.
-    pub const ALL: [(Architecture, &'static str); 5] = [
-        (Architecture::Llama, "llama"),
-        (Architecture::Qwen2, "qwen2"),
-        (Architecture::Qwen3, "qwen3"),
-        (Architecture::Gemma3, "gemma3"),
-        (Architecture::Phi3, "phi3"),
-    ];
-
-    fn from_name(name: &str) -> Result<Architecture> {
-        Self::ALL.iter().find(|(_, n)| *n == name).map(|(a, _)| *a).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|(_, n)| *n).collect();
-            ChordError::new(
-                ErrorCode::UnsupportedArchitecture,
-                format!("architecture '{name}' is not supported; supported are {}", known.join(", ")),
-            )
-            .with("architecture", name)
-        })
-    }
-}
-
-/// Hyperparameters that the architectures share, under the names of the GGUF specification.
-#[derive(Clone, Debug)]
+/// What holds for a model as a whole, and the shape of each of its layers.
+#[derive(Clone)]
 pub struct Config {
-    pub architecture: Architecture,
-    pub layers: usize,
+    pub architecture: &'static Architecture,
+    pub layers: Vec<LayerShape>,
     /// Tokens that the model was trained for.
     pub context_length: usize,
     /// Tokens that this engine keeps room for.
     pub context: usize,
     /// Width of the residual stream.
     pub embedding: usize,
-    pub feed_forward: usize,
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub key_length: usize,
-    pub value_length: usize,
     pub epsilon: f32,
-    /// Scale of attention scores.
-    pub attention_scale: f32,
-    pub experts: usize,
-    pub experts_used: usize,
-    /// Scale of the experts' weights after routing.
-    pub expert_scale: f32,
-    /// Tokens that a sliding-window layer sees.
-    pub sliding_window: Option<usize>,
-    /// Which layers slide.
-    pub sliding: Vec<bool>,
+    /// Factors of the embedding, of what a block adds to the residual stream, and of the logits.
+    pub embedding_scale: f32,
+    pub residual_scale: f32,
+    pub logit_scale: f32,
     pub final_softcap: Option<f32>,
-    pub rope: Rope,
-    /// Rope of the sliding layers, where it differs.
-    pub rope_sliding: Rope,
+    /// Whether attention and feed-forward stand side by side, where files differ in that.
+    pub is_parallel: bool,
+    /// Whether a bias of the logits is used, where a file has one.
+    pub has_output_bias: bool,
     pub vocabulary: usize,
 }
 
 /// Bounds of plausible hyperparameters: anything beyond is a broken or hostile file.
-const LAYERS_MAX: usize = 1024;
+pub const LAYERS_MAX: usize = 1024;
 const HEADS_MAX: usize = 4096;
 const WIDTH_MAX: usize = 1 << 20;
 const CONTEXT_MAX: usize = 1 << 24;
+const EXPERTS_MAX: usize = 1024;
 /// Context kept when the caller does not say: enough for a chat, and its cache is small.
 pub const CONTEXT_DEFAULT: usize = 4096;
-
-/// Metadata under the architecture's prefix.
-struct Keys<'a> {
-    metadata: &'a Metadata,
-    prefix: &'a str,
-}
-
-impl Keys<'_> {
-    fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.prefix)
-    }
-
-    /// A size between `least` and `most`; `default` when the key is absent or, as some writers do, zero.
-    fn size(&self, name: &str, least: usize, most: usize, default: Option<usize>) -> Result<usize> {
-        let key = self.key(name);
-        let value = match self.metadata.get(&key) {
-            Some(Value::Array(_)) => self.uniform(&key)?,
-            _ => self.metadata.opt_u64(&key)?,
-        };
-        let value = match (value, default) {
-            (None | Some(0), Some(default)) => default as u64,
-            (None, None) => return Err(ChordError::model(format!("'{key}' is missing")).with("key", key)),
-            (Some(value), _) => value,
-        };
-        if value < least as u64 || value > most as u64 {
-            return Err(ChordError::model(format!("'{key}' is {value}, outside {least} to {most}")).with("key", key));
-        }
-        Ok(value as usize)
-    }
-
-    /// The value of a per-layer array whose elements are all equal.
-    fn uniform(&self, key: &str) -> Result<Option<u64>> {
-        let layers = self.metadata.u32(&self.key("block_count"))? as usize;
-        let values = self.metadata.u32_or_array(key, layers)?;
-        match values.split_first() {
-            Some((first, rest)) if rest.iter().all(|v| v == first) => Ok(Some(u64::from(*first))),
-            _ => Err(ChordError::new(ErrorCode::UnsupportedArchitecture, format!("'{key}' differs between layers"))),
-        }
-    }
-
-    fn float(&self, name: &str, default: f32) -> Result<f32> {
-        let key = self.key(name);
-        let value = self.metadata.opt_f32(&key)?.unwrap_or(default);
-        if value.is_finite() {
-            Ok(value)
-        } else {
-            Err(ChordError::model(format!("'{key}' is {value}")).with("key", key))
-        }
-    }
-}
 
 impl Config {
     /// Reads and checks the configuration. `context` is the caller's choice of context length.
     pub fn from_header(header: &Header, context: Option<usize>) -> Result<Config> {
         let metadata = &header.metadata;
         let name = metadata.str("general.architecture")?;
-        let architecture = Architecture::from_name(name)?;
+        let architecture = architecture(name)?;
         let keys = Keys { metadata, prefix: name };
         let layers = keys.size("block_count", 1, LAYERS_MAX, None)?;
         let embedding = keys.size("embedding_length", 1, WIDTH_MAX, None)?;
-        let heads = keys.size("attention.head_count", 1, HEADS_MAX, None)?;
-        let kv_heads = keys.size("attention.head_count_kv", 1, HEADS_MAX, Some(heads))?;
-        if heads % kv_heads != 0 {
-            return Err(ChordError::model(format!("{heads} heads cannot share {kv_heads} key-value heads")));
-        }
-        let key_length = keys.size("attention.key_length", 2, WIDTH_MAX, Some((embedding / heads).max(2)))?;
-        let value_length = keys.size("attention.value_length", 1, WIDTH_MAX, Some((embedding / heads).max(1)))?;
         let context_length = keys.size("context_length", 1, CONTEXT_MAX, None)?;
         let context = context.unwrap_or(context_length.min(CONTEXT_DEFAULT));
         if context == 0 || context > CONTEXT_MAX {
@@ -152,68 +57,154 @@ impl Config {
                 format!("contextLength {context} is outside 1 to {CONTEXT_MAX}"),
             ));
         }
-        let experts = keys.size("expert_count", 0, 1024, Some(0))?;
-        let experts_used = keys.size("expert_used_count", 0, experts, Some(0))?;
-        if experts > 0 && experts_used == 0 {
-            return Err(ChordError::model("a model with experts must use at least one"));
-        }
-        let expert_scale = keys.float("expert_weights_scale", 0.0)?;
-        let softcap = keys.float("final_logit_softcapping", 0.0)?;
-        let scale = keys.float("attention.scale", 0.0)?;
-        let window = keys.size("attention.sliding_window", 0, CONTEXT_MAX, Some(0))?;
-        let rope = rope(&keys, architecture, key_length, context_length)?;
+        let epsilon = match architecture.norm {
+            Norm::Rms => "attention.layer_norm_rms_epsilon",
+            Norm::Layer => "attention.layer_norm_epsilon",
+        };
         let mut config = Config {
             architecture,
-            layers,
+            layers: shapes(&keys, architecture.rope, layers, embedding, context_length)?,
             context_length,
             context,
             embedding,
-            feed_forward: keys.size("feed_forward_length", 1, WIDTH_MAX, None)?,
-            heads,
-            kv_heads,
-            key_length,
-            value_length,
-            epsilon: keys.float("attention.layer_norm_rms_epsilon", 1e-5)?,
-            attention_scale: if scale == 0.0 { 1.0 / (key_length as f32).sqrt() } else { scale },
-            experts,
-            experts_used,
-            expert_scale: if expert_scale == 0.0 { 1.0 } else { expert_scale },
-            sliding_window: None,
-            sliding: vec![false; layers],
+            epsilon: keys.float(epsilon, 1e-5)?,
+            embedding_scale: 1.0,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
             final_softcap: None,
-            rope_sliding: rope.clone(),
-            rope,
+            is_parallel: false,
+            has_output_bias: true,
             vocabulary: vocabulary(header)?,
         };
-        if architecture == Architecture::Gemma3 {
-            config.gemma3(&keys, window, softcap)?;
-        }
+        (architecture.configure)(&mut config, &keys)?;
         Ok(config)
     }
 
-    /// Gemma 3: five of six layers slide over a window, with a rope base of their own and no scaling.
-    fn gemma3(&mut self, keys: &Keys, window: usize, softcap: f32) -> Result<()> {
-        self.final_softcap = (softcap != 0.0).then_some(softcap);
-        if self.layers == 62 {
-            // The 27B model scales by the width per head of the residual stream instead of the head's.
-            self.attention_scale = 1.0 / ((self.embedding / self.heads) as f32).sqrt();
-        }
+    /// Lets layers slide over the file's window, if it has one: those that its pattern names, or where it has
+    /// none, all but the last of every `period`.
+    pub fn slide(&mut self, keys: &Keys, period: usize) -> Result<()> {
+        let window = keys.size("attention.sliding_window", 0, CONTEXT_MAX, Some(0))?;
         if window == 0 {
             return Ok(());
         }
-        self.sliding_window = Some(window);
-        self.rope_sliding.base = keys.float("rope.freq_base_swa", 10_000.0)?;
-        self.rope_sliding.frequency_scale = 1.0;
-        let key = keys.key("attention.sliding_window_pattern");
-        self.sliding = match keys.metadata.get(&key) {
-            Some(Value::Array(_)) => keys.metadata.opt_bool_or_array(&key, self.layers)?.unwrap_or_default(),
+        let pattern = keys.key("attention.sliding_window_pattern");
+        let slides = match keys.metadata.get(&pattern) {
+            Some(Value::Array(_)) => keys.metadata.opt_bool_or_array(&pattern, self.layers.len())?.unwrap_or_default(),
             _ => {
-                let period = keys.size("attention.sliding_window_pattern", 1, LAYERS_MAX, Some(6))?;
-                (0..self.layers).map(|layer| layer % period < period - 1).collect()
+                let period = keys.size("attention.sliding_window_pattern", 1, LAYERS_MAX, Some(period))?;
+                (0..self.layers.len()).map(|layer| layer % period < period - 1).collect()
             }
         };
+        for (shape, _) in self.layers.iter_mut().zip(slides).filter(|(_, slides)| *slides) {
+            shape.mask = Mask::Window(window);
+        }
         Ok(())
     }
+
+    /// The layers that slide.
+    pub fn sliding(&mut self) -> impl Iterator<Item = &mut LayerShape> {
+        self.layers.iter_mut().filter(|shape| matches!(shape.mask, Mask::Window(_)))
+    }
+
+    /// Leaves the first layers without experts, as many as the file says.
+    pub fn lead_dense(&mut self, keys: &Keys) -> Result<()> {
+        let count = keys.size("leading_dense_block_count", 0, LAYERS_MAX, Some(0))?;
+        self.layers.iter_mut().take(count).for_each(|shape| shape.experts = None);
+        Ok(())
+    }
+
+    /// Experts that every token uses are as wide as so many of the others, where the file does not say how wide.
+    pub fn share_by_count(&mut self, keys: &Keys) -> Result<()> {
+        let count = keys.size("expert_shared_count", 0, EXPERTS_MAX, Some(0))?;
+        for experts in self.experts().filter(|experts| experts.shared_feed_forward == 0) {
+            experts.shared_feed_forward = count * experts.feed_forward;
+        }
+        Ok(())
+    }
+
+    /// Reads how experts are chosen and weighed; `gating` is the file format's number for what scores are where
+    /// the file does not say.
+    pub fn read_routing(&mut self, keys: &Keys, gating: usize) -> Result<()> {
+        let scores = match keys.size("expert_gating_func", 1, 3, Some(gating))? {
+            1 => Scores::Softmax,
+            2 => Scores::Sigmoid,
+            _ => Scores::SoftmaxOfChosen,
+        };
+        let normalise = keys.flag("expert_weights_norm", false)?;
+        let groups = keys.size("expert_group_count", 0, EXPERTS_MAX, Some(0))?;
+        if groups > 1 {
+            let text = format!("experts in {groups} groups are not supported");
+            return Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text));
+        }
+        self.experts().for_each(|experts| (experts.scores, experts.normalise) = (scores, normalise));
+        Ok(())
+    }
+
+    /// The mixtures of experts.
+    pub fn experts(&mut self) -> impl Iterator<Item = &mut Experts> {
+        self.layers.iter_mut().filter_map(|shape| shape.experts.as_mut())
+    }
+}
+
+/// The layers' shapes, as far as all architectures read them alike.
+fn shapes(
+    keys: &Keys,
+    style: RopeStyle,
+    layers: usize,
+    embedding: usize,
+    context_length: usize,
+) -> Result<Vec<LayerShape>> {
+    let heads = keys.sizes("attention.head_count", layers, 1, HEADS_MAX, None)?;
+    // Zero stands for as many as there are query heads.
+    let kv_heads = keys.sizes("attention.head_count_kv", layers, 0, HEADS_MAX, Some(0))?;
+    let feed_forward = keys.sizes("feed_forward_length", layers, 1, WIDTH_MAX, None)?;
+    let experts = experts(keys, feed_forward[0])?;
+    let scale = keys.nonzero("attention.scale")?;
+    let shape = |layer: usize| -> Result<LayerShape> {
+        let heads = heads[layer];
+        let kv_heads = if kv_heads[layer] == 0 { heads } else { kv_heads[layer] };
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(ChordError::model(format!("{heads} heads cannot share {kv_heads} key-value heads")));
+        }
+        let width = embedding / heads;
+        let key_length = keys.size("attention.key_length", 2, WIDTH_MAX, Some(width.max(2)))?;
+        Ok(LayerShape {
+            heads,
+            kv_heads,
+            key_length,
+            value_length: keys.size("attention.value_length", 1, WIDTH_MAX, Some(width.max(1)))?,
+            attention_scale: scale.unwrap_or(1.0 / (key_length as f32).sqrt()),
+            mask: Mask::Causal,
+            softcap: None,
+            alibi: None,
+            clamp: None,
+            rope: Some(rope(keys, style, key_length, context_length)?),
+            feed_forward: feed_forward[layer],
+            experts: experts.clone(),
+        })
+    };
+    (0..layers).map(shape).collect()
+}
+
+/// The mixture of experts, if the model has one.
+fn experts(keys: &Keys, feed_forward: usize) -> Result<Option<Experts>> {
+    let count = keys.size("expert_count", 0, EXPERTS_MAX, Some(0))?;
+    let used = keys.size("expert_used_count", 0, count, Some(0))?;
+    if count == 0 {
+        return Ok(None);
+    }
+    if used == 0 {
+        return Err(ChordError::model("a model with experts must use at least one"));
+    }
+    Ok(Some(Experts {
+        count,
+        used,
+        feed_forward: keys.size("expert_feed_forward_length", 1, WIDTH_MAX, Some(feed_forward))?,
+        shared_feed_forward: keys.size("expert_shared_feed_forward_length", 0, WIDTH_MAX, Some(0))?,
+        scores: Scores::Softmax,
+        normalise: true,
+        scale: keys.nonzero("expert_weights_scale")?.unwrap_or(1.0),
+    }))
 }
 
 /// Rows of the embedding table.
@@ -228,7 +219,7 @@ fn vocabulary(header: &Header) -> Result<usize> {
 }
 
 /// The rotation that metadata describes, with the defaults of llama.cpp.
-fn rope(keys: &Keys, architecture: Architecture, key_length: usize, context_length: usize) -> Result<Rope> {
+fn rope(keys: &Keys, style: RopeStyle, key_length: usize, context_length: usize) -> Result<Rope> {
     let dims = keys.size("rope.dimension_count", 2, key_length, Some(key_length))?;
     if dims % 2 != 0 {
         return Err(ChordError::model(format!("'{}' is odd", keys.key("rope.dimension_count"))));
@@ -249,10 +240,7 @@ fn rope(keys: &Keys, architecture: Architecture, key_length: usize, context_leng
     let original = keys.size("rope.scaling.original_context_length", 1, CONTEXT_MAX, Some(context_length))?;
     Ok(Rope {
         dims,
-        style: match architecture {
-            Architecture::Llama => RopeStyle::Interleaved,
-            Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Gemma3 | Architecture::Phi3 => RopeStyle::Halves,
-        },
+        style,
         base,
         frequency_scale: 1.0 / factor,
         extrapolation,

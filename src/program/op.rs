@@ -27,6 +27,8 @@ pub enum Activation {
     ReluSquared,
     /// 1 / (1 + e^−x)
     Sigmoid,
+    /// Of a gate only: g · sigmoid(1.702·g) · (u + 1), with g at most 7 and u within −7 and 7, as gpt-oss has it.
+    SwigluLimited,
 }
 
 /// How a row is normalised.
@@ -100,7 +102,7 @@ pub struct Routing {
 pub struct Epilogue {
     /// One F32 value.
     pub scale: Option<WeightId>,
-    /// One F32 value for each row.
+    /// One F32 value for each row of the weight, of which a view takes its own.
     pub bias: Option<WeightId>,
     /// (W·x + bias) · scale instead.
     pub bias_first: bool,

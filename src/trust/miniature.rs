@@ -146,8 +146,9 @@ impl<'a> Sketch<'a> {
             Op::MatMul { view, src, dst, epilogue } => {
                 let (rows, columns) = (width(*dst), width(*src));
                 epilogue.scale = epilogue.scale.map(|id| self.weight(id, 1, 1));
-                epilogue.bias = epilogue.bias.map(|id| self.weight(id, 1, rows));
                 *view = self.view(*view, rows, columns, 1);
+                let rows = self.small[view.weight].rows;
+                epilogue.bias = epilogue.bias.map(|id| self.weight(id, 1, rows));
             }
             Op::ExpertMatMul { view, src, shared, dst, used, scale, bias, .. } => {
                 let all = self.large[view.weight].rows / view.rows;

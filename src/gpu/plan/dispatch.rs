@@ -229,7 +229,7 @@ impl Planner<'_> {
             (view.first_row - slab.first_row) as u32,
             view.rows as u32,
             match epilogue.bias {
-                Some(bias) => self.map.vector(bias) + offset as u32,
+                Some(bias) => self.map.vector(bias) + view.first_row as u32,
                 None => NONE,
             },
             self.vector(epilogue.scale),

@@ -203,7 +203,8 @@ fn gate_kind(activation: Activation) -> Option<u32> {
     match activation {
         Activation::Silu => Some(1),
         Activation::Gelu => Some(2),
-        Activation::GeluErf | Activation::Relu | Activation::ReluSquared | Activation::Sigmoid => None,
+        Activation::GeluErf | Activation::Relu | Activation::ReluSquared => None,
+        Activation::Sigmoid | Activation::SwigluLimited => None,
     }
 }
 

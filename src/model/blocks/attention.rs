@@ -1,0 +1,70 @@
+//! Attention, as steps that architectures put in their order.
+
+use crate::error::Result;
+use crate::model::builder::{Builder, Layer};
+use crate::program::{Op, Slot, State};
+
+/// query, key, value = projections of `src`, from separate tensors or one fused.
+pub fn project_qkv(b: &mut Builder, l: &Layer, src: Slot) -> Result<()> {
+    let s = l.slots;
+    let fused = l.name("attn_qkv");
+    if b.has(&format!("{fused}.weight")) {
+        b.fused(&fused, src, &[s.query, s.key, s.value], true)?;
+    } else {
+        b.linear(&l.name("attn_q"), src, s.query)?;
+        b.linear(&l.name("attn_k"), src, s.key)?;
+        b.linear(&l.name("attn_v"), src, s.value)?;
+    }
+    if let Some(limit) = l.shape.clamp {
+        [s.query, s.key, s.value].into_iter().for_each(|slot| b.push(Op::Clamp { slot, limit }));
+    }
+    Ok(())
+}
+
+/// A norm over each head of the queries and keys.
+pub fn norm_heads(b: &mut Builder, l: &Layer) -> Result<()> {
+    let width = l.shape.key_length;
+    b.norm_runs(&l.name("attn_q_norm"), l.slots.query, l.slots.query, width)?;
+    b.norm_runs(&l.name("attn_k_norm"), l.slots.key, l.slots.key, width)
+}
+
+/// Rotates queries and keys, where the layer does.
+pub fn rotate(b: &mut Builder, l: &Layer) -> Result<()> {
+    let Some(rope) = &l.shape.rope else { return Ok(()) };
+    let (rope, head_dim) = (b.rope(rope)?, l.shape.key_length);
+    b.push(Op::Rope { slot: l.slots.query, heads: l.shape.heads, head_dim, rope });
+    b.push(Op::Rope { slot: l.slots.key, heads: l.shape.kv_heads, head_dim, rope });
+    Ok(())
+}
+
+/// Appends to the cache and attends.
+pub fn attend(b: &mut Builder, l: &Layer) -> Result<()> {
+    let (s, shape) = (l.slots, l.shape);
+    let sinks = b.optional(&l.name("attn_sinks.weight"), shape.heads)?;
+    let state = b.state(State::Kv {
+        key_width: shape.kv_heads * shape.key_length,
+        value_width: shape.kv_heads * shape.value_length,
+    });
+    b.push(Op::KvWrite { state, key: s.key, value: s.value, head_dim: shape.key_length });
+    b.push(Op::Attention {
+        state,
+        query: s.query,
+        dst: s.attended,
+        heads: shape.heads,
+        kv_heads: shape.kv_heads,
+        head_dim: shape.key_length,
+        scale: shape.attention_scale,
+        mask: shape.mask,
+        softcap: shape.softcap,
+        sinks,
+        alibi: shape.alibi,
+    });
+    Ok(())
+}
+
+/// Projections of `src`, rotation and attention, up to `attended`.
+pub fn attention(b: &mut Builder, l: &Layer, src: Slot) -> Result<()> {
+    project_qkv(b, l, src)?;
+    rotate(b, l)?;
+    attend(b, l)
+}
