@@ -25,6 +25,7 @@ pub const REGISTRY: &[Architecture] = &[
     row("llama", Interleaved, Rms, llama::configure, llama::layer),
     row("qwen2", Halves, Rms, qwen2::configure, qwen2::layer),
     row("qwen3", Halves, Rms, qwen3::configure, qwen3::layer),
+    row("gemma2", Halves, Rms, gemma2::configure, gemma2::layer),
     row("gemma3", Halves, Rms, gemma3::configure, gemma3::layer),
     row("phi3", Halves, Rms, phi3::configure, phi3::layer),
 ];
