@@ -28,6 +28,7 @@ pub const REGISTRY: &[Architecture] = &[
     row("gemma2", Halves, Rms, gemma2::configure, gemma2::layer),
     row("gemma3", Halves, Rms, gemma3::configure, gemma3::layer),
     row("phi3", Halves, Rms, phi3::configure, phi3::layer),
+    row("smollm3", Interleaved, Rms, smollm3::configure, smollm3::layer),
 ];
 
 const fn row(
