@@ -5,7 +5,7 @@ use super::builder::{Builder, Layer};
 use super::config::Config;
 use super::keys::Keys;
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::program::Norm::{self, Rms};
+use crate::program::Norm::{self, Layer as Centred, Rms};
 use crate::program::RopeStyle::{self, Halves, Interleaved};
 
 /// What there is to know of an architecture.
@@ -23,12 +23,53 @@ pub struct Architecture {
 /// All architectures.
 pub const REGISTRY: &[Architecture] = &[
     row("llama", Interleaved, Rms, llama::configure, llama::layer),
+    row("mistral3", Interleaved, Rms, llama::configure_tempered, llama::layer),
+    row("qwen", Halves, Rms, qwen::configure, qwen::layer),
     row("qwen2", Halves, Rms, qwen2::configure, qwen2::layer),
+    row("qwen2vl", Halves, Rms, qwen2::configure_vision, qwen2::layer),
     row("qwen3", Halves, Rms, qwen3::configure, qwen3::layer),
+    row("qwen3vl", Halves, Rms, qwen3::configure, qwen3::layer_of_vision),
+    row("qwen3moe", Halves, Rms, qwen3moe::configure, qwen3moe::layer),
+    row("gemma", Halves, Rms, gemma::configure, gemma::layer),
     row("gemma2", Halves, Rms, gemma2::configure, gemma2::layer),
     row("gemma3", Halves, Rms, gemma3::configure, gemma3::layer),
+    row("phi2", Halves, Centred, phi2::configure, phi2::layer),
     row("phi3", Halves, Rms, phi3::configure, phi3::layer),
+    row("phimoe", Halves, Rms, llama::configure, deepseek::layer),
     row("smollm3", Interleaved, Rms, smollm3::configure, smollm3::layer),
+    row("olmo2", Halves, Rms, olmo2::configure, olmo2::layer),
+    row("olmoe", Halves, Rms, olmoe::configure, olmoe::layer),
+    row("granite", Interleaved, Rms, granite::configure, granite::layer),
+    row("granitemoe", Interleaved, Rms, granite::configure, granite::layer),
+    row("gpt-oss", Halves, Rms, gpt_oss::configure, gpt_oss::layer),
+    row("gpt2", Halves, Centred, gpt2::configure, gpt2::layer),
+    row("gptneox", Halves, Centred, gptneox::configure, gptneox::layer),
+    row("starcoder", Halves, Centred, gpt2::configure, gpt2::layer),
+    row("starcoder2", Halves, Centred, starcoder2::configure, starcoder2::layer),
+    row("falcon", Halves, Centred, falcon::configure, falcon::layer),
+    row("stablelm", Halves, Centred, stablelm::configure, stablelm::layer),
+    row("bloom", Halves, Centred, bloom::configure, bloom::layer),
+    row("mpt", Halves, Centred, mpt::configure, mpt::layer),
+    row("command-r", Interleaved, Centred, command_r::configure, command_r::layer),
+    row("cohere2", Interleaved, Centred, command_r::configure_sliding, command_r::layer_sliding),
+    row("internlm2", Interleaved, Rms, qwen2::configure, qwen2::layer),
+    row("baichuan", Interleaved, Rms, baichuan::configure, baichuan::layer),
+    row("xverse", Interleaved, Rms, qwen2::configure, qwen2::layer),
+    row("exaone4", Halves, Rms, exaone4::configure, exaone4::layer),
+    row("glm4", Interleaved, Rms, glm4::configure, glm4::layer),
+    row("glm4moe", Halves, Rms, glm4moe::configure, glm4moe::layer),
+    row("chatglm", Interleaved, Rms, qwen2::configure, qwen2::layer),
+    row("ernie4_5", Interleaved, Rms, ernie4_5::configure, ernie4_5::layer),
+    row("ernie4_5-moe", Interleaved, Rms, ernie4_5::configure_experts, ernie4_5::layer),
+    row("hunyuan-dense", Halves, Rms, hunyuan::configure, hunyuan::layer),
+    row("nemotron", Halves, Centred, nemotron::configure, nemotron::layer),
+    row("arcee", Interleaved, Rms, arcee::configure, arcee::layer),
+    row("minicpm", Interleaved, Rms, minicpm::configure, minicpm::layer),
+    row("seed_oss", Halves, Rms, seed_oss::configure, seed_oss::layer),
+    row("deepseek", Interleaved, Rms, deepseek::configure, deepseek::layer),
+    row("dots1", Halves, Rms, dots1::configure, dots1::layer),
+    row("bailingmoe2", Halves, Rms, dots1::configure, dots1::layer),
+    row("minimax-m2", Halves, Rms, minimax_m2::configure, minimax_m2::layer),
 ];
 
 const fn row(

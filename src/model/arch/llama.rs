@@ -1,6 +1,6 @@
 //! Llama 2 and 3.x, Mistral, SmolLM2, TinyLlama and Mixtral.
 
-use crate::error::Result;
+use crate::error::{ChordError, ErrorCode, Result};
 use crate::model::blocks::{FeedForward, attention, experts, feed_forward};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
@@ -9,6 +9,17 @@ use crate::program::RESIDUAL;
 
 pub fn configure(_: &mut Config, _: &Keys) -> Result<()> {
     Ok(())
+}
+
+/// Of Mistral 3, whose scores may be tempered by the position, which is not supported.
+pub fn configure_tempered(_: &mut Config, keys: &Keys) -> Result<()> {
+    match keys.nonzero("attention.temperature_scale")? {
+        None => Ok(()),
+        Some(_) => {
+            let text = "scores that are tempered by the position are not supported";
+            Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text))
+        }
+    }
 }
 
 pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {

@@ -1,0 +1,34 @@
+//! DeepSeek 1: after the first layers, experts beside others that every token uses.
+
+use crate::error::Result;
+use crate::model::blocks::{FeedForward, attention, experts, feed_forward, shared_experts};
+use crate::model::builder::{Builder, Layer};
+use crate::model::config::Config;
+use crate::model::keys::Keys;
+use crate::program::RESIDUAL;
+
+pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
+    c.lead_dense(keys)?;
+    c.share_by_count(keys)?;
+    c.experts().for_each(|experts| experts.normalise = false);
+    Ok(())
+}
+
+pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
+    let s = l.slots;
+    b.norm(&l.name("attn_norm"), RESIDUAL, s.normed)?;
+    attention(b, l, s.normed)?;
+    b.linear_add(&l.name("attn_output"), s.attended, RESIDUAL)?;
+
+    b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
+    match &l.shape.experts {
+        Some(shape) => {
+            experts(b, l, FeedForward::SWIGLU, s.normed, s.normed)?;
+            if shape.shared_feed_forward > 0 {
+                shared_experts(b, l, FeedForward::SWIGLU, s.normed)?;
+            }
+            Ok(())
+        }
+        None => feed_forward(b, l, FeedForward::SWIGLU, s.normed, RESIDUAL, true),
+    }
+}

@@ -1,0 +1,42 @@
+//! Granite 3 and 4, dense and with experts: Llama with factors of embedding, residuals, scores and logits.
+
+use crate::error::Result;
+use crate::model::blocks::{FeedForward, attention, experts, feed_forward, shared_experts};
+use crate::model::builder::{Builder, Layer};
+use crate::model::config::Config;
+use crate::model::keys::Keys;
+use crate::program::RESIDUAL;
+
+pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
+    c.embedding_scale = keys.nonzero("embedding_scale")?.unwrap_or(1.0);
+    c.residual_scale = keys.nonzero("residual_scale")?.unwrap_or(1.0);
+    c.logit_scale = 1.0 / keys.nonzero("logit_scale")?.unwrap_or(1.0);
+    // Dense models use this key to say that they do not rotate.
+    if c.architecture.name == "granite" && !keys.flag("rope.scaling.finetuned", true)? {
+        c.layers.iter_mut().for_each(|shape| shape.rope = None);
+    }
+    Ok(())
+}
+
+pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
+    let s = l.slots;
+    b.norm(&l.name("attn_norm"), RESIDUAL, s.normed)?;
+    attention(b, l, s.normed)?;
+    b.linear(&l.name("attn_output"), s.attended, s.output)?;
+    b.join(s.output);
+
+    b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
+    match &l.shape.experts {
+        Some(shape) => {
+            experts(b, l, FeedForward::SWIGLU, s.normed, s.normed)?;
+            if shape.shared_feed_forward > 0 {
+                shared_experts(b, l, FeedForward::SWIGLU, s.normed)?;
+            }
+        }
+        None => {
+            feed_forward(b, l, FeedForward::SWIGLU, s.normed, s.output, false)?;
+            b.join(s.output);
+        }
+    }
+    Ok(())
+}
