@@ -44,6 +44,21 @@ fn architectures() {
     check_all(names.iter().map(|n| (data.join(format!("arch/{n}.gguf")), "f32")).collect());
 }
 
+/// The models of an optional folder, named by an environment variable, with their results beside them in the form
+/// of the reference data.
+#[test]
+fn models_of_a_folder() {
+    let Some(folder) = std::env::var_os("CHORD_REFERENCE_MODELS") else {
+        return println!("skipped: CHORD_REFERENCE_MODELS names no folder");
+    };
+    let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let mut models: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "gguf")).collect();
+    models.sort();
+    let of = std::env::var("CHORD_REFERENCE_MODEL").unwrap_or_default();
+    models.retain(|path| path.to_string_lossy().contains(&of));
+    check_all(models.into_iter().map(|model| (model, "f32")).collect());
+}
+
 #[test]
 fn formats() {
     let Some(data) = reference_data() else { return };

@@ -1,0 +1,53 @@
+//! Every architecture, by itself: random models against a plain forward pass in f64.
+//!
+//! The pass in `pass.rs` asks for tensors by name; each is made at random when it is asked for first, and what was
+//! asked for is the file that the engine then opens. So a test needs no data, and an architecture is a row in
+//! `styles.rs`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod pass;
+mod styles;
+mod weights;
+
+use support::{nmse, open};
+use wasm_chord::engine::OpenOptions;
+use wasm_chord::model::REGISTRY;
+
+/// Sums of f32 against those of f64; keys and values are rounded to f16 in both, now and then to the other
+/// neighbour.
+const NMSE_MAX: f64 = 1e-7;
+
+#[test]
+fn every_architecture_agrees_with_a_plain_pass() {
+    let tokens: Vec<u32> = (0..29u32).map(|at| at * at * 7 % styles::VOCABULARY as u32).collect();
+    let mut failures = Vec::new();
+    for style in styles::all() {
+        let mut weights = weights::Weights::default();
+        let truth: Vec<f32> = pass::logits(&mut weights, &style, &tokens).into_iter().map(|v| v as f32).collect();
+        let file = weights.file(&style);
+        let result = open(&file, &OpenOptions::default()).and_then(|mut engine| engine.logits(&tokens));
+        match result {
+            Ok(logits) => {
+                let error = nmse(&truth, &logits);
+                println!("{:14} NMSE {error:.1e}", style.name);
+                if error.is_nan() || error > NMSE_MAX {
+                    failures.push(format!("{}: NMSE {error:.2e}", style.name));
+                }
+            }
+            Err(error) => failures.push(format!("{}: {error}", style.name)),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_row_of_the_registry_has_a_style() {
+    let mut rows: Vec<&str> = REGISTRY.iter().map(|architecture| architecture.name).collect();
+    let mut styles: Vec<&str> = styles::all().iter().map(|style| style.name).collect();
+    rows.sort_unstable();
+    styles.sort_unstable();
+    styles.dedup();
+    assert_eq!(rows, styles);
+}

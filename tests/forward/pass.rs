@@ -1,0 +1,334 @@
+//! The forward pass of a transformer in f64, token by token, written for reading. It asks for weights by the names
+//! that files have for them.
+
+use crate::styles::*;
+use crate::weights::Weights;
+use half::f16;
+
+/// A row of values.
+type Row = Vec<f64>;
+
+const EPSILON: f64 = 1e-5;
+
+/// The logits of every token, one after the other.
+pub fn logits(weights: &mut Weights, style: &Style, tokens: &[u32]) -> Row {
+    let mut rows: Vec<Row> =
+        tokens.iter().enumerate().map(|(position, token)| embedding(weights, style, *token, position)).collect();
+    for layer in 0..LAYERS {
+        let pass = &mut Pass { weights: &mut *weights, style, layer };
+        pass.layer(&mut rows);
+    }
+    let pass = &mut Pass { weights, style, layer: 0 };
+    rows.iter().flat_map(|row| pass.head(row)).collect()
+}
+
+fn embedding(weights: &mut Weights, style: &Style, token: u32, position: usize) -> Row {
+    let table = weights.get("token_embd.weight", &[WIDTH, VOCABULARY], 0.0);
+    let mut row = scaled(&table[token as usize * WIDTH..][..WIDTH], style.embedding_scale);
+    if style.positions == Positions::Table {
+        let table = weights.get("position_embd.weight", &[WIDTH, CONTEXT], 0.0);
+        row = sum(&row, &table[position * WIDTH..][..WIDTH]);
+    }
+    match style.embedding_norm {
+        true => Pass { weights, style, layer: 0 }.norm("token_embd_norm", &row),
+        false => row,
+    }
+}
+
+/// A layer at work.
+struct Pass<'a> {
+    weights: &'a mut Weights,
+    style: &'a Style,
+    layer: usize,
+}
+
+impl Pass<'_> {
+    fn name(&self, tensor: &str) -> String {
+        format!("blk.{}.{tensor}", self.layer)
+    }
+
+    /// All tokens through the layer.
+    fn layer(&mut self, rows: &mut [Row]) {
+        let style = self.style;
+        let [before_attention, before_feed] = style.names.map(|name| self.name(name));
+        let (is_before, is_after) = match style.order {
+            Order::Before | Order::Parallel | Order::ParallelApart => (true, false),
+            Order::After => (false, true),
+            Order::Around => (true, true),
+        };
+        let inputs: Vec<Row> =
+            rows.iter().map(|row| if is_before { self.norm(&before_attention, row) } else { row.clone() }).collect();
+        let attended = self.attention(&inputs);
+        for ((row, input), attended) in rows.iter_mut().zip(&inputs).zip(attended) {
+            let attended = match is_after {
+                true => self.norm(&self.name("post_attention_norm"), &attended),
+                false => attended,
+            };
+            let joined = sum(row, &scaled(&attended, style.residual_scale));
+            let input = match style.order {
+                Order::Before | Order::Around => self.norm(&before_feed, &joined),
+                Order::After => joined.clone(),
+                Order::Parallel => input.clone(),
+                Order::ParallelApart => self.norm(&before_feed, row),
+            };
+            let fed = match style.has_experts(self.layer) {
+                Some(mixture) => self.experts(&mixture, &input),
+                None => self.feed_forward(&input),
+            };
+            let fed = if is_after { self.norm(&self.name("post_ffw_norm"), &fed) } else { fed };
+            *row = sum(&joined, &scaled(&fed, style.residual_scale));
+        }
+    }
+
+    /// What attention gives for each of all tokens.
+    fn attention(&mut self, inputs: &[Row]) -> Vec<Row> {
+        let style = self.style;
+        let mut queries = Vec::new();
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for (position, input) in inputs.iter().enumerate() {
+            let [query, key, value] = self.projections(input).map(|row| self.clamped(row));
+            let [query, key] = [("attn_q_norm", query), ("attn_k_norm", key)].map(|(name, row)| {
+                let row = self.head_norm(name, row, false);
+                let row = self.rotated(row, position);
+                self.head_norm(name, row, true)
+            });
+            queries.push(query);
+            // The cache has keys and values as f16.
+            keys.push(halved(&key));
+            values.push(halved(&value));
+        }
+        let sinks = style.sinks.then(|| self.weights.get(&self.name("attn_sinks.weight"), &[HEADS], 0.0));
+        let outputs = queries.iter().enumerate().map(|(position, query)| {
+            let mut output = Vec::new();
+            for head in 0..HEADS {
+                let of = |row: &Row| row[head / (HEADS / KV_HEADS) * HEAD..][..HEAD].to_vec();
+                let query = &query[head * HEAD..][..HEAD];
+                let seen: Vec<usize> = (0..=position).filter(|at| self.sees(position, *at)).collect();
+                let scores: Row =
+                    seen.iter().map(|at| self.score(query, &of(&keys[*at]), position - at, head)).collect();
+                let sink = sinks.as_ref().map_or(0.0, |sinks| sinks[head].exp());
+                let total: f64 = scores.iter().map(|score| score.exp()).sum::<f64>() + sink;
+                let mut mixed = vec![0.0; HEAD];
+                for (at, score) in seen.iter().zip(&scores) {
+                    mixed = sum(&mixed, &scaled(&of(&values[*at]), score.exp() / total));
+                }
+                output.extend(mixed);
+            }
+            output
+        });
+        let outputs: Vec<Row> = outputs.collect();
+        let name = self.name("attn_output");
+        outputs.iter().map(|row| self.linear(&name, row, WIDTH, style.bias)).collect()
+    }
+
+    fn sees(&self, position: usize, at: usize) -> bool {
+        !(self.style.slides)(self.layer) || position - at < WINDOW
+    }
+
+    fn score(&self, query: &[f64], key: &[f64], distance: usize, head: usize) -> f64 {
+        let mut score = dot(query, key) / (HEAD as f64).sqrt();
+        if let Some(cap) = self.style.score_cap {
+            score = cap * (score / cap).tanh();
+        }
+        match self.style.positions {
+            // Of as many heads as a power of two, head h falls off by 2^(−most·(h + 1)/heads).
+            Positions::Alibi(most) => score - (-most * (head + 1) as f64 / HEADS as f64).exp2() * distance as f64,
+            _ => score,
+        }
+    }
+
+    fn projections(&mut self, input: &Row) -> [Row; 3] {
+        let [queries, keys] = [HEADS * HEAD, KV_HEADS * HEAD];
+        if self.style.fused {
+            let all = self.linear(&self.name("attn_qkv"), input, queries + 2 * keys, self.style.qkv_bias);
+            let (query, rest) = all.split_at(queries);
+            return [query.to_vec(), rest[..keys].to_vec(), rest[keys..].to_vec()];
+        }
+        [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)]
+            .map(|(name, width)| self.linear(&self.name(name), input, width, self.style.qkv_bias))
+    }
+
+    fn clamped(&self, row: Row) -> Row {
+        match self.style.clamp {
+            Some(limit) => row.into_iter().map(|v| v.clamp(-limit, limit)).collect(),
+            None => row,
+        }
+    }
+
+    fn head_norm(&mut self, name: &str, row: Row, is_rotated: bool) -> Row {
+        let name = format!("{}.weight", self.name(name));
+        let heads = row.len() / HEAD;
+        let (shape, width) = match self.style.head_norm {
+            HeadNorm::Heads if !is_rotated => (vec![HEAD], HEAD),
+            HeadNorm::AfterRotation if is_rotated => (vec![HEAD], HEAD),
+            HeadNorm::EachHead if !is_rotated => (vec![HEAD, heads], HEAD),
+            HeadNorm::Whole if !is_rotated => (vec![row.len()], row.len()),
+            _ => return row,
+        };
+        let weight = self.weights.get(&name, &shape, 1.0);
+        let normed = row.chunks(width).flat_map(|run| normalised(run, self.style.norm));
+        normed.enumerate().map(|(i, v)| v * weight[i % weight.len()]).collect()
+    }
+
+    fn rotated(&self, mut row: Row, position: usize) -> Row {
+        let (dims, is_halves) = match self.style.positions {
+            Positions::Neighbours(dims) => (dims, false),
+            Positions::Halves(dims) => (dims, true),
+            Positions::Alibi(_) | Positions::Table | Positions::None => return row,
+        };
+        if !(self.style.rotates)(self.layer) {
+            return row;
+        }
+        for head in row.chunks_mut(HEAD) {
+            for i in 0..dims / 2 {
+                let angle = position as f64 * 10_000f64.powf(-2.0 * i as f64 / dims as f64);
+                let (a, b) = if is_halves { (i, i + dims / 2) } else { (2 * i, 2 * i + 1) };
+                (head[a], head[b]) =
+                    (head[a] * angle.cos() - head[b] * angle.sin(), head[a] * angle.sin() + head[b] * angle.cos());
+            }
+        }
+        row
+    }
+
+    fn feed_forward(&mut self, input: &Row) -> Row {
+        let (style, bias) = (self.style, self.style.bias);
+        let [gate, up, down] = ["ffn_gate", "ffn_up", "ffn_down"].map(|name| self.name(name));
+        let inner = match (style.gated, style.fused_up) {
+            (true, true) => {
+                let both = self.linear(&up, input, 2 * INNER, bias);
+                gated(style.unit, &both[..INNER], &both[INNER..])
+            }
+            (true, false) => {
+                let gate = self.linear(&gate, input, INNER, bias);
+                gated(style.unit, &gate, &self.linear(&up, input, INNER, bias))
+            }
+            (false, _) => self.linear(&up, input, INNER, bias).iter().map(|v| activated(style.unit, *v)).collect(),
+        };
+        self.linear(&down, &inner, WIDTH, bias)
+    }
+
+    fn experts(&mut self, mixture: &Mixture, input: &Row) -> Row {
+        let logits = self.linear(&self.name("ffn_gate_inp"), input, EXPERTS, mixture.biases);
+        let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
+        let score = |logit: f64| match mixture.scores {
+            Scores::Softmax => logit.exp() / total,
+            Scores::OfChosen => logit.exp(),
+            Scores::Sigmoid => 1.0 / (1.0 + (-logit).exp()),
+        };
+        let scores: Row = logits.iter().map(|logit| score(*logit)).collect();
+        let bias = match mixture.choice_bias {
+            true => self.weights.get(&self.name("exp_probs_b.bias"), &[EXPERTS], 0.0),
+            false => vec![0.0; EXPERTS],
+        };
+        let mut order: Vec<usize> = (0..EXPERTS).collect();
+        order.sort_by(|a, b| (scores[*b] + bias[*b]).total_cmp(&(scores[*a] + bias[*a])));
+        let chosen = &order[..USED];
+        let sum_of_chosen: f64 = chosen.iter().map(|expert| scores[*expert]).sum();
+        let divisor = if mixture.normalise || mixture.scores == Scores::OfChosen { sum_of_chosen } else { 1.0 };
+        let mut output = vec![0.0; WIDTH];
+        for expert in chosen {
+            let made = self.expert(mixture, input, *expert);
+            output = sum(&output, &scaled(&made, scores[*expert] / divisor));
+        }
+        match mixture.shared {
+            0 => output,
+            width => sum(&output, &self.shared(input, width)),
+        }
+    }
+
+    fn expert(&mut self, mixture: &Mixture, input: &Row, expert: usize) -> Row {
+        let unit = self.style.unit;
+        let mut product = |name: &str, input: &Row, rows: usize| {
+            let name = self.name(&format!("ffn_{name}_exps"));
+            let all = self.weights.get(&format!("{name}.weight"), &[input.len(), rows, EXPERTS], 0.0);
+            let product = multiplied(&all[expert * rows * input.len()..][..rows * input.len()], input);
+            if !mixture.biases {
+                return product;
+            }
+            let bias = self.weights.get(&format!("{name}.bias"), &[rows, EXPERTS], 0.0);
+            sum(&product, &bias[expert * rows..][..rows])
+        };
+        let (gate, up) = (product("gate", input, EXPERT_INNER), product("up", input, EXPERT_INNER));
+        product("down", &gated(unit, &gate, &up), WIDTH)
+    }
+
+    fn shared(&mut self, input: &Row, width: usize) -> Row {
+        let [gate, up, down] = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"].map(|name| self.name(name));
+        let (gate, up) = (self.linear(&gate, input, width, false), self.linear(&up, input, width, false));
+        self.linear(&down, &gated(self.style.unit, &gate, &up), WIDTH, false)
+    }
+
+    fn head(&mut self, row: &Row) -> Row {
+        let normed = self.norm("output_norm", row);
+        let logits = match self.style.tied {
+            true => multiplied(&self.weights.get("token_embd.weight", &[WIDTH, VOCABULARY], 0.0), &normed),
+            false => self.linear("output", &normed, VOCABULARY, false),
+        };
+        let logits = scaled(&logits, self.style.logit_factor);
+        match self.style.softcap {
+            Some(cap) => logits.iter().map(|v| cap * (v / cap).tanh()).collect(),
+            None => logits,
+        }
+    }
+
+    fn norm(&mut self, name: &str, row: &Row) -> Row {
+        let weight = self.weights.get(&format!("{name}.weight"), &[row.len()], 1.0);
+        let normed: Row = normalised(row, self.style.norm).iter().zip(&weight).map(|(v, w)| v * w).collect();
+        match self.style.norm {
+            Norm::Layer { bias: true } => sum(&normed, &self.weights.get(&format!("{name}.bias"), &[row.len()], 0.0)),
+            Norm::Layer { bias: false } | Norm::Rms => normed,
+        }
+    }
+
+    fn linear(&mut self, name: &str, input: &Row, rows: usize, has_bias: bool) -> Row {
+        let product = multiplied(&self.weights.get(&format!("{name}.weight"), &[input.len(), rows], 0.0), input);
+        match has_bias {
+            true => sum(&product, &self.weights.get(&format!("{name}.bias"), &[rows], 0.0)),
+            false => product,
+        }
+    }
+}
+
+fn normalised(row: &[f64], norm: Norm) -> Row {
+    let mean = match norm {
+        Norm::Rms => 0.0,
+        Norm::Layer { .. } => row.iter().sum::<f64>() / row.len() as f64,
+    };
+    let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / row.len() as f64;
+    row.iter().map(|v| (v - mean) / (variance + EPSILON).sqrt()).collect()
+}
+
+fn activated(unit: Unit, x: f64) -> f64 {
+    match unit {
+        Unit::Silu => x / (1.0 + (-x).exp()),
+        Unit::Gelu => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+        Unit::ReluSquared => x.max(0.0).powi(2),
+        Unit::Limited => x.min(7.0) / (1.0 + (-1.702 * x.min(7.0)).exp()),
+    }
+}
+
+fn gated(unit: Unit, gate: &[f64], up: &[f64]) -> Row {
+    let factor = |up: f64| if unit == Unit::Limited { up.clamp(-7.0, 7.0) + 1.0 } else { up };
+    gate.iter().zip(up).map(|(gate, up)| activated(unit, *gate) * factor(*up)).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn sum(a: &[f64], b: &[f64]) -> Row {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
+}
+
+fn scaled(row: &[f64], factor: f64) -> Row {
+    row.iter().map(|v| v * factor).collect()
+}
+
+fn halved(row: &Row) -> Row {
+    row.iter().map(|v| f64::from(f16::from_f32(*v as f32))).collect()
+}
+
+/// A matrix, row after row, times a row of values.
+fn multiplied(matrix: &[f64], row: &[f64]) -> Row {
+    matrix.chunks(row.len()).map(|weights| dot(weights, row)).collect()
+}
