@@ -491,7 +491,9 @@ for (const name of ['hf:some/repo:Q4_0', 'hf:some/repo/model-Q4_0.gguf']) descri
         const { result, requests } = await requestsOf(() => lingering(page, 500, onHub));
         seen.push([result.logprobs[0] === expected.logprobs[0], sent(requests) > other.length * 0.9]);
       }
-      assert.deepEqual(seen[1], [false, true]);
+      // The hub is asked again in the first of these visits or in the second, by when the one before has had its doubts.
+      assert.equal(seen[1][0], false);
+      assert.equal(seen.filter(([, isFetched]) => isFetched).length, 1, JSON.stringify(seen));
     } finally {
       server.fault(FILE, undefined);
     }
