@@ -135,6 +135,11 @@ pub(super) fn items(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
     Ok(found)
 }
 
+/// The items for `map`, `select` and their kin, which see nothing in what is false.
+fn lazy_items(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
+    if value.is_true() { items(state, value) } else { Ok(Vec::new()) }
+}
+
 fn generator(items: Vec<Value>) -> Result<Value, Error> {
     Ok(Lazy::value(LazyKind::Generator, items))
 }
@@ -562,7 +567,7 @@ fn slice(state: &mut State, value: &Value, call: &Call) -> Result<Value, Error> 
 
 fn map(state: &mut State, value: &Value, call: &Call) -> Result<Value, Error> {
     let (positional, keywords) = call.all();
-    let found = items(state, value)?;
+    let found = lazy_items(state, value)?;
     let Some((name, more)) = positional.split_first() else {
         let [path, otherwise] = call.bind(["attribute", "default"], 1)?;
         let path = path.unwrap_or_default();
@@ -593,7 +598,7 @@ fn select(state: &mut State, value: &Value, call: &Call, wanted: bool) -> Result
         return Err(call.fault(ErrorKind::TooManyArguments, format!("takes no argument '{}'", keywords[0].0)));
     }
     let mut kept = Vec::new();
-    for item in items(state, value)? {
+    for item in lazy_items(state, value)? {
         let holds = match positional.split_first() {
             Some((name, more)) => holds(state, call.text(name)?, item.clone(), more)?,
             None => item.is_true(),
@@ -614,7 +619,7 @@ fn selectattr(state: &mut State, value: &Value, call: &Call, wanted: bool) -> Re
         return Err(call.fault(ErrorKind::TooManyArguments, format!("takes no argument '{}'", keywords[0].0)));
     }
     let mut kept = Vec::new();
-    for item in items(state, value)? {
+    for item in lazy_items(state, value)? {
         let own = field(&item, path)?;
         let holds = match test.split_first() {
             Some((name, more)) => holds(state, call.text(name)?, own, more)?,

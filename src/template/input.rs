@@ -24,10 +24,7 @@ pub(super) fn normalised(messages: &Json, shape: impl FnOnce() -> Shape) -> Resu
     for (index, message) in messages.iter().enumerate() {
         checked.push(checked_message(index, message)?);
     }
-    let shape = shape();
-    for message in &mut checked {
-        shape.apply(message);
-    }
+    shape().apply(&mut checked);
     Ok(checked.into_iter().map(Json::Object).collect())
 }
 

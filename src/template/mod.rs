@@ -145,11 +145,28 @@ impl ChatTemplate {
     /// what the user said last.
     pub fn render(&self, input: &RenderInput) -> Result<Rendered> {
         let messages = input::normalised(input.messages, || self.shape(input))?;
-        let rendered = self.render_shaped(&Json::Array(messages), input)?;
+        let rendered = self.render_shaped(&Json::Array(messages.clone()), input)?;
+        let rendered = self.unprinted(&messages, rendered, input);
         if self.shape(input).shows_user {
             check_user(input.messages, &rendered)?;
         }
         Ok(rendered)
+    }
+
+    /// Renders again with text where the prompt shows a list of parts as it is printed: a template
+    /// may take parts in one place and only text in another, such as beside tools.
+    fn unprinted(&self, messages: &[Json], rendered: Rendered, input: &RenderInput) -> Rendered {
+        if !shape::prints_parts(messages, &rendered.text) {
+            return rendered;
+        }
+        let shape = self.shape(input);
+        let mut joined = [false, true].into_iter().filter_map(|all| {
+            let messages = shape.joined(messages, all);
+            let rendered = self.render_shaped(&Json::Array(messages), input).ok()?;
+            let is_whole = check_user(input.messages, &rendered).is_ok();
+            (is_whole && !shape::prints_parts(input.messages.as_array()?, &rendered.text)).then_some(rendered)
+        });
+        joined.next().unwrap_or(rendered)
     }
 
     /// Renders messages that have the shapes of the template.

@@ -64,26 +64,48 @@ impl Shape {
         }
     }
 
-    /// Gives a checked message the shapes of the template.
-    pub fn apply(&self, message: &mut Map<String, Json>) {
-        let content = match message.get("role").and_then(Json::as_str) {
+    fn content(&self, role: Option<&str>) -> Content {
+        match role {
             Some("user") => self.user,
             Some("assistant") => self.assistant,
             Some("system" | "developer") => self.system,
             // Results of tools are text, whatever the template takes from people.
             _ => Content::Text,
-        };
-        if let Some(given) = message.get_mut("content") {
-            let text = text_of(given);
-            match (content, given.is_string()) {
-                (Content::Parts, true) => *given = json!([{"type": "text", "text": text}]),
-                (Content::Text, false) if given.is_array() => *given = Json::String(text),
-                _ => {}
+        }
+    }
+
+    /// The messages with text for the parts that the template may take as text, or for all.
+    pub fn joined(&self, messages: &[Json], all: bool) -> Vec<Json> {
+        let mut messages = messages.to_vec();
+        for message in &mut messages {
+            let takes_text = self.content(message["role"].as_str()) != Content::Parts;
+            if let Some(content) = message.get_mut("content").filter(|given| given.is_array() && (all || takes_text)) {
+                *content = Json::String(text_of(content));
             }
         }
-        if self.objects {
-            for call in message.get_mut("tool_calls").and_then(Json::as_array_mut).into_iter().flatten() {
-                parse_arguments(call);
+        messages
+    }
+
+    /// Gives checked messages the shapes of the template. Where one role's parts become text, so
+    /// do those of the roles that may have either: the conversation is one of texts then.
+    pub fn apply(&self, messages: &mut [Map<String, Json>]) {
+        let role = |message: &Map<String, Json>| self.content(message.get("role").and_then(Json::as_str));
+        let has_parts = |message: &Map<String, Json>| message.get("content").is_some_and(Json::is_array);
+        let joins = messages.iter().any(|message| role(message) == Content::Text && has_parts(message));
+        for message in messages {
+            let takes = role(message);
+            if let Some(given) = message.get_mut("content") {
+                match (takes, &*given) {
+                    (Content::Parts, Json::String(text)) => *given = json!([{"type": "text", "text": text}]),
+                    (Content::Text, Json::Array(_)) => *given = Json::String(text_of(given)),
+                    (Content::Either, Json::Array(_)) if joins => *given = Json::String(text_of(given)),
+                    _ => {}
+                }
+            }
+            if self.objects {
+                for call in message.get_mut("tool_calls").and_then(Json::as_array_mut).into_iter().flatten() {
+                    parse_arguments(call);
+                }
             }
         }
     }
@@ -92,6 +114,16 @@ impl Shape {
 /// True if a list of parts was printed rather than read.
 fn shows_keys(prompt: &str) -> bool {
     ["'type'", "\"type\"", "'text'", "\"text\""].iter().any(|key| prompt.contains(key))
+}
+
+/// True if the prompt shows a list of parts as it is printed, and the messages do not say that text.
+pub(super) fn prints_parts(messages: &[Json], prompt: &str) -> bool {
+    let said = |printed: &str| {
+        let contents = messages.iter().filter_map(|message| message.get("content"));
+        contents.map(text_of).any(|text| text.contains(printed))
+    };
+    let printed = ["[{'type': 'text'", "[{\"type\": \"text\""];
+    printed.into_iter().any(|printed| prompt.contains(printed) && !said(printed))
 }
 
 /// Compares what a template makes of a call whose arguments are an object and JSON text.

@@ -258,7 +258,11 @@ impl Rewriter<'_> {
         self.percent(tag, token, &range);
         let last = self.last(tag, token, &range);
         match token {
-            Token::TemplateData(_) | Token::VariableStart => *tag = Tag::default(),
+            Token::TemplateData(_) => {
+                self.raw(range.start);
+                *tag = Tag::default();
+            }
+            Token::VariableStart => *tag = Tag::default(),
             Token::BlockStart => *tag = Tag { kind: Kind::Unnamed, ..Tag::default() },
             Token::Ident(name) if tag.kind == Kind::Unnamed => self.name(tag, name, range.clone())?,
             Token::Ident(_) if tag.kind == Kind::Block => self.edits.push((range.clone(), "".into())),
@@ -294,6 +298,15 @@ impl Rewriter<'_> {
             return Err(complex("an expression is too long or nests too deeply"));
         }
         Ok(())
+    }
+
+    /// Jinja2 keeps the line feed behind `{% raw %}`, where minijinja drops one.
+    fn raw(&mut self, start: usize) {
+        let before = self.source.get(..start).and_then(|before| before.strip_suffix("%}\n"));
+        let tag = before.and_then(|before| before.trim_end().strip_suffix("raw"));
+        if tag.is_some_and(|tag| tag.trim_end().trim_end_matches(['-', '+']).ends_with("{%")) {
+            self.insert(start, "\n");
+        }
     }
 
     /// The end of a tag.
