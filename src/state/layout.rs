@@ -35,9 +35,9 @@ impl Layout {
     pub fn new(program: &Program, context: usize) -> Layout {
         let layer = |(number, state): (usize, &State)| {
             let State::Kv { key_width, value_width } = *state;
-            let heads = program.all_ops().find_map(|op| match op {
-                Op::KvWrite { state, head_dim, .. } if state.0 as usize == number => Some(key_width / head_dim),
-                _ => None,
+            let heads = program.all_ops().find_map(|op| {
+                let Op::KvWrite { state, head_dim, .. } = op else { return None };
+                (state.0 as usize == number).then(|| key_width / head_dim)
             });
             let heads = heads.unwrap_or(1);
             KvLayer { heads, key_dim: key_width / heads, value_dim: value_width / heads }
