@@ -2,7 +2,7 @@
 //! (markup, file sizes, random choice) would only lengthen the page's download.
 
 use super::args::Call;
-use super::filters::{attribute, items};
+use super::items::items;
 use super::text::{is_namespace, type_name};
 use minijinja::value::{Enumerator, Object, ObjectRepr, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, functions, tests};
@@ -108,7 +108,7 @@ fn cased(value: &Value, wanted: fn(char) -> bool, other: fn(char) -> bool) -> bo
 
 /// A list rather than minijinja's lazy range, which is walked without paying when it is sliced.
 fn range(state: &State, lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<Value, Error> {
-    super::source::solid(state, &functions::range(lower, upper, step)?)
+    super::bounds::solid(state, &functions::range(lower, upper, step)?)
 }
 
 /// The fields of `dict(…)` and `namespace(…)`: a dictionary or a list of pairs, then keywords.
@@ -207,9 +207,4 @@ pub(super) fn holds(state: &mut State, name: &str, value: Value, more: &[Value])
         ErrorKind::UnknownTest => Error::new(ErrorKind::UnknownTest, format!("there is no test '{name}'")),
         _ => error,
     })
-}
-
-/// The attribute of a value by a path such as `function.name`.
-pub(super) fn field(value: &Value, path: &Value) -> Result<Value, Error> {
-    attribute(value, path, None)
 }

@@ -29,7 +29,7 @@ pub(super) fn tojson(state: &State, value: &Value, args: &[Value]) -> Result<Val
     };
     let (comma, colon) = match separators.filter(|separators| !separators.is_none()) {
         None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
-        Some(pair) => match super::filters::items(state, &pair)?.as_slice() {
+        Some(pair) => match super::items::items(state, &pair)?.as_slice() {
             [comma, colon] => (call.text(comma)?.to_owned(), call.text(colon)?.to_owned()),
             _ => return Err(call.refuse("needs two separators")),
         },

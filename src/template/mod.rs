@@ -5,19 +5,28 @@
 //! control token written in a message stays text.
 
 mod args;
+mod bounds;
 mod builtins;
 mod filters;
 mod guard;
 mod input;
+mod items;
 mod json;
 mod literal;
 mod methods;
 mod named;
+mod numbers;
+mod ordering;
+mod printf;
 mod shape;
 mod source;
+mod strings;
+mod tag;
 mod text;
 mod time;
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod tests;
 

@@ -13,11 +13,12 @@ use std::ops::Range;
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
-use minijinja::{Error, ErrorKind, State, Value, filters};
+use minijinja::{Error, State, Value};
 
 use super::args::Call;
+use super::bounds::{bounded, step};
 use super::literal;
-use super::text::{BoundMethod, Lazy, type_name};
+use super::tag::{Bracket, Kind, Last, Tag, complex};
 
 /// Tokens of one expression: chains of operators and filters become nested code. The items of a list
 /// or of a dictionary are expressions of their own.
@@ -29,10 +30,6 @@ const CONDITIONS_MAX: usize = 150;
 /// A `with` assigns too, and is not passed through the filter; no known chat template has one.
 const WITHS_MAX: usize = 8;
 const WITH_TOKENS_MAX: usize = 100;
-/// How deep an assigned value may nest: what messages may have, and some containers around them.
-const VALUE_DEPTH_MAX: usize = 100;
-/// Items whose inspection costs one unit of fuel.
-const ITEMS_PER_FUEL: usize = 8;
 
 /// The ends of assignments, whose values pass through filters, and the method that slices go
 /// through.
@@ -59,8 +56,7 @@ pub(super) fn add(environment: &mut minijinja::Environment) {
     environment.add_filter("__bounded", |state: &State, value: &Value| bounded(state, value, false));
     environment.add_filter("__step", step);
     environment.add_filter("__bounded_field", |state: &State, value: &Value| bounded(state, value, true));
-    environment
-        .add_filter("__iter", |state: &State, value: &Value| super::filters::items(state, value).map(Value::from));
+    environment.add_filter("__iter", |state: &State, value: &Value| super::items::items(state, value).map(Value::from));
     environment.add_function("__call_macro", call_macro);
 }
 
@@ -154,86 +150,6 @@ fn call_macro(state: &mut State, function: Value, args: Rest<ValueOrKwargs>) -> 
     named.push(("varargs".into(), Value::from(Tuple::from(varargs))));
     named.push(("kwargs".into(), Value::from_pairs(kwargs)));
     function.call(state, &[Kwargs::from_iter(named).into()])
-}
-
-/// What is known about the tag being read.
-#[derive(Default)]
-struct Tag {
-    kind: Kind,
-    /// Tokens of the expression, and of the whole tag.
-    tokens: usize,
-    count: usize,
-    brackets: Vec<Bracket>,
-    /// True if a set has assigned already or is a block, so that later `=` are not its own; in a
-    /// loop true behind its `in`.
-    assigned: bool,
-    dotted: bool,
-    /// How many tokens of `.cycle(` come last.
-    cycle: usize,
-    last: Last,
-    /// The operand of a `%` behind a text: its depth in brackets, and true where a name must follow.
-    percent: Option<(usize, bool)>,
-}
-
-/// The token before, as far as the next one is understood by it.
-#[derive(Default)]
-enum Last {
-    #[default]
-    Other,
-    Dot(usize),
-    /// A method of dictionaries behind a dot: the range of both, and of the name.
-    Method(Range<usize>, Range<usize>),
-    Loop,
-    /// A macro that takes any arguments.
-    Macro(usize),
-    Text,
-}
-
-/// A bracket that is open.
-#[derive(Default)]
-struct Bracket {
-    /// Where it begins, if it is a square one without a colon yet.
-    start: Option<usize>,
-    /// Colons of a slice in it; of the last one the number of its token, and where it ends.
-    colons: usize,
-    colon: usize,
-    colon_end: usize,
-    /// What is put before its end.
-    close: &'static str,
-    /// The counts of tokens where it began.
-    tokens: usize,
-    count: usize,
-}
-
-impl Tag {
-    /// Refuses `loop.cycle()` without values, by which minijinja divides by their number. Unpacked
-    /// lists are refused with it, because they may be empty.
-    fn cycle(&mut self, token: &Token) -> Result<(), Error> {
-        self.cycle = match (self.cycle, token) {
-            (_, Token::Dot) => 1,
-            (1, Token::Ident("cycle")) => 2,
-            (2, Token::ParenOpen) => 3,
-            (3, Token::ParenClose | Token::Mul | Token::Pow) => {
-                return Err(complex("cycle needs values"));
-            }
-            _ => 0,
-        };
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Kind {
-    #[default]
-    Other,
-    /// Between the start of a block tag and its name.
-    Unnamed,
-    Set,
-    With,
-    For,
-    Macro,
-    /// The start or the end of a block, whose name is left out.
-    Block,
 }
 
 #[derive(Default)]
@@ -501,105 +417,5 @@ impl Rewriter<'_> {
         }
         source.push_str(self.source.get(copied..).unwrap_or_default());
         Prepared { source, places }
-    }
-}
-
-fn complex(message: &'static str) -> Error {
-    Error::new(ErrorKind::SyntaxError, message)
-}
-
-/// Lets a value pass if it does not nest too deeply. Lazy iterables, which nest without limit when
-/// they are sliced again and again, become lists.
-///
-/// The field of a namespace may not be a namespace: it could contain itself, and would never be
-/// freed nor printed to an end.
-fn bounded(state: &State, value: &Value, field: bool) -> Result<Value, Error> {
-    let value = solid(state, value)?;
-    Inspection { state, field, items: 0 }.walk(&value, 0)?;
-    Ok(value)
-}
-
-/// The step of a slice, at most 2^31 − 1 either way: beyond that every slice has one item, and minijinja
-/// makes a machine word of it, which would be 0 for 2^32 in 32 bits.
-fn step(value: &Value) -> Value {
-    const MOST: i128 = i32::MAX as i128;
-    match i128::try_from(value.clone()) {
-        Ok(step) => Value::from(step.clamp(-MOST, MOST) as i64),
-        Err(_) => value.clone(),
-    }
-}
-
-/// Pays for a walk through a value, and makes lazy iterables lists.
-///
-/// minijinja's lazy iterables are walked without paying when they are sliced: `([1] * 10 ** 15)[10
-/// ** 14:]` is made at once, and its first item takes days.
-pub(super) fn solid(state: &State, value: &Value) -> Result<Value, Error> {
-    if value.kind() == ValueKind::Iterable && Lazy::of(value).is_none() {
-        return filters::list(state, value.clone());
-    }
-    let items = value.as_str().map_or_else(|| value.len().unwrap_or(0), |text| text.len() / ITEMS_PER_FUEL);
-    state.consume_fuel((items / ITEMS_PER_FUEL) as u64)?;
-    Ok(value.clone())
-}
-
-/// What a slice is taken of.
-pub(super) fn sliceable(state: &State, value: &Value) -> Result<Value, Error> {
-    let is_sliceable = match value.kind() {
-        ValueKind::String | ValueKind::Seq | ValueKind::Bytes => true,
-        ValueKind::Iterable => Lazy::of(value).is_none(),
-        ValueKind::Undefined => {
-            return Err(Error::new(ErrorKind::UndefinedError, "a slice of what is undefined"));
-        }
-        _ => false,
-    };
-    if !is_sliceable {
-        let message = format!("'{}' object cannot be sliced", type_name(value));
-        return Err(Error::new(ErrorKind::InvalidOperation, message));
-    }
-    solid(state, value)
-}
-
-struct Inspection<'a, 't, 'e> {
-    state: &'a State<'t, 'e>,
-    field: bool,
-    items: usize,
-}
-
-impl Inspection<'_, '_, '_> {
-    fn walk(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        let Some(object) = value.as_object() else { return Ok(()) };
-        if depth > VALUE_DEPTH_MAX {
-            return Err(Error::new(ErrorKind::InvalidOperation, "a value nests too deeply"));
-        }
-        if self.field && object.type_name().ends_with("::Namespace") {
-            return Err(Error::new(ErrorKind::InvalidOperation, "a namespace cannot be the field of a namespace"));
-        }
-        if let Some(lazy) = Lazy::of(value) {
-            return lazy.items.iter().try_for_each(|item| self.item(item, depth));
-        }
-        if let Some(method) = object.downcast_ref::<BoundMethod>() {
-            return self.item(&method.owner, depth);
-        }
-        if let Some(list) = object.downcast_ref::<Vec<Value>>() {
-            return list.iter().try_for_each(|item| self.item(item, depth));
-        }
-        if object.downcast_ref::<Tuple>().is_none() && !matches!(value.kind(), ValueKind::Map | ValueKind::Seq) {
-            return Ok(());
-        }
-        for key in value.try_iter()? {
-            match value.kind() {
-                ValueKind::Map => self.item(&value.get_item(&key)?, depth)?,
-                _ => self.item(&key, depth)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn item(&mut self, item: &Value, depth: usize) -> Result<(), Error> {
-        self.items += 1;
-        if self.items.is_multiple_of(ITEMS_PER_FUEL) {
-            self.state.consume_fuel(1)?;
-        }
-        self.walk(item, depth + 1)
     }
 }
