@@ -203,9 +203,9 @@ impl<'a> Visit<'a> for Wildcards {
         let takes_all = |arm: &&syn::Arm| {
             matches!(&arm.pat, syn::Pat::Wild(_)) || matches!(&arm.pat, syn::Pat::Ident(name) if name.subpat.is_none())
         };
-        // Which of all pairs of ops belong together is a question that an arm for the others answers.
-        let is_pair = matches!(&*found.expr, syn::Expr::Tuple(_));
-        if !is_pair && found.arms.iter().any(names_op) {
+        // Of all ways to put several ops in a row, an arm for the others is the only one that can be written.
+        let is_several = |arm: &syn::Arm| matches!(&arm.pat, syn::Pat::Slice(_) | syn::Pat::Tuple(_));
+        if !found.arms.iter().any(is_several) && found.arms.iter().any(names_op) {
             self.count += found.arms.iter().filter(takes_all).count();
         }
         syn::visit::visit_expr_match(self, found);
