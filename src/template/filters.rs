@@ -176,8 +176,13 @@ fn title(state: &mut State, value: &Value, call: &Call) -> Result<Value, Error> 
 
 fn escape(state: &mut State, value: &Value, call: &Call) -> Result<Value, Error> {
     call.none()?;
-    let mut out = String::new();
-    for c in python_str(value)?.chars() {
+    paid(state, escaped(&python_str(value)?))
+}
+
+/// The text with the entities that markupsafe writes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -187,7 +192,7 @@ fn escape(state: &mut State, value: &Value, call: &Call) -> Result<Value, Error>
             _ => out.push(c),
         }
     }
-    paid(state, out)
+    out
 }
 
 fn default(_: &mut State, value: &Value, call: &Call) -> Result<Value, Error> {

@@ -13,12 +13,14 @@ use std::ops::Range;
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
-use minijinja::{Error, State, Value};
+use minijinja::{Error, ErrorKind, State, Value};
 
 use super::args::Call;
 use super::bounds::{bounded, step};
+use super::filters::escaped;
 use super::literal;
-use super::tag::{Bracket, Kind, Last, Tag, complex};
+use super::tag::{Bracket, Kind, Last, Operand, Tag, complex};
+use super::text::type_name;
 
 /// Tokens of one expression: chains of operators and filters become nested code. The items of a list
 /// or of a dictionary are expressions of their own.
@@ -41,6 +43,8 @@ const SOLID: &str = ".__solid()";
 pub(super) const SOLID_METHOD: &str = "__solid";
 /// What `{% for %}` and `loop()` iterate over passes through a filter that iterates as Python does.
 const ITERATED: &str = ")|__iter ";
+/// The filter behind `…|safe + value`: markup escapes what it is added to, whatever the environment.
+const PLUS: &str = "|__plus(";
 /// The method behind `'…' % value`, which minijinja's operator does not know.
 pub(super) const PERCENT_METHOD: &str = "__percent";
 /// The method behind `.items` without a call: in Jinja2 it is the dictionary's method.
@@ -57,6 +61,7 @@ pub(super) fn add(environment: &mut minijinja::Environment) {
     environment.add_filter("__step", step);
     environment.add_filter("__bounded_field", |state: &State, value: &Value| bounded(state, value, true));
     environment.add_filter("__iter", |state: &State, value: &Value| super::items::items(state, value).map(Value::from));
+    environment.add_filter("__plus", |state: &mut State, left: &Value, right: &Value| plus(state, left, right));
     environment.add_function("__call_macro", call_macro);
 }
 
@@ -152,6 +157,28 @@ fn call_macro(state: &mut State, function: Value, args: Rest<ValueOrKwargs>) -> 
     function.call(state, &[Kwargs::from_iter(named).into()])
 }
 
+/// True for the operators between which and a sum's operand no bracket is needed; `~` is one.
+fn binds_tighter_than_plus(token: &Token) -> bool {
+    matches!(token, Token::Tilde | Token::Mul | Token::Div | Token::FloorDiv | Token::Mod | Token::Pow)
+}
+
+/// Markup and a text: what is not safe is escaped, and the sum is safe.
+fn plus(state: &mut State, left: &Value, right: &Value) -> Result<Value, Error> {
+    let mut sum = String::new();
+    for part in [left, right] {
+        match part.as_str() {
+            Some(text) if part.is_safe() => sum.push_str(text),
+            Some(text) => sum.push_str(&escaped(text)),
+            None => {
+                let message = format!("cannot add 'Markup' and '{}'", type_name(part));
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+        }
+    }
+    state.consume_fuel(1 + (sum.len() / 64) as u64)?;
+    Ok(Value::from_safe_string(sum))
+}
+
 #[derive(Default)]
 struct Rewriter<'a> {
     source: &'a str,
@@ -171,7 +198,7 @@ impl Rewriter<'_> {
         tag.count += 1;
         tag.cycle(token)?;
         let range = span.start_offset as usize..span.end_offset as usize;
-        self.percent(tag, token, &range);
+        self.operand(tag, token, &range);
         let last = self.last(tag, token, &range);
         match token {
             Token::TemplateData(_) => {
@@ -254,7 +281,9 @@ impl Rewriter<'_> {
         let next = match token {
             Token::Dot => Last::Dot(range.start),
             Token::Str(_) | Token::String(_) => Last::Text,
+            Token::Pipe => Last::Pipe,
             Token::Ident(name) => match tag.last {
+                Last::Pipe if *name == "safe" => Last::Safe,
                 Last::Dot(start) if DICT_METHODS.contains(name) && !in_target => {
                     Last::Method(start..range.end, range.clone())
                 }
@@ -302,28 +331,37 @@ impl Rewriter<'_> {
         tag.tokens = bracket.tokens + 1;
     }
 
-    /// The operator `%` behind a text becomes a call. Its operand ends where neither a dot, a
-    /// bracket nor a filter goes on with it.
-    fn percent(&mut self, tag: &mut Tag, token: &Token, range: &Range<usize>) {
-        if let Some((depth, expects)) = &mut tag.percent {
-            if tag.brackets.len() != *depth {
+    /// The operators `%` behind a text and `+` behind `|safe` become calls. An operand ends where
+    /// neither a dot, a bracket nor a filter goes on with it.
+    fn operand(&mut self, tag: &mut Tag, token: &Token, range: &Range<usize>) {
+        let mut added = matches!(tag.last, Last::Safe);
+        if let Some(operand) = &mut tag.operand {
+            if tag.brackets.len() != operand.depth {
                 return;
             }
             let opens = matches!(token, Token::ParenOpen | Token::BracketOpen | Token::BraceOpen);
-            match (*expects, token) {
+            match (operand.expects, token) {
                 (true, Token::Minus) => {}
-                (true, _) => *expects = false,
-                (false, Token::Dot | Token::Pipe) => *expects = true,
+                (true, _) => operand.expects = false,
+                (false, Token::Dot | Token::Pipe) => operand.expects = true,
                 (false, _) if opens => {}
+                (false, token) if operand.adds && binds_tighter_than_plus(token) => operand.expects = true,
                 _ => {
+                    added = operand.adds;
                     self.insert(range.start, ")");
-                    tag.percent = None;
+                    tag.operand = None;
                 }
             }
         }
-        if tag.percent.is_none() && matches!((token, &tag.last), (Token::Mod, Last::Text)) {
-            self.edits.push((range.clone(), format!(".{PERCENT_METHOD}(").into()));
-            tag.percent = Some((tag.brackets.len(), true));
+        let call = match (token, &tag.last) {
+            (Token::Mod, Last::Text) => format!(".{PERCENT_METHOD}("),
+            (Token::Plus, _) if added => PLUS.to_owned(),
+            _ => return,
+        };
+        if tag.operand.is_none() {
+            self.edits.push((range.clone(), call.into()));
+            let adds = matches!(token, Token::Plus);
+            tag.operand = Some(Operand { depth: tag.brackets.len(), expects: true, adds });
         }
     }
 

@@ -20,8 +20,17 @@ pub(super) struct Tag {
     /// How many tokens of `.cycle(` come last.
     pub cycle: usize,
     pub last: Last,
-    /// The operand of a `%` behind a text: its depth in brackets, and true where a name must follow.
-    pub percent: Option<(usize, bool)>,
+    /// The operand being read of an operator that becomes a call.
+    pub operand: Option<Operand>,
+}
+
+/// The right operand of a `%` behind a text, or of a `+` behind `|safe`.
+pub(super) struct Operand {
+    /// How many brackets are open around it.
+    pub depth: usize,
+    /// True where a name or another value must follow.
+    pub expects: bool,
+    pub adds: bool,
 }
 
 /// The token before, as far as the next one is understood by it.
@@ -36,6 +45,9 @@ pub(super) enum Last {
     /// A macro that takes any arguments.
     Macro(usize),
     Text,
+    Pipe,
+    /// The filter `safe`.
+    Safe,
 }
 
 /// A bracket that is open.
