@@ -206,16 +206,19 @@ impl ChatTemplate {
             // A template that runs out of fuel once would do so on every probe.
             let exhausted = std::cell::Cell::new(false);
             Shape::of(|messages| {
-                if exhausted.get() {
-                    return None;
-                }
                 let calls =
                     messages.as_array().is_some_and(|all| all.iter().any(|one| one.get("tool_calls").is_some()));
-                let tools = calls.then_some(&tools);
-                let probe = RenderInput { messages, tools, extra: None, controls: &controls, ..*input };
-                let rendered = self.render_shaped(messages, &probe);
-                exhausted.set(rendered.as_ref().is_err_and(|error| error.details["reason"] == "fuel"));
-                Some(rendered.ok()?.text)
+                // Some templates fail without tools.
+                let mut choices = [None, Some(&tools)].into_iter().skip(usize::from(calls));
+                choices.find_map(|tools| {
+                    if exhausted.get() {
+                        return None;
+                    }
+                    let probe = RenderInput { messages, tools, extra: None, controls: &controls, ..*input };
+                    let rendered = self.render_shaped(messages, &probe);
+                    exhausted.set(rendered.as_ref().is_err_and(|error| error.details["reason"] == "fuel"));
+                    Some(rendered.ok()?.text)
+                })
             })
         })
     }
