@@ -57,7 +57,9 @@ fn products(dtype: Dtype, width: usize, activation: Activation) -> Program {
     let whole = w.matrix(normed, parts);
     let dst = w.project(normed, 72);
     let part = RowView { first_row: 68, rows: 72, ..whole };
-    w.op(Op::MatMul { view: part, src: normed, dst, epilogue: Epilogue { accumulate: true, ..epilogues[0] } });
+    // A bias is one of all the matrix's rows.
+    let bias = Some(w.vector(140));
+    w.op(Op::MatMul { view: part, src: normed, dst, epilogue: Epilogue { accumulate: true, bias, ..epilogues[0] } });
     w.norm(RESIDUAL, normed);
     let [gate, up] = [256, 256].map(|width| w.project(normed, width));
     w.op(Op::Gate { gate, up, activation });
