@@ -1,4 +1,5 @@
-// Every `width` values on their own: dst = or += src / sqrt(mean(src²) + epsilon) · weight.
+// Every `width` values on their own: dst = or += (src − m) / sqrt(mean((src − m)²) + epsilon) · weight + bias, where
+// m is the mean, or 0.
 // Dispatch: (runs of a row, 1, tokens).
 
 struct Op {
@@ -13,10 +14,19 @@ struct Op {
     epsilon: f32,
     add: u32,
     flag: u32,
-    pad: u32,
+    // Whether the mean is taken off, an RMS norm being without.
+    is_centred: u32,
+    bias: u32,
+    // Values of weight and bias between those of a run and those of the next.
+    step: u32,
+    pad: vec2<u32>,
 }
 
 @group(0) @binding(5) var<uniform> op: Op;
+
+fn vector(at: u32) -> vec4<f32> {
+    return vec4(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -27,14 +37,29 @@ fn main(
     let first = group.x * op.width / 4u;
     let src = row_of(op.src, op.src_stride, op.src_residual, group.z) + first;
     let dst = row_of(op.dst, op.dst_stride, op.dst_residual, group.z) + first;
+    var mean = 0.0;
+    if (op.is_centred == 1u) {
+        var values = 0.0;
+        for (var i = local; i < op.width / 4u; i += 64u) {
+            values += dot(arena[src + i], vec4(1.0));
+        }
+        mean = sum_of(vec4(values), local, 64u, subgroup).x / f32(op.width);
+    }
     var squares = 0.0;
     for (var i = local; i < op.width / 4u; i += 64u) {
-        squares += dot(arena[src + i], arena[src + i]);
+        let value = arena[src + i] - mean;
+        squares += dot(value, value);
     }
     let magnitude = inverseSqrt(sum_of(vec4(squares), local, 64u, subgroup).x / f32(op.width) + op.epsilon);
     for (var i = local; i < op.width / 4u; i += 64u) {
-        let w = op.weights + 4u * i;
-        var value = arena[src + i] * magnitude * vec4(weight(w), weight(w + 1u), weight(w + 2u), weight(w + 3u));
+        let at = group.x * op.step + 4u * i;
+        var value = (arena[src + i] - mean) * magnitude;
+        if (op.weights != NONE) {
+            value *= vector(op.weights + at);
+        }
+        if (op.bias != NONE) {
+            value += vector(op.bias + at);
+        }
         if (op.add == 1u) {
             value += arena[dst + i];
             if (!is_finite(value)) {

@@ -42,6 +42,38 @@ fn every_architecture_agrees_with_a_plain_pass() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// What has no kernel yet: tables of positions, ALiBi, sinks, biases of experts, and choices that are not by softmax.
+#[cfg(feature = "gpu")]
+const LEFT_TO_THE_CPU: [&str; 10] =
+    ["bailingmoe2", "bloom", "dots1", "ernie4_5-moe", "glm4moe", "gpt-oss", "gpt2", "minimax-m2", "mpt", "starcoder"];
+
+#[cfg(feature = "gpu")]
+#[test]
+fn every_architecture_agrees_on_a_gpu_or_is_left_to_the_cpu() {
+    use support::gpu::{DEVICE, NMSE_MAX, device};
+    use wasm_chord::engine::HeaderReader;
+
+    let tokens: Vec<u32> = (0..29u32).map(|at| at * at * 7 % styles::VOCABULARY as u32).collect();
+    let mut failures = Vec::new();
+    for style in styles::all() {
+        let Some(device) = device(DEVICE) else { return };
+        let mut weights = weights::Weights::default();
+        let truth: Vec<f32> = pass::logits(&mut weights, &style, &tokens).into_iter().map(|v| v as f32).collect();
+        let file = weights.file(&style);
+        let mut reader = HeaderReader::new(Some(file.len() as u64));
+        assert!(reader.feed(&file).expect("a header"));
+        let mut engine = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
+        support::supply(&mut engine, &file).expect("it is supplied");
+        let logits = engine.logits(&tokens).expect("logits");
+        let (error, is_on_gpu) = (nmse(&truth, &logits), engine.gpu().is_some());
+        println!("{:14} NMSE {error:.1e}{}", style.name, if is_on_gpu { "" } else { " on the CPU" });
+        if error.is_nan() || error > NMSE_MAX || is_on_gpu == LEFT_TO_THE_CPU.contains(&style.name) {
+            failures.push(format!("{}: NMSE {error:.2e}, on the GPU: {is_on_gpu}", style.name));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 #[test]
 fn every_row_of_the_registry_has_a_style() {
     let mut rows: Vec<&str> = REGISTRY.iter().map(|architecture| architecture.name).collect();

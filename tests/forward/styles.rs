@@ -13,7 +13,7 @@ pub const CONTEXT: usize = 64;
 pub const WINDOW: usize = 7;
 pub const EXPERTS: usize = 6;
 pub const USED: usize = 2;
-pub const EXPERT_INNER: usize = 24;
+pub const EXPERT_INNER: usize = 32;
 
 /// How rows are normalised.
 #[derive(Clone, Copy, PartialEq)]

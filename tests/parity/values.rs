@@ -9,16 +9,32 @@ use wasm_chord::trust::Miniature;
 
 const VOCABULARY: usize = 70;
 
+const ACTIVATIONS: [Activation; 7] = [
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::GeluErf,
+    Activation::Relu,
+    Activation::ReluSquared,
+    Activation::Sigmoid,
+    Activation::SwigluLimited,
+];
+
 /// Small values and large ones, whose exponentials overflow, in rows of no whole quad and of several workgroups.
 pub fn elementwise(bench: &Bench) -> Result<(), String> {
     let ways = Ways { fuses: false, ..bench.ways() };
     for width in [4, 7, 100, 260] {
         for scale in [1.0, 100.0, 1e4] {
             let mut w = Writer::new(Dtype::F32, width, VOCABULARY, 1).scaled(scale);
-            for activation in [Activation::Silu, Activation::Gelu] {
+            for activation in ACTIVATIONS {
                 let [gate, up] = [width, width].map(|width| w.project(RESIDUAL, width));
                 w.op(Op::Gate { gate, up, activation });
                 w.op(Op::Add { src: up, dst: gate });
+                // What comes of a sigmoid alone is not zero where its input is.
+                if activation != Activation::Sigmoid {
+                    w.op(Op::Activate { slot: up, activation });
+                }
+                w.op(Op::Scale { slot: gate, factor: -0.3 });
+                w.op(Op::Clamp { slot: gate, limit: 0.7 });
             }
             let slot = w.project(RESIDUAL, width);
             // Not so far above the values that its tanh is lost in rounding.
@@ -50,6 +66,13 @@ pub fn norm(bench: &Bench) -> Result<(), String> {
                 w.norm_over(width, joined, joined);
                 w.norm(joined, joined);
                 w.op(Op::Add { src: joined, dst: RESIDUAL });
+                for (runs, has_bias) in [(1, false), (1, true), (heads, true)] {
+                    let weight = Some(w.vector(runs * width));
+                    let bias = has_bias.then(|| w.vector(runs * width));
+                    w.op(Op::Norm { kind: Norm::Layer, src: apart, weight, bias, dst: joined, width, epsilon: 1e-5 });
+                }
+                let (weight, bias) = (None, None);
+                w.op(Op::Norm { kind: Norm::Layer, src: joined, weight, bias, dst: joined, width, epsilon: 1e-5 });
                 let name = if ways.kernels.subgroups { " with subgroups" } else { "" };
                 let what = format!("{heads} × {width}{name}{}", if fuses { "" } else { " apart" });
                 bench.run(&what, w.head(), passes(0, VOCABULARY, &[1, 3, 9]), Ways { fuses, ..ways })?;

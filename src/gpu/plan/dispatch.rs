@@ -99,15 +99,12 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn norm(
-        &mut self,
-        src: Slot,
-        weight: Option<WeightId>,
-        dst: Slot,
-        width: usize,
-        epsilon: f32,
-        add: bool,
-    ) {
+    /// A norm, into its destination or, to be added, into another.
+    pub(super) fn norm(&mut self, op: &Op, added_to: Option<Slot>) {
+        let Op::Norm { kind, src, weight, bias, dst, width, epsilon } = *op else { return };
+        let dst = added_to.unwrap_or(dst);
+        // Each run of a row has weights of its own, or all have the same.
+        let is_whole = weight.or(bias).is_some_and(|id| self.program[id].columns > width);
         let params = vec![
             self.base(src),
             self.stride(src),
@@ -118,8 +115,11 @@ impl Planner<'_> {
             width as u32,
             self.vector(weight),
             epsilon.to_bits(),
-            add.into(),
+            added_to.is_some().into(),
             self.flag(),
+            (kind == Norm::Layer).into(),
+            self.vector(bias),
+            if is_whole { width as u32 } else { 0 },
         ];
         let runs = self.program[src] / width;
         self.push(Kernel::Norm, params, runs as u32, Depth::Tokens(1));
@@ -330,7 +330,15 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn elementwise(&mut self, dst: Slot, src: Option<Slot>, kind: u32, cap: f32) {
+    pub(super) fn elementwise(&mut self, dst: Slot, src: Option<Slot>, each: Each) {
+        let (kind, number, activation) = match each {
+            Each::Gate(activation) => (1, 0.0, activation_number(activation)),
+            Each::Activate(activation) => (2, 0.0, activation_number(activation)),
+            Each::Add => (3, 0.0, 0),
+            Each::Softcap(cap) => (4, cap, 0),
+            Each::Scale(factor) => (5, factor, 0),
+            Each::Clamp(limit) => (6, limit, 0),
+        };
         let quads = self.quads(dst);
         let params = vec![
             self.base(dst),
@@ -340,8 +348,9 @@ impl Planner<'_> {
             src.map_or(0, |s| self.stride(s)),
             quads,
             kind,
-            cap.to_bits(),
+            number.to_bits(),
             self.flag(),
+            activation,
         ];
         self.push(Kernel::Elementwise, params, quads.div_ceil(64), Depth::Tokens(1));
     }
@@ -361,6 +370,29 @@ impl Planner<'_> {
         ];
         self.push(Kernel::Top, params.clone(), parts as u32, Depth::One);
         self.push(Kernel::Sample, params, 1, Depth::One);
+    }
+}
+
+/// What the elementwise kernel does to each value.
+pub(super) enum Each {
+    Gate(Activation),
+    Activate(Activation),
+    Add,
+    Softcap(f32),
+    Scale(f32),
+    Clamp(f32),
+}
+
+/// What the elementwise kernel calls an activation.
+fn activation_number(activation: Activation) -> u32 {
+    match activation {
+        Activation::Silu => 1,
+        Activation::Gelu => 2,
+        Activation::GeluErf => 3,
+        Activation::Relu => 4,
+        Activation::ReluSquared => 5,
+        Activation::Sigmoid => 6,
+        Activation::SwigluLimited => 7,
     }
 }
 

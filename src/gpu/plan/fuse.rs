@@ -57,13 +57,13 @@ impl Planner<'_> {
 
     /// norm in place, then added to the residual stream.
     pub(super) fn norm_add(&mut self, ops: &[Op]) -> Result<usize> {
-        let [Op::Norm { src, weight, dst, width, epsilon, .. }, Op::Add { src: added, dst: to }, ..] = *ops else {
+        let [Op::Norm { src, dst, width, .. }, Op::Add { src: added, dst: to }, ..] = *ops else {
             return Ok(0);
         };
         if src != dst || added != dst || width != self.program[src] {
             return Ok(0);
         }
-        self.norm(src, weight, to, width, epsilon, true);
+        self.norm(&ops[0], Some(to));
         Ok(2)
     }
 
@@ -188,7 +188,7 @@ impl Planner<'_> {
             let Op::Norm { kind: Norm::Rms, src, weight: Some(weight), bias: None, width, epsilon, .. } = *norm else {
                 return Ok(0);
             };
-            match width == head_dim {
+            match width == head_dim && self.program[weight].columns == width {
                 true if src == query => parts.query_norm = self.map.vector(weight),
                 true if src == key => parts.key_norm = self.map.vector(weight),
                 _ => return Ok(0),

@@ -12,7 +12,7 @@ use super::shaders::{Kernel, OP_BYTES};
 use super::weights::{Map, Slab};
 use crate::error::Result;
 use crate::program::*;
-use dispatch::{RopeParts, residual};
+use dispatch::{Each, RopeParts, residual};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -164,11 +164,11 @@ fn check(program: &Program) -> Result<()> {
     need(program.vocabulary < 1 << 24, "a vocabulary of more than 2^24 tokens")?;
     for op in program.all_ops() {
         match *op {
-            Op::Norm { kind, src, weight, bias, width, .. } => {
+            Op::Norm { weight, bias, width, .. } => {
                 need(width % 4 == 0, "a norm over values that are no multiple of four")?;
-                need(kind == Norm::Rms && bias.is_none(), "a layer norm")?;
-                let is_one = |id: WeightId| program[id].columns == width;
-                need(weight.is_some_and(is_one) && width <= program[src], "a norm without a weight of its width")?;
+                let length = |id: Option<WeightId>| id.map(|id| program[id].columns);
+                let is_alike = length(weight).zip(length(bias)).is_none_or(|(weight, bias)| weight == bias);
+                need(is_alike, "a norm whose weight and bias differ in length")?;
             }
             Op::ExpertMatMul { view, bias, .. } => {
                 need(view.rows % 32 == 0, "an expert with rows that are no multiple of 32")?;
@@ -182,23 +182,22 @@ fn check(program: &Program) -> Result<()> {
                 need(sinks.is_none(), "an attention sink")?;
                 need(alibi.is_none(), "ALiBi")?;
             }
-            Op::Gate { activation, .. } => need(gate_kind(activation).is_some(), "an activation of this kind")?,
             Op::Route { routing, .. } => {
                 let is_plain = routing.scores == Scores::Softmax && routing.bias.is_none();
                 need(is_plain, "a router of this kind")?;
             }
             Op::EmbedPosition { .. } => need(false, "a table of positions")?,
-            Op::Activate { .. } => need(false, "an activation without a gate")?,
-            Op::Scale { .. } => need(false, "a factor")?,
-            Op::Clamp { .. } => need(false, "a limit of values")?,
+            // What lies behind a row's values stays zero.
+            Op::Activate { activation, .. } => need(activation != Activation::Sigmoid, "a sigmoid without a gate")?,
             Op::Embed { .. } | Op::MatMul { .. } | Op::Rope { .. } | Op::KvWrite { .. } => {}
-            Op::Add { .. } | Op::Softcap { .. } | Op::ExpertSum { .. } => {}
+            Op::Gate { .. } | Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => {}
+            Op::Softcap { .. } | Op::ExpertSum { .. } => {}
         }
     }
     Ok(())
 }
 
-/// What the kernels call a gate's activation, if they have it.
+/// What products call the activation that gates them, if they have it.
 fn gate_kind(activation: Activation) -> Option<u32> {
     match activation {
         Activation::Silu => Some(1),
@@ -308,9 +307,9 @@ impl Planner<'_> {
         }
         match ops[0] {
             Op::Embed { table, dst, scale } => self.embed(table, dst, scale),
-            Op::Norm { kind: _, src, weight, bias: _, dst, width, epsilon } => {
+            Op::Norm { dst, .. } => {
                 self.virtual_norms.remove(&dst);
-                self.norm(src, weight, dst, width, epsilon, false);
+                self.norm(&ops[0], None);
             }
             Op::MatMul { view, src, dst, epilogue } => {
                 for product in self.products(view, dst, epilogue) {
@@ -337,12 +336,12 @@ impl Planner<'_> {
                 self.rope(RopeParts { cache: Some((state, key, value)), head_dim, flags: 8, ..RopeParts::default() });
             }
             Op::Attention { .. } => self.attention(&ops[0]),
-            Op::Gate { gate, up, activation } => {
-                let kind = gate_kind(activation).ok_or_else(|| unsuited("an activation of this kind"))?;
-                self.elementwise(gate, Some(up), kind, 0.0);
-            }
-            Op::Add { src, dst } => self.elementwise(dst, Some(src), 3, 0.0),
-            Op::Softcap { slot, cap } => self.elementwise(slot, None, 4, cap),
+            Op::Gate { gate, up, activation } => self.elementwise(gate, Some(up), Each::Gate(activation)),
+            Op::Activate { slot, activation } => self.elementwise(slot, None, Each::Activate(activation)),
+            Op::Add { src, dst } => self.elementwise(dst, Some(src), Each::Add),
+            Op::Scale { slot, factor } => self.elementwise(slot, None, Each::Scale(factor)),
+            Op::Clamp { slot, limit } => self.elementwise(slot, None, Each::Clamp(limit)),
+            Op::Softcap { slot, cap } => self.elementwise(slot, None, Each::Softcap(cap)),
             Op::Route { logits, choice, used, routing } => {
                 let params = vec![
                     self.base(logits),
@@ -372,9 +371,7 @@ impl Planner<'_> {
                 ];
                 self.push(Kernel::ExpertSum, params, quads.div_ceil(64), Depth::Tokens(1));
             }
-            Op::EmbedPosition { .. } | Op::Activate { .. } | Op::Scale { .. } | Op::Clamp { .. } => {
-                return Err(unsuited("an op without a kernel"));
-            }
+            Op::EmbedPosition { .. } => return Err(unsuited("a table of positions is not supported")),
         }
         Ok(1)
     }
