@@ -111,9 +111,9 @@ impl Shape {
     }
 }
 
-/// True if a list of parts was printed rather than read.
+/// True if a list of parts was printed rather than read: the mark stands behind its key.
 fn shows_keys(prompt: &str) -> bool {
-    ["'type'", "\"type\"", "'text'", "\"text\""].iter().any(|key| prompt.contains(key))
+    ["'text': '", "\"text\": \"", "\"text\":\""].iter().any(|key| prompt.contains(&format!("{key}{MARK}")))
 }
 
 /// True if the prompt shows a list of parts as it is printed, and the messages do not say that text.
