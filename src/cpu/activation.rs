@@ -57,10 +57,12 @@ mod tests {
         sum * 2.0 / std::f64::consts::PI.sqrt()
     }
 
+    type Definition = fn(f64) -> f64;
+
     #[test]
     fn activations_follow_their_definitions() {
         let xs: Vec<f32> = (-40..=40).map(|i| i as f32 / 10.0).collect();
-        let definitions: [(Activation, fn(f64) -> f64); 4] = [
+        let definitions: [(Activation, Definition); 4] = [
             (Activation::GeluErf, |x| 0.5 * x * (1.0 + series(x / 2f64.sqrt()))),
             (Activation::Relu, |x| x.max(0.0)),
             (Activation::ReluSquared, |x| x.max(0.0).powi(2)),

@@ -4,7 +4,7 @@ use super::memory::zeroed;
 use crate::error::Result;
 use crate::program::{State, StateId};
 
-/// One layer's keys, then its values, as [`crate::state::Layout`] says: [head][position][head width].
+/// One layer's keys, then its values, as [`crate::state::Layout`] says: `[head][position][head width]`.
 struct Layer {
     /// Bits of f16 values.
     cells: Vec<u16>,
@@ -71,12 +71,12 @@ impl KvCache {
         bytemuck::cast_slice_mut(&mut self.layers[state.0 as usize].cells)
     }
 
-    /// Keys of one head, [position][head_dim], for all positions.
+    /// Keys of one head, `[position][head_dim]`, for all positions.
     pub fn keys(&self, state: StateId, head: usize, head_dim: usize) -> &[u16] {
         &self.layers[state.0 as usize].cells[head * self.context * head_dim..][..self.context * head_dim]
     }
 
-    /// Values of one head, [position][value_dim].
+    /// Values of one head, `[position][value_dim]`.
     pub fn values(&self, state: StateId, head: usize, value_dim: usize) -> &[u16] {
         let Layer { cells, key_width, .. } = &self.layers[state.0 as usize];
         &cells[(key_width + head * value_dim) * self.context..][..self.context * value_dim]

@@ -172,7 +172,7 @@ impl Cpu {
         &self.slots[0][row * width..][..width]
     }
 
-    /// The head's normalised input for these rows, which ran through the head last: [row][width].
+    /// The head's normalised input for these rows, which ran through the head last: `[row][width]`.
     pub fn hidden(&self, program: &Program, rows: Range<usize>) -> &[f32] {
         let slot = program.outputs.hidden;
         let width = program[slot];
@@ -261,7 +261,7 @@ impl Cpu {
         }
     }
 
-    /// A slot's values for the batch: [token][width].
+    /// A slot's values for the batch: `[token][width]`.
     pub fn values(&self, program: &Program, slot: Slot, batch: &Batch) -> &[f32] {
         &self.slots[slot.0 as usize][span(program, slot, batch)]
     }
@@ -333,7 +333,7 @@ impl Cpu {
         }
     }
 
-    /// out[t · view.rows + r] = or += W[r] · input[t], for the columns `tokens` of the input: all from the
+    /// `out[t · view.rows + r]` = or += `W[r]` · `input[t]`, for the columns `tokens` of the input: all from the
     /// first, or a single one.
     #[allow(clippy::too_many_arguments)]
     fn multiply(
@@ -374,7 +374,7 @@ impl Cpu {
         }
     }
 
-    /// Each token's chosen experts on their own: out[t][j] = (W_e·src)·scale[e] + bias[e].
+    /// Each token's chosen experts on their own: `out[t][j]` = `(W_e·src)·scale[e]` + `bias[e]`.
     #[allow(clippy::too_many_arguments)]
     fn expert_matmul(
         &mut self,

@@ -33,7 +33,7 @@ pub fn route(logits: &mut [f32], choice: &mut [f32], used: usize, routing: &Rout
     weights.iter_mut().for_each(|w| *w *= factor);
 }
 
-/// dst[t] += Σ_j weight j of `choice[t]` · src[t][j], for `tokens` tokens.
+/// `dst[t]` += Σ_j weight j of `choice[t]` · `src[t][j]`, for `tokens` tokens.
 pub fn sum(src: &[f32], choice: &[f32], used: usize, tokens: usize, dst: &mut [f32]) {
     let width = dst.len() / tokens;
     for ((dst, rows), choice) in

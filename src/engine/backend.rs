@@ -240,7 +240,7 @@ impl Backend {
         })
     }
 
-    /// The hidden states of these rows, which went through the head last, if they were wanted: [row][width].
+    /// The hidden states of these rows, which went through the head last, if they were wanted: `[row][width]`.
     pub fn hidden(&mut self, program: &Program, rows: Range<usize>) -> &[f32] {
         either!(self, cpu => cpu.hidden(program, rows), gpu => &gpu.outcome().values)
     }

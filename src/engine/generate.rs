@@ -246,10 +246,10 @@ impl Engine {
         if self.sequence.is_sent_ahead || !goes_on || !self.loading.is_complete() || !self.is_chosen_at(position) {
             return Ok(());
         }
-        if let Some(draw) = text.sampler.draw_elsewhere(1) {
-            if self.compute.backend.run_ahead(&self.opened.program, position, draw)? {
-                self.sequence.sent_ahead();
-            }
+        if let Some(draw) = text.sampler.draw_elsewhere(1)
+            && self.compute.backend.run_ahead(&self.opened.program, position, draw)?
+        {
+            self.sequence.sent_ahead();
         }
         Ok(())
     }

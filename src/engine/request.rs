@@ -46,6 +46,7 @@ pub enum Prompt {
 
 /// A request, by its `kind`.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Request {
     Chat(Chat, SamplingParams),
     Completion(Prompt, SamplingParams),

@@ -112,9 +112,9 @@ pub struct Epilogue {
 /// A step of the forward pass. `[w]` below is the width of a slot, `t` a token of the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
-    /// dst[t] = table[token(t)] · scale
+    /// `dst[t]` = `table[token(t)]` · scale
     Embed { table: WeightId, dst: Slot, scale: f32 },
-    /// dst[t] += table[position(t)]
+    /// `dst[t]` += `table[position(t)]`
     EmbedPosition { table: WeightId, dst: Slot },
     /// Every `width` values of a row on their own: dst = normalised src · weight + bias. `width` is the row's
     /// width, or the head's for a norm over heads; then a weight may be of the whole row, with a part of its
@@ -128,7 +128,7 @@ pub enum Op {
         width: usize,
         epsilon: f32,
     },
-    /// dst[t] = epilogue(W · src[t])
+    /// `dst[t]` = epilogue(W · `src[t]`)
     MatMul { view: RowView, src: Slot, dst: Slot, epilogue: Epilogue },
     /// Rotates each of `heads` heads of `head_dim` values in place.
     Rope { slot: Slot, heads: usize, head_dim: usize, rope: RopeId },
@@ -162,12 +162,12 @@ pub enum Op {
     Clamp { slot: Slot, limit: f32 },
     /// slot = cap · tanh(slot / cap)
     Softcap { slot: Slot, cap: f32 },
-    /// Chooses the `used` best of the experts scored in `logits` [experts] for each token, and writes
+    /// Chooses the `used` best of the experts scored in `logits` `[experts]` for each token, and writes
     /// their numbers and weights to `choice` [2 · used]: numbers first (as f32), then weights.
     Route { logits: Slot, choice: Slot, used: usize, routing: Routing },
-    /// For each chosen expert e = choice[t][j]: dst[t][j] = (W_e · src) · scale[e] + bias[e], where `view`
+    /// For each chosen expert e = `choice[t][j]`: `dst[t][j]` = (W_e · src) · `scale[e]` + `bias[e]`, where `view`
     /// spans the first expert's rows and expert e's start `e · view.rows` further on. `src` is one row for
-    /// all experts (`shared`) or one for each: src[t][j].
+    /// all experts (`shared`) or one for each: `src[t][j]`.
     ExpertMatMul {
         view: RowView,
         src: Slot,
@@ -178,7 +178,7 @@ pub enum Op {
         scale: Option<WeightId>,
         bias: Option<WeightId>,
     },
-    /// dst[t] += Σ_j choice weight j · src[t][j]
+    /// `dst[t]` += Σ_j choice weight j · `src[t][j]`
     ExpertSum { src: Slot, dst: Slot, choice: Slot, used: usize },
 }
 

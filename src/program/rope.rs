@@ -16,7 +16,7 @@ pub enum RopeStyle {
 }
 
 /// Rotary position embedding with the scalings of llama.cpp's `rope_yarn`.
-/// θ_i = position · base^(−2i/dims) / factors[i], then linear scaling and the YaRN ramp.
+/// θ_i = position · base^(−2i/dims) / `factors[i]`, then linear scaling and the YaRN ramp.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     /// Values of each head that rotate; the rest pass through.

@@ -1,5 +1,5 @@
 //! Where keys and values lie, the same in every backend: a state's keys, then its values, in f16, each
-//! [head][position][head width].
+//! `[head][position][head width]`.
 
 use crate::program::{Op, Program, State, StateId};
 use std::ops::Range;

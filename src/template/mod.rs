@@ -1,7 +1,7 @@
 //! Chat templates: the Jinja program in a model file that turns messages into the prompt's text.
 //!
 //! Templates are programs of strangers, so a rendering has a budget of fuel that bounds its time
-//! and its memory. Messages are texts of strangers too: see [`guard`](self::guard) for how a
+//! and its memory. Messages are texts of strangers too: see `guard` for how a
 //! control token written in a message stays text.
 
 mod args;

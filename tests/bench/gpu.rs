@@ -52,13 +52,13 @@ fn model(shape: Shape, dtype: Dtype) -> Program {
     let kv = w.program[first];
     let states: Vec<_> = [first].into_iter().chain((1..layers).map(|_| w.program.push_state(kv))).collect();
     let [gate, up] = [inner; 2].map(|inner| w.slot(inner));
-    for layer in 0..layers {
+    for (layer, state) in states.into_iter().enumerate() {
         w.group = layer + 1;
         w.norm(RESIDUAL, normed);
         slots[..3].iter().for_each(|dst| w.multiply(normed, *dst));
         w.op(Op::Rope { slot: slots[0], heads, head_dim, rope: rotation });
         w.op(Op::Rope { slot: slots[1], heads: kv_heads, head_dim, rope: rotation });
-        w.attend(shape.heads(), states[layer], slots, 1.0 / (head_dim as f32).sqrt());
+        w.attend(shape.heads(), state, slots, 1.0 / (head_dim as f32).sqrt());
         w.multiply(slots[3], RESIDUAL);
         w.norm(RESIDUAL, normed);
         w.multiply(normed, gate);

@@ -208,6 +208,8 @@ describe('an engine that nobody holds', () => {
       };
       // A callback that knows the engine does not keep it either.
       await page.evaluate(async (model) => {
+        // Its own callback names it, before it is there.
+        // oxlint-disable-next-line prefer-const
         let engine;
         engine = await chord.createEngine({ model, onProgress: () => engine });
         await engine.loaded;

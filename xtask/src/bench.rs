@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 
 #[derive(Args)]
 pub struct Options {
-    /// The measurement: gpu, or a file tests/bench/<NAME>.mjs
+    /// The measurement: gpu, or a file tests/bench/NAME.mjs
     name: String,
     /// What the measurement itself takes, such as --model PATH
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::build::{self, size};
+use crate::check;
 use crate::command::{self, clean, follow, say};
 use crate::setup::{self, Needs, Tools};
 use crate::stamp::files_below;
@@ -72,7 +73,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tools = setup::run(workspace, Needs::Everything)?;
     let has = |part| options.parts.is_empty() || options.parts.contains(&part);
     let verdicts = thread::scope(|scope| {
-        let native = has(Part::Native).then(|| scope.spawn(|| native(workspace)));
+        let native = has(Part::Native).then(|| scope.spawn(|| native(workspace, &tools)));
         let mut web = if has(Part::Web) { web(workspace, &tools) } else { Vec::new() };
         let mut verdicts = native.map_or_else(Vec::new, |lane| lane.join().expect("the native lane does not panic"));
         let is_built = web.iter().all(|verdict| verdict.outcome.is_ok() || verdict.name != "package");
@@ -85,7 +86,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     summarise(&verdicts)
 }
 
-fn native(workspace: &Workspace) -> Vec<Verdict> {
+fn native(workspace: &Workspace, tools: &Tools) -> Vec<Verdict> {
     let test = |arguments: &[&str]| {
         let mut command = Command::new("cargo");
         clean(&mut command).arg("test").args(arguments).args(["--locked", "--no-fail-fast", "--", "--show-output"]);
@@ -106,6 +107,7 @@ fn native(workspace: &Workspace) -> Vec<Verdict> {
     vec![
         step("native", || test(&["--workspace", "--exclude", "xtask", "--features", "wasm-chord/gpu"])),
         step("xtask", || test(&["--package", "xtask", "--profile", "xtask"])),
+        step("check", || Ok((check::run(workspace, tools)?, Vec::new()))),
     ]
 }
 

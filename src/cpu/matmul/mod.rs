@@ -43,7 +43,7 @@ pub fn wants_quantised(dtype: Dtype) -> bool {
     layout::is_quantised(dtype)
 }
 
-/// dst[t · dst_stride + r] = W[first_row + r] · x[t] for r in 0..rows and t in `columns`, the numbers
+/// `dst[t · dst_stride + r]` = `W[first_row + r]` · `x[t]` for r in 0..rows and t in `columns`, the numbers
 /// of columns of `input`. The input must be of the kind that [`wants_quantised`] tells.
 pub fn matmul(
     matrix: &Matrix,

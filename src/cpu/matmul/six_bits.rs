@@ -24,6 +24,7 @@ pub fn pack(words: impl Fn(usize) -> u32, mut put: impl FnMut(usize, u32)) {
                 second >> 4 & NIBBLES | (upper & TWO << 6) >> 2,
             ]
         });
+        #[expect(clippy::needless_range_loop, reason = "all four units are read in step")]
         for phase in 0..4 {
             let at = 3 * (8 * half + 2 * phase + group);
             let fourth = units[3][phase];
