@@ -80,6 +80,10 @@ pub fn check(root: &Path) -> Result<()> {
             broken.extend(wildcard_arms(source)?);
         }
     }
+    broken.extend(unnamed_architectures(
+        &fs::read_to_string(root.join("src/model/registry.rs")).context("there is no registry")?,
+        &fs::read_to_string(root.join("README.md")).context("there is no README.md")?,
+    ));
     for name in DOCUMENTS {
         let text = fs::read_to_string(root.join(name)).with_context(|| format!("there is no {name}"))?;
         broken.extend(missing_files(name, &text, &|path| root.join(path).exists()));
@@ -263,6 +267,13 @@ fn missing_files(name: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Vec<S
         .collect()
 }
 
+/// Architectures of the registry that the README does not list.
+fn unnamed_architectures(registry: &str, readme: &str) -> Vec<String> {
+    let rows = registry.split("row(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let is_missing = |name: &&str| !readme.contains(&format!("`{name}`"));
+    rows.filter(is_missing).map(|name| format!("README.md does not list the architecture {name}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,5 +330,12 @@ mod tests {
         let text = "See [a](src/a.rs#x), `src/b.rs`, `src/<name>.rs`, [web](https://example.org) and `cargo test`.";
         assert!(missing_files("X.md", text, &|_| true).is_empty());
         assert_eq!(missing_files("X.md", text, &|_| false).len(), 2);
+    }
+
+    #[test]
+    fn the_readme_lists_every_architecture() {
+        let registry = r#"row("a", X), row("b-c", Y),"#;
+        assert!(unnamed_architectures(registry, "| `a`, `b-c` |").is_empty());
+        assert_eq!(unnamed_architectures(registry, "| `a` |").len(), 1);
     }
 }
