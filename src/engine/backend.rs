@@ -246,6 +246,7 @@ impl Backend {
     }
 
     /// Rows that go through the head at once: there is room for the logits of one.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "on a CPU every program has the same"))]
     pub fn head_rows_max(&self, program: &Program, wanted: Wanted) -> usize {
         match wanted {
             Wanted::Token(_) | Wanted::Logits => 1,

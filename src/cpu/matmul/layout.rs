@@ -132,7 +132,7 @@ fn interleave_blocks(
 #[inline(always)]
 unsafe fn scatter<const BYTES: usize, const UNIT: usize>(source: *const u8, row_bytes: usize, target: *mut u8) {
     #[cfg(target_family = "wasm")]
-    if UNIT == 4 && BYTES % CHUNK == 0 {
+    if UNIT == 4 && BYTES.is_multiple_of(CHUNK) {
         // SAFETY: by the caller's promise.
         return unsafe { scatter_chunks::<BYTES>(source, row_bytes, target) };
     }

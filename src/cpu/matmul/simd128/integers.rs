@@ -18,6 +18,7 @@ pub struct Weights {
     /// Even and odd bytes, widened.
     words: [v128; 2],
     /// Of signed bytes: low nibbles, and high ones plus 8, so that neither is negative.
+    #[cfg_attr(not(target_feature = "relaxed-simd"), expect(dead_code, reason = "of relaxed products only"))]
     nibbles: [v128; 2],
 }
 

@@ -1,5 +1,8 @@
 //! Vector twins of the scalar products: the same bits, many at a time.
 
+// Sums of a tile are in registers under constant numbers, and several arrays are walked in step.
+#![allow(clippy::needless_range_loop)]
+
 mod blocks32;
 mod codebook;
 mod floats;

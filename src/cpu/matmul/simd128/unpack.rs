@@ -111,9 +111,3 @@ pub fn widen(bytes: v128, table: &mut [v128; 16], index: usize) {
     table[2 * index] = i16x8_extend_low_i8x16(bytes);
     table[2 * index + 1] = i16x8_extend_high_i8x16(bytes);
 }
-
-/// Each of 8 rows' words twice.
-#[inline(always)]
-pub fn twice(words: v128) -> Rows {
-    [i16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(words, words), i16x8_shuffle::<4, 4, 5, 5, 6, 6, 7, 7>(words, words)]
-}
