@@ -5,14 +5,17 @@ import type { ChatMessage, Engine, SamplingParams, Timings } from '/pkg/index.js
 import { announce, button, byId, make } from './dom.js';
 import { isAbort } from './errors.js';
 import { decimal, latency } from './format.js';
+import { copyButton, MarkdownView } from './markdown.js';
 import { notice, type Remedies } from './notice.js';
 import { samplingFields, systemPrompt } from './settings.js';
-import { TextView } from './text-view.js';
+import { Thinking } from './thinking.js';
 
 /** What the conversation needs from the rest of the page. */
 export interface ChatHost {
-  /** Whether every byte of the model is here; until then an answer may have to wait. */
-  modelComplete(): boolean;
+  /** What to say while an answer has not begun. */
+  waitingText(): string;
+  /** Called when the first piece of an answer is here; times in the clock of performance.now(). */
+  onFirstToken(askedAt: number, firstAt: number): void;
   /** Called when an answer has ended. */
   onActivity(): void;
   /** What can be done about a failed answer, besides what the conversation itself offers. */
@@ -32,6 +35,7 @@ export class Chat {
   #engine: Engine | undefined;
   #messages: ChatMessage[] = [];
   #running: AbortController | undefined;
+  #answerView: AnswerView | undefined;
 
   constructor(host: ChatHost) {
     this.#host = host;
@@ -45,7 +49,7 @@ export class Chat {
       this.#submit();
     });
     addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') this.stop();
+      if (event.key === 'Escape' && !document.querySelector('dialog[open]')) this.stop();
     });
     byId('stop').addEventListener('click', () => this.stop());
     byId('new-chat').addEventListener('click', () => this.restart());
@@ -54,6 +58,16 @@ export class Chat {
   /** Whether an answer is being written. */
   get busy(): boolean {
     return this.#running !== undefined;
+  }
+
+  /** How fast the answer is being written, in pieces a second, once that can be told. */
+  get speed(): number | undefined {
+    return this.#answerView?.speed;
+  }
+
+  /** Says anew what an answer waits for. */
+  refresh(): void {
+    this.#answerView?.wait(this.#host.waitingText());
   }
 
   /** Sets the engine that answers; undefined while there is none. The conversation goes on with a new one. */
@@ -114,45 +128,45 @@ export class Chat {
     const running = new AbortController();
     const messages = this.#messages;
     this.#running = running;
-    this.#log.querySelectorAll('.turn .actions').forEach((old) => old.remove());
+    this.#log.querySelectorAll('.turn .again').forEach((old) => old.remove());
 
-    const body = make('div', 'answer');
-    const article = turn('Answer', body);
+    const view = new AnswerView(this.#host);
+    const article = turn('Answer', ...view.elements);
     article.setAttribute('aria-busy', 'true');
     this.#log.append(article);
-    body.append(make('p', 'waiting', this.#host.modelComplete() ? 'Reading…' : 'The answer starts when the model is here…'));
+    this.#answerView = view;
+    this.refresh();
     this.#refresh();
     this.#follow(true);
 
-    let text = '';
     try {
-      const ending = await this.#stream(this.#engine, messages, sampling, running.signal, body, (piece) => (text += piece));
-      article.append(this.#foot(ending));
-      announce(ending.reason === 'cancelled' ? 'Stopped' : 'Answer finished');
+      const ending = await this.#stream(this.#engine, messages, sampling, running.signal, view);
+      article.append(this.#foot(ending, view));
+      if (view.said) messages.push({ role: 'assistant', content: view.said });
+      announce(ending.reason === 'cancelled' ? 'Stopped' : 'Answer complete');
     } catch (error) {
-      if (!text) body.remove();
       article.append(notice(error, this.#remedies()));
+    } finally {
+      view.finish();
+      article.setAttribute('aria-busy', 'false');
+      this.#running = undefined;
+      this.#answerView = undefined;
+      this.#refresh();
+      this.#follow();
+      this.#host.onActivity();
     }
-    body.querySelector('.waiting')?.remove();
-    article.setAttribute('aria-busy', 'false');
-    if (text) messages.push({ role: 'assistant', content: text });
-    if (this.#running === running) this.#running = undefined;
-    this.#refresh();
-    this.#follow();
-    this.#host.onActivity();
   }
 
+  /** Streams one answer into its view. */
   async #stream(
     engine: Engine,
     messages: ChatMessage[],
     sampling: SamplingParams,
     signal: AbortSignal,
-    body: HTMLElement,
-    onPiece: (piece: string) => void,
+    view: AnswerView,
   ): Promise<Ending> {
-    const view = new TextView(body);
-    const system = systemPrompt();
     const ending: Ending = { reason: 'stop' };
+    const system = systemPrompt();
     try {
       const stream = await engine.chat.completions.create(
         {
@@ -164,21 +178,14 @@ export class Chat {
       );
       for await (const chunk of stream) {
         const choice = chunk.choices[0];
-        const piece = choice?.delta.content;
-        if (piece) {
-          body.querySelector('.waiting')?.remove();
-          onPiece(piece);
-          view.append(piece);
-          this.#follow();
-        }
+        if (choice) view.add(choice.delta);
+        this.#follow();
         if (choice?.finish_reason === 'length') ending.reason = 'length';
         if (chunk.timings) ending.timings = chunk.timings;
       }
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) throw error;
       ending.reason = 'cancelled';
-    } finally {
-      view.finish();
     }
     return ending;
   }
@@ -193,13 +200,14 @@ export class Chat {
     this.#refresh();
   }
 
-  #foot({ reason, timings }: Ending): HTMLElement {
+  #foot({ reason, timings }: Ending, view: AnswerView): HTMLElement {
     const facts = [reason === 'cancelled' ? 'Stopped' : reason === 'length' ? 'Cut off at the length limit' : ''];
     if (timings) {
       facts.push(`${decimal(timings.predicted_per_second)} tokens/s`, `first after ${latency(timings.prompt_ms)}`);
     }
-    const again = button('Regenerate', () => this.#regenerate(), 'quiet');
-    return make('p', 'foot', make('span', '', facts.filter(Boolean).join(', ')), make('span', 'actions', again));
+    const again = button('Regenerate', () => this.#regenerate(), 'quiet again');
+    const copy = copyButton(() => view.said);
+    return make('p', 'foot', make('span', '', facts.filter(Boolean).join(', ')), make('span', 'actions', copy, again));
   }
 
   #remedies(): Remedies {
@@ -234,6 +242,92 @@ export class Chat {
     const scroller = own ? this.#log : document.documentElement;
     const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
     if (always || below < 120) scroller.scrollTop = scroller.scrollHeight;
+  }
+}
+
+/** One answer as it is written: what the model thinks, folded, and what it says. */
+class AnswerView {
+  readonly #host: ChatHost;
+  readonly #waiting = make('p', 'waiting');
+  readonly #body = make('div', 'answer', this.#waiting);
+  readonly #thought = document.createTextNode('');
+  readonly #summary = make('summary', '', 'Thinking…');
+  readonly #fold = make('details', 'thought', this.#summary, make('p', '', this.#thought));
+  readonly #markdown = new MarkdownView(this.#body);
+  readonly #thinking = new Thinking();
+  readonly #askedAt = performance.now();
+  #firstAt: number | undefined;
+  #lastAt = 0;
+  #pieces = 0;
+  #isAnswering = false;
+  /** The answer without its thought. */
+  said = '';
+
+  constructor(host: ChatHost) {
+    this.#host = host;
+    this.#fold.hidden = true;
+  }
+
+  get elements(): HTMLElement[] {
+    return [this.#fold, this.#body];
+  }
+
+  /** Pieces a second since the first one. */
+  get speed(): number | undefined {
+    const elapsed = this.#lastAt - (this.#firstAt ?? 0);
+    return this.#pieces > 4 && elapsed > 0 ? ((this.#pieces - 1) * 1000) / elapsed : undefined;
+  }
+
+  /** Says what the answer waits for, until it begins. */
+  wait(text: string): void {
+    this.#waiting.textContent = text;
+  }
+
+  /** Takes the next piece. What a model thinks comes as `reasoning_content`, or between tags in its text. */
+  add({ content, reasoning_content: thought }: { content?: string | null; reasoning_content?: string | null }): void {
+    if (!content && !thought) return;
+    this.#lastAt = performance.now();
+    this.#pieces += 1;
+    if (this.#firstAt === undefined) {
+      this.#firstAt = this.#lastAt;
+      this.#host.onFirstToken(this.#askedAt, this.#firstAt);
+    }
+    if (thought) this.#think(thought);
+    if (!content) return;
+    const parted = this.#thinking.push(content);
+    this.#think(parted.thought);
+    this.#say(parted.said);
+  }
+
+  /** Shows what was held back. */
+  finish(): void {
+    const rest = this.#thinking.end();
+    this.#think(rest.thought);
+    this.#say(rest.said);
+    this.#waiting.remove();
+    this.#endThought();
+    this.#markdown.finish();
+  }
+
+  #think(text: string): void {
+    if (!text) return;
+    this.#waiting.remove();
+    this.#fold.hidden = false;
+    this.#thought.appendData(text);
+  }
+
+  #say(text: string): void {
+    if (!text) return;
+    this.#waiting.remove();
+    this.#endThought();
+    this.said += text;
+    this.#markdown.append(text);
+  }
+
+  #endThought(): void {
+    if (this.#isAnswering) return;
+    this.#isAnswering = true;
+    this.#summary.textContent = `Thought for ${latency(performance.now() - (this.#firstAt ?? this.#askedAt))}`;
   }
 }
 

@@ -27,14 +27,14 @@ const TABLE: Record<Exclude<ChordErrorCode, 'Aborted'>, Entry> = {
   InvalidModel: ['The file contradicts itself, so the model cannot be run. Another conversion of it may work.', 'choose'],
   NonFinite: ['The model’s weights give no meaningful numbers. The file is probably damaged.', 'choose'],
   // Where it comes from.
-  InvalidSource: ['This is not an address of a model. It should begin with https:// or hf: and name a .gguf file.', 'choose'],
+  InvalidSource: [ambiguous, 'choose'],
   NotFound: ['There is no model at this address. Check the spelling.', 'choose'],
-  Network: ['The connection failed. Check that you are online and that the server allows this page to read the file.', 'retry', 'choose'],
+  Network: ['The connection failed. What had arrived is kept. Check that you are online and that the server lets this page read the file.', 'retry', 'choose'],
   Http: [refusal, 'retry', 'choose'],
   CorsHeaders: ['The server does not let web pages read this file in pieces. Download it and open it from your disk.', 'choose'],
   SourceChanged: ['The file changed while it was being read. Start again to get the new one.', 'retry'],
-  Timeout: ['There was no answer in time. The connection may be slow or broken.', 'retry'],
-  StoreFailed: ['The browser could not keep the model on disk. Trying again usually helps.', 'retry'],
+  Timeout: ['There was no answer in time. The connection may be slow or broken. What had arrived is kept.', 'retry'],
+  StoreFailed: [({ reason }) => reason === 'in use' ? 'This model is in use, here or in another tab. Load another one or close that tab first.' : 'The browser could not keep the model on disk. Trying again usually helps.', 'retry'],
   QuotaExceeded: ['The browser has no more room to keep models. Free some disk space or choose a smaller model.', 'retry', 'choose'],
   // This device.
   OutOfMemory: [outOfMemory, 'context', 'choose'],
@@ -71,6 +71,11 @@ export function isAbort(error: unknown): boolean {
   return identity(error).code === 'Aborted' || (error instanceof DOMException && error.name === 'AbortError');
 }
 
+/** True when the connection broke, so that what has arrived can be taken up. */
+export function isConnection(error: unknown): boolean {
+  return ['Network', 'Timeout'].includes(identity(error).code);
+}
+
 function identity(error: unknown): { code: string; details: Details } {
   return error instanceof ChordError
     ? { code: error.code, details: error.details ?? {} }
@@ -96,6 +101,11 @@ function technicalText(error: unknown): string {
 
 function named(name: unknown): string {
   return typeof name === 'string' && name ? ` (${name})` : '';
+}
+
+function ambiguous({ candidates }: Details): string {
+  if (Array.isArray(candidates) && candidates.length) return `More than one model fits this name. Choose one of them: ${candidates.slice(0, 6).join(', ')}.`;
+  return 'This is not an address of a model. It should begin with https:// or hf: and name a .gguf file.';
 }
 
 function contextOverflow({ need, have }: Details): string {

@@ -1,17 +1,18 @@
 // Loads a model: asks before a large one, shows its progress, hands over the engine as soon as it can be
-// talked to, and explains what went wrong.
+// talked to, breaks the download off and takes it up again, and explains what went wrong.
 
 import { createEngine, plan, type Engine, type ModelSource, type Progress } from '/pkg/index.js';
 import { announce, button, byId, make } from './dom.js';
-import { isAbort } from './errors.js';
+import { isAbort, isConnection } from './errors.js';
 import { hideFigures, showFigures } from './figures.js';
+import { bytes, decimal, latency } from './format.js';
 import { arrivingStates, groupStates, LayerStrip } from './layer-strip.js';
 import { MemorySlider } from './memory-slider.js';
 import { notice, type Remedies } from './notice.js';
 import { question } from './plan-card.js';
 import { progressText, RateMeter } from './progress.js';
 import { Traffic } from './traffic.js';
-import { loadOptions, revealField, setField, type LoadOptions } from './settings.js';
+import { loadOptions, openModels, revealField, setField, type LoadOptions } from './settings.js';
 
 /** A model that someone chose. */
 export interface Choice {
@@ -24,39 +25,62 @@ export interface Choice {
   local?: boolean;
 }
 
+/** What is said of the claims until there is something to show; the page's own HTML has the words. */
+const ARRIVAL_WORDS = byId('arrival-proof').textContent ?? '';
+const RESUME_WORDS = byId('resume-proof').textContent ?? '';
+
 export class Loader {
   readonly #onEngine: (engine: Engine | undefined, choice: Choice) => void;
   readonly #strip = new LayerStrip(byId('layer-strip'), byId('layer-legend'));
   readonly #traffic = new Traffic();
   readonly #memory = new MemorySlider((ceiling) => void this.#reopen(ceiling));
   #engine: Engine | undefined;
-  /** The model that is loaded. */
+  /** The model that is loaded, or was until its download was broken off. */
   #choice: Choice | undefined;
   #complete = false;
+  #isBroken = false;
   /** Tokens per second of the last answer. */
   #lastSpeed: number | undefined;
   #current: AbortController | undefined;
+  /** How much of the model is here, and how many layers. */
+  #progress: Progress = { phase: 'header', fraction: 0, loadedBytes: 0, totalBytes: 0 };
+  /** When the last byte came, in the clock of performance.now(). */
+  #lastByteAt: number | undefined;
 
   /** `onEngine` is called with an engine when it can be talked to, and with undefined when it goes. */
   constructor(onEngine: (engine: Engine | undefined, choice: Choice) => void) {
     this.#onEngine = onEngine;
-    byId('load-cancel').addEventListener('click', () => this.#current?.abort());
+    byId('break').addEventListener('click', () => {
+      if (this.#isBroken && this.#choice) void this.load(this.#choice, true);
+      else this.#current?.abort();
+    });
+    byId('reload').addEventListener('click', () => location.reload());
   }
 
-  /** Whether every byte of the model is local. */
-  get complete(): boolean {
-    return this.#complete;
+  /** Whether layers move: the model is still loading. */
+  get busy(): boolean {
+    return this.#engine !== undefined && !this.#complete;
   }
 
-  /** Loads a model in place of the present one. Settles when it is complete, has failed or was cancelled. */
-  async load(choice: Choice): Promise<void> {
+  /** What to say while an answer has not begun. */
+  get waitingText(): string {
+    if (this.#complete) return 'Reading…';
+    const { layer = 0, layers } = this.#progress;
+    return layers ? `Reading as the layers arrive, ${layer} of ${layers} so far…` : 'Reading as the model arrives…';
+  }
+
+  /** Loads a model in place of the present one. Settles when it is complete, has failed or was broken off. */
+  async load(choice: Choice, isAgreed = choice.bundled ?? false): Promise<void> {
     const options = loadOptions();
     if (!options) return;
     await this.#attempt(choice, async (current) => {
-      if (!this.#complete) await this.#clear(choice); // Half a model is of no use beside the next one.
-      if (!choice.bundled && !(await this.#agreed(choice, options, current))) return;
+      if (!this.#complete && !this.#isBroken) await this.#clear(choice); // Half a model is of no use beside the next one.
+      const kept = isAgreed ? 0 : await this.#agreed(choice, options, current);
+      if (kept === undefined) return;
       await this.#unload(choice);
       this.#memory.hide();
+      if (kept > 0) this.#say('resume-proof', `${bytes(kept)} of it were here already and do not come again.`);
+      else if (!isAgreed || choice.bundled) this.#say('resume-proof', RESUME_WORDS);
       await this.#start(choice, options, current.signal);
     });
   }
@@ -87,15 +111,9 @@ export class Loader {
     } finally {
       if (this.#current === current) {
         this.#current = undefined;
-        byId('load-cancel').hidden = true;
-        byId('load-progress').hidden = true;
+        this.#showState();
       }
     }
-  }
-
-  /** Whether layers move: the model is still loading. */
-  get busy(): boolean {
-    return this.#engine !== undefined && !this.#complete;
   }
 
   /** Draws the engine's figures and the map of its layers; with rates while it loads or answers. */
@@ -105,19 +123,34 @@ export class Loader {
     const stats = await engine.stats();
     if (engine !== this.#engine) return;
     showFigures(stats);
+    byId('resident').textContent = bytes(stats.memory.residentBytes);
     this.#traffic.show(stats.source, performance.now(), isMoving);
     this.#strip.show(groupStates(stats.groups));
     this.#lastSpeed = stats.last?.decodeTokensPerSecond;
-    if (this.#lastSpeed !== undefined) this.#memory.measured(this.#lastSpeed);
+    if (this.#lastSpeed === undefined || isMoving) return;
+    byId('speed').textContent = decimal(this.#lastSpeed);
+    this.#memory.measured(this.#lastSpeed);
+  }
+
+  /** Shows when the first token of an answer came; both times in the clock of performance.now(). */
+  showFirstToken(askedAt: number, firstAt: number): void {
+    byId('first-token').textContent = latency(firstAt - askedAt);
+    const last = this.#lastByteAt;
+    if (last !== undefined && askedAt > last) return;
+    if (last === undefined) this.#say('arrival-proof', 'Asked while it was arriving: it answers already.');
+    else this.#say('arrival-proof', `Asked while it was arriving. First token ${latency(Math.max(0, firstAt - last))} after the last byte.`);
   }
 
   async #start(choice: Choice, options: LoadOptions, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const meter = new RateMeter();
+    this.#choice = choice;
+    this.#isBroken = false;
+    this.#lastByteAt = undefined;
     document.body.dataset['model'] = 'loading';
+    document.body.toggleAttribute('data-toy', choice.bundled ?? false);
     byId('model-name').textContent = choice.label;
-    byId('load-cancel').hidden = false;
-    byId('load-progress').hidden = false;
+    this.#say('arrival-proof', ARRIVAL_WORDS);
     announce(`Loading ${choice.label}`);
     this.#showProgress({ phase: 'header', fraction: 0, loadedBytes: 0, totalBytes: 0 }, meter);
 
@@ -132,13 +165,14 @@ export class Loader {
     if (signal.aborted) await engine.dispose();
     signal.throwIfAborted();
     this.#engine = engine;
-    this.#choice = choice;
     document.body.dataset['model'] = engine.model.hasText ? 'open' : 'none';
     this.#showModel(engine, choice);
     this.#onEngine(engine, choice);
     this.refresh().catch(() => undefined); // What fails here fails below, where it is reported.
     await cancellable(engine.loaded, signal);
     this.#complete = true;
+    this.#lastByteAt ??= performance.now();
+    this.#showState();
     announce(`${byId('model-name').textContent} is ready`);
     await this.refresh();
     await this.#offerCeilings(choice, options, signal);
@@ -153,8 +187,11 @@ export class Loader {
     if (this.#lastSpeed !== undefined) this.#memory.measured(this.#lastSpeed);
   }
 
-  /** Asks before anything large is fetched, or when the plan says that the model will not fit. */
-  async #agreed(choice: Choice, options: LoadOptions, current: AbortController): Promise<boolean> {
+  /**
+   * Asks before anything large is fetched, or when the plan says that the model will not fit. How many bytes are here
+   * already, where the answer is yes. Who has begun to fetch a model has said yes before.
+   */
+  async #agreed(choice: Choice, options: LoadOptions, current: AbortController): Promise<number | undefined> {
     const { signal } = current;
     const place = byId('load-notice');
     const looking = make('span', 'facts', `Looking at ${choice.label}…`);
@@ -162,67 +199,101 @@ export class Loader {
     const outlook = await plan(choice.source, { ...options, signal });
     place.replaceChildren();
     const ask = question(outlook, choice.label, choice.local ?? false);
-    if (!ask || signal.aborted) return !signal.aborted;
-    return new Promise((resolve) => {
+    if (signal.aborted) return undefined;
+    if (!ask || (outlook.fits && outlook.storedBytes > 0)) return outlook.storedBytes;
+    const isAgreed = await new Promise<boolean>((resolve) => {
       const settle = (answer: boolean) => {
         place.replaceChildren();
         resolve(answer);
       };
       const go = button(ask.go, () => settle(true), 'primary');
-      ask.card.append(make('p', 'actions', go, button('Not now', () => settle(false), 'quiet')));
+      ask.card.append(make('p', 'actions', go, button('Not now', () => settle(false))));
       place.replaceChildren(ask.card);
       signal.addEventListener('abort', () => settle(false), { once: true });
       go.focus();
     });
+    return isAgreed ? outlook.storedBytes : undefined;
   }
 
   #showProgress(progress: Progress, meter: RateMeter): void {
-    const { loadedBytes, totalBytes, layer, layers } = progress;
+    const { fraction, loadedBytes, totalBytes, layer, layers } = progress;
+    this.#progress = progress;
     meter.add(performance.now(), loadedBytes);
-    const bar = byId<HTMLProgressElement>('load-bar');
-    if (totalBytes > 0) {
-      bar.max = totalBytes;
-      bar.value = loadedBytes;
-    } else {
-      bar.removeAttribute('value');
-    }
+    byId<HTMLProgressElement>('load-bar').value = fraction;
+    if (totalBytes > 0 && loadedBytes >= totalBytes) this.#lastByteAt ??= performance.now();
     byId('load-text').textContent =
       progress.phase === 'compile' ? 'Preparing the engine' : progressText(loadedBytes, totalBytes, meter.rate());
-    if (layers) byId('layers').hidden = false;
     // Once there is an engine it tells more.
     if (layers && !this.#engine) this.#strip.show(arrivingStates(layer ?? 0, layers));
+    this.#showState();
+  }
+
+  /** The line that a phone shows of the model, the bar, and what can be done about the download. */
+  #showState(): void {
+    const name = byId('model-name').textContent ?? '';
+    const isLoading = this.#current !== undefined && document.body.dataset['model'] !== 'none' && !this.#complete;
+    const percent = `${Math.floor(this.#progress.fraction * 100)} %`;
+    byId('model-line').textContent = isLoading ? `${name}, ${percent}` : this.#isBroken ? `${name}, broken off at ${percent}` : name;
+    if (this.#complete) {
+      byId<HTMLProgressElement>('load-bar').value = 1;
+      byId('load-text').textContent = '';
+    }
+    byId('open-models').textContent = document.body.dataset['model'] === 'none' ? 'Choose' : 'Change';
+    const breaker = byId<HTMLButtonElement>('break');
+    breaker.textContent = this.#isBroken ? 'Go on' : this.#choice?.local ? 'Stop reading' : 'Break the connection';
+    breaker.classList.toggle('primary', this.#isBroken);
+    breaker.disabled = !isLoading && !this.#isBroken;
+    byId<HTMLButtonElement>('reload').disabled = this.#choice?.local ?? false;
   }
 
   #showModel(engine: Engine, choice: Choice): void {
     const { name, architecture, quantization, contextLength, warnings, hasText } = engine.model;
     byId('model-name').textContent = name || choice.label;
-    byId('model-facts').textContent = [architecture, quantization, `${contextLength.toLocaleString('en')} tokens of context`]
-      .filter(Boolean)
-      .join(', ');
+    byId('model-facts').textContent = [
+      choice.bundled ? 'a toy' : architecture,
+      quantization,
+      this.#progress.totalBytes > 0 ? bytes(this.#progress.totalBytes) : '',
+      `${contextLength.toLocaleString('en')} tokens of context`,
+    ].filter(Boolean).join(', ');
     const notes = hasText ? warnings : ['This model reads token ids instead of text, so it cannot chat.', ...warnings];
     byId('load-notice').replaceChildren(...notes.map((note) => make('p', 'facts', `Note: ${note}`)));
-    byId('model-facts').hidden = false;
-    if (!choice.bundled) byId<HTMLDetailsElement>('chooser').open = false;
-    byId('load-bundled').hidden = choice.bundled ?? false;
-    byId('chooser').querySelector('summary')?.replaceChildren('Choose another model');
+    this.#showState();
   }
 
   /** Explains a failure. A model that was complete before is still there if the new one was only looked at. */
   async #failed(error: unknown, choice: Choice): Promise<void> {
-    if (!this.#complete) await this.#clear(choice);
-    const cancelled = isAbort(error);
-    byId('load-notice').replaceChildren(...(cancelled ? [] : [notice(error, this.remedies(choice))]));
-    if (cancelled) announce('Loading cancelled');
+    const isCancelled = isAbort(error);
+    // Something has come of a model that can be taken up again.
+    const isBrokenOff = (isCancelled || isConnection(error)) && !this.#complete && !choice.local
+      && this.#choice === choice && this.#progress.loadedBytes > 0;
+    if (isBrokenOff) await this.#breakOff(choice);
+    else if (!this.#complete) await this.#clear(choice);
+    byId('load-notice').replaceChildren(...(isCancelled ? [] : [notice(error, this.remedies(choice))]));
+    if (isCancelled) announce(isBrokenOff ? 'The connection is broken' : 'Loading cancelled');
+  }
+
+  /** Ends the engine of a download that broke, and shows what is kept of it. */
+  async #breakOff(choice: Choice): Promise<void> {
+    await this.#unload(choice);
+    this.#isBroken = true;
+    document.body.dataset['model'] = 'broken';
+    byId('load-text').textContent = '';
+    const { layers = 0, totalBytes, fraction } = this.#progress;
+    const kept = await plan(choice.source).then(({ storedBytes }) => storedBytes, () => undefined);
+    if (!this.#isBroken) return;
+    this.#strip.show(keptStates(kept === undefined ? fraction : kept / Math.max(1, totalBytes), layers));
+    const amount = kept === undefined ? 'What had arrived is kept' : `${bytes(kept)} of ${bytes(totalBytes)} are kept`;
+    this.#say('resume-proof', `Broken off at ${Math.floor(fraction * 100)} %. ${amount} on this device.`);
   }
 
   /** What can be done about a model that does not load or an engine that fails. */
   remedies(choice: Choice): Remedies {
-    const again = () => void this.load(choice);
+    const again = () => void this.load(choice, this.#isBroken);
     return {
       retry: { label: 'Try again', run: again },
       reload: { label: 'Load the model again', run: again },
       cpu: { label: 'Use the CPU', run: () => (setField('load-options', 'device', 'cpu'), again()) },
-      choose: { label: 'Choose another model', run: chooseAnother },
+      choose: { label: 'Choose another model', run: openModels },
       context: { label: 'Change the context', run: () => revealField('load-options', 'contextLength') },
       sampling: { label: 'Change the options', run: () => revealField('load-options', 'contextLength') },
       ceiling: { label: 'Change the ceiling', run: () => revealField('load-options', 'ceiling') },
@@ -233,9 +304,11 @@ export class Loader {
   async #clear(choice: Choice): Promise<void> {
     await this.#unload(choice);
     this.#memory.hide();
-    byId('layers').hidden = true;
+    this.#strip.show([]);
+    this.#isBroken = false;
     byId('model-name').textContent = 'No model loaded';
-    byId('load-bundled').hidden = false;
+    byId('load-text').textContent = '';
+    this.#say('resume-proof', RESUME_WORDS);
     document.body.dataset['model'] = 'none';
   }
 
@@ -245,18 +318,22 @@ export class Loader {
     this.#complete = false;
     this.#lastSpeed = undefined;
     this.#traffic.reset();
-    byId('model-facts').hidden = true;
+    byId('model-facts').textContent = '';
+    for (const figure of ['speed', 'first-token', 'resident']) byId(figure).textContent = '–';
     hideFigures();
     if (!engine) return;
     this.#onEngine(undefined, choice);
     await engine.dispose();
   }
+
+  #say(id: string, words: string): void {
+    byId(id).textContent = words;
+  }
 }
 
-/** Opens the chooser and puts the caret into its first field. */
-export function chooseAnother(): void {
-  byId<HTMLDetailsElement>('chooser').open = true;
-  byId('source').focus();
+/** The map of a model of which only a share is on the disk. */
+function keptStates(share: number, layers: number): ('stored' | 'absent')[] {
+  return Array.from({ length: layers }, (_, index) => (index < Math.round(share * layers) ? 'stored' : 'absent'));
 }
 
 /** Rejects as soon as the signal is aborted, for work that the signal itself does not reach. */

@@ -37,11 +37,14 @@ export function setField(form: 'load-options' | 'sampling', name: string, value:
   if (field) field.value = value;
 }
 
-/** Opens the folds around a field and puts the caret into it. */
+/** Opens the choice of models, with the caret where an address goes. */
+export function openModels(): void {
+  reveal(byId('source'));
+}
+
+/** Opens the dialog and the folds around a field and puts the caret into it. */
 export function revealField(form: 'load-options' | 'sampling', name: string): void {
-  const field = byId(form).querySelector<HTMLElement>(`[name=${name}]`);
-  openFolds(field);
-  field?.focus();
+  reveal(byId(form).querySelector<HTMLElement>(`[name=${name}]`));
 }
 
 function numbers(form: HTMLFormElement): Record<string, number> {
@@ -53,10 +56,13 @@ function numbers(form: HTMLFormElement): Record<string, number> {
 /** Checks a form; its invalid field must be visible before the browser can point at it. */
 function valid(form: HTMLFormElement): boolean {
   if (form.checkValidity()) return true;
-  openFolds(form.querySelector<HTMLElement>(':invalid'));
+  reveal(form.querySelector<HTMLElement>(':invalid'));
   return form.reportValidity();
 }
 
-function openFolds(element: HTMLElement | null | undefined): void {
-  for (let fold = element?.closest('details'); fold; fold = fold.parentElement?.closest('details')) fold.open = true;
+function reveal(field: HTMLElement | null): void {
+  const dialog = field?.closest('dialog');
+  if (dialog && !dialog.open) dialog.showModal();
+  for (let fold = field?.closest('details'); fold; fold = fold.parentElement?.closest('details')) fold.open = true;
+  field?.focus();
 }

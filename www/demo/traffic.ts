@@ -23,15 +23,16 @@ export class Traffic {
   show({ fetchedBytes, storeBytes }: EngineStats['source'], now: number, isMoving: boolean): void {
     this.#network.add(now, fetchedBytes);
     this.#disk.add(now, storeBytes);
+    const isShown = Math.max(fetchedBytes, storeBytes) >= SHOWN_FROM_BYTES;
     byId('traffic').replaceChildren(
-      ...row('From the network', fetchedBytes, isMoving ? this.#network.rate() : undefined),
-      ...row('From the disk', storeBytes, isMoving ? this.#disk.rate() : undefined),
+      ...isShown ? row('From the network', fetchedBytes, isMoving ? this.#network.rate() : undefined) : [],
+      ...isShown ? row('From the disk', storeBytes, isMoving ? this.#disk.rate() : undefined) : [],
     );
   }
 }
 
 function row(term: string, total: number, rate: number | undefined): HTMLElement[] {
-  if (total < SHOWN_FROM_BYTES) return [];
   const moving = rate !== undefined && rate > 0 ? `, ${bytes(rate)}/s` : '';
-  return [make('dt', '', term), make('dd', '', `${bytes(total)}${moving}`)];
+  const amount = total < SHOWN_FROM_BYTES ? 'nothing' : bytes(total);
+  return [make('dt', '', term), make('dd', '', `${amount}${moving}`)];
 }
