@@ -384,37 +384,64 @@ describe('a page that was recorded in part', () => {
 });
 
 describe('a download', () => {
-  test('30 whose tab is closed or crashes at random moments loses a page a stream at most each time', () => withChord(stage, async (page) => {
-    server.throttle.bytesPerSecond = 4_000_000;
-    await page.evaluate(() => {
+  /** Bytes that each visit writes before it ends: from a part of a page to several pages of each stream. */
+  const WRITTEN_BYTES = [0.3, 6.3, 2.7, 4.9, 1.6].map((pages) => pages * LARGE_PAGE);
+  /** Whoever finds the store taken waits for it: its owner is gone, and its lock passes on. */
+  const patient = { ...ofLarge, storeSettings: { ...ofLarge.storeSettings, ownerSilentMs: 600_000 } };
+  /** A disk on which each flush takes longer than several pages take to come. */
+  const slowDisk = `{
+    const { flush } = FileSystemSyncAccessHandle.prototype;
+    FileSystemSyncAccessHandle.prototype.flush = function () {
+      for (const startMs = performance.now(); performance.now() < startMs + 300;);
+      return flush.call(this);
+    };
+  }`;
+
+  /** A tab that fetches the model until it has written so many bytes, and then ends in some way: what it wrote. */
+  async function visit(page, ending, bytes) {
+    await page.evaluate((enough) => {
       window.written = [];
-      new BroadcastChannel('killed').onmessage = ({ data }) => window.written.push(data);
+      window.notices = new BroadcastChannel('killed');
+      window.enough = new Promise((resolve) => {
+        window.notices.onmessage = ({ data }) => {
+          window.written.push(data);
+          if (window.written.reduce((sum, [from, to]) => sum + to - from, 0) >= enough) resolve();
+        };
+      });
+    }, bytes);
+    const tab = await page.context().newPage();
+    await tab.goto(server.url('/blank.html'));
+    await tab.evaluate(install, '/pkg/index.js');
+    void outcome(tab, patient).catch(() => undefined);
+    await page.evaluate(() => window.enough);
+    if (ending === 'crash') void (await page.context().newCDPSession(tab)).send('Page.crash').catch(() => undefined);
+    else await tab.close();
+    while (server.requests(LARGE).some(({ done }) => !done)) await new Promise((done) => setTimeout(done, 10));
+    await tab.close();
+    return page.evaluate(() => {
+      window.notices.close();
+      return window.written;
     });
-    const visits = [];
-    for (const ending of ENDINGS) {
-      const { answers } = await answered(LARGE, () => sabotaged('io-worker.js', dying('NaN', false), async () => {
-        const tab = await page.context().newPage();
-        await tab.goto(server.url('/blank.html'));
-        await tab.evaluate(install, '/pkg/index.js');
-        void outcome(tab, ofLarge).catch(() => undefined);
-        await new Promise((done) => setTimeout(done, 300 + Math.random() * 700));
-        if (ending === 'crash') void (await page.context().newCDPSession(tab)).send('Page.crash').catch(() => undefined);
-        else await tab.close();
-        while (server.requests(LARGE).some(({ done }) => !done)) await new Promise((done) => setTimeout(done, 10));
-        await tab.close();
-      }));
-      visits.push({ answers, written: await page.evaluate(() => window.written.splice(0)) });
-    }
-    server.throttle.bytesPerSecond = Infinity;
-    const last = await answered(LARGE, () => outcome(page, ofLarge));
-    assertSame(last.result, ofLarge);
-    const again = visits.map(({ written }, index) => {
-      const later = [...visits.slice(index + 1), last].flatMap(({ answers }) => answers);
-      return overlap(joined(written), sentRanges(later));
-    });
-    assert.ok(visits.some(({ written }) => written.length > 0));
-    for (const bytes of again) assert.ok(bytes <= STREAMS * LARGE_PAGE, `${again.join(', ')} bytes that had come were sent again`);
-    assert.equal(await verified(page, LARGE), true);
-    assert.deepEqual((await answered(LARGE, () => outcome(page, ofLarge))).answers, []);
-  }));
+  }
+
+  for (const [where, storeStub] of [['', ''], [' on a slow disk', slowDisk]]) {
+    test(`30 whose tab is closed or crashes again and again${where} loses a page a stream at most each time`, () => withChord(stage, async (page) => {
+      server.throttle.bytesPerSecond = 4_000_000;
+      const visits = [];
+      for (const [index, ending] of ENDINGS.entries()) {
+        visits.push(await answered(LARGE, () => sabotaged('io-worker.js', dying('NaN', false), () => (
+          sabotaged('store-worker.js', storeStub, () => visit(page, ending, WRITTEN_BYTES[index]))))));
+      }
+      server.throttle.bytesPerSecond = Infinity;
+      const last = await answered(LARGE, () => outcome(page, patient));
+      assertSame(last.result, ofLarge);
+      const again = visits.map(({ result }, index) => {
+        const later = [...visits.slice(index + 1), last].flatMap(({ answers }) => answers);
+        return overlap(joined(result), sentRanges(later));
+      });
+      for (const bytes of again) assert.ok(bytes <= STREAMS * LARGE_PAGE, `${again.join(', ')} bytes that had come were sent again`);
+      assert.equal(await verified(page, LARGE), true);
+      assert.deepEqual((await answered(LARGE, () => outcome(page, patient))).answers, []);
+    }));
+  }
 });
