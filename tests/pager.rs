@@ -326,6 +326,7 @@ fn plan(layers: usize, slots: usize, ring: usize) -> MemoryPlan {
         pinned_layers: slots - ring,
         layers,
         passing_bytes: (layers + ring - slots) as u64,
+        threads: 1,
     }
 }
 

@@ -1,12 +1,14 @@
 //! The CPU backend: scalar truth for every op, and its SIMD128 twins.
 //!
-//! [`Cpu`] holds the activations, the cache and the weights that are in memory, and runs one group's ops
-//! over a batch. Ops are free functions over slices in a file each; all branching is in [`Cpu::run`].
+//! [`Cpu`] holds the activations, the cache and the weights that are in memory, and computes one op over a batch.
+//! Ops are free functions over slices in a file each; all branching is in [`Cpu::step`]. [`exec`] walks through a
+//! program's ops, and [`team`] divides them among threads.
 
 mod activation;
 #[cfg(target_family = "wasm")]
 mod arch;
 mod attention;
+mod exec;
 mod kv;
 pub mod matmul;
 mod memory;
@@ -14,17 +16,19 @@ mod norm;
 mod route;
 #[cfg(feature = "selftest")]
 pub mod selftest;
+pub mod team;
 pub mod vector;
 mod weights;
 
 use crate::error::Result;
-use crate::exec::{Batch, Wanted};
+use crate::exec::Batch;
 use crate::program::*;
 use crate::rope::Rotation;
 use attention::Attention;
 use matmul::{Activations, Input};
 use std::ops::Range;
 
+pub use exec::{Order, Peers, Shard};
 pub use kv::KvCache;
 pub use weights::{DISK_STAGE_BYTES, DiskReader, READ_BYTES, Weights, vector_bytes};
 
@@ -79,9 +83,14 @@ fn experts_max(program: &Program) -> usize {
     most
 }
 
-/// Batch rows that a slot needs: the residual stream has room for a whole prompt, logits for one token.
+/// Batch rows that a slot needs: the residual stream has room for a whole prompt, logits and what follows the hidden
+/// state on the way to them for one token.
 fn slot_rows(program: &Program, slot: usize, batch: usize) -> usize {
-    if slot == program.outputs.logits.0 as usize { 1 } else { batch }
+    let is_slot = |of: Slot| of.0 as usize == slot;
+    let head = program.ops.len() - 1;
+    let mut last = program.ops[head][program.ops_until_hidden(head)..].iter();
+    let is_single = is_slot(program.outputs.logits) || last.any(|op| op.destination().is_some_and(is_slot));
+    if is_single { 1 } else { batch }
 }
 
 impl Cpu {
@@ -134,21 +143,6 @@ impl Cpu {
             self.slots[0] = memory::zeroed(values)?;
         }
         Ok(())
-    }
-
-    /// Runs the ops of a group whose weights are in memory, as far as `wanted` needs them. At most [`BATCH_MAX`]
-    /// tokens.
-    pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) {
-        debug_assert!(batch.rows.len() <= BATCH_MAX && batch.rows.len() == batch.tokens.len());
-        self.quantised = None;
-        let ops = &program.ops[group];
-        let needed = match wanted {
-            Wanted::Hidden => program.ops_until_hidden(group),
-            Wanted::Token(_) | Wanted::Logits => ops.len(),
-        };
-        for op in &ops[..needed] {
-            self.step(program, op, batch);
-        }
     }
 
     /// The logits of the last token through the head.
@@ -267,9 +261,8 @@ impl Cpu {
     }
 
     /// The same, to be changed.
-    #[cfg(feature = "gpu")]
     pub fn values_mut(&mut self, program: &Program, slot: Slot, batch: &Batch) -> &mut [f32] {
-        self.quantised = None;
+        self.quantised.take_if(|held| *held == slot);
         &mut self.slots[slot.0 as usize][span(program, slot, batch)]
     }
 

@@ -1,6 +1,6 @@
 //! Where an engine computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
 
-use crate::cpu::{self, Cpu, DiskReader};
+use crate::cpu::{self, DiskReader, Peers, Shard};
 use crate::error::Result;
 use crate::exec::{Batch, Draw, Poll, Wanted};
 #[cfg(feature = "gpu")]
@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// One of the backends.
 pub enum Backend {
-    Cpu(Box<Cpu>),
+    Cpu(Box<Shard>),
     #[cfg(feature = "gpu")]
     Gpu(Box<Gpu>),
 }
@@ -46,22 +46,25 @@ impl Backend {
 
     /// Makes room for a group's weights.
     pub fn allocate(&mut self, program: &Program, group: usize, placement: Placement) -> Result<()> {
-        either!(self, cpu => cpu.weights.allocate(program, group, placement), gpu => gpu.allocate(program, group))
+        either!(self, cpu => {
+            let _ = program;
+            cpu.allocate(group, placement)
+        }, gpu => gpu.allocate(program, group))
     }
 
     /// Sets what reads weights that stay on disk.
     pub fn set_disk(&mut self, reader: DiskReader) {
-        either!(self, cpu => cpu.weights.set_disk(reader), _gpu => drop(reader))
+        either!(self, cpu => cpu.set_disk(reader), _gpu => drop(reader))
     }
 
     /// Whether weights could not be read from disk since this was asked last: what was computed means nothing.
     pub fn take_failure(&mut self) -> bool {
-        either!(self, cpu => cpu.weights.take_failure(), _gpu => false)
+        either!(self, cpu => cpu.take_failure(), _gpu => false)
     }
 
     /// Frees a group.
     pub fn evict(&mut self, group: usize) {
-        either!(self, cpu => cpu.weights.evict(group), gpu => gpu.evict(group))
+        either!(self, cpu => cpu.evict(group), gpu => gpu.evict(group))
     }
 
     /// Whether the ring can grow: a GPU's sets of buffers are made for the groups that they hold.
@@ -71,17 +74,17 @@ impl Backend {
 
     /// Frees a group that was to stay.
     pub fn release(&mut self, group: usize) {
-        either!(self, cpu => cpu.weights.release(group), gpu => gpu.evict(group))
+        either!(self, cpu => cpu.release(group), gpu => gpu.evict(group))
     }
 
     /// Whether every byte of a group is there.
     pub fn resident(&self, group: usize) -> bool {
-        either!(self, cpu => cpu.weights.resident(group), gpu => gpu.weights.resident(group))
+        either!(self, cpu => cpu.resident(group), gpu => gpu.weights.resident(group))
     }
 
     /// Bytes of weights.
     pub fn weight_bytes(&self) -> u64 {
-        either!(self, cpu => cpu.weights.bytes(), gpu => gpu.weights.bytes())
+        either!(self, cpu => cpu.weight_bytes(), gpu => gpu.weights.bytes())
     }
 
     /// Takes a part of a weight's bytes by calls of `copy(range of the weight, destination)`.
@@ -92,7 +95,7 @@ impl Backend {
         range: Range<usize>,
         copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        either!(self, cpu => cpu.weights.fill(program, id, range, copy), gpu => {
+        either!(self, cpu => cpu.fill(program, id, range, copy), gpu => {
             let (mut copy, mut copied) = (copy, Ok(()));
             gpu.fill(program, id, range, |piece, destination| {
                 if copied.is_ok() {
@@ -104,8 +107,8 @@ impl Backend {
     }
 
     /// Makes room for a pass of `tokens`.
-    pub fn reserve(&mut self, program: &Program, tokens: usize) -> Result<()> {
-        either!(self, cpu => cpu.reserve(program, tokens), gpu => {
+    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+        either!(self, cpu => cpu.reserve(tokens), gpu => {
             gpu.reserve(tokens);
             Ok(())
         })
@@ -113,7 +116,7 @@ impl Backend {
 
     /// Keeps a vector that came ahead of its group.
     pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
-        either!(self, cpu => cpu.weights.keep(id, bytes), gpu => gpu.weights.keep(id, bytes))
+        either!(self, cpu => cpu.keep(id, bytes), gpu => gpu.weights.keep(id, bytes))
     }
 
     /// Puts values in place of a row of the residual stream.
@@ -124,9 +127,42 @@ impl Backend {
     /// Runs a group over a batch, or sends that off.
     pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
         either!(self, cpu => {
-            cpu.run(program, group, batch, wanted);
+            let _ = program;
+            cpu.begin(group..group + 1, batch, wanted);
             Ok(())
         }, gpu => gpu.run(program, group, batch, wanted))
+    }
+
+    /// Goes on from a batch that was embedded by [`Backend::set_residual`], where others have to know of it.
+    pub fn share_residual(&mut self, batch: &Batch) {
+        either!(self, cpu => cpu.begin_embedded(batch), _gpu => {
+            let _ = batch;
+        })
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        either!(self, cpu => cpu.shards(), _gpu => 1)
+    }
+
+    /// Values of the largest part that a thread hands to another.
+    pub fn part_values(&self) -> usize {
+        either!(self, cpu => cpu.part_values(), _gpu => 0)
+    }
+
+    /// Sets the way to the other threads.
+    pub fn set_peers(&mut self, peers: Box<dyn Peers>) {
+        either!(self, cpu => cpu.set_peers(peers), _gpu => drop(peers))
+    }
+
+    /// Whether every group's results have to be there before the next group runs; a GPU keeps the order itself.
+    pub fn runs_one_by_one(&self) -> bool {
+        either!(self, _cpu => true, _gpu => false)
+    }
+
+    /// Whether a run is under way that has to end before another begins, be it one that nobody waits for any more.
+    pub fn is_running(&self) -> bool {
+        either!(self, cpu => cpu.is_running(), _gpu => false)
     }
 
     /// Sends off the pass of the token that the pass under way is about to choose. False where that is not
@@ -165,6 +201,10 @@ impl Backend {
     /// The state holds nothing from this position on: whatever is read there before it is computed again makes
     /// the results NaN.
     pub fn forget(&mut self, layout: &Layout, from: usize) {
+        // Several threads have states of other shapes, and read nothing there either.
+        if self.threads() > 1 {
+            return;
+        }
         for state in layout.states() {
             let bytes = layout.state_bytes(state, layout.context - from);
             self.write_state(layout, state, from..layout.context, &vec![0xff; bytes]);
@@ -187,14 +227,15 @@ impl Backend {
         either!(self, _cpu => None, gpu => Some(gpu.device()))
     }
 
-    /// Whether the device is gone.
+    /// Whether the device is gone, or one of the threads.
     pub fn is_lost(&self) -> bool {
-        either!(self, _cpu => false, gpu => gpu.device().is_lost())
+        either!(self, cpu => cpu.is_lost(), gpu => gpu.device().is_lost())
     }
 
-    /// Whether the results of the last pass through the head are there.
+    /// Whether the results of the last run are there: on a GPU of the last one through the head. On the CPU it is
+    /// computed now.
     pub fn poll(&mut self) -> Poll {
-        either!(self, _cpu => Poll::Ready, gpu => gpu.poll())
+        either!(self, cpu => cpu.poll(), gpu => gpu.poll())
     }
 
     /// Waits for them, natively.
@@ -209,13 +250,13 @@ impl Backend {
         let is_hidden = is_head && wanted == Wanted::Hidden;
         let found = either!(self, cpu => {
             let finite = match is_head {
-                true => is_hidden || all_finite(cpu.logits(program)),
-                false => rows.clone().all(|row| all_finite(cpu.residual(program, row))),
+                true => is_hidden || all_finite(cpu.logits()),
+                false => rows.clone().all(|row| all_finite(cpu.residual(row))),
             };
             (!finite).then_some(group)
         }, gpu => gpu.outcome().damaged.take().filter(|_| is_head && !rows.is_empty()));
         match found {
-            None if is_hidden && !all_finite(self.hidden(program, rows)) => Some(group),
+            None if is_hidden && !all_finite(self.hidden(rows)) => Some(group),
             found => found,
         }
     }
@@ -226,13 +267,13 @@ impl Backend {
     }
 
     /// The logits of the last token through the head, if they were wanted.
-    pub fn logits(&mut self, program: &Program) -> &mut [f32] {
-        either!(self, cpu => cpu.logits_mut(program), gpu => &mut gpu.outcome().values)
+    pub fn logits(&mut self) -> &mut [f32] {
+        either!(self, cpu => cpu.logits_mut(), gpu => &mut gpu.outcome().values)
     }
 
     /// Puts logits in place of those that the head made.
-    pub fn set_logits(&mut self, program: &Program, logits: &[f32]) {
-        either!(self, cpu => cpu.logits_mut(program).copy_from_slice(logits), gpu => {
+    pub fn set_logits(&mut self, logits: &[f32]) {
+        either!(self, cpu => cpu.logits_mut().copy_from_slice(logits), gpu => {
             let outcome = gpu.outcome();
             outcome.token = None;
             outcome.values.clear();
@@ -241,8 +282,8 @@ impl Backend {
     }
 
     /// The hidden states of these rows, which went through the head last, if they were wanted: `[row][width]`.
-    pub fn hidden(&mut self, program: &Program, rows: Range<usize>) -> &[f32] {
-        either!(self, cpu => cpu.hidden(program, rows), gpu => &gpu.outcome().values)
+    pub fn hidden(&mut self, rows: Range<usize>) -> &[f32] {
+        either!(self, cpu => cpu.hidden(rows), gpu => &gpu.outcome().values)
     }
 
     /// Rows that go through the head at once: there is room for the logits of one.

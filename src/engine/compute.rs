@@ -1,8 +1,9 @@
 //! Where an engine computes, and what it does about the device: its self-test, its loss, and who takes its place.
 
+use super::Engine;
 use super::backend::Backend;
 use super::forward::Forward;
-use super::{Engine, MemoryPlan, open};
+use super::open::{self, Opening};
 #[cfg(feature = "gpu")]
 use crate::error::ErrorCode;
 use crate::error::Result;
@@ -67,7 +68,8 @@ impl DeviceState {
 impl Engine {
     /// Goes on with another backend, after a device was lost or in place of it: the weights are wanted again,
     /// and the sequence is computed again from its tokens. Without a device that is the CPU.
-    fn replace(&mut self, backend: Backend, plan: MemoryPlan) -> Result<()> {
+    fn replace(&mut self, opening: Opening) -> Result<()> {
+        let Opening { backend, plan, deliveries } = opening;
         #[cfg(feature = "gpu")]
         if let Some(left) = self.compute.backend.device() {
             let is_kept = backend.device().is_some_and(|device| Rc::ptr_eq(device, left));
@@ -76,10 +78,10 @@ impl Engine {
             }
         }
         self.compute.backend = backend;
-        self.loading.begin_again(&self.opened.program, plan, &mut self.compute.backend);
+        self.loading.begin_again(&self.opened.program, plan, deliveries, &mut self.compute.backend);
         self.sequence.begin_again();
         let tokens = self.sequence.pass.as_ref().map_or(0, Forward::tokens);
-        self.compute.backend.reserve(&self.opened.program, tokens)
+        self.compute.backend.reserve(tokens)
     }
 
     /// Sees that a device has had room for its buffers, and goes on with its self-test. One that fails it is
@@ -104,14 +106,16 @@ impl Engine {
         Ok(Poll::Ready)
     }
 
-    /// Goes on with the CPU.
+    /// Goes on with the CPU, on one thread.
     pub fn attach_cpu(&mut self) -> Result<()> {
         #[cfg(feature = "gpu")]
         {
             self.compute.device.test = None;
         }
-        let (backend, plan) = open::on_cpu(&self.opened.program, self.opened.config.context, &self.loading.options)?;
-        self.replace(backend, plan)
+        // The other threads, if there were any, belong to what is replaced.
+        self.loading.options.threads = None;
+        let opening = open::on_cpu(&self.opened.program, self.opened.config.context, &self.loading.options)?;
+        self.replace(opening)
     }
 
     /// Waits for the device, natively.
@@ -130,9 +134,9 @@ impl Engine {
     fn attach_to(&mut self, device: Rc<crate::gpu::Device>) -> Result<()> {
         let (context, bytes_max) = (self.opened.config.context, self.compute.device.bytes_max);
         match open::on_gpu(device, bytes_max, &self.opened.program, context, &self.loading.options) {
-            Ok((backend, plan)) => {
-                self.compute.device.begin_test(&backend, &self.opened.program);
-                self.replace(backend, plan)?;
+            Ok(opening) => {
+                self.compute.device.begin_test(&opening.backend, &self.opened.program);
+                self.replace(opening)?;
             }
             // The ceiling may be the device's own now.
             Err(error) if matches!(error.code, ErrorCode::GpuUnsuited | ErrorCode::BudgetTooSmall) => {

@@ -7,7 +7,7 @@ use super::compute::Compute;
 use super::opened::Opened;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::{Batch, Poll, Wanted};
-use crate::program::{Program, Role};
+use crate::program::Role;
 use std::ops::Range;
 
 /// For which rows the head runs.
@@ -110,7 +110,7 @@ impl Engine {
     }
 
     fn start_after(&mut self, position: usize, tokens: Vec<u32>, output: Output, wanted: Wanted) -> Result<()> {
-        self.compute.backend.reserve(&self.opened.program, tokens.len())?;
+        self.compute.backend.reserve(tokens.len())?;
         self.sequence.begin_pass(Forward {
             tokens,
             position,
@@ -183,6 +183,12 @@ impl Engine {
         let rows = match forward.awaited.clone() {
             Some(rows) => rows,
             None => {
+                // What a pass began that was dropped since then comes to its end first.
+                match self.compute.backend.is_running().then(|| self.compute.backend.poll()) {
+                    Some(Poll::Pending) => return Ok(Progress::Device),
+                    Some(Poll::Lost) => return Ok(Progress::Lost),
+                    Some(Poll::Ready) | None => {}
+                }
                 if forward.done == 0
                     && let Some(group) = self.loading.lacking(&self.opened.program, group, &forward.tokens)
                 {
@@ -194,17 +200,21 @@ impl Engine {
         let Engine { opened: Opened { program, .. }, loading, compute: Compute { backend, .. }, .. } = self;
         match backend.poll() {
             Poll::Lost => return Ok(Progress::Lost),
-            Poll::Pending if head => {
+            Poll::Pending if head || backend.runs_one_by_one() => {
                 forward.awaited = Some(rows);
                 return Ok(Progress::Device);
             }
-            _ => forward.awaited = None,
+            Poll::Pending | Poll::Ready => forward.awaited = None,
+        }
+        if backend.take_failure() {
+            let text = "a layer could not be read back from the store";
+            return Err(ChordError::new(ErrorCode::StoreFailed, text));
         }
         if let Some(group) = backend.damaged(program, group, rows.clone(), forward.wanted) {
             return Err(not_finite(program.groups[group].role));
         }
         if head {
-            forward.show(backend, program, rows.clone(), observe);
+            forward.show(backend, rows.clone(), observe);
         }
         forward.done = rows.end;
         let is_drafted = head && matches!(forward.output, Output::Drafted { .. });
@@ -238,10 +248,6 @@ impl Engine {
             true => loading.embed_ahead(program, backend, &batch),
             false => backend.run(program, forward.group, &batch, forward.wanted)?,
         }
-        if backend.take_failure() {
-            let text = "a layer could not be read back from the store";
-            return Err(ChordError::new(ErrorCode::StoreFailed, text));
-        }
         Ok(rows)
     }
 }
@@ -263,10 +269,10 @@ fn not_finite(role: Role) -> ChordError {
 
 impl Forward {
     /// Shows what the head made of these rows, but for those that were shown before a device was lost.
-    fn show(&mut self, backend: &mut Backend, program: &Program, rows: Range<usize>, observe: Observe) {
+    fn show(&mut self, backend: &mut Backend, rows: Range<usize>, observe: Observe) {
         let values = match self.wanted {
-            Wanted::Hidden => backend.hidden(program, rows.clone()),
-            Wanted::Token(_) | Wanted::Logits => backend.logits(program),
+            Wanted::Hidden => backend.hidden(rows.clone()),
+            Wanted::Token(_) | Wanted::Logits => backend.logits(),
         };
         let width = values.len() / rows.len();
         for (row, values) in rows.clone().zip(values.chunks_exact(width.max(1))) {

@@ -294,7 +294,7 @@ impl Engine {
                     return Ok(event);
                 }
                 if text.params.n > 1 && text.choice == 0 && text.history.len() == prompt.len() {
-                    text.first_logits = self.compute.backend.logits(&self.opened.program).to_vec();
+                    text.first_logits = self.compute.backend.logits().to_vec();
                 }
                 self.next_token(text, usage)
             }
@@ -303,7 +303,7 @@ impl Engine {
 
     /// Goes back to the end of the prompt for another choice.
     fn restart(&mut self, text: &mut Text, prompt: &[u32]) {
-        self.compute.backend.set_logits(&self.opened.program, &text.first_logits);
+        self.compute.backend.set_logits(&text.first_logits);
         text.history.truncate(prompt.len());
         self.sequence.drafter.truncate(prompt.len());
         text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
@@ -322,7 +322,7 @@ impl Engine {
                 text.sampler.drawn_elsewhere();
                 token
             }
-            None => text.sampler.sample(self.compute.backend.logits(&self.opened.program), &text.history)?,
+            None => text.sampler.sample(self.compute.backend.logits(), &text.history)?,
         };
         let ends = self.opened.tokenizer.is_end(token);
         if ends && !text.params.ignore_eos {
@@ -418,7 +418,7 @@ impl Engine {
 
     /// The log-probability of `token` and the `count` best.
     fn logprob(&mut self, token: u32, count: usize) -> Result<Logprob> {
-        let (chosen, top) = top_logprobs(self.compute.backend.logits(&self.opened.program), token, count);
+        let (chosen, top) = top_logprobs(self.compute.backend.logits(), token, count);
         let describe = |id: u32, logprob: f32| {
             let bytes = self.opened.tokenizer.piece_special(id)?.to_vec();
             Ok(TokenLogprob { id, token: String::from_utf8_lossy(&bytes).into_owned(), bytes, logprob })

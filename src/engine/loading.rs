@@ -2,12 +2,14 @@
 
 use super::ahead::Ahead;
 use super::backend::Backend;
+use super::follower::Deliveries;
 use super::memory::{MemoryPlan, OpenOptions};
+use super::places::{Piece, Places};
 use crate::cpu::DiskReader;
 use crate::error::Result;
 use crate::exec::Batch;
 use crate::pager::{Action, Pace, Pager, Placement, SourceRange, State, group_ranges};
-use crate::program::{Program, Weight, WeightId};
+use crate::program::Program;
 use std::ops::Range;
 
 /// The weights of one program on their way to a backend.
@@ -17,40 +19,36 @@ pub struct Loading {
     pub options: OpenOptions,
     /// What comes ahead of the first group, if that comes last.
     pub ahead: Option<Ahead>,
-    /// Weights by their place in the source, to find where a piece of a file belongs.
-    places: Vec<Place>,
+    /// What the other threads need.
+    pub deliveries: Deliveries,
+    /// To find where a piece of a file belongs.
+    places: Places,
     /// Reads weights that stay on disk.
     disk: Option<DiskReader>,
     peak_bytes: u64,
 }
 
-/// A weight's bytes in the source.
-struct Place {
-    part: u16,
-    start: u64,
-    end: u64,
-    weight: WeightId,
-}
-
 impl Loading {
     /// Nothing is there yet.
-    pub fn new(program: &Program, plan: MemoryPlan, options: &OpenOptions) -> Loading {
+    pub fn new(program: &Program, plan: MemoryPlan, options: &OpenOptions, deliveries: Deliveries) -> Loading {
         let ahead = Ahead::new(program);
         Loading {
             pager: pager(program, &plan, ahead.is_some()),
             plan,
             options: options.clone(),
             ahead,
-            places: places(program),
+            deliveries,
+            places: Places::new(program),
             disk: None,
             peak_bytes: 0,
         }
     }
 
     /// Wants everything anew, for another backend.
-    pub fn begin_again(&mut self, program: &Program, plan: MemoryPlan, backend: &mut Backend) {
+    pub fn begin_again(&mut self, program: &Program, plan: MemoryPlan, deliveries: Deliveries, backend: &mut Backend) {
         self.pager = pager(program, &plan, self.ahead.is_some());
         self.plan = plan;
+        self.deliveries = deliveries;
         if let Some(disk) = self.disk.clone() {
             backend.set_disk(disk);
         }
@@ -79,22 +77,15 @@ impl Loading {
         piece: Piece,
         mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let Piece { part, offset, length } = piece;
         if let Some(ahead) = &mut self.ahead {
-            ahead.supply(part, offset, length, &mut copy)?;
+            ahead.supply(piece.part, piece.offset, piece.length, &mut copy)?;
         }
-        let end = offset.saturating_add(length as u64);
-        let first = self.places.partition_point(|p| (p.part, p.end) <= (part, offset));
-        for place in self.places[first..].iter().take_while(|p| p.part == part && p.start < end) {
-            let group = program[place.weight].group;
+        for (id, range, source) in self.places.within(piece) {
+            let group = program[id].group;
             if self.pager.state(group) != State::Fetching {
                 continue;
             }
-            let within = offset.max(place.start) - place.start..end.min(place.end) - place.start;
-            // A piece is in memory already, so its part of a weight is a usize.
-            let range = within.start as usize..within.end as usize;
-            let source = (place.start + within.start - offset) as usize;
-            backend.fill(program, place.weight, range.clone(), |gap, destination| {
+            backend.fill(program, id, range.clone(), |gap, destination| {
                 let from = source + (gap.start - range.start);
                 copy(from..from + gap.len(), destination)
             })?;
@@ -103,6 +94,11 @@ impl Loading {
             }
         }
         Ok(())
+    }
+
+    /// Which bytes of a piece another thread needs; see [`super::Engine::deliveries`].
+    pub fn deliver(&self, shard: usize, piece: Piece) -> Vec<Range<usize>> {
+        self.deliveries.within(shard, &self.places, piece)
     }
 
     /// Sets what reads a part's bytes from disk.
@@ -173,6 +169,7 @@ impl Loading {
             ahead.embed(*token, &mut values);
             backend.set_residual(row, &values);
         }
+        backend.share_residual(batch);
     }
 
     /// Whether every group is in memory, and stays.
@@ -196,30 +193,9 @@ impl Loading {
     }
 }
 
-/// Where bytes of the source come from: so many of a part, from an offset on.
-#[derive(Clone, Copy, Debug)]
-pub struct Piece {
-    pub part: u16,
-    pub offset: u64,
-    pub length: usize,
-}
-
 /// A pager that fetches every group anew, the embedding last if it can be done without for a while.
 fn pager(program: &Program, plan: &MemoryPlan, is_embedding_last: bool) -> Pager {
     let groups = program.groups.iter().enumerate();
     let ranges = groups.map(|(number, group)| group_ranges(program, number, group)).collect();
     Pager::new(ranges, &plan.placements, plan.ring).starting_at(usize::from(is_embedding_last))
-}
-
-/// The weights in the order of their bytes in the source.
-fn places(program: &Program) -> Vec<Place> {
-    let place = |(index, w): (usize, &Weight)| Place {
-        part: w.part,
-        start: w.file_offset,
-        end: w.file_offset + w.bytes as u64,
-        weight: WeightId(index as u32),
-    };
-    let mut places: Vec<Place> = program.weights.iter().enumerate().map(place).collect();
-    places.sort_unstable_by_key(|p| (p.part, p.start));
-    places
 }

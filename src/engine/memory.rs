@@ -1,7 +1,8 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
 use super::sequence;
-use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, vector_bytes};
+use crate::cpu::team::Split;
+use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, Shard, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::pager::{Pace, Placement, spread};
 use crate::program::Program;
@@ -27,6 +28,10 @@ pub struct OpenOptions {
     /// Bytes to read from disk at once where the ceiling has room for them: a browser takes its time to begin
     /// with a file of the person's.
     pub read_bytes: Option<u64>,
+    /// Threads that may compute on the CPU; without it there is one.
+    pub threads: Option<usize>,
+    /// Bytes of weights for each of them at least: fewer threads compute a smaller model.
+    pub thread_bytes: u64,
 }
 
 /// What says how much memory a model may take.
@@ -79,6 +84,8 @@ pub struct MemoryPlan {
     pub layers: usize,
     /// Bytes of the groups that pass through the ring, which every pass takes from the source again.
     pub passing_bytes: u64,
+    /// Threads that compute. Where a part of the model passes through memory, or stays on disk, there is one.
+    pub threads: usize,
 }
 
 /// What a 32-bit memory can hold beside the tokenizer and the allocator's own: the ceiling where the
@@ -109,6 +116,43 @@ impl MemoryPlan {
         Self::of(demand, program, context, options)
     }
 
+    /// The same on as many threads as are allowed, pay, and have room for all of the model in their memories.
+    pub fn on_threads(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
+        let plan = Self::new(program, context, options)?;
+        let most = options.threads.unwrap_or(1) as u64;
+        let paying = plan.weight_bytes.checked_div(options.thread_bytes).unwrap_or(most);
+        let threads = most.min(paying) as usize;
+        if threads < 2 {
+            return Ok(plan);
+        }
+        let mut team = MemoryPlan {
+            weight_bytes: 0,
+            kv_bytes: 0,
+            scratch_bytes: sequence::TABLE_BYTES,
+            bound: Bound::Model,
+            placements: vec![Placement::Pinned; plan.placements.len()],
+            read_bytes: READ_BYTES,
+            ring: 0,
+            pinned_layers: plan.layers,
+            passing_bytes: 0,
+            threads,
+            ..plan.clone()
+        };
+        let mut largest = 0;
+        for shard in 0..threads {
+            let split = Split::new(program, shard, threads);
+            let weights: u64 = split.program.groups.iter().map(|group| group.bytes as u64).sum();
+            let (cache, scratch) = (split.program.state_bytes(context), Shard::scratch_bytes(&split, context));
+            team.weight_bytes += weights;
+            team.kv_bytes += cache;
+            team.scratch_bytes += scratch;
+            largest = largest.max(weights + cache + scratch);
+        }
+        team.budget_bytes = team.weight_bytes + team.kv_bytes + team.scratch_bytes;
+        let (ceiling, _) = plan.ceiling(u64::MAX, options);
+        Ok(if team.budget_bytes <= ceiling && largest <= ADDRESSABLE_BYTES { team } else { plan })
+    }
+
     /// The same on a backend that takes so much.
     pub fn of(demand: Demand, program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
         let Demand { sizes, scratch_bytes, bytes_max, reads_disk } = demand;
@@ -126,6 +170,7 @@ impl MemoryPlan {
             pinned_layers: layers,
             layers,
             passing_bytes: 0,
+            threads: 1,
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;

@@ -8,12 +8,14 @@ mod ahead;
 mod backend;
 mod compute;
 mod continuation;
+mod follower;
 mod forward;
 mod generate;
 mod loading;
 mod memory;
 mod open;
 mod opened;
+mod places;
 mod pooling;
 mod request;
 mod saving;
@@ -22,9 +24,9 @@ mod sequence;
 pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
-use crate::cpu::DiskReader;
+use crate::cpu::{DiskReader, Peers};
 use crate::error::{ChordError, Result};
-use crate::exec::Wanted;
+use crate::exec::{Poll, Wanted};
 use crate::pager::{Pace, Placement, SourceRange, State, group_ranges};
 use crate::state::Rewind;
 use crate::template::CivilTime;
@@ -33,11 +35,13 @@ use ahead::Ahead;
 use compute::Compute;
 use forward::{Forward, Progress};
 use generate::Generation;
-use loading::{Loading, Piece};
+use loading::Loading;
 use opened::Opened;
+use places::Piece;
 use sequence::Sequence;
 use std::ops::Range;
 
+pub use follower::Follower;
 pub use generate::{Event, FinishReason, Usage};
 pub use memory::{Bound, MemoryPlan, OpenOptions};
 pub use sequence::Tally;
@@ -94,6 +98,33 @@ impl Engine {
     ) -> std::result::Result<(), E> {
         let piece = Piece { part, offset, length };
         self.loading.supply(&self.opened.program, &mut self.compute.backend, piece, copy)
+    }
+
+    /// Threads that compute: this one, and as many followers less one as are to be opened by
+    /// [`HeaderReader::follow`].
+    pub fn threads(&self) -> usize {
+        self.compute.backend.threads()
+    }
+
+    /// Sets the way to the followers, before the first step.
+    pub fn set_peers(&mut self, peers: Box<dyn Peers>) {
+        self.compute.backend.set_peers(peers);
+    }
+
+    /// Values of the largest part that a thread hands to another.
+    pub fn part_values(&self) -> usize {
+        self.compute.backend.part_values()
+    }
+
+    /// Goes on with what another thread's part was missing for, as far as that goes. True when the next step finds
+    /// nothing to wait for.
+    pub fn go_on(&mut self) -> bool {
+        self.compute.backend.poll() != Poll::Pending
+    }
+
+    /// Which bytes of a piece of the source follower number `shard` needs.
+    pub fn deliveries(&self, shard: usize, part: u16, offset: u64, length: usize) -> Vec<Range<usize>> {
+        self.loading.deliver(shard, Piece { part, offset, length })
     }
 
     /// Sets what reads a part's bytes from disk, for groups of [`Placement::Disk`].
@@ -165,6 +196,7 @@ impl Engine {
         #[allow(unused_mut)] // Without a GPU nothing is added.
         let mut stats = serde_json::json!({
             "device": backend.name(),
+            "threads": backend.threads(),
             "memory": {
                 "residentBytes": loading.resident_bytes(backend),
                 "peakResidentBytes": loading.peak_bytes(backend),

@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use super::compute::Compute;
+use super::follower::{Deliveries, Follower};
 use super::loading::Loading;
 #[cfg(feature = "gpu")]
 use super::memory::Demand;
@@ -9,7 +10,7 @@ use super::opened::Opened;
 use super::pooling::Pooling;
 use super::sequence::Sequence;
 use super::{Engine, MemoryPlan, OpenOptions};
-use crate::cpu::Cpu;
+use crate::cpu::Shard;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::{self, Header, Metadata, Parser, Progress};
 #[cfg(feature = "gpu")]
@@ -82,7 +83,7 @@ impl HeaderReader {
 
     /// What opening the model on the CPU would take, from the header alone.
     pub fn plan(self, options: &OpenOptions) -> Result<serde_json::Value> {
-        self.plan_by(options, MemoryPlan::new)
+        self.plan_by(options, MemoryPlan::on_threads)
     }
 
     /// The same on a GPU. Where the device does not suit the model or its ceiling the figures are the CPU's,
@@ -134,6 +135,15 @@ impl HeaderReader {
         Ok(info)
     }
 
+    /// Opens the part of thread number `shard` of `shards` of a model that another thread has opened for so many.
+    /// Its rows of the weights are supplied to it in any order.
+    pub fn follow(self, options: &OpenOptions, shard: usize, shards: usize) -> Result<Follower> {
+        let header = self.join()?;
+        let config = Config::from_header(&header, options.context_length)?;
+        let program = model::compile(&header, &config)?;
+        Follower::new(program, config.context, shard, shards)
+    }
+
     /// Opens the model on the CPU: compiles its program, builds its tokenizer, and allocates cache and scratch.
     pub fn open(self, options: &OpenOptions) -> Result<Engine> {
         self.open_by(options, on_cpu)
@@ -152,7 +162,7 @@ impl HeaderReader {
     fn open_by(
         self,
         options: &OpenOptions,
-        backend: impl FnOnce(&Program, usize, &OpenOptions) -> Result<(Backend, MemoryPlan)>,
+        backend: impl FnOnce(&Program, usize, &OpenOptions) -> Result<Opening>,
     ) -> Result<Engine> {
         let mut header = self.join()?;
         let config = Config::from_header(&header, options.context_length)?;
@@ -176,9 +186,9 @@ impl HeaderReader {
         info["warnings"] = warnings.into();
         info["hasText"] = tokenizer.has_text().into();
         let pooling = Pooling::from_metadata(&header.metadata);
-        let (backend, plan) = backend(&program, config.context, options)?;
+        let Opening { backend, plan, deliveries } = backend(&program, config.context, options)?;
         Ok(Engine {
-            loading: Loading::new(&program, plan, options),
+            loading: Loading::new(&program, plan, options, deliveries),
             compute: Compute::new(backend, &program),
             sequence: Sequence::new(config.context),
             generation: None,
@@ -196,12 +206,20 @@ impl HeaderReader {
     }
 }
 
-/// The CPU with room for the model.
-pub fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Result<(Backend, MemoryPlan)> {
-    let plan = MemoryPlan::new(program, context, options)?;
-    let mut cpu = Cpu::new(program, context)?;
-    cpu.weights.set_read_bytes(plan.read_bytes);
-    Ok((Backend::Cpu(Box::new(cpu)), plan))
+/// Where a model is to be computed.
+pub struct Opening {
+    pub backend: Backend,
+    pub plan: MemoryPlan,
+    pub deliveries: Deliveries,
+}
+
+/// The CPU with room for the model, on as many threads as are allowed and pay.
+pub fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Result<Opening> {
+    let plan = MemoryPlan::on_threads(program, context, options)?;
+    let mut cpu = Shard::new(program, context, 0, plan.threads)?;
+    cpu.set_read_bytes(plan.read_bytes);
+    let deliveries = Deliveries::new(program, plan.threads);
+    Ok(Opening { backend: Backend::Cpu(Box::new(cpu)), plan, deliveries })
 }
 
 /// Whether the CPU takes over what a GPU refuses: a ceiling that is too small for it only where the caller did
@@ -219,14 +237,14 @@ pub fn on_gpu(
     program: &Program,
     context: usize,
     options: &OpenOptions,
-) -> Result<(Backend, MemoryPlan)> {
+) -> Result<Opening> {
     let ways = Ways::of(&device);
     let design = Design::new(&device, program, context, ways)?;
     // Nothing is made on a device that has to be left for its ceiling.
     let plan = gpu_memory(design.group_bytes(program), bytes_max, program, context, options)?;
     let mut gpu = Gpu::make(device, program, design, ways);
     gpu.weights.pin(&plan.kept());
-    Ok((Backend::Gpu(Box::new(gpu)), plan))
+    Ok(Opening { backend: Backend::Gpu(Box::new(gpu)), plan, deliveries: Deliveries::default() })
 }
 
 /// What stays in a GPU's memory, whose groups take these bytes. Buffers cannot be read from disk while they are

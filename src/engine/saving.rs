@@ -15,6 +15,7 @@ impl Engine {
     /// keep their sequences apart.
     pub fn save(&mut self) -> Result<Option<Vec<u8>>> {
         self.check_idle()?;
+        self.check_alone()?;
         let Engine { opened, compute, sequence, .. } = self;
         let tokens = sequence.tokens().len();
         let mut saving = match sequence.saving.take() {
@@ -41,6 +42,7 @@ impl Engine {
     /// and changes nothing.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<usize> {
         self.check_idle()?;
+        self.check_alone()?;
         self.drop_saving();
         let Engine { opened, compute, sequence, .. } = self;
         let Saved { tokens, mut state } = Saved::read(bytes, opened.fingerprint(), &opened.layout)?;
@@ -57,6 +59,18 @@ impl Engine {
     pub(super) fn drop_saving(&mut self) {
         if self.sequence.saving.take().is_some() {
             self.compute.backend.cancel();
+        }
+    }
+
+    /// Of several threads each keeps its own heads' part of a sequence, which is not brought together.
+    fn check_alone(&self) -> Result<()> {
+        match self.threads() {
+            1 => Ok(()),
+            threads => {
+                let text =
+                    format!("{threads} threads keep a part of the sequence each: one thread can save and restore it");
+                Err(ChordError::new(ErrorCode::InvalidState, text).with("reason", "threads"))
+            }
         }
     }
 

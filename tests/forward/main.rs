@@ -11,6 +11,7 @@ mod pass;
 mod styles;
 mod weights;
 
+use support::team::Team;
 use support::{nmse, open};
 use wasm_chord::engine::OpenOptions;
 use wasm_chord::model::REGISTRY;
@@ -40,6 +41,29 @@ fn every_architecture_agrees_with_a_plain_pass() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn logits_are_the_same_on_any_number_of_threads() {
+    let tokens: Vec<u32> = (0..29u32).map(|at| at * at * 7 % styles::VOCABULARY as u32).collect();
+    for style in styles::all() {
+        let mut weights = weights::Weights::default();
+        pass::logits(&mut weights, &style, &tokens);
+        let file = weights.file(&style);
+        let options = OpenOptions::default();
+        let alone = open(&file, &options).and_then(|mut engine| engine.logits(&tokens)).expect("logits");
+        let bits = |logits: &[f32]| logits.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+        for threads in [2, 3, 8] {
+            let mut team = Team::open(&file, threads, &options).expect("the model opens");
+            assert_eq!(team.engine.threads(), threads, "{}", style.name);
+            team.supply().expect("it is supplied");
+            // Twice, and the second time in the cache that the first has left.
+            for _ in 0..2 {
+                let logits = team.logits(&tokens).expect("logits");
+                assert!(bits(&logits) == bits(&alone), "{} on {threads} threads", style.name);
+            }
+        }
+    }
 }
 
 /// What has no kernel yet: tables of positions, ALiBi, sinks, biases of experts, and choices that are not by softmax.

@@ -5,6 +5,7 @@
 pub mod gpu;
 pub mod program;
 pub mod random_model;
+pub mod team;
 
 use std::path::{Path, PathBuf};
 use wasm_chord::cpu::DiskReader;

@@ -1,0 +1,400 @@
+//! The walk through the ops: of the whole program, or of the part of it that one of several threads computes (see
+//! [`super::team`]). It pauses where another thread's values are not there yet, and goes on when it is asked again.
+
+use super::team::{Gather, Shares, Split, Step};
+use super::{Cpu, DiskReader, KvCache, memory};
+use crate::error::Result;
+use crate::exec::{Batch, Poll, Wanted};
+use crate::pager::{Intervals, Placement};
+use crate::program::*;
+use std::ops::Range;
+
+/// What the first shard tells the others to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Consecutive groups.
+    pub groups: Range<usize>,
+    /// Position of the first token of the batch.
+    pub position: usize,
+    /// Rows of the residual stream.
+    pub rows: Range<usize>,
+    /// Rows that the pass has in all.
+    pub pass_rows: usize,
+    /// Of the head only what the hidden state takes.
+    pub is_hidden: bool,
+}
+
+/// The other shards, as one of them sees them. All shards come to the same exchanges in the same order.
+pub trait Peers {
+    /// Tells the others to run an order. Only the first shard does.
+    fn order(&mut self, order: &Order);
+
+    /// Hands this shard's part of the next exchange to the others, or to the first one only. Pending: it is to be
+    /// handed over again, since one of them has not come as far.
+    fn send(&mut self, part: &[f32], is_to_first: bool) -> Poll;
+
+    /// Takes the part of shard number `from` of that exchange, if it is there.
+    fn receive(&mut self, from: usize, part: &mut [f32]) -> Poll;
+}
+
+/// Where a run has come to.
+#[derive(Default)]
+struct Run {
+    order: Order,
+    /// Known to the first shard, which alone embeds them.
+    tokens: Vec<u32>,
+    /// They are embedded already.
+    is_embedded: bool,
+    group: usize,
+    step: usize,
+    /// The exchange under way: this shard's part was handed over, and those before number `from` came.
+    is_sent: bool,
+    from: usize,
+}
+
+/// What has come of the weights of the whole program, where the shard has a part of them only.
+struct Coverage {
+    /// By weight.
+    filled: Vec<Intervals>,
+    /// By group: bytes that are missing.
+    missing: Vec<u64>,
+}
+
+impl Coverage {
+    fn new(program: &Program) -> Coverage {
+        let missing = |group: &Group| group.weights.iter().map(|id| program[*id].bytes as u64).sum();
+        Coverage {
+            filled: program.weights.iter().map(|_| Intervals::default()).collect(),
+            missing: program.groups.iter().map(missing).collect(),
+        }
+    }
+
+    fn insert(&mut self, program: &Program, id: WeightId, range: Range<usize>) {
+        let filled = &mut self.filled[id.0 as usize];
+        let fresh: usize = filled.gaps(&range).iter().map(Range::len).sum();
+        self.missing[program[id].group] -= fresh as u64;
+        filled.insert(range);
+    }
+}
+
+/// One thread's part of a model on the CPU: all of it, where there are no others.
+pub struct Shard {
+    split: Split,
+    cpu: Cpu,
+    peers: Option<Box<dyn Peers>>,
+    coverage: Option<Coverage>,
+    run: Run,
+    is_lost: bool,
+    /// Another shard's part on its way to its place.
+    stage: Vec<f32>,
+    pass_rows: usize,
+}
+
+impl Shard {
+    /// Allocates everything but weights and the residual stream for shard number `shard` of `shards`, and sequences of
+    /// up to `context` tokens.
+    pub fn new(program: &Program, context: usize, shard: usize, shards: usize) -> Result<Shard> {
+        let split = Split::new(program, shard, shards);
+        Ok(Shard {
+            cpu: Cpu::new(&split.program, context)?,
+            peers: None,
+            coverage: (shards > 1).then(|| Coverage::new(program)),
+            run: Run::default(),
+            is_lost: false,
+            stage: memory::zeroed(stage_values(&split, super::BATCH_MAX.min(context)))?,
+            pass_rows: 0,
+            split,
+        })
+    }
+
+    /// Bytes that a shard needs beside weights and cache; see [`Cpu::scratch_bytes`].
+    pub fn scratch_bytes(split: &Split, context: usize) -> u64 {
+        let stage = 4 * stage_values(split, super::BATCH_MAX.min(context)) as u64;
+        Cpu::scratch_bytes(&split.program, context) + stage
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.split.shards
+    }
+
+    /// Values of the largest part that a shard hands to another.
+    pub fn part_values(&self) -> usize {
+        self.stage.len()
+    }
+
+    /// Sets the way to the others.
+    pub fn set_peers(&mut self, peers: Box<dyn Peers>) {
+        self.peers = Some(peers);
+    }
+
+    /// Whether another shard is gone.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// Gives a group memory; see [`super::Weights::allocate`].
+    pub fn allocate(&mut self, group: usize, placement: Placement) -> Result<()> {
+        self.cpu.weights.allocate(&self.split.program, group, placement)
+    }
+
+    /// Sets what reads the matrices that stay on disk, and how many bytes at once.
+    pub fn set_disk(&mut self, reader: DiskReader) {
+        self.cpu.weights.set_disk(reader);
+    }
+
+    /// Sets how many bytes are read from disk at once.
+    pub fn set_read_bytes(&mut self, bytes: u64) {
+        self.cpu.weights.set_read_bytes(bytes);
+    }
+
+    /// Whether a product could not read a matrix since this was asked last.
+    pub fn take_failure(&self) -> bool {
+        self.cpu.weights.take_failure()
+    }
+
+    /// Drops a group; its memory waits for the next one.
+    pub fn evict(&mut self, group: usize) {
+        self.cpu.weights.evict(group);
+    }
+
+    /// Drops a group and its memory.
+    pub fn release(&mut self, group: usize) {
+        self.cpu.weights.release(group);
+    }
+
+    /// Whether every byte of a group has come, the others' among them.
+    pub fn resident(&self, group: usize) -> bool {
+        match &self.coverage {
+            Some(coverage) => coverage.missing[group] == 0,
+            None => self.cpu.weights.resident(group),
+        }
+    }
+
+    /// Bytes allocated for weights.
+    pub fn weight_bytes(&self) -> u64 {
+        self.cpu.weights.bytes()
+    }
+
+    /// Brings `range` of a weight's bytes into place, as far as they are this shard's; see [`super::Weights::fill`].
+    /// `program` is the whole one.
+    pub fn fill<E>(
+        &mut self,
+        program: &Program,
+        id: WeightId,
+        range: Range<usize>,
+        mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for piece in &self.split.pieces[id.0 as usize] {
+            for (within, local) in piece.within(&range) {
+                let own = local..local + within.len();
+                self.cpu.weights.fill(&self.split.program, piece.local, own, |gap, to| {
+                    let from = within.start + (gap.start - local);
+                    copy(from..from + gap.len(), to)
+                })?;
+            }
+        }
+        if let Some(coverage) = &mut self.coverage {
+            coverage.insert(program, id, range);
+        }
+        Ok(())
+    }
+
+    /// Keeps a vector that came ahead of its group.
+    pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
+        if let Some(local) = self.split.local(id) {
+            self.cpu.weights.keep(local, bytes);
+        }
+    }
+
+    /// Makes room for a pass of `tokens`.
+    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+        self.pass_rows = tokens;
+        self.cpu.reserve(&self.split.program, tokens)
+    }
+
+    /// Puts values in place of a row of the residual stream.
+    pub fn set_residual(&mut self, row: usize, values: &[f32]) {
+        self.cpu.set_residual(row, values);
+    }
+
+    /// Begins to run a batch through these groups, with all shards. No run may be under way.
+    pub fn begin(&mut self, groups: Range<usize>, batch: &Batch, wanted: Wanted) {
+        let is_hidden = match wanted {
+            Wanted::Hidden => true,
+            Wanted::Token(_) | Wanted::Logits => false,
+        };
+        self.start(groups, batch, is_hidden, false);
+    }
+
+    /// The same of the first group for tokens that were embedded by [`Shard::set_residual`].
+    pub fn begin_embedded(&mut self, batch: &Batch) {
+        self.start(0..1, batch, false, true);
+    }
+
+    fn start(&mut self, groups: Range<usize>, batch: &Batch, is_hidden: bool, is_embedded: bool) {
+        debug_assert!(!self.is_running() && batch.rows.len() == batch.tokens.len());
+        let (position, rows) = (batch.position, batch.rows.clone());
+        let order = Order { groups, position, rows, pass_rows: self.pass_rows, is_hidden };
+        if let Some(peers) = &mut self.peers {
+            peers.order(&order);
+        }
+        self.run.tokens.clear();
+        self.run.tokens.extend_from_slice(batch.tokens);
+        self.obey(order, is_embedded);
+    }
+
+    /// Begins what the first shard ordered; see [`Shard::begin`].
+    pub fn follow(&mut self, order: &Order) -> Result<()> {
+        self.cpu.reserve(&self.split.program, order.pass_rows)?;
+        self.run.tokens.clear();
+        self.run.tokens.resize(order.rows.len(), 0);
+        self.obey(order.clone(), false);
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order, is_embedded: bool) {
+        debug_assert!(order.rows.len() <= super::BATCH_MAX);
+        let tokens = std::mem::take(&mut self.run.tokens);
+        self.run = Run { group: order.groups.start, order, tokens, is_embedded, ..Run::default() };
+        self.cpu.quantised = None;
+    }
+
+    /// Whether a run has not come to its end.
+    pub fn is_running(&self) -> bool {
+        self.run.group < self.run.order.groups.end
+    }
+
+    /// Goes on with the run under way, as far as that goes now.
+    pub fn poll(&mut self) -> Poll {
+        if self.is_lost {
+            return Poll::Lost;
+        }
+        while self.is_running() {
+            let group = self.run.group;
+            let steps = &self.split.steps[group];
+            let needed = if self.run.order.is_hidden { self.split.steps_until_hidden(group) } else { steps.len() };
+            if self.run.step == needed {
+                (self.run.group, self.run.step) = (group + 1, 0);
+                continue;
+            }
+            let order = &self.run.order;
+            let batch = Batch { tokens: &self.run.tokens, position: order.position, rows: order.rows.clone() };
+            match &steps[self.run.step] {
+                Step::Op(_) if self.run.is_embedded => {}
+                Step::Op(op) => self.cpu.step(&self.split.program, op, &batch),
+                Step::Narrow { whole, part, shares } => {
+                    let own = shares.of(self.split.shard);
+                    self.cpu.narrow(&self.split.program, *whole, *part, shares.run(), own, &batch);
+                }
+                Step::Gather(_) => match self.exchange() {
+                    Poll::Ready => {}
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Lost => {
+                        self.is_lost = true;
+                        return Poll::Lost;
+                    }
+                },
+            }
+            self.run.step += 1;
+        }
+        Poll::Ready
+    }
+
+    /// Goes on with the exchange that the run is at.
+    fn exchange(&mut self) -> Poll {
+        let Shard { split: Split { shard, shards, program, steps, .. }, cpu, peers, run, stage, .. } = self;
+        let (Step::Gather(gather), Some(peers)) = (&steps[run.group][run.step], peers) else { return Poll::Lost };
+        let Gather { part, whole, shares, is_to_first } = gather;
+        let batch = Batch { tokens: &run.tokens, position: run.order.position, rows: run.order.rows.clone() };
+        let receives = *shard == 0 || !is_to_first;
+        if !run.is_sent {
+            let values = part.map_or(&[][..], |part| cpu.values(program, part, &batch));
+            match peers.send(values, *is_to_first) {
+                Poll::Ready => (run.is_sent, run.from) = (true, 0),
+                poll => return poll,
+            }
+            if let Some(part) = part.filter(|part| receives && part != whole) {
+                let values = std::mem::take(&mut cpu.slots[part.0 as usize]);
+                cpu.place(program, *whole, shares, *shard, &values, &batch);
+                cpu.slots[part.0 as usize] = values;
+            }
+        }
+        while receives && run.from < *shards {
+            let values = &mut stage[..shares.width(run.from) * batch.rows.len()];
+            if run.from != *shard && !values.is_empty() {
+                match peers.receive(run.from, values) {
+                    Poll::Ready => cpu.place(program, *whole, shares, run.from, values, &batch),
+                    poll => return poll,
+                }
+            }
+            run.from += 1;
+        }
+        run.is_sent = false;
+        Poll::Ready
+    }
+
+    /// The logits of the last token through the head.
+    pub fn logits(&self) -> &[f32] {
+        self.cpu.logits(&self.split.program)
+    }
+
+    /// The same, for the sampler to work in.
+    pub fn logits_mut(&mut self) -> &mut [f32] {
+        self.cpu.logits_mut(&self.split.program)
+    }
+
+    /// A row of the residual stream.
+    pub fn residual(&self, row: usize) -> &[f32] {
+        self.cpu.residual(&self.split.program, row)
+    }
+
+    /// The head's normalised input for these rows, which ran through the head last: `[row][width]`.
+    pub fn hidden(&self, rows: Range<usize>) -> &[f32] {
+        self.cpu.hidden(&self.split.program, rows)
+    }
+
+    /// The cache of keys and values of the shard's heads.
+    pub fn cache(&self) -> &KvCache {
+        self.cpu.cache()
+    }
+
+    /// The same, to be changed.
+    pub fn cache_mut(&mut self) -> &mut KvCache {
+        self.cpu.cache_mut()
+    }
+}
+
+impl Cpu {
+    /// `part` = `own` of each run of `run` values of `whole`.
+    fn narrow(&mut self, program: &Program, whole: Slot, part: Slot, run: usize, own: Range<usize>, batch: &Batch) {
+        let mut taken = std::mem::take(&mut self.slots[part.0 as usize]);
+        let values = self.values(program, whole, batch);
+        for (to, from) in taken.chunks_exact_mut(own.len()).zip(values.chunks_exact(run)) {
+            to.copy_from_slice(&from[own.clone()]);
+        }
+        self.slots[part.0 as usize] = taken;
+        self.quantised.take_if(|held| *held == part);
+    }
+
+    /// Puts a shard's part where it belongs in `whole`.
+    fn place(&mut self, program: &Program, whole: Slot, shares: &Shares, shard: usize, part: &[f32], batch: &Batch) {
+        let own = shares.of(shard);
+        let values = self.values_mut(program, whole, batch);
+        for (to, from) in values.chunks_exact_mut(shares.run()).zip(part.chunks_exact(own.len())) {
+            to[own.clone()].copy_from_slice(from);
+        }
+    }
+}
+
+/// Values of the largest part that a shard gets of another.
+fn stage_values(split: &Split, batch: usize) -> usize {
+    let values = |step: &Step| match step {
+        Step::Gather(gather) => {
+            let rows = super::slot_rows(&split.program, gather.whole.0 as usize, batch);
+            (0..split.shards).map(|shard| gather.shares.width(shard) * rows).max().unwrap_or(0)
+        }
+        Step::Op(_) | Step::Narrow { .. } => 0,
+    };
+    split.steps.iter().flatten().map(values).max().unwrap_or(0)
+}
