@@ -320,6 +320,7 @@ test('a connection that breaks leaves what has arrived, from where it goes on', 
     await page.click('#break');
     await page.waitForSelector('#send:enabled');
     await page.waitForFunction(() => document.querySelector('#break').disabled);
+    assert.match(await page.locator('#resume-proof').innerText(), /^400 MB of it were here already/);
     assert.equal(await page.locator('.notice').count(), 0);
     assert.equal((await page.evaluate(() => globalThis.seen.engines)).length, 2);
   });

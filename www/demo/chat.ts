@@ -206,8 +206,8 @@ export class Chat {
       facts.push(`${decimal(timings.predicted_per_second)} tokens/s`, `first after ${latency(timings.prompt_ms)}`);
     }
     const again = button('Regenerate', () => this.#regenerate(), 'quiet again');
-    const copy = copyButton(() => view.said);
-    return make('p', 'foot', make('span', '', facts.filter(Boolean).join(', ')), make('span', 'actions', copy, again));
+    const copy = view.said ? [copyButton(() => view.said)] : [];
+    return make('p', 'foot', make('span', '', facts.filter(Boolean).join(', ')), make('span', 'actions', ...copy, again));
   }
 
   #remedies(): Remedies {

@@ -39,6 +39,8 @@ export class Loader {
   #choice: Choice | undefined;
   #complete = false;
   #isBroken = false;
+  /** Bytes on the disk of a model whose download was broken off. */
+  #kept = 0;
   /** Tokens per second of the last answer. */
   #lastSpeed: number | undefined;
   #current: AbortController | undefined;
@@ -75,12 +77,11 @@ export class Loader {
     if (!options) return;
     await this.#attempt(choice, async (current) => {
       if (!this.#complete && !this.#isBroken) await this.#clear(choice); // Half a model is of no use beside the next one.
-      const kept = isAgreed ? 0 : await this.#agreed(choice, options, current);
+      const kept = isAgreed ? this.#kept : await this.#agreed(choice, options, current);
       if (kept === undefined) return;
       await this.#unload(choice);
       this.#memory.hide();
-      if (kept > 0) this.#say('resume-proof', `${bytes(kept)} of it were here already and do not come again.`);
-      else if (!isAgreed || choice.bundled) this.#say('resume-proof', RESUME_WORDS);
+      this.#say('resume-proof', kept > 0 ? `${bytes(kept)} of it were here already and do not come again.` : RESUME_WORDS);
       await this.#start(choice, options, current.signal);
     });
   }
@@ -146,6 +147,7 @@ export class Loader {
     const meter = new RateMeter();
     this.#choice = choice;
     this.#isBroken = false;
+    this.#kept = 0;
     this.#lastByteAt = undefined;
     document.body.dataset['model'] = 'loading';
     document.body.toggleAttribute('data-toy', choice.bundled ?? false);
@@ -172,6 +174,7 @@ export class Loader {
     await cancellable(engine.loaded, signal);
     this.#complete = true;
     this.#lastByteAt ??= performance.now();
+    this.#showFacts(engine, choice);
     this.#showState();
     announce(`${byId('model-name').textContent} is ready`);
     await this.refresh();
@@ -247,17 +250,20 @@ export class Loader {
   }
 
   #showModel(engine: Engine, choice: Choice): void {
-    const { name, architecture, quantization, contextLength, warnings, hasText } = engine.model;
+    const { name, warnings, hasText } = engine.model;
     byId('model-name').textContent = name || choice.label;
-    byId('model-facts').textContent = [
-      choice.bundled ? 'a toy' : architecture,
-      quantization,
-      this.#progress.totalBytes > 0 ? bytes(this.#progress.totalBytes) : '',
-      `${contextLength.toLocaleString('en')} tokens of context`,
-    ].filter(Boolean).join(', ');
+    this.#showFacts(engine, choice);
     const notes = hasText ? warnings : ['This model reads token ids instead of text, so it cannot chat.', ...warnings];
     byId('load-notice').replaceChildren(...notes.map((note) => make('p', 'facts', `Note: ${note}`)));
     this.#showState();
+  }
+
+  /** What the model is; how large, as soon as that is known. */
+  #showFacts({ model: { architecture, quantization, contextLength } }: Engine, { bundled }: Choice): void {
+    const { totalBytes } = this.#progress;
+    const size = totalBytes > 0 ? bytes(totalBytes) : '';
+    const context = `${contextLength.toLocaleString('en')} tokens of context`;
+    byId('model-facts').textContent = [bundled ? 'a toy' : architecture, quantization, size, context].filter(Boolean).join(', ');
   }
 
   /** Explains a failure. A model that was complete before is still there if the new one was only looked at. */
@@ -281,6 +287,7 @@ export class Loader {
     const { layers = 0, totalBytes, fraction } = this.#progress;
     const kept = await plan(choice.source).then(({ storedBytes }) => storedBytes, () => undefined);
     if (!this.#isBroken) return;
+    this.#kept = kept ?? 0;
     this.#strip.show(keptStates(kept === undefined ? fraction : kept / Math.max(1, totalBytes), layers));
     const amount = kept === undefined ? 'What had arrived is kept' : `${bytes(kept)} of ${bytes(totalBytes)} are kept`;
     this.#say('resume-proof', `Broken off at ${Math.floor(fraction * 100)} %. ${amount} on this device.`);
