@@ -130,6 +130,17 @@ describe('an engine', () => {
     const tight = await inPage(() => chord.plan('/model.gguf', { maxResidentBytes: 1000 }));
     assert.equal(tight.fits, false);
     assert.equal(tight.reasons.length, 1);
+    const beyond = await inPage(async () => {
+      const options = { contextLength: 100_000 };
+      const { fits, reasons } = await chord.plan('/model.gguf', options);
+      const opened = await chord.createEngine({ model: '/model.gguf', ...options });
+      const { warnings } = opened.model;
+      await opened.dispose();
+      return { fits, reasons, warnings };
+    });
+    assert.deepEqual(beyond.reasons, beyond.warnings, 'the engine warns in the same words');
+    assert.match(beyond.reasons.join(), /^contextLength is 100000, but the model was trained for \d+ tokens/);
+    assert.equal(beyond.fits, true);
   });
 
   test('refuses options that cannot be', async () => {

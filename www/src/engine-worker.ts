@@ -184,8 +184,15 @@ async function plan(request: OpenRequest): Promise<void> {
   };
   reasons.push(...memoryReasons(plan, isFromDisk(io, headers)));
   if (plan.fetchedBytesPerToken > 0) reasons.push(trafficReason(passingBytes));
+  reasons.push(...contextReasons(info));
   io.close();
   post({ type: 'planned', plan: { ...plan, reasons } });
+}
+
+/** What speaks against the context that was asked for; an engine that is opened so warns in the same words. */
+function contextReasons({ contextLength, trainedContextLength }: Plan['model']): string[] {
+  if (contextLength <= trainedContextLength) return [];
+  return [`contextLength is ${contextLength}, but the model was trained for ${trainedContextLength} tokens: answers get worse past those`];
 }
 
 /** The size of all parts, as far as it is known. */

@@ -115,7 +115,7 @@ export interface Plan {
   simd: 'relaxed' | 'simd128';
   /** Whether it can be opened here with these options. */
   fits: boolean;
-  /** Why not, or why not otherwise, in words: memory, storage, device. */
+  /** Why not, or why not otherwise, in words: memory, storage, device, a context beyond that of the training. */
   reasons: string[];
   /** Storage that the browser grants this origin, where it tells. */
   quotaBytes?: number;
