@@ -9,12 +9,13 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FLAGS, executablePath } from '../../support/browser.mjs';
-import { MemoryWatch, descendants, isRenderer } from './memory.mjs';
+import { MemoryWatch, descendants, isRenderer, tabSeconds } from './memory.mjs';
 
-/** The page that runs what its address says; serve it at `/bare.html`. */
+/** The page that runs what its address says; serve it at `/bare.html`. What it runs may call `mark()`. */
 export const BARE_PAGE = Buffer.from(`<!doctype html><meta charset="utf-8"><title>bench</title><link rel="icon" href="data:,">
 <script type="module">
   const { code, options, report } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+  globalThis.mark = () => fetch(report, { cache: 'no-store' });
   const send = (answer) => fetch(report, { method: 'POST', body: JSON.stringify(answer) });
   try {
     await send({ value: await (0, eval)(code)(options) });
@@ -28,11 +29,13 @@ export const newProfile = () => mkdtemp(join(tmpdir(), 'chord-bench-'));
 
 /**
  * Runs `measure(options)`, an async function that needs nothing around it, in a fresh browser.
- * Gives its value and the browser's peak of memory in bytes.
+ * Gives its value, the browser's peak of memory in bytes, and for each `await mark()` in it the seconds that its tab had
+ * computed by then.
  */
 export async function runBare(server, measure, options, { profile, timeoutMs = 600_000 } = {}) {
   const folder = profile ?? (await newProfile());
-  const reporter = await startReporter();
+  const marks = [];
+  const reporter = await startReporter(async () => marks.push(await tabSeconds(browser.pid)));
   const hash = encodeURIComponent(JSON.stringify({ code: `(${measure})`, options, report: reporter.url }));
   const browser = spawn(executablePath(), [...FLAGS, '--headless', `--user-data-dir=${folder}`, `${server.url('/bare.html')}#${hash}`], { stdio: 'ignore' });
   const watch = new MemoryWatch(browser.pid);
@@ -40,7 +43,7 @@ export async function runBare(server, measure, options, { profile, timeoutMs = 6
   try {
     const answer = await Promise.race([reporter.answer, late]);
     if (answer.error !== undefined) throw new Error(answer.error);
-    return { value: answer.value, peak: await watch.stop() };
+    return { value: answer.value, peak: await watch.stop(), marks };
   } finally {
     await watch.stop();
     const ended = new Promise((done) => browser.once('exit', done));
@@ -83,8 +86,8 @@ export async function killBare(server, measure, options, { profile, until, victi
   }
 }
 
-/** A server that takes one answer, from any origin. */
-async function startReporter() {
+/** A server that takes one answer, from any origin, and calls `onMark` before it answers a mark. */
+async function startReporter(onMark) {
   let settle;
   const answer = new Promise((done) => (settle = done));
   const server = createServer(async (request, response) => {
@@ -92,6 +95,7 @@ async function startReporter() {
     response.setHeader('cross-origin-resource-policy', 'cross-origin');
     let body = '';
     for await (const piece of request) body += piece;
+    if (request.method === 'GET') await onMark();
     response.end();
     if (request.method === 'POST') settle(JSON.parse(body));
   });

@@ -1,4 +1,4 @@
-/** How much memory a browser's processes hold, sampled from /proc (Linux). */
+/** How much memory a browser's processes hold, and how long they computed, from /proc (Linux). */
 
 import { readFile, readdir } from 'node:fs/promises';
 
@@ -51,6 +51,20 @@ export async function descendants(root) {
 
 export async function isRenderer(pid) {
   return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes('--type=renderer');
+}
+
+/** Ticks of the processor's clock a second, as /proc counts. */
+const TICKS = 100;
+
+/** Seconds that the tabs of a browser computed so far, on all cores together. */
+export async function tabSeconds(root) {
+  const times = (await descendants(root)).map(async (pid) => {
+    if (!(await isRenderer(pid))) return 0;
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    const [user, system] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13);
+    return (Number(user ?? 0) + Number(system ?? 0)) / TICKS;
+  });
+  return (await Promise.all(times)).reduce((sum, seconds) => sum + seconds, 0);
 }
 
 /** A process's share of memory (PSS): pages that several processes map count in parts. 0 once it has ended. */
