@@ -21,7 +21,7 @@ const LONG_FILES: [(&str, usize, &str); 4] = [
 ];
 
 /// Folders that hold sources of this project.
-const FOLDERS: [&str; 8] = ["src", "shaders", "www", "tests", "xtask", "fuzz", "models", ".ci"];
+const FOLDERS: [&str; 9] = ["src", "shaders", "www", "tests", "xtask", "fuzz", "models", "examples", ".ci"];
 /// The documents at the root.
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
@@ -80,9 +80,14 @@ pub fn check(root: &Path) -> Result<()> {
             broken.extend(wildcard_arms(source)?);
         }
     }
+    let readme = fs::read_to_string(root.join("README.md")).context("there is no README.md")?;
     broken.extend(unnamed_architectures(
         &fs::read_to_string(root.join("src/model/registry.rs")).context("there is no registry")?,
-        &fs::read_to_string(root.join("README.md")).context("there is no README.md")?,
+        &readme,
+    ));
+    broken.extend(unnamed_codes(
+        &fs::read_to_string(root.join("www/src/wire/errors.ts")).context("there is no list of error codes")?,
+        &readme,
     ));
     for name in DOCUMENTS {
         let text = fs::read_to_string(root.join(name)).with_context(|| format!("there is no {name}"))?;
@@ -274,6 +279,14 @@ fn unnamed_architectures(registry: &str, readme: &str) -> Vec<String> {
     rows.filter(is_missing).map(|name| format!("README.md does not list the architecture {name}")).collect()
 }
 
+/// Codes of `ChordErrorCode` of which the README does not say what to do.
+fn unnamed_codes(errors: &str, readme: &str) -> Vec<String> {
+    let union = errors.split("export type ChordErrorCode =").nth(1).unwrap_or_default();
+    let codes = union.lines().filter_map(|line| line.trim().strip_prefix("| '")?.split('\'').next());
+    let is_missing = |code: &&str| !readme.contains(&format!("`{code}`"));
+    codes.filter(is_missing).map(|code| format!("README.md does not say what to do about {code}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,5 +350,12 @@ mod tests {
         let registry = r#"row("a", X), row("b-c", Y),"#;
         assert!(unnamed_architectures(registry, "| `a`, `b-c` |").is_empty());
         assert_eq!(unnamed_architectures(registry, "| `a` |").len(), 1);
+    }
+
+    #[test]
+    fn an_error_code_that_the_readme_leaves_out_is_named() {
+        let errors = "export type ChordErrorCode =\n  /** One; two. */\n  | 'A'\n  | 'B';\nconst C = 'C';";
+        assert!(unnamed_codes(errors, "| `A`, `B` |").is_empty());
+        assert_eq!(unnamed_codes(errors, "| `A` |").len(), 1);
     }
 }
