@@ -178,6 +178,12 @@ test('64 what would take too long or too deep to take apart is shown as it was w
     assert.deepEqual(found.slice(1).map(([, text]) => text), [deep, long, 'end']);
     assert.equal(found[0][1].match(/x/g).length, 40);
   });
+  const emphasis = '*a _b '.repeat(1500);
+  await withPage({ script: { answer: `${emphasis}\n\n&toString; &amp;`, pieceLength: 5000 } }, async (page) => {
+    await ask(page, 'go');
+    const [[, first], [, second]] = await blocks(page);
+    assert.deepEqual([first.match(/a/g).length, second], [1500, '&toString; &']);
+  });
 });
 
 test('what a model thinks is folded away and not sent back', async () => {

@@ -5,6 +5,7 @@
 // Query parameters, for links and tests: ?model= an address or hf: name (empty: load nothing),
 // &device=webgpu|cpu, &ctx= context length in tokens, &prompt= a first question.
 
+import { labelOf, urlOf } from './address.js';
 import { card, KNOWN } from './catalogue.js';
 import { Chat } from './chat.js';
 import { byId } from './dom.js';
@@ -12,7 +13,7 @@ import { acceptFiles } from './drop.js';
 import { decimal } from './format.js';
 import { Loader, type Choice } from './loader.js';
 import { openModels, revealField, setField } from './settings.js';
-import { labelOf, StoredModels } from './stored-models.js';
+import { StoredModels } from './stored-models.js';
 import { countTabs, enterTab } from './tabs.js';
 
 const BUNDLED: Choice = {
@@ -87,7 +88,7 @@ async function showTabs(): Promise<void> {
 }
 
 function addressed(address: string): Choice {
-  const bundled = URL.canParse(address, document.baseURI) && new URL(address, document.baseURI).href === String(BUNDLED.source);
+  const bundled = urlOf(address, document.baseURI)?.href === String(BUNDLED.source);
   return bundled ? BUNDLED : { source: address, label: labelOf(address) };
 }
 
@@ -113,7 +114,7 @@ function start(): void {
   byId('open-settings').addEventListener('click', () => byId<HTMLDialogElement>('settings').showModal());
   byId('open-tab').addEventListener('click', () => window.open(location.href, '_blank', 'noopener'));
   const toggle = byId('machine-toggle');
-  toggle.addEventListener('click', () => toggle.setAttribute('aria-expanded', String(toggle.ariaExpanded !== 'true')));
+  toggle.addEventListener('click', () => toggle.setAttribute('aria-expanded', String(toggle.getAttribute('aria-expanded') !== 'true')));
 
   enterTab();
   listModels();

@@ -3,6 +3,7 @@
 // an image is a link to it.
 
 import { Marked, type Token, type Tokens } from 'marked';
+import { urlOf } from './address.js';
 import { button, make } from './dom.js';
 
 /** After a drawing, the next one waits so many times as long as it took. */
@@ -77,7 +78,7 @@ export class MarkdownView {
 
   /** Draws a stretch for good. What looks the same already stays in place, with what is selected in it. */
   #settle(text: string): void {
-    const made = blocksOf(text).map((block) => element(block));
+    const made = blocksOf(text).map(drawn);
     made.forEach((block, index) => {
       const present = this.#host.children[this.#settled + index];
       if (!present?.isEqualNode(block)) this.#put(index, block);
@@ -97,7 +98,7 @@ export class MarkdownView {
       const code = block.type === 'code' && present?.classList.contains('code') ? present.querySelector('code') : null;
       // A block of code grows in place, so that it stays scrolled.
       if (code) code.textContent = (block as Tokens.Code).text;
-      else this.#put(index, element(block));
+      else this.#put(index, drawn(block));
     });
     this.#trim(blocks.length);
   }
@@ -175,8 +176,16 @@ function isShown({ type }: Token): boolean {
   return type !== 'space';
 }
 
-/** The element of a block. */
-function element(block: Token, depth = 0): HTMLElement {
+/** The element of a block; plain text where it is nested too deep to be made. */
+function drawn(block: Token): HTMLElement {
+  try {
+    return element(block, 0);
+  } catch {
+    return plain(block.raw);
+  }
+}
+
+function element(block: Token, depth: number): HTMLElement {
   const nested = (tokens: Token[] | undefined) => (tokens ?? []).filter(isShown).map((token) => inBlock(token, depth + 1));
   if (depth > DEPTH_MAX) return plain(block.raw);
   switch (block.type) {
@@ -221,11 +230,9 @@ function plain(text: string): HTMLElement {
   return make('p', 'plain', text.replace(/\n+$/, ''));
 }
 
-function codeBlock({ text, lang }: Tokens.Code): HTMLElement {
-  const code = make('code', '', text);
-  const block = make('pre', 'code', code);
+function codeBlock({ text }: Tokens.Code): HTMLElement {
+  const block = make('pre', 'code', make('code', '', text));
   block.tabIndex = 0; // It scrolls sideways, from the keyboard too.
-  if (lang) block.dataset['language'] = lang;
   return block;
 }
 
@@ -268,21 +275,22 @@ function inline(tokens: Token[]): (Node | string)[] {
 
 /** A link to a page or to a mail address; undefined for anything else, scripts above all. */
 function link(address: string, children: (Node | string)[]): HTMLElement | undefined {
-  if (!URL.canParse(address) || !['http:', 'https:', 'mailto:'].includes(new URL(address).protocol)) return undefined;
+  const url = urlOf(address);
+  if (!url || !['http:', 'https:', 'mailto:'].includes(url.protocol)) return undefined;
   const anchor = make('a', '', ...children);
-  anchor.href = address;
+  anchor.href = url.href;
   anchor.target = '_blank';
   anchor.rel = 'noopener noreferrer nofollow';
   anchor.title = anchor.href; // Where it leads, whatever its text says.
   return anchor;
 }
 
-const NAMED: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0', mdash: '—', ndash: '–', hellip: '…', copy: '©', times: '×' };
+const NAMED = new Map([['amp', '&'], ['lt', '<'], ['gt', '>'], ['quot', '"'], ['apos', "'"], ['nbsp', '\u00a0'], ['mdash', '—'], ['ndash', '–'], ['hellip', '…']]);
 
 /** Character references, as Markdown has them from HTML: the few that models write. */
 function decoded(text: string): string {
   return text.replace(/&(?:#(\d{1,7})|#x([\da-f]{1,6})|(\w{2,8}));/gi, (whole, decimal?: string, hex?: string, name?: string) => {
-    if (name) return NAMED[name] ?? whole;
+    if (name) return NAMED.get(name) ?? whole;
     const point = decimal ? Number(decimal) : Number.parseInt(hex ?? '', 16);
     return point > 0 && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff) ? String.fromCodePoint(point) : whole;
   });

@@ -1,15 +1,10 @@
 // The models that are kept on this device: what they take, whether they are sound, and how to be rid of them.
 
 import { modelStore, type StoredModel } from '/pkg/index.js';
+import { labelOf } from './address.js';
 import { announce, button, byId, make } from './dom.js';
 import { explain } from './errors.js';
 import { bytes } from './format.js';
-
-/** "https://host/path/file.gguf?x", "hf:owner/repo:Q4_K_M" → what a person calls it. */
-export function labelOf(address: string): string {
-  const path = address.replace(/[?#].*/s, '');
-  return path.split('/').filter(Boolean).at(-1) ?? address;
-}
 
 /** Lists what is stored, and asks `onUse` to load what a person chooses. */
 export class StoredModels {
