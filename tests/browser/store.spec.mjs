@@ -7,8 +7,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { tinyModel } from '../support/tiny-gguf.mjs';
+import { WEBKIT_FILES } from '../support/webkit-files.mjs';
 import { damage, install, withChord } from './engine-page.mjs';
-import { notInFirefox, openStage, root } from './support.mjs';
+import { isFirefox, notInFirefox, openStage, root } from './support.mjs';
 
 const MODEL = '/model.gguf';
 const PAGE_BYTES = 256 * 1024;
@@ -16,12 +17,23 @@ const PAGE_BYTES = 256 * 1024;
 const STREAMS = 4;
 const model = tinyModel({ layers: 3, feedForward: 4096 });
 const PAGES = Math.ceil(model.length / PAGE_BYTES);
-const storeSettings = { pageBytes: PAGE_BYTES, ownerSilentMs: 3000 };
+/** However slowly a page comes, it is recorded once: when it is whole. */
+const stepMs = 1e9;
+const storeSettings = { pageBytes: PAGE_BYTES, stepMs, ownerSilentMs: 3000 };
 const options = { model: MODEL, network: { backoffMs: 20 }, storeSettings };
 
 const stage = await openStage({ files: { [MODEL]: model } });
 const { server } = stage;
 let expected;
+
+/** Whether workers get a file system that behaves as WebKit's: see store-webkit.spec.mjs. */
+const isLikeWebkit = process.env.CHORD_FILES === 'webkit';
+const scripts = {};
+for (const name of ['io-worker.js', 'engine-worker.js', 'store-worker.js']) {
+  const script = await readFile(join(root, 'pkg', name), 'utf8');
+  scripts[name] = isLikeWebkit ? `${WEBKIT_FILES}\n${script}` : script;
+  server.files.set(`/pkg/${name}`, Buffer.from(scripts[name]));
+}
 
 const outcome = (page, more = {}) => page.evaluate((given) => window.chord.outcome(given), { ...options, ...more });
 
@@ -67,17 +79,16 @@ const journalSizes = (page) => page.evaluate(async (pages) => {
 /** Runs `body` while IO workers, or those of another script, begin with the code `stub`. */
 async function stubbed(stub, body, name = 'io-worker.js') {
   const path = `/pkg/${name}`;
-  const script = await readFile(join(root, 'pkg', name), 'utf8');
-  server.files.set(path, Buffer.from(`${stub}\n${script}`));
+  server.files.set(path, Buffer.from(`${stub}\n${scripts[name]}`));
   try {
     return await body();
   } finally {
-    server.files.delete(path);
+    server.files.set(path, Buffer.from(scripts[name]));
   }
 }
 
 /** Why tests of files that several workers have open cannot run, or false. */
-const unshared = notInFirefox('it lets one worker at a time open a file');
+const unshared = (isFirefox || isLikeWebkit) && `not in ${isFirefox ? 'Firefox' : 'WebKit'}: it lets one worker at a time open a file`;
 
 /** Runs `body` in a browser that lets one worker at a time open a file. */
 async function exclusively(body) {

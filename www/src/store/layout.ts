@@ -101,7 +101,7 @@ export async function openOwned(folder: FileSystemDirectoryHandle, name: string)
     try {
       return await openSync(folder, name, true);
     } catch (thrown) {
-      if (!isNamed(thrown, 'NoModificationAllowedError') || count === OPENINGS_MAX) throw thrown;
+      if (!isInUse(thrown) || count === OPENINGS_MAX) throw thrown;
       await new Promise((done) => setTimeout(done, OPENING_PAUSE_MS));
     }
   }
@@ -184,12 +184,18 @@ export function isNamed(thrown: unknown, name: string): boolean {
   return (thrown as { name?: unknown } | null)?.name === name;
 }
 
+/** Whether a file cannot be opened or removed because somebody has it open. WebKit has a name of its own for that. */
+export function isInUse(thrown: unknown): boolean {
+  return isNamed(thrown, 'NoModificationAllowedError') || isNamed(thrown, 'InvalidStateError');
+}
+
 /** Why the store failed, in words for people: an exception's own text says little to them. */
 export function failureWords(thrown: unknown): string {
   const words: Readonly<Record<string, string>> = {
     QuotaExceededError: 'the browser grants no more storage',
     NotFoundError: 'its files were removed',
     NoModificationAllowedError: 'its files are in use elsewhere',
+    InvalidStateError: 'its files are in use elsewhere',
     NotAllowedError: 'the browser does not allow it here',
     SecurityError: 'the browser does not allow it here',
   };

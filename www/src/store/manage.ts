@@ -4,7 +4,7 @@ import { ChordError } from '../wire/errors.js';
 import type { PartSource } from '../wire/protocol.js';
 import type { StoredModel } from '../wire/types.js';
 import { decodeJournal, pageCount, type Journal } from './journal.js';
-import { folderName, hex, isNamed, lastUsed, openSync, readNote, readSmall, storeRoot } from './layout.js';
+import { folderName, hex, isInUse, isNamed, lastUsed, openSync, readNote, readSmall, storeRoot } from './layout.js';
 import { waitForLock } from './locks.js';
 import { digestOf, isSame } from './digest.js';
 import { Sha256 } from './sha256.js';
@@ -72,7 +72,7 @@ async function removeFolder(root: FileSystemDirectoryHandle, name: string): Prom
       await root.removeEntry(name, { recursive: true });
       return;
     } catch (thrown) {
-      if (!isNamed(thrown, 'NoModificationAllowedError') || waitedMs >= RELEASE_MS_MAX) throw thrown;
+      if (!isInUse(thrown) || waitedMs >= RELEASE_MS_MAX) throw thrown;
       await new Promise((done) => setTimeout(done, RELEASE_POLL_MS));
     }
   }

@@ -1,7 +1,7 @@
 /** Which files a name of the hub stood for, so that a stored model opens without asking the hub. */
 
 import type { PartInput, PartSource } from '../wire/protocol.js';
-import { hex, readSmall, storeRoot } from './layout.js';
+import { hex, readSmall, storeRoot, writeNote } from './layout.js';
 import { digestOf } from './digest.js';
 
 /** The files that the name stood for last; undefined if it is not a name, or not known. */
@@ -21,10 +21,7 @@ export async function rememberParts(parts: PartInput[], hub: string, files: Part
   try {
     const name = await fileName(parts, hub);
     if (name === undefined) return;
-    const handle = await (await storeRoot()).getFileHandle(name, { create: true });
-    const writable = await handle.createWritable();
-    await writable.write(JSON.stringify(files));
-    await writable.close();
+    await writeNote(await storeRoot(), name, JSON.stringify(files));
   } catch {
     // Without it the hub is asked again.
   }

@@ -24,6 +24,9 @@ import { hashWhole } from './whole.js';
 /** Pages that are committed with one flush. */
 const BATCH_PAGES = 8;
 
+/** Times that a reader tries to get hold of bytes while their file is being written. */
+const SNAPSHOTS_MAX = 20;
+
 /** What tabs tell each other about one folder. */
 type Notice = { type: 'committed' } | { type: 'alive' } | { type: 'off' } | { type: 'want'; first: number; last: number; isDamaged: boolean };
 
@@ -527,8 +530,7 @@ export class PageStore {
         this.#data = await openSync(folder, 'pages', false);
       } catch {
         // The owner has it for itself in this browser.
-        const file = await (await folder.getFileHandle('pages')).getFile();
-        const part = await file.slice(offset, offset + bytes.length).arrayBuffer();
+        const part = await readSnapshot(folder, offset, offset + bytes.length);
         bytes.set(new Uint8Array(part));
         return part.byteLength;
       }
@@ -580,6 +582,18 @@ export class PageStore {
       case 'alive':
         this.#askedMs = undefined;
         break;
+    }
+  }
+}
+
+/** Reads bytes of the pages as they lie there at the moment: one who writes beside it may take the moment away. */
+async function readSnapshot(folder: FileSystemDirectoryHandle, from: number, to: number): Promise<ArrayBuffer> {
+  const handle = await folder.getFileHandle('pages');
+  for (let count = 1; ; count += 1) {
+    try {
+      return await (await handle.getFile()).slice(from, to).arrayBuffer();
+    } catch (thrown) {
+      if (!isNamed(thrown, 'NotReadableError') || count === SNAPSHOTS_MAX) throw thrown;
     }
   }
 }

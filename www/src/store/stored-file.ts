@@ -9,7 +9,7 @@ import type { HttpFile, Sink, SourceFile } from '../io/http.js';
 import { isDigested, isNamedVersion, isSameVersion } from '../wire/identity.js';
 import type { IoCounters, PartIdentity, PartSource } from '../wire/protocol.js';
 import type { StoreHeader } from './journal.js';
-import { failureWords, isNamed, type StoreSettings } from './layout.js';
+import { failureWords, isInUse, type StoreSettings } from './layout.js';
 import type { PageBuffers } from './page-buffers.js';
 import { PageStream } from './page-stream.js';
 import { PageStore } from './pages.js';
@@ -178,7 +178,7 @@ export class StoredFile implements SourceFile {
       });
     } catch (thrown) {
       // Whoever has the files open may well keep the model.
-      const what = isNamed(thrown, 'NoModificationAllowedError') ? 'the store is not used' : 'the model is not kept on this device';
+      const what = isInUse(thrown) ? 'the store is not used' : 'the model is not kept on this device';
       warn(`${part.name}: ${what}: ${failureWords(thrown)}`);
       return;
     }
