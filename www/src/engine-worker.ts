@@ -108,9 +108,16 @@ async function open(request: OpenRequest): Promise<void> {
   model = { core, io, loader, runner };
   io.onMoved = () => loader.report();
   progress.enter('download');
-  const traffic = io.isStorable ? [] : trafficWarnings(engine);
+  let { isStorable } = io;
+  const traffic = isStorable ? [] : trafficWarnings(engine);
   post({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings, ...traffic] } });
-  io.onWarning = (message) => post({ type: 'warning', message });
+  io.onWarning = (message) => {
+    post({ type: 'warning', message });
+    // Layers that were to be read in place are warned of when the loader leaves the disk.
+    const isLost = isStorable && !io.isStorable && !io.isKept;
+    isStorable = io.isStorable;
+    for (const more of isLost ? trafficWarnings(engine) : []) post({ type: 'warning', message: more });
+  };
   loader.start();
 }
 

@@ -127,9 +127,9 @@ function tellStored(part: number, pageBytes: number): void {
   if (file instanceof StoredFile) post({ type: 'stored', part, pageBytes, pages: file.storedPages });
 }
 
-function warn(message: string): void {
+function warn(message: string, isUnkept: boolean): void {
   console.warn(`wasm-chord: ${message}`);
-  post({ type: 'warning', message });
+  post({ type: 'warning', message, isUnkept });
 }
 
 async function settle(): Promise<void> {

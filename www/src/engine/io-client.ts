@@ -60,6 +60,8 @@ export class IoClient {
   readonly #local = new Map<number, LocalFile>();
   #worker: Colleague<ToIo | Ping, FromIo | Pong>;
   #hasStarted = false;
+  /** The store has failed, for this engine at least. */
+  #isUnkept = false;
   #isDead = false;
   #restarts = 0;
   #reads = new Map<number, Read>();
@@ -108,7 +110,7 @@ export class IoClient {
 
   /** Whether what is fetched can stay on disk, so that nothing is fetched twice. */
   get isStorable(): boolean {
-    return this.#files.every(({ blob, url = '' }) => blob !== undefined || (this.request.store.isUsed && isOfNetwork(url) && hasFileSystem()));
+    return !this.#isUnkept && this.#files.every(({ blob, url = '' }) => blob !== undefined || (this.request.store.isUsed && isOfNetwork(url) && hasFileSystem()));
   }
 
   /** Whether a part is a file of the person's: it is on disk already. */
@@ -199,6 +201,7 @@ export class IoClient {
         this.#settled();
         break;
       case 'warning':
+        this.#isUnkept ||= message.isUnkept;
         this.warnings.push(message.message);
         this.onWarning(message.message);
         break;

@@ -33,8 +33,8 @@ type Notice = { type: 'committed' } | { type: 'alive' } | { type: 'off' } | { ty
 export interface PageStoreEvents {
   /** Another tab asks for pages that it does not find. */
   wanted(first: number, last: number): void;
-  /** Something is not as it should be, but the model works. */
-  warn(message: string): void;
+  /** Nothing is stored any more, but the model works. */
+  gaveUp(message: string): void;
   /** Other pages are stored than before. */
   changed(): void;
 }
@@ -391,7 +391,7 @@ export class PageStore {
     this.isOn = false;
     this.#pending.clear();
     const kept = this.#records.size === 0 ? 'the model is not kept on this device' : this.isComplete ? 'what is stored of the model is not used' : 'only a part of the model is kept on this device';
-    this.events.warn(`${kept}: ${why}`);
+    this.events.gaveUp(`${kept}: ${why}`);
     if (this.isOwner) this.#tell({ type: 'off' });
     this.bell.ring();
   }

@@ -26,7 +26,8 @@ export interface StoredFileParts {
   settings: StoreSettings;
   buffers: PageBuffers;
   counters: IoCounters;
-  warn: (message: string) => void;
+  /** `isUnkept`: what is fetched from now on is not stored. */
+  warn: (message: string, isUnkept: boolean) => void;
   /** Other pages are stored than before. */
   changed: () => void;
 }
@@ -134,14 +135,14 @@ export class StoredFile implements SourceFile {
       if (await this.parts.makeHttp(store.header?.identity).hasChanged(signal)) {
         await store.noteChange();
         // Of a file of the hub only its digest tells, which the next engine asks for.
-        if (part.sha256 === undefined) warn(`${part.name} has changed on its server: this engine goes on with what is stored, the next one fetches it anew`);
+        if (part.sha256 === undefined) warn(`${part.name} has changed on its server: this engine goes on with what is stored, the next one fetches it anew`, false);
         return;
       }
     }
     const whole = await store.checkWhole();
     if (whole === 'fine') return;
     const but = whole === 'odd' ? 'though it was fetched twice: the server has another file than the hub says' : 'the model may be damaged, and is fetched anew next time';
-    warn(`${part.name} does not have the SHA-256 that its hub names, ${but}`);
+    warn(`${part.name} does not have the SHA-256 that its hub names, ${but}`, false);
     // An engine that has all of it in memory does not need the pages any more.
     if (whole === 'wrong' && !this.#isReadInPlace) await store.drop();
   }
@@ -160,7 +161,7 @@ export class StoredFile implements SourceFile {
   /** Looks what is stored. Only a complete file is read from there: of another the server may have a newer version. */
   async #glance(): Promise<void> {
     const { part, settings, buffers } = this.parts;
-    const events = { wanted: () => undefined, warn: () => undefined, changed: () => undefined };
+    const events = { wanted: () => undefined, gaveUp: () => undefined, changed: () => undefined };
     const store = await PageStore.glance(part.url, settings, buffers, events).catch(() => undefined);
     if (!store?.header || !isPlanned(part, store.header)) return;
     if (store.isComplete) this.#store = store;
@@ -173,13 +174,13 @@ export class StoredFile implements SourceFile {
     try {
       this.#store = await PageStore.open(part.url, part.sha256, settings, buffers, {
         wanted: (first, last) => this.#claim(first * settings.pageBytes, (last + 1) * settings.pageBytes, new AbortController().signal),
-        warn: (message) => warn(`${part.name}: ${message}`),
+        gaveUp: (message) => warn(`${part.name}: ${message}`, true),
         changed: () => this.parts.changed(),
       });
     } catch (thrown) {
       // Whoever has the files open may well keep the model.
       const what = isInUse(thrown) ? 'the store is not used' : 'the model is not kept on this device';
-      warn(`${part.name}: ${what}: ${failureWords(thrown)}`);
+      warn(`${part.name}: ${what}: ${failureWords(thrown)}`, true);
       return;
     }
     this.parts.changed();

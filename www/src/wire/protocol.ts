@@ -228,8 +228,8 @@ export type FromIo =
   | { type: 'storeFailed'; error: WireError }
   /** Which pages of a part are in the store: one bit each, the first in the lowest. Sent at each change. */
   | { type: 'stored'; part: number; pageBytes: number; pages: Uint8Array }
-  /** The model works, but not all is as it should be. */
-  | { type: 'warning'; message: string };
+  /** The model works, but not all is as it should be. `isUnkept`: what is fetched of it from now on is not stored. */
+  | { type: 'warning'; message: string; isUnkept: boolean };
 
 /** What a store worker is asked, one thing at a time. */
 export type ToStore =
