@@ -10,6 +10,8 @@ import { button, make } from './dom.js';
 const REST_FACTOR = 8;
 /** Lists and quotations nested deeper are shown as they were written. */
 const DEPTH_MAX = 16;
+/** A line that opens more of them at once: taking it apart could exhaust the stack. */
+const TOO_DEEP = /^(?:[ \t]*(?:>|[-*+][ \t]|\d{1,9}[.)][ \t])){17}/m;
 /** A stretch that is longer is shown as it was written, unless it is code: taking it apart could take too long. */
 const STRETCH_MAX = 12_000;
 
@@ -164,10 +166,11 @@ class Cutter {
 function blocksOf(text: string): Token[] {
   const asWritten: Token[] = text.trim() ? [{ type: 'plain', raw: text, text }] : [];
   if (text.length > STRETCH_MAX && !FENCE_OPENS.test(text.slice(0, text.indexOf('\n')))) return asWritten;
+  if (TOO_DEEP.test(text)) return asWritten;
   try {
     return parser.lexer(text).filter(isShown);
   } catch {
-    // Thousands of nested quotations exceed the stack.
+    // Whatever else exhausts the stack.
     return asWritten;
   }
 }
