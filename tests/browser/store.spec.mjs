@@ -50,6 +50,16 @@ async function counted(body) {
   return { result, requests, sentBytes: requests.reduce((sum, { sentBytes }) => sum + sentBytes, 0) };
 }
 
+/** Resolves when so many bytes of the model have been sent from now on, to the requests that got them. */
+async function sentOf(bytes) {
+  const from = server.log.length;
+  for (;;) {
+    const requests = server.log.slice(from).filter(({ path }) => path === MODEL);
+    if (requests.reduce((sum, { sentBytes }) => sum + sentBytes, 0) >= bytes) return requests;
+    await new Promise((done) => setTimeout(done, 10));
+  }
+}
+
 /**
  * Fails if bytes of weights were requested: one byte asks whether the file is still the same, once it is open.
  * That of the engine before may come late.
@@ -629,12 +639,14 @@ describe('tabs', () => {
     const leader = await another(page);
     const { result, sentBytes } = await counted(async () => {
       void leader.evaluate((given) => window.chord.outcome(given), options).catch(() => undefined);
-      await new Promise((done) => setTimeout(done, 500));
+      const own = await sentOf(4 * PAGE_BYTES);
       const following = outcome(page);
-      await new Promise((done) => setTimeout(done, 400));
+      await page.evaluate(async () => {
+        while (!(await navigator.locks.query()).pending.some(({ name }) => name.startsWith('wasm-chord.store.'))) await new Promise((done) => setTimeout(done, 10));
+      });
       await leader.close();
       // Its workers take a moment to end.
-      await new Promise((done) => setTimeout(done, 300));
+      while (own.some(({ done }) => !done)) await new Promise((done) => setTimeout(done, 10));
       server.throttle.bytesPerSecond = Infinity;
       return following;
     });
@@ -842,8 +854,9 @@ describe('modelStore', () => {
 
   test('35 cleared by the person while a model loads does not stop it', { skip: notInFirefox('nothing clears storage from outside') }, () => withChord(stage, async (page) => {
     server.throttle.bytesPerSecond = 6_000_000;
+    const loading = sentOf(model.length / 4);
     const running = outcome(page);
-    await new Promise((done) => setTimeout(done, 900));
+    await loading;
     const session = await page.context().newCDPSession(page);
     await session.send('Storage.clearDataForOrigin', { origin: server.origin, storageTypes: 'all' });
     server.throttle.bytesPerSecond = Infinity;
