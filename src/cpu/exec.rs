@@ -85,6 +85,8 @@ pub struct Shard {
     coverage: Option<Coverage>,
     run: Run,
     is_lost: bool,
+    /// The first of several groups of a run that left a value that is not finite in the residual stream.
+    damaged: Option<usize>,
     /// Another shard's part on its way to its place.
     stage: Vec<f32>,
     pass_rows: usize,
@@ -101,6 +103,7 @@ impl Shard {
             coverage: (shards > 1).then(|| Coverage::new(program)),
             run: Run::default(),
             is_lost: false,
+            damaged: None,
             stage: memory::zeroed(stage_values(&split, super::BATCH_MAX.min(context)))?,
             pass_rows: 0,
             split,
@@ -258,6 +261,12 @@ impl Shard {
         let tokens = std::mem::take(&mut self.run.tokens);
         self.run = Run { group: order.groups.start, order, tokens, is_embedded, ..Run::default() };
         self.cpu.quantised = None;
+        self.damaged = None;
+    }
+
+    /// The group of the last run that made a value that is not finite, if others followed it.
+    pub fn damaged(&self) -> Option<usize> {
+        self.damaged
     }
 
     /// Whether a run has not come to its end.
@@ -276,6 +285,10 @@ impl Shard {
             let needed = if self.run.order.is_hidden { self.split.steps_until_hidden(group) } else { steps.len() };
             if self.run.step == needed {
                 (self.run.group, self.run.step) = (group + 1, 0);
+                let is_finite = |row| super::vector::all_finite(self.cpu.residual(&self.split.program, row));
+                if self.is_running() && self.damaged.is_none() && !self.run.order.rows.clone().all(is_finite) {
+                    self.damaged = Some(group);
+                }
                 continue;
             }
             let order = &self.run.order;

@@ -1,5 +1,6 @@
 //! Where an engine computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
 
+use crate::cpu::vector::all_finite;
 use crate::cpu::{self, DiskReader, Peers, Shard};
 use crate::error::Result;
 use crate::exec::{Batch, Draw, Poll, Wanted};
@@ -124,13 +125,14 @@ impl Backend {
         either!(self, cpu => cpu.set_residual(row, values), gpu => gpu.set_residual(row, values))
     }
 
-    /// Runs a group over a batch, or sends that off.
-    pub fn run(&mut self, program: &Program, group: usize, batch: &Batch, wanted: Wanted) -> Result<()> {
+    /// Runs groups that follow one another over a batch, or sends that off: one group, unless
+    /// [`Backend::runs_groups_together`].
+    pub fn run(&mut self, program: &Program, groups: Range<usize>, batch: &Batch, wanted: Wanted) -> Result<()> {
         either!(self, cpu => {
             let _ = program;
-            cpu.begin(group..group + 1, batch, wanted);
+            cpu.begin(groups, batch, wanted);
             Ok(())
-        }, gpu => gpu.run(program, group, batch, wanted))
+        }, gpu => gpu.run(program, groups.start, batch, wanted))
     }
 
     /// Goes on from a batch that was embedded by [`Backend::set_residual`], where others have to know of it.
@@ -153,6 +155,11 @@ impl Backend {
     /// Sets the way to the other threads.
     pub fn set_peers(&mut self, peers: Box<dyn Peers>) {
         either!(self, cpu => cpu.set_peers(peers), _gpu => drop(peers))
+    }
+
+    /// Whether it can run several groups at once.
+    pub fn runs_groups_together(&self) -> bool {
+        self.threads() > 1
     }
 
     /// Whether every group's results have to be there before the next group runs; a GPU keeps the order itself.
@@ -253,7 +260,7 @@ impl Backend {
                 true => is_hidden || all_finite(cpu.logits()),
                 false => rows.clone().all(|row| all_finite(cpu.residual(row))),
             };
-            (!finite).then_some(group)
+            cpu.damaged().or((!finite).then_some(group))
         }, gpu => gpu.outcome().damaged.take().filter(|_| is_head && !rows.is_empty()));
         match found {
             None if is_hidden && !all_finite(self.hidden(rows)) => Some(group),
@@ -299,14 +306,4 @@ impl Backend {
     pub fn cancel(&mut self) {
         either!(self, _cpu => {}, gpu => gpu.cancel())
     }
-}
-
-/// Whether no value is NaN or infinite: their difference to themselves is not zero.
-#[allow(clippy::eq_op)]
-fn all_finite(values: &[f32]) -> bool {
-    let sums = values.chunks(4).fold([0.0f32; 4], |mut sums, chunk| {
-        sums.iter_mut().zip(chunk).for_each(|(s, v)| *s += v - v);
-        sums
-    });
-    sums.iter().all(|s| *s == 0.0)
 }

@@ -197,6 +197,7 @@ impl Engine {
                 self.run_rows(forward, all.clone(), head)?
             }
         };
+        let (group, head) = (forward.group, self.opened.program.is_head(forward.group));
         let Engine { opened: Opened { program, .. }, loading, compute: Compute { backend, .. }, .. } = self;
         match backend.poll() {
             Poll::Lost => return Ok(Progress::Lost),
@@ -233,8 +234,9 @@ impl Engine {
         Ok(if is_drafted || forward.group == loading.pager.len() { Progress::Done } else { Progress::More })
     }
 
-    /// Runs the next rows of the pass, of `all` that its group is for, through the group, or sends that off.
-    fn run_rows(&mut self, forward: &Forward, all: Range<usize>, head: bool) -> Result<Range<usize>> {
+    /// Runs the next rows of the pass, of `all` that its group is for, through the group, or sends that off. A single
+    /// token is run through all groups that follow where they stay in memory, so that threads need one order for it.
+    fn run_rows(&mut self, forward: &mut Forward, all: Range<usize>, head: bool) -> Result<Range<usize>> {
         let Engine { opened: Opened { program, .. }, loading, compute: Compute { backend, .. }, .. } = self;
         let most = if head { backend.head_rows_max(program, forward.wanted) } else { backend.batch_max() };
         let first = forward.done.max(all.start);
@@ -244,10 +246,15 @@ impl Engine {
             position: forward.position + rows.start,
             rows: rows.clone(),
         };
-        match loading.embeds_ahead(forward.group) {
-            true => loading.embed_ahead(program, backend, &batch),
-            false => backend.run(program, forward.group, &batch, forward.wanted)?,
+        if loading.embeds_ahead(forward.group) {
+            loading.embed_ahead(program, backend, &batch);
+            return Ok(rows);
         }
+        let first = forward.group;
+        while backend.runs_groups_together() && forward.tokens.len() == 1 && loading.advances(program, forward.group) {
+            forward.group += 1;
+        }
+        backend.run(program, first..forward.group + 1, &batch, forward.wanted)?;
         Ok(rows)
     }
 }

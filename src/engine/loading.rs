@@ -153,6 +153,13 @@ impl Loading {
         (!self.pager.enter(group)).then_some(group)
     }
 
+    /// Leaves a group that is about to be computed and enters the next one, if all of them stay in memory.
+    pub fn advances(&mut self, program: &Program, group: usize) -> bool {
+        // What stays is not freed when it is left.
+        let advances = !program.is_head(group) && self.is_complete() && !self.pager.leave(group);
+        advances && self.pager.enter(group + 1)
+    }
+
     /// Whether a batch is embedded from the rows that came ahead of the table.
     pub fn embeds_ahead(&self, group: usize) -> bool {
         group == 0 && self.pager.state(0) != State::Resident

@@ -17,6 +17,16 @@ pub use simd128::*;
 /// Sums run in this many lanes, so that additions need not wait for each other.
 pub(super) const LANES: usize = 16;
 
+/// Whether no value is NaN or infinite: their difference to themselves is not zero.
+#[allow(clippy::eq_op)]
+pub fn all_finite(values: &[f32]) -> bool {
+    let sums = values.chunks(4).fold([0.0f32; 4], |mut sums, chunk| {
+        sums.iter_mut().zip(chunk).for_each(|(s, v)| *s += v - v);
+        sums
+    });
+    sums.iter().all(|s| *s == 0.0)
+}
+
 /// Constants of the exponential: exp(x) = 2^n · exp(r), where n = round(x / ln 2) and
 /// r = x − n · ln 2 in two steps, |r| ≤ ln 2 / 2.
 mod exponential {
