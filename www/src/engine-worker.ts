@@ -1,5 +1,6 @@
 /**
- * The engine worker: owns the wasm core, has an IO worker, opens one model and answers the page.
+ * The engine worker: owns the wasm core, has an IO worker, opens one model and answers the page. Or it is one more
+ * thread of another engine worker.
  */
 
 import { probeGpu, startCore, usesGpu, type Core, type Engine } from './engine/core.js';
@@ -10,9 +11,11 @@ import { groupStates, storedBytes } from './wire/groups.js';
 import { IoClient, movedBytes } from './engine/io-client.js';
 import { HeaderLoader, Loader } from './engine/loader.js';
 import { LOCAL_READ_BYTES } from './wire/local-file.js';
-import type { FromEngine, OpenRequest, Queries, Query, QueryName, ToEngine } from './wire/protocol.js';
+import type { FromEngine, OpenRequest, Queries, Query, QueryName, ToEngine, ToFollower } from './wire/protocol.js';
+import { Follower } from './engine/follower.js';
 import { Runner } from './engine/runner.js';
 import { ProgressMeter } from './engine/progress.js';
+import { Team, threadOptions } from './engine/team.js';
 import type { EngineStats, ModelInfo, Plan } from './wire/types.js';
 
 /** An open model. */
@@ -28,8 +31,17 @@ const progress = new ProgressMeter((told) => post({ type: 'progress', progress: 
 
 const post = (message: FromEngine): void => tell(message);
 
-function receive(data: ToEngine): void {
+let follower: Follower | undefined;
+
+function receive(data: ToEngine | ToFollower): void {
   switch (data.type) {
+    case 'follow':
+      follower = new Follower(data);
+      break;
+    case 'supply':
+    case 'order':
+      follower?.receive(data);
+      break;
     case 'open':
       void open(data.request).catch(refuse);
       break;
@@ -73,11 +85,15 @@ async function readHeader(request: OpenRequest, device = request.device): Promis
 
 async function open(request: OpenRequest): Promise<void> {
   const { core, io, headers, reader } = await readHeader(request);
-  const options = coreOptions(request, io, headers);
+  const options = coreOptions(request, core, io, headers);
   const engine = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
   engine.setWake?.(() => model?.runner.wake());
   const info = JSON.parse(engine.info()) as ModelInfo;
   for (const warning of info.warnings) console.warn(`wasm-chord: ${warning}`);
+  const warn = (message: string): void => {
+    console.warn(`wasm-chord: ${message}`);
+    post({ type: 'warning', message });
+  };
   const loader = new Loader(engine, io, headers, {
     changed: () => model?.runner.wake(),
     loaded: () => void io.settle().then(() => {
@@ -91,6 +107,7 @@ async function open(request: OpenRequest): Promise<void> {
     },
     resumed: () => post({ type: 'loadResumed' }),
     leftDisk: () => {
+      leaveTeam(engine);
       for (const message of trafficWarnings(engine)) post({ type: 'warning', message });
     },
     progress: (loadedBytes, layer, layers) => progress.moved(loadedBytes, downloadBytes(io) || knownBytes(engine), { layer, layers }),
@@ -103,9 +120,27 @@ async function open(request: OpenRequest): Promise<void> {
       if (error.code === 'EnginePanicked') die(error);
       else post({ type: 'callFailed', call, error: toWire(error) });
     },
-    lost: () => replaceDevice(core, engine),
+    lost: () => replaceLost(core, engine),
   });
   model = { core, io, loader, runner };
+  if (engine.threads() > 1) {
+    loader.team = new Team(engine, core, headers.takeHeaders(), options, {
+      wake: () => runner.wake(),
+      drained: () => loader.pump(),
+      lost: (why) => {
+        warn(`${why}: one thread goes on`);
+        try {
+          leaveTeam(engine);
+        } catch (thrown) {
+          die(toChordError(thrown));
+          return;
+        }
+        loader.pump();
+        runner.wake();
+      },
+    });
+  }
+  headers.takeHeaders();
   io.onMoved = () => loader.report();
   progress.enter('download');
   let { isStorable } = io;
@@ -131,9 +166,9 @@ function trafficWarnings(engine: Engine): string[] {
 }
 
 /** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
-function coreOptions({ core, device }: OpenRequest, io: IoClient, headers: HeaderLoader): string {
+function coreOptions({ core, device, threads }: OpenRequest, { device: opened }: Core, io: IoClient, headers: HeaderLoader): string {
   const readBytes = io.isLocal(0) ? LOCAL_READ_BYTES : undefined;
-  return JSON.stringify({ ...core, isDeviceNamed: device === 'webgpu', fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
+  return JSON.stringify({ ...core, ...opened ? {} : threadOptions(threads), isDeviceNamed: device === 'webgpu', fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
 }
 
 function isFromDisk(io: IoClient, headers: HeaderLoader): boolean {
@@ -144,15 +179,29 @@ function isFromDisk(io: IoClient, headers: HeaderLoader): boolean {
 const LOSSES_MAX = 2;
 let losses = 0;
 
-/** The device was lost: another takes its place once, then the CPU. The running request goes on. */
-async function replaceDevice(core: Core, engine: Engine): Promise<void> {
+/** Goes on without the other threads, if there are some. True if there were. */
+function leaveTeam(engine: Engine): boolean {
+  const team = model?.loader.team;
+  if (!model || !team) return false;
+  team.end();
+  model.loader.team = undefined;
+  engine.leaveTeam();
+  return true;
+}
+
+/**
+ * The device was lost: another takes its place once, then the CPU. Or one of the threads was: then one goes on. The
+ * running request goes on in either case.
+ */
+async function replaceLost(core: Core, engine: Engine): Promise<void> {
+  if (leaveTeam(engine)) return;
   losses += 1;
   engine.attach?.(losses < LOSSES_MAX ? await core.openDevice?.() : undefined);
 }
 
 /** What the core says of a model that is not opened. */
 type CorePlan = Plan['model'] & {
-  memory: Pick<Plan, 'weightBytes' | 'kvBytes' | 'scratchBytes' | 'budgetBytes' | 'bound' | 'leastBytes' | 'pinnedLayers'> & { passingBytes: number };
+  memory: Pick<Plan, 'weightBytes' | 'kvBytes' | 'scratchBytes' | 'budgetBytes' | 'bound' | 'leastBytes' | 'pinnedLayers' | 'threads'> & { passingBytes: number };
   downloadBytes: number;
   /** Why it cannot be opened under the ceiling that was asked for. */
   reason?: string;
@@ -170,9 +219,9 @@ async function whyNotGpu(device: OpenRequest['device']): Promise<string | undefi
 async function plan(request: OpenRequest): Promise<void> {
   const isOnGpu = await usesGpu(request.device);
   const { core, io, headers, reader } = await readHeader(request, isOnGpu ? request.device : 'cpu');
-  const options = coreOptions(request, io, headers);
+  const options = coreOptions(request, core, io, headers);
   const json = core.device && reader.planOn ? reader.planOn(core.device, options) : reader.plan(options);
-  const { memory: { passingBytes, ...memory }, downloadBytes: tensorBytes, reason, unsuited, ...info } = JSON.parse(json) as CorePlan;
+  const { memory: { passingBytes, threads, ...memory }, downloadBytes: tensorBytes, reason, unsuited, ...info } = JSON.parse(json) as CorePlan;
   const why = core.device ? unsuited : await whyNotGpu(request.device);
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
@@ -187,9 +236,12 @@ async function plan(request: OpenRequest): Promise<void> {
     ...why === undefined ? {} : { deviceReason: why },
     build: 'wasm32',
     simd: core.simd,
+    threads,
     fits: reasons.length === 0,
   };
   reasons.push(...memoryReasons(plan, isFromDisk(io, headers)));
+  const asked = core.device ? undefined : request.threads;
+  if (asked !== undefined && threads < asked) reasons.push(`${asked} threads were asked for, and ${threads} computes: with so many, all of the model has to stay in memory`);
   if (plan.fetchedBytesPerToken > 0) reasons.push(trafficReason(passingBytes));
   reasons.push(...contextReasons(info));
   io.close();
@@ -246,21 +298,21 @@ function ask(open: OpenModel, { name, ask: asked }: Query): Queries[QueryName]['
 }
 
 /** What the core counts. */
-type CoreStats = Pick<EngineStats, 'layers' | 'device'> & {
+type CoreStats = Pick<EngineStats, 'layers' | 'device' | 'threads'> & {
   memory: Omit<EngineStats['memory'], 'wasmBytes' | 'gpuBytes'>;
   gpu?: NonNullable<EngineStats['gpu']> & { adapter: string };
 };
 
 function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
-  const { memory, layers, device, gpu } = JSON.parse(loader.engine.stats()) as CoreStats;
+  const { memory, layers, device, threads, gpu } = JSON.parse(loader.engine.stats()) as CoreStats;
   const { adapter, ...figures } = gpu ?? {};
   return {
     device,
     ...adapter === undefined ? {} : { adapter },
     build: 'wasm32',
     simd: core.simd,
-    threads: 1,
-    memory: { ...memory, wasmBytes: core.memory.buffer.byteLength, gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
+    threads,
+    memory: { ...memory, wasmBytes: core.memory.buffer.byteLength + (loader.team?.wasmBytes ?? 0), gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
     layers,
     ...gpu ? { gpu: figures as NonNullable<EngineStats['gpu']> } : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.engine.diskBytes() },
@@ -271,6 +323,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
 
 /** The core trapped: nothing of it can be used again. The page ends this worker. */
 function die(error: ChordError): void {
+  model?.loader.team?.end();
   model?.io.close();
   model = undefined;
   post({ type: 'fatal', error: toWire(error) });

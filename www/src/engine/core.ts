@@ -32,6 +32,8 @@ export interface HeaderReader {
   planOn?(device: GpuDevice, optionsJson: string): string;
   /** Consumes the reader. */
   open(optionsJson: string): Engine;
+  /** Opens the part of one more thread of a model that another core has opened. Consumes the reader. */
+  follow(optionsJson: string, shard: number, shards: number): Follower;
   /** The same on a GPU, or on the CPU if the device does not suit the model. Consumes the device too. */
   openOn?(device: GpuDevice, optionsJson: string): Engine;
   free(): void;
@@ -76,10 +78,40 @@ export interface Engine {
   applyChatTemplate(json: string): string;
   countTokens(json: string): number;
   stats(): string;
+  /** Threads that compute: this one and the others, which are to be started. */
+  threads(): number;
+  /** Values of the largest part that a thread hands over. */
+  partValues(): number;
+  setPeers(peers: Peers): void;
+  /** Start and end of each run of bytes of a piece that thread number `shard` needs. */
+  deliveries(shard: number, part: number, offset: number, length: number): Uint32Array;
+  /** Goes on where a part of another thread was not there. True when there is nothing more to wait for. */
+  goOn(): boolean;
+  /** Goes on by itself: weights are wanted again, and the running request continues. */
+  leaveTeam(): void;
   /** Sets what is called when a device has computed what a step that came to `device` waits for. */
   setWake?(wake: () => void): void;
   /** Goes on with another device, or with the CPU, after a step came to `lost`. */
   attach?(device: GpuDevice | undefined): void;
+  free(): void;
+}
+
+/** How the core reaches its other threads. What the two methods return is as exchange.ts has it. */
+export interface Peers {
+  /** Tells the others what to run, in numbers that only the core knows to read. */
+  order(...order: number[]): void;
+  send(part: Float32Array, isToFirst: boolean): number;
+  receive(from: number, part: Float32Array): number;
+}
+
+/** One more thread's part of a model. */
+export interface Follower {
+  setPeers(peers: Omit<Peers, 'order'>): void;
+  supply(part: number, offset: number, bytes: Uint8Array): void;
+  /** Begins what was ordered. What came before is done. */
+  order(order: Float64Array): void;
+  /** Goes on with that: as exchange.ts has it. */
+  poll(): number;
   free(): void;
 }
 
@@ -100,6 +132,8 @@ export interface CoreModule {
 export interface Core {
   module: CoreModule;
   simd: 'relaxed' | 'simd128';
+  /** For other threads to start from. */
+  compiled: WebAssembly.Module;
   memory: WebAssembly.Memory;
   /** A device to open the model on, where there is one. */
   device?: GpuDevice;
@@ -182,13 +216,20 @@ export async function startCore(device: 'auto' | 'webgpu' | 'cpu'): Promise<Core
     throw new ChordError('DeviceUnavailable', 'this browser offers no WebGPU device', { details: { device } });
   }
   return isRelaxed
-    ? { module: relaxed, simd: 'relaxed', memory: await start(startRelaxed, new URL('./wasm/chord-relaxed.wasm', import.meta.url)) }
-    : { module: plain, simd: 'simd128', memory: await start(startSimd, new URL('./wasm/chord-simd.wasm', import.meta.url)) };
+    ? { module: relaxed, simd: 'relaxed', ...await start(startRelaxed, new URL('./wasm/chord-relaxed.wasm', import.meta.url)) }
+    : { module: plain, simd: 'simd128', ...await start(startSimd, new URL('./wasm/chord-simd.wasm', import.meta.url)) };
+}
+
+/** Starts a build for the CPU that another thread has compiled. */
+export async function startCompiled(simd: Core['simd'], compiled: WebAssembly.Module): Promise<Pick<Core, 'module' | 'memory'>> {
+  return simd === 'relaxed'
+    ? { module: relaxed, memory: await instantiate(startRelaxed, compiled) }
+    : { module: plain, memory: await instantiate(startSimd, compiled) };
 }
 
 /** Loads the build for the GPU and opens a device; undefined if none can be had after all. */
 async function startOnGpu(software: boolean): Promise<Core | undefined> {
-  const memory = await start(startGpu, new URL('./wasm/chord-gpu.wasm', import.meta.url));
+  const started = await start(startGpu, new URL('./wasm/chord-gpu.wasm', import.meta.url));
   const openDevice = async (): Promise<GpuDevice | undefined> => {
     const found = await fastestAdapter();
     if (!found) return undefined;
@@ -196,15 +237,19 @@ async function startOnGpu(software: boolean): Promise<Core | undefined> {
     return gpu.GpuDevice.open(software, undefined, found.hasSubgroups, found.vendor || undefined);
   };
   const device = await openDevice();
-  return device && { module: gpu, simd: 'simd128', memory, device, openDevice };
+  return device && { module: gpu, simd: 'simd128', ...started, device, openDevice };
 }
 
 type Start = (input: { module_or_path: WebAssembly.Module }) => Promise<{ memory: WebAssembly.Memory }>;
 
-async function start(instantiate: Start, url: URL): Promise<WebAssembly.Memory> {
+async function start(begin: Start, url: URL): Promise<Pick<Core, 'compiled' | 'memory'>> {
   const compiled = await compile(url);
+  return { compiled, memory: await instantiate(begin, compiled) };
+}
+
+async function instantiate(begin: Start, compiled: WebAssembly.Module): Promise<WebAssembly.Memory> {
   try {
-    return (await instantiate({ module_or_path: compiled })).memory;
+    return (await begin({ module_or_path: compiled })).memory;
   } catch (cause) {
     if (cause instanceof RangeError) throw new ChordError('OutOfMemory', 'there is no memory left to start the engine', { cause });
     throw cause;

@@ -6,6 +6,7 @@
 import type { Core, HeaderReader, Engine } from './core.js';
 import { ChordError, toChordError } from '../wire/errors.js';
 import { IoClient, movedBytes, type ReadHandler } from './io-client.js';
+import type { HeaderBytes, Team } from './team.js';
 import { TransferMeter } from './transfer-meter.js';
 
 /** Ranges asked for at a time. */
@@ -46,11 +47,20 @@ interface SequentialPart {
 /** Reads the headers of all parts. */
 export class HeaderLoader {
   readonly sequential: SequentialPart[] = [];
+  /** What was read of each part, for other threads, until it is taken. */
+  #headers: HeaderBytes[] = [];
   /** Bytes read of all parts. */
   readBytes = 0;
   #reader: HeaderReader | undefined;
 
   constructor(private readonly core: Core, private readonly io: IoClient) {}
+
+  /** What was read of each part. It is not kept. */
+  takeHeaders(): HeaderBytes[] {
+    const headers = this.#headers;
+    this.#headers = [];
+    return headers;
+  }
 
   /** Resolves to a reader that has the headers of all `files`. Throws what the core says of malformed ones. */
   async read(files: number): Promise<HeaderReader> {
@@ -96,7 +106,9 @@ export class HeaderLoader {
             if (at === 0) this.#begin(part);
             received += bytes.length;
             if (this.io.facts[part]?.sequential) kept.push(bytes.slice());
-            if (!complete) complete = this.#reader?.feed(bytes) ?? false;
+            if (complete) return;
+            this.#headers[part]?.pieces.push(bytes.slice());
+            complete = this.#reader?.feed(bytes) ?? false;
           } catch (thrown) {
             this.io.cancelAll();
             reject(this.#explain(part, thrown));
@@ -110,6 +122,7 @@ export class HeaderLoader {
 
   #begin(part: number): void {
     const size = this.io.facts[part]?.identity.size ?? NaN;
+    this.#headers[part] = { size, pieces: [] };
     if (part === 0) this.#reader = new this.core.module.HeaderReader(size);
     else this.#reader?.nextPart(size);
   }
@@ -146,6 +159,8 @@ export class Loader {
   /** Counts resumptions, so that the end of a read tells whether it began before the last one. */
   #attempt = 0;
   #isOnDisk = true;
+  /** The other threads, while there are some. */
+  team: Team | undefined;
   #suppliedBytes = 0;
   /** Asked for and not supplied yet. */
   #awaitedBytes = 0;
@@ -185,13 +200,13 @@ export class Loader {
       if (!piece) break;
       this.#fetchAhead(piece);
     }
-    while (this.#inFlight < RANGES_IN_FLIGHT) {
+    while (this.#inFlight < RANGES_IN_FLIGHT && this.team?.isFull !== true) {
       const range = this.#want();
       if (!range) break;
       if (range.isKept) void this.#keep(range);
       else this.#fetch(range);
     }
-    if (this.#inFlight === 0) this.#finish();
+    if (this.#inFlight === 0 && this.team?.isFull !== true) this.#finish();
   }
 
   /**
@@ -268,7 +283,7 @@ export class Loader {
     let position = offset;
     this.io.read(part, offset, length, {
       piece: (at, bytes) => {
-        this.#guard(() => this.engine.supply(part, at, bytes));
+        this.#give(part, at, bytes);
         position = at + bytes.length;
       },
       done: () => ended(),
@@ -392,10 +407,18 @@ export class Loader {
   }
 
   #supply(part: number, offset: number, bytes: Uint8Array): void {
-    this.#guard(() => this.engine.supply(part, offset, bytes));
+    this.#give(part, offset, bytes);
     this.#suppliedBytes += bytes.length;
     this.report();
     this.events.changed();
+  }
+
+  /** Hands bytes to every thread that needs them: to the core here last, since it then may order to use them. */
+  #give(part: number, offset: number, bytes: Uint8Array): void {
+    this.#guard(() => {
+      this.team?.supply(part, offset, bytes);
+      this.engine.supply(part, offset, bytes);
+    });
   }
 
   /** Tells how much is here. Of what is on its way the IO worker has some already. */

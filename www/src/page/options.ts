@@ -8,6 +8,9 @@ import { parseSource } from './source.js';
 import { STORE_DEFAULTS, type StoreSettings } from '../store/layout.js';
 import type { EngineOptions, PlanOptions } from '../wire/types.js';
 
+/** More than any device has cores for. */
+const THREADS_MAX = 64;
+
 /** Under this key tests pass other network settings; it is not part of the public interface. */
 const NETWORK = Symbol.for('wasm-chord.network');
 /** The same for the durable store. */
@@ -25,6 +28,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   checkCount('maxResidentBytes', all.maxResidentBytes, 1);
   checkCount('prefetchDistance', all.prefetchDistance, 0);
   checkCount('threads', all.threads, 1);
+  if ((all.threads ?? 1) > THREADS_MAX) throw invalidParameter('threads', `threads must be at most ${THREADS_MAX}`);
   if (all.memory64 === true) throw new ChordError('DeviceUnavailable', 'this package has no build with 64-bit memory', { details: { build: 'wasm64' } });
   const core: OpenRequest['core'] = {};
   if (all.contextLength !== undefined) core.contextLength = all.contextLength;
@@ -36,6 +40,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     headers: checkHeaders(all.headers),
     core,
     device: all.device ?? 'auto',
+    ...all.threads === undefined ? {} : { threads: all.threads },
     network,
     // A ceiling is meant for what is on the way, too.
     store: { ...STORE_DEFAULTS, ...(all.maxResidentBytes === undefined ? {} : { pageBuffers: 1 }), isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },

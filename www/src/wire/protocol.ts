@@ -4,6 +4,8 @@
  *
  *     page  ──ToEngine──▶  engine worker  ──ToIo──▶  IO worker  ──ToStore──▶  store worker
  *     page  ◀─FromEngine─  engine worker  ◀─FromIo─  IO worker  ◀─FromStore─  store worker
+ *                          engine worker  ──ToFollower──▶  engine worker that is one more thread
+ *                          engine worker  ◀─FromFollower─  engine worker that is one more thread
  *
  * The page starts all of them: a worker that wants another says so to the page (FromMember, ToMember).
  */
@@ -25,6 +27,11 @@ export const ENGINE_SILENT_TICKS_MAX_UNSEEN = 30;
 export const IO_SILENT_TICKS_MAX = 6;
 /** The same for the store worker, which flushes to a disk that may be slow. */
 export const STORE_SILENT_TICKS_MAX = 30;
+
+/** Ticks after which another thread of the computation counts as stuck: it is waited for between two products. */
+export const FOLLOWER_SILENT_TICKS_MAX = 5;
+/** The same before it has opened its part of the model. */
+export const FOLLOWER_STARTING_TICKS_MAX = 30;
 
 /** The script of a worker. */
 export type ScriptName = 'engine-worker' | 'io-worker' | 'store-worker';
@@ -99,6 +106,8 @@ export interface OpenRequest {
   /** Options of the core, passed on as they are. */
   core: { contextLength?: number; maxResidentBytes?: number; prefetchDistance?: number; fromDisk?: boolean };
   device: 'auto' | 'webgpu' | 'cpu';
+  /** How many threads may compute on the CPU, where the caller said so. */
+  threads?: number;
   network: NetworkSettings;
   store: StoreSettings;
 }
@@ -157,6 +166,34 @@ export type ToEngine =
   | { type: 'taken'; call: number; count: number }
   | { type: 'cancel'; call: number }
   | { type: 'query'; id: number; query: Query };
+
+/** What an engine worker that is one more thread of another one hears from that one. */
+export type ToFollower =
+  /**
+   * Opens the part of thread `shard` of a model. `headers` are those of its parts, `options` the core's; the threads
+   * exchange parts of up to `values` values in shared memory, or through ports, by the number of the thread.
+   */
+  | {
+    type: 'follow';
+    compiled: WebAssembly.Module;
+    simd: 'relaxed' | 'simd128';
+    headers: { size: number; pieces: Uint8Array[] }[];
+    options: string;
+    shard: number;
+    threads: number;
+    values: number;
+    mailbox?: SharedArrayBuffer;
+    ports: (MessagePort | undefined)[];
+  }
+  /** Bytes of weights: offset and length of each range, which follow one another in `bytes`. */
+  | { type: 'supply'; part: number; ranges: number[]; bytes: Uint8Array }
+  /** The core's words for what to run. */
+  | { type: 'order'; order: number[] };
+
+export type FromFollower =
+  | { type: 'opened'; wasmBytes: number }
+  | { type: 'supplied'; bytes: number; wasmBytes: number }
+  | { type: 'failed'; error: WireError };
 
 export type FromEngine =
   | { type: 'progress'; progress: Progress }

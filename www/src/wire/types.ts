@@ -46,7 +46,11 @@ export interface EngineOptions {
    * default 1, and up to 3 where answers of the server are late. Layers that are read from disk need none.
    */
   prefetchDistance?: number;
-  /** CPU workers. */
+  /**
+   * Threads that compute on the CPU, each with a part of the model in a memory of its own; no special headers are
+   * needed. The default is what the device can use, and one for small models. Where a part of the model passes
+   * through memory or is read from disk, one computes. The tokens are the same for any number.
+   */
   threads?: number;
   /** Which build: 64-bit memory or not. */
   memory64?: 'auto' | boolean;
@@ -113,6 +117,8 @@ export interface Plan {
   deviceReason?: string;
   build: 'wasm32' | 'wasm64';
   simd: 'relaxed' | 'simd128';
+  /** Threads that would compute. */
+  threads: number;
   /** Whether it can be opened here with these options. */
   fits: boolean;
   /** Why not, or why not otherwise, in words: memory, storage, device, a context beyond that of the training. */
@@ -373,6 +379,7 @@ export interface EngineStats {
   adapter?: string;
   build: 'wasm32' | 'wasm64';
   simd: 'relaxed' | 'simd128';
+  /** Threads that compute. */
   threads: number;
   memory: {
     residentBytes: number;
