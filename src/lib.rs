@@ -4,6 +4,9 @@
 //! Imports point one way too: `web → engine → trust, model, pager, gguf, tokenizer, sample → cpu |
 //! gpu → exec, state, program, quant → error`.
 
+// Rust has not settled the names of vector instructions for 64-bit memory.
+#![cfg_attr(target_arch = "wasm64", feature(simd_wasm64))]
+
 pub mod cpu;
 pub mod engine;
 pub mod error;

@@ -226,6 +226,13 @@ impl HeaderReader {
         self.reader.next_part(file_bytes(file_size)).map_err(thrown)
     }
 
+    /// Bytes that the model would take of a 64-bit memory, if it is to stay in memory and this build's cannot hold
+    /// it. All headers must be complete.
+    pub fn outgrown(&mut self, options: &str) -> JsResult<Option<f64>> {
+        let options = OpenOptions::from_json(options).map_err(thrown)?;
+        self.reader.outgrown(&options).map(|bytes| bytes.map(|bytes| bytes as f64)).map_err(thrown)
+    }
+
     /// What opening would take, as JSON. Consumes the reader.
     pub fn plan(self, options: &str) -> JsResult<String> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
@@ -585,4 +592,14 @@ impl Engine {
 #[wasm_bindgen(js_name = kernelSelftest)]
 pub fn kernel_selftest() -> String {
     serde_json::to_string(&crate::cpu::selftest::selftest()).expect("a list of strings")
+}
+
+/// Takes this much memory and never touches it, so that whatever is allocated later lies above it.
+#[cfg(feature = "selftest")]
+#[wasm_bindgen(js_name = takeMemory)]
+pub fn take_memory(bytes: f64) -> bool {
+    let mut taken = Vec::<u8>::new();
+    let is_taken = taken.try_reserve_exact(bytes as usize).is_ok();
+    std::mem::forget(taken);
+    is_taken
 }

@@ -180,3 +180,29 @@ fn pieces_may_come_in_any_order_and_twice() {
     assert!(engine.groups().all(|state| state == State::Resident));
     assert_eq!(ask(&mut engine, &file, request()).expect("an answer"), truth);
 }
+
+#[test]
+fn a_model_outgrows_a_memory_that_cannot_hold_what_its_ceiling_allows() {
+    let file = random_model::file(Shape::default());
+    let reader = || {
+        let mut reader = wasm_chord::engine::HeaderReader::new(Some(file.len() as u64));
+        assert!(reader.feed(&file).expect("a header"));
+        reader
+    };
+    let plan = reader().plan(&OpenOptions::default()).expect("a plan");
+    let [whole, least] = ["budgetBytes", "leastBytes"].map(|name| plan["memory"][name].as_u64().expect("a number"));
+    let outgrown = |addressable: u64, ceiling: Option<u64>| {
+        let options =
+            OpenOptions { addressable_bytes: Some(addressable), max_resident_bytes: ceiling, ..OpenOptions::default() };
+        let mut reader = reader();
+        let bytes = reader.outgrown(&options).expect("a header of a model");
+        assert_eq!(reader.outgrown(&options).expect("asking changes nothing"), bytes);
+        reader.open(&OpenOptions::default()).expect("the reader still has the header");
+        bytes
+    };
+    assert_eq!(outgrown(whole, None), None);
+    assert_eq!(outgrown(whole - 1, None), Some(whole));
+    assert_eq!(outgrown(least - 1, None), Some(whole), "a memory too small for any part of it");
+    assert_eq!(outgrown(least, Some(whole - 1)), Some(whole - 1), "a ceiling between the two");
+    assert_eq!(outgrown(least + 1, Some(least + 1)), None, "the ceiling says the same as the memory");
+}

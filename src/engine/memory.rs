@@ -32,6 +32,8 @@ pub struct OpenOptions {
     pub threads: Option<usize>,
     /// Bytes of weights for each of them at least: fewer threads compute a smaller model.
     pub thread_bytes: u64,
+    /// What the memory of this build holds beside the tokenizer, where that is less than its pointers reach.
+    pub addressable_bytes: Option<u64>,
 }
 
 /// What says how much memory a model may take.
@@ -90,7 +92,17 @@ pub struct MemoryPlan {
 
 /// What a 32-bit memory can hold beside the tokenizer and the allocator's own: the ceiling where the
 /// caller sets none.
-const ADDRESSABLE_BYTES: u64 = if usize::BITS == 32 { 3_700_000_000 } else { u64::MAX };
+const NARROW_BYTES: u64 = 3_700_000_000;
+
+/// The same of a 64-bit memory, which browsers end at 16 GiB.
+pub const WIDE_BYTES: u64 = 16_800_000_000;
+
+/// The same of this build.
+const ADDRESSABLE_BYTES: u64 = match (usize::BITS, cfg!(target_family = "wasm")) {
+    (32, _) => NARROW_BYTES,
+    (_, true) => WIDE_BYTES,
+    (_, false) => u64::MAX,
+};
 
 /// The share of a device's memory that is taken unasked, where the rest can be read from disk: one half.
 const DEVICE_SHARE: u64 = 2;
@@ -110,7 +122,7 @@ impl MemoryPlan {
         let demand = Demand {
             sizes: program.groups.iter().map(|g| g.bytes as u64).collect(),
             scratch_bytes: Cpu::scratch_bytes(program, context) + sequence::TABLE_BYTES,
-            bytes_max: ADDRESSABLE_BYTES,
+            bytes_max: options.addressable_bytes.unwrap_or(ADDRESSABLE_BYTES),
             reads_disk: true,
         };
         Self::of(demand, program, context, options)
@@ -150,7 +162,20 @@ impl MemoryPlan {
         }
         team.budget_bytes = team.weight_bytes + team.kv_bytes + team.scratch_bytes;
         let (ceiling, _) = plan.ceiling(u64::MAX, options);
-        Ok(if team.budget_bytes <= ceiling && largest <= ADDRESSABLE_BYTES { team } else { plan })
+        let addressable = options.addressable_bytes.unwrap_or(ADDRESSABLE_BYTES);
+        Ok(if team.budget_bytes <= ceiling && largest <= addressable { team } else { plan })
+    }
+
+    /// The bytes that a 64-bit memory would hold of the model, if the ceiling allows more than this build's can, those of
+    /// its threads together.
+    pub fn outgrown(program: &Program, context: usize, options: &OpenOptions) -> Option<u64> {
+        let is_too_small = match Self::on_threads(program, context, options) {
+            Ok(plan) => plan.bound == Bound::AddressSpace,
+            Err(error) => error.code == ErrorCode::BudgetTooSmall,
+        };
+        let wide = OpenOptions { addressable_bytes: Some(WIDE_BYTES), ..options.clone() };
+        let wide = Self::new(program, context, &wide).ok().filter(|_| is_too_small)?;
+        (wide.budget_bytes > options.addressable_bytes.unwrap_or(ADDRESSABLE_BYTES)).then_some(wide.budget_bytes)
     }
 
     /// The same on a backend that takes so much.

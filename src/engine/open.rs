@@ -30,12 +30,14 @@ pub struct HeaderReader {
     /// The part that is being read; none between a closed part and the next.
     parser: Option<Parser>,
     finished: Vec<Header>,
+    /// The headers of all parts, once somebody asked for what they come to.
+    joined: Option<Header>,
 }
 
 impl HeaderReader {
     /// A reader that begins with part 0, of `file_bytes` bytes if that is known.
     pub fn new(file_bytes: Option<u64>) -> HeaderReader {
-        HeaderReader { parser: Some(Parser::new(file_bytes)), finished: Vec::new() }
+        HeaderReader { parser: Some(Parser::new(file_bytes)), finished: Vec::new(), joined: None }
     }
 
     /// Takes the next bytes of the part; true when its header is complete.
@@ -78,7 +80,21 @@ impl HeaderReader {
     /// The headers of all parts joined.
     fn join(mut self) -> Result<Header> {
         self.close()?;
-        gguf::join(self.finished)
+        self.joined.map_or_else(|| gguf::join(self.finished), Ok)
+    }
+
+    /// Bytes that the model would take of a 64-bit memory, if it is to stay in memory and this build's cannot hold
+    /// it. All headers must be complete.
+    pub fn outgrown(&mut self, options: &OpenOptions) -> Result<Option<u64>> {
+        self.close()?;
+        let header = match self.joined.take() {
+            Some(header) => header,
+            None => gguf::join(std::mem::take(&mut self.finished))?,
+        };
+        let config = Config::from_header(&header, options.context_length)?;
+        let program = model::compile(&header, &config)?;
+        self.joined = Some(header);
+        Ok(MemoryPlan::outgrown(&program, config.context, options))
     }
 
     /// What opening the model on the CPU would take, from the header alone.

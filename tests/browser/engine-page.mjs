@@ -39,18 +39,19 @@ export async function install(address) {
   const chord = await import(address);
   const network = Symbol.for('wasm-chord.network');
   const store = Symbol.for('wasm-chord.store');
+  const addressable = Symbol.for('wasm-chord.addressable');
   window.chord = {
     ...chord,
     /** An error as plain data. */
     failure: (error) => (error instanceof chord.ChordError
       ? { code: error.code, message: error.message, retryable: error.retryable, details: error.details, cause: String(error.cause) }
       : { code: 'not a ChordError', message: String(error) }),
-    /** createEngine with other settings of the network and of the store. */
-    open: ({ network: settings, storeSettings, ...options }) => (
-      chord.createEngine({ ...options, [network]: settings ?? {}, [store]: storeSettings ?? {} })),
+    /** createEngine with other settings of the network and of the store, and a smaller 32-bit memory. */
+    open: ({ network: settings, storeSettings, addressableBytes, ...options }) => (
+      chord.createEngine({ ...options, [network]: settings ?? {}, [store]: storeSettings ?? {}, [addressable]: addressableBytes })),
     /** The same for plan. */
-    planned: ({ network: settings, storeSettings, model, ...options }) => (
-      chord.plan(model, { ...options, [network]: settings ?? {}, [store]: storeSettings ?? {} })),
+    planned: ({ network: settings, storeSettings, addressableBytes, model, ...options }) => (
+      chord.plan(model, { ...options, [network]: settings ?? {}, [store]: storeSettings ?? {}, [addressable]: addressableBytes })),
     /** Opens, generates and loads: what came out, or the error. */
     async outcome(options) {
       let engine;
@@ -58,9 +59,9 @@ export async function install(address) {
         engine = await window.chord.open(options);
         const completion = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2 });
         await engine.loaded;
-        const { source, layers } = await engine.stats();
+        const { source, layers, build, threads } = await engine.stats();
         const { token_ids: ids, token_logprobs: logprobs } = completion.choices[0].logprobs;
-        return { ids, logprobs, source, layers };
+        return { ids, logprobs, source, layers, build, threads };
       } catch (error) {
         return window.chord.failure(error);
       } finally {

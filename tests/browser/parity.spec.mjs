@@ -7,7 +7,9 @@ import { test } from 'node:test';
 import { openStage, root, sharedData, skipWithoutData } from './support.mjs';
 
 const tolerances = JSON.parse(readFileSync(join(root, 'tests/tolerances.json'), 'utf8'));
-const BUILDS = ['chord-simd', 'chord-relaxed'];
+const BUILDS = ['chord-simd', 'chord-relaxed', 'chord-memory64'];
+/** Taken in a 64-bit memory before anything else, so that weights lie where 32-bit addresses do not reach. */
+const BEYOND = 4.5 * 2 ** 30;
 
 const stage = await openStage();
 
@@ -19,9 +21,10 @@ function models(folder) {
 }
 
 /** Runs in the page: the error of the model's logits, or what it was refused with. */
-async function compare({ build, model }) {
+async function compare({ build, model, taken }) {
   const module = await import(`/selftest/${build}.js`);
   await module.default({ module_or_path: `/selftest/${build}.wasm` });
+  if (taken > 0 && !module.takeMemory(taken)) throw new Error('the browser refuses that much memory');
   const bytes = async (path) => (await fetch(path)).arrayBuffer();
   const file = new Uint8Array(await bytes(`/data/${model}.gguf`));
   const { tokens } = await (await fetch(`/data/${model}.json`)).json();
@@ -53,7 +56,7 @@ function check(model, limit) {
   for (const build of BUILDS) {
     test(`${model} in ${build}`, (context) =>
       stage.visit({}, async (page) => {
-        const result = await page.evaluate(compare, { build, model });
+        const result = await page.evaluate(compare, { build, model, taken: build === 'chord-memory64' ? BEYOND : 0 });
         assert.equal(result.refused, undefined);
         assert.equal(result.count, result.expectedCount);
         context.diagnostic(`${model} in ${build}: NMSE ${result.nmse.toExponential(2)}, limit ${limit.toExponential(1)}`);
@@ -76,7 +79,7 @@ for (const model of models('quant')) {
   } else {
     test(`${model} is refused`, () =>
       stage.visit({}, async (page) => {
-        const result = await page.evaluate(compare, { build: BUILDS[0], model });
+        const result = await page.evaluate(compare, { build: BUILDS[0], model, taken: 0 });
         assert.equal(result.refused?.code, 'UnsupportedTensorType');
       }));
   }

@@ -3,7 +3,7 @@
  * thread of another engine worker.
  */
 
-import { probeGpu, startCore, usesGpu, type Core, type Engine } from './engine/core.js';
+import { grantsMemory64, hasMemory64, probeGpu, startCore, startCore64, usesGpu, type Core, type Engine, type HeaderReader } from './engine/core.js';
 import { deviceBytes, memoryReasons, trafficReason } from './engine/device-memory.js';
 import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
@@ -67,25 +67,61 @@ function refuse(thrown: unknown): void {
   post({ type: 'refused', error: toWire(thrown) });
 }
 
+/** A model whose header was read, and the build that can go on with it. */
+interface ReadModel {
+  core: Core;
+  /** Why it is that build, where another might be expected. */
+  buildReason?: string;
+  io: IoClient;
+  headers: HeaderLoader;
+  reader: HeaderReader;
+}
+
 /** Reads the header while the core compiles. */
-async function readHeader(request: OpenRequest, device = request.device): Promise<{ core: Core; io: IoClient; headers: HeaderLoader; reader: Awaited<ReturnType<HeaderLoader['read']>> }> {
+async function readHeader(request: OpenRequest, device = request.device): Promise<ReadModel> {
   progress.enter('compile');
   const io = new IoClient(request);
   io.onMoved = () => progress.moved(movedBytes(io), downloadBytes(io));
+  const is64 = request.memory64 === true;
+  if (is64 && !hasMemory64()) {
+    throw new ChordError('DeviceUnavailable', 'this browser has no 64-bit memory', { details: { build: 'wasm64' } });
+  }
   try {
-    const [files, core] = await Promise.all([io.resolve(), startCore(device)]);
+    const [files, core] = await Promise.all([io.resolve(), is64 ? startCore64() : startCore(device)]);
     progress.enter('header');
     const headers = new HeaderLoader(core, io);
-    return { core, io, headers, reader: await headers.read(files) };
+    const read: ReadModel = { core, io, headers, reader: await headers.read(files) };
+    if (is64) return { ...read, buildReason: 'memory64 asks for it' };
+    return request.memory64 === 'auto' && !core.device ? await widened(request, read, files) : read;
   } catch (thrown) {
     io.close();
     throw thrown;
   }
 }
 
+/** The same model in the build for 64-bit memory, if the model outgrows a 32-bit one and the browser can. */
+async function widened(request: OpenRequest, read: ReadModel, files: number): Promise<ReadModel> {
+  const { io, headers, reader } = read;
+  const bytes = reader.outgrown(coreOptions(request, read));
+  if (bytes === undefined) return read;
+  const why = `the model takes ${bytes} bytes, more than a 32-bit memory holds`;
+  if (!hasMemory64()) return { ...read, buildReason: `${why}, and this browser has no 64-bit memory` };
+  if (deviceBytes() === undefined && request.core.maxResidentBytes === undefined && isFromDisk(io, headers)) {
+    return { ...read, buildReason: `${why}, and this browser does not tell how much memory there is: maxResidentBytes or memory64: true takes it` };
+  }
+  if (!grantsMemory64(bytes)) return { ...read, buildReason: `${why}, and this browser refuses so much` };
+  const core = await startCore64();
+  reader.free();
+  // A server that sends files only whole begins with them anew.
+  if (headers.sequential.length > 0) io.cancelAll();
+  const again = new HeaderLoader(core, io);
+  return { core, buildReason: why, io, headers: again, reader: await again.read(files) };
+}
+
 async function open(request: OpenRequest): Promise<void> {
-  const { core, io, headers, reader } = await readHeader(request);
-  const options = coreOptions(request, core, io, headers);
+  const read = await readHeader(request);
+  const { core, io, headers, reader } = read;
+  const options = coreOptions(request, read);
   const engine = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
   engine.setWake?.(() => model?.runner.wake());
   const info = JSON.parse(engine.info()) as ModelInfo;
@@ -166,9 +202,10 @@ function trafficWarnings(engine: Engine): string[] {
 }
 
 /** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
-function coreOptions({ core, device, threads }: OpenRequest, { device: opened }: Core, io: IoClient, headers: HeaderLoader): string {
+function coreOptions({ core, device, threads, addressableBytes }: OpenRequest, { core: { build, device: opened }, io, headers }: ReadModel): string {
   const readBytes = io.isLocal(0) ? LOCAL_READ_BYTES : undefined;
-  return JSON.stringify({ ...core, ...opened ? {} : threadOptions(threads), isDeviceNamed: device === 'webgpu', fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
+  const narrow = build === 'wasm32' ? { addressableBytes } : {};
+  return JSON.stringify({ ...core, ...opened ? {} : threadOptions(threads), ...narrow, isDeviceNamed: device === 'webgpu', fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
 }
 
 function isFromDisk(io: IoClient, headers: HeaderLoader): boolean {
@@ -218,8 +255,9 @@ async function whyNotGpu(device: OpenRequest['device']): Promise<string | undefi
 
 async function plan(request: OpenRequest): Promise<void> {
   const isOnGpu = await usesGpu(request.device);
-  const { core, io, headers, reader } = await readHeader(request, isOnGpu ? request.device : 'cpu');
-  const options = coreOptions(request, core, io, headers);
+  const read = await readHeader(request, isOnGpu ? request.device : 'cpu');
+  const { core, buildReason, io, headers, reader } = read;
+  const options = coreOptions(request, read);
   const json = core.device && reader.planOn ? reader.planOn(core.device, options) : reader.plan(options);
   const { memory: { passingBytes, threads, ...memory }, downloadBytes: tensorBytes, reason, unsuited, ...info } = JSON.parse(json) as CorePlan;
   const why = core.device ? unsuited : await whyNotGpu(request.device);
@@ -234,7 +272,8 @@ async function plan(request: OpenRequest): Promise<void> {
     contextLength: info.contextLength,
     device: core.device && unsuited === undefined ? 'webgpu' : 'cpu',
     ...why === undefined ? {} : { deviceReason: why },
-    build: 'wasm32',
+    build: core.build,
+    ...buildReason === undefined ? {} : { buildReason },
     simd: core.simd,
     threads,
     fits: reasons.length === 0,
@@ -309,7 +348,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
   return {
     device,
     ...adapter === undefined ? {} : { adapter },
-    build: 'wasm32',
+    build: core.build,
     simd: core.simd,
     threads,
     memory: { ...memory, wasmBytes: core.memory.buffer.byteLength + (loader.team?.wasmBytes ?? 0), gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },

@@ -31,7 +31,7 @@ enum Task {
     /// Installs what building and testing need and this machine lacks
     Setup,
     /// Makes pkg/, the publishable npm package
-    Build,
+    Build(build::Options),
     /// Checks format, lints, documentation and licences
     Check,
     /// Runs every test: native, types, and the package in a headless browser
@@ -47,9 +47,9 @@ fn run() -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match arguments.task {
         Task::Setup => setup::run(&workspace, setup::Needs::Everything).map(drop),
-        Task::Build => {
+        Task::Build(options) => {
             let tools = setup::run(&workspace, setup::Needs::Build)?;
-            build::package(&workspace, &tools)
+            build::run(&workspace, &tools, &options)
         }
         Task::Check => {
             let tools = setup::run(&workspace, setup::Needs::Build)?;

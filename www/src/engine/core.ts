@@ -9,6 +9,7 @@ import type { ReadableFile } from '../wire/local-file.js';
 import { addSubgroups } from './subgroups.js';
 // Not imported when it is wanted: bundlers that put workers into one script refuse that.
 import startGpu, * as gpu from './wasm/chord-gpu.js';
+import startMemory64, * as memory64 from './wasm/chord-memory64.js';
 import startRelaxed, * as relaxed from './wasm/chord-relaxed.js';
 import startSimd, * as plain from './wasm/chord-simd.js';
 
@@ -26,6 +27,11 @@ export interface HeaderReader {
   nextPart(fileSize: number): void;
   /** The error of a file that ends before its header does. */
   truncated(): unknown;
+  /**
+   * Bytes that the model would take of a 64-bit memory, if it is to stay in memory and this build's cannot hold it. All
+   * headers must be complete.
+   */
+  outgrown(optionsJson: string): number | undefined;
   /** JSON: what opening the model would take. Consumes the reader. */
   plan(optionsJson: string): string;
   /** The same on a GPU; where that does not suit the model, on the CPU, and why. Consumes the reader alone. */
@@ -131,6 +137,7 @@ export interface CoreModule {
 /** A running core. */
 export interface Core {
   module: CoreModule;
+  build: 'wasm32' | 'wasm64';
   simd: 'relaxed' | 'simd128';
   /** For other threads to start from. */
   compiled: WebAssembly.Module;
@@ -151,6 +158,35 @@ const RELAXED_SIMD_PROBE = new Uint8Array([
 const SIMD_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
 ]);
+
+/** A module whose one memory has 64-bit addresses: valid only where those are known. */
+const MEMORY64_PROBE = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 5, 3, 1, 4, 0]);
+
+/** Bytes of a page of wasm memory. */
+const WASM_PAGE_BYTES = 65_536;
+
+/** Whether this browser runs the build for 64-bit memory. */
+export function hasMemory64(): boolean {
+  return WebAssembly.validate(RELAXED_SIMD_PROBE) && WebAssembly.validate(MEMORY64_PROBE);
+}
+
+/** Whether this browser gives out that much 64-bit memory. It is not touched, so that it costs addresses only. */
+export function grantsMemory64(bytes: number): boolean {
+  const pages = BigInt(Math.ceil(bytes / WASM_PAGE_BYTES));
+  try {
+    // As the newest standard has it, which TypeScript's declarations lack.
+    const memory = new WebAssembly.Memory({ address: 'i64', initial: pages } as unknown as WebAssembly.MemoryDescriptor);
+    return memory.buffer.byteLength >= bytes;
+  } catch {
+    return false;
+  }
+}
+
+/** Starts the build for 64-bit memory. */
+export async function startCore64(): Promise<Core> {
+  const started = await start(startMemory64, new URL('./wasm/chord-memory64.wasm', import.meta.url));
+  return { module: memory64, build: 'wasm64', simd: 'relaxed', ...started };
+}
 
 /** What is known of the browser's fastest adapter. */
 interface Adapter {
@@ -216,12 +252,13 @@ export async function startCore(device: 'auto' | 'webgpu' | 'cpu'): Promise<Core
     throw new ChordError('DeviceUnavailable', 'this browser offers no WebGPU device', { details: { device } });
   }
   return isRelaxed
-    ? { module: relaxed, simd: 'relaxed', ...await start(startRelaxed, new URL('./wasm/chord-relaxed.wasm', import.meta.url)) }
-    : { module: plain, simd: 'simd128', ...await start(startSimd, new URL('./wasm/chord-simd.wasm', import.meta.url)) };
+    ? { module: relaxed, build: 'wasm32', simd: 'relaxed', ...await start(startRelaxed, new URL('./wasm/chord-relaxed.wasm', import.meta.url)) }
+    : { module: plain, build: 'wasm32', simd: 'simd128', ...await start(startSimd, new URL('./wasm/chord-simd.wasm', import.meta.url)) };
 }
 
 /** Starts a build for the CPU that another thread has compiled. */
-export async function startCompiled(simd: Core['simd'], compiled: WebAssembly.Module): Promise<Pick<Core, 'module' | 'memory'>> {
+export async function startCompiled({ build, simd }: Pick<Core, 'build' | 'simd'>, compiled: WebAssembly.Module): Promise<Pick<Core, 'module' | 'memory'>> {
+  if (build === 'wasm64') return { module: memory64, memory: await instantiate(startMemory64, compiled) };
   return simd === 'relaxed'
     ? { module: relaxed, memory: await instantiate(startRelaxed, compiled) }
     : { module: plain, memory: await instantiate(startSimd, compiled) };
@@ -237,7 +274,7 @@ async function startOnGpu(software: boolean): Promise<Core | undefined> {
     return gpu.GpuDevice.open(software, undefined, found.hasSubgroups, found.vendor || undefined);
   };
   const device = await openDevice();
-  return device && { module: gpu, simd: 'simd128', ...started, device, openDevice };
+  return device && { module: gpu, build: 'wasm32', simd: 'simd128', ...started, device, openDevice };
 }
 
 type Start = (input: { module_or_path: WebAssembly.Module }) => Promise<{ memory: WebAssembly.Memory }>;

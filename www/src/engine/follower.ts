@@ -40,8 +40,8 @@ export class Follower {
     }
   }
 
-  async #open({ compiled, simd, headers, options, shard, threads, values, ports, mailbox }: Opening): Promise<void> {
-    const { module, memory } = await startCompiled(simd, compiled);
+  async #open({ compiled, build, simd, headers, options, shard, threads, values, ports, mailbox }: Opening): Promise<void> {
+    const { module, memory } = await startCompiled({ build, simd }, compiled);
     const [first, ...others] = headers;
     const reader = new module.HeaderReader(first?.size ?? NaN);
     for (const piece of first?.pieces ?? []) reader.feed(piece);

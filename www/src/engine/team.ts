@@ -85,8 +85,8 @@ export class Team implements Peers {
         wasmBytes: 0,
       };
       const own = ports[shard] ?? [];
-      const { compiled, simd } = core;
-      const message: ToFollower = { type: 'follow', compiled, simd, headers, options, shard, threads, values, ports: own, ...mailbox ? { mailbox } : {} };
+      const { build, compiled, simd } = core;
+      const message: ToFollower = { type: 'follow', compiled, build, simd, headers, options, shard, threads, values, ports: own, ...mailbox ? { mailbox } : {} };
       follower.worker.send(message, own.filter((port) => port !== undefined));
       return follower;
     });

@@ -15,12 +15,14 @@ const THREADS_MAX = 64;
 const NETWORK = Symbol.for('wasm-chord.network');
 /** The same for the durable store. */
 const STORE = Symbol.for('wasm-chord.store');
+/** The same for what a 32-bit memory holds, in bytes. */
+const ADDRESSABLE = Symbol.for('wasm-chord.addressable');
 
 /** The request to open, or plan for, a model. Throws `InvalidParameter` and `InvalidSource`. */
 export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineOptions, 'model'>)): OpenRequest {
   if (typeof options !== 'object' || options === null) throw invalidParameter('options', 'options must be an object');
   checkFields('the engine options', options);
-  const all = options as EngineOptions & { [NETWORK]?: Partial<NetworkSettings>; [STORE]?: Partial<StoreSettings> };
+  const all = options as EngineOptions & { [NETWORK]?: Partial<NetworkSettings>; [STORE]?: Partial<StoreSettings>; [ADDRESSABLE]?: number };
   checkChoice('device', all.device, ['auto', 'webgpu', 'cpu']);
   checkChoice('memory64', all.memory64, ['auto', true, false]);
   checkChoice('store', all.store, ['opfs', 'memory', 'none']);
@@ -29,7 +31,9 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   checkCount('prefetchDistance', all.prefetchDistance, 0);
   checkCount('threads', all.threads, 1);
   if ((all.threads ?? 1) > THREADS_MAX) throw invalidParameter('threads', `threads must be at most ${THREADS_MAX}`);
-  if (all.memory64 === true) throw new ChordError('DeviceUnavailable', 'this package has no build with 64-bit memory', { details: { build: 'wasm64' } });
+  if (all.memory64 === true && all.device === 'webgpu') {
+    throw invalidParameter('memory64', "memory64: true cannot go with device: 'webgpu': the build for WebGPU keeps the weights on the device and has 32-bit memory");
+  }
   const core: OpenRequest['core'] = {};
   if (all.contextLength !== undefined) core.contextLength = all.contextLength;
   if (all.maxResidentBytes !== undefined) core.maxResidentBytes = all.maxResidentBytes;
@@ -39,7 +43,10 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href, network.hub),
     headers: checkHeaders(all.headers),
     core,
-    device: all.device ?? 'auto',
+    // Weights of the build for 64-bit memory lie in it, not on a GPU.
+    device: all.memory64 === true ? 'cpu' : all.device ?? 'auto',
+    memory64: all.memory64 ?? 'auto',
+    ...all[ADDRESSABLE] === undefined ? {} : { addressableBytes: all[ADDRESSABLE] },
     ...all.threads === undefined ? {} : { threads: all.threads },
     network,
     // A ceiling is meant for what is on the way, too.

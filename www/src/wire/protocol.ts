@@ -108,6 +108,9 @@ export interface OpenRequest {
   device: 'auto' | 'webgpu' | 'cpu';
   /** How many threads may compute on the CPU, where the caller said so. */
   threads?: number;
+  memory64: 'auto' | boolean;
+  /** What a 32-bit memory is taken to hold, in bytes, where tests say so. */
+  addressableBytes?: number;
   network: NetworkSettings;
   store: StoreSettings;
 }
@@ -176,6 +179,7 @@ export type ToFollower =
   | {
     type: 'follow';
     compiled: WebAssembly.Module;
+    build: 'wasm32' | 'wasm64';
     simd: 'relaxed' | 'simd128';
     headers: { size: number; pieces: Uint8Array[] }[];
     options: string;

@@ -52,7 +52,11 @@ export interface EngineOptions {
    * through memory or is read from disk, one computes. The tokens are the same for any number.
    */
   threads?: number;
-  /** Which build: 64-bit memory or not. */
+  /**
+   * Whether the CPU computes in a 64-bit memory, of up to 16 GiB. `auto`, the default: where a model is to stay in memory
+   * and a 32-bit one, of 4 GiB, cannot hold it; a browser that has no such memory, or refuses so much of it, gets what it
+   * would without. `true` insists, and fails with `DeviceUnavailable` where that cannot be.
+   */
   memory64?: 'auto' | boolean;
   /**
    * Where fetched bytes are kept: `opfs`, the default for URLs, on the person's disk, from where the model
@@ -78,6 +82,7 @@ export interface EngineOptions {
 
 export interface PlanOptions {
   device?: EngineOptions['device'];
+  memory64?: EngineOptions['memory64'];
   contextLength?: number;
   maxResidentBytes?: number;
   prefetchDistance?: number;
@@ -116,6 +121,8 @@ export interface Plan {
   /** Why it would be the CPU, unless that was asked for. */
   deviceReason?: string;
   build: 'wasm32' | 'wasm64';
+  /** Why it would be that build, where the model outgrows a 32-bit memory or `memory64` asks for a 64-bit one. */
+  buildReason?: string;
   simd: 'relaxed' | 'simd128';
   /** Threads that would compute. */
   threads: number;

@@ -8,7 +8,8 @@ mod wasm;
 
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
 
 use crate::command::say;
 use crate::setup::Tools;
@@ -25,23 +26,42 @@ pub enum Flavour {
     Selftest,
 }
 
+#[derive(Args)]
+pub struct Options {
+    /// Only the wasm builds whose names contain this; the others stay as they are
+    #[arg(long)]
+    only: Option<String>,
+    /// The builds that the tests look into, too
+    #[arg(long)]
+    selftest: bool,
+}
+
+/// Makes what the options ask for.
+pub fn run(workspace: &Workspace, tools: &Tools, options: &Options) -> Result<()> {
+    let flavours: &[Flavour] =
+        if options.selftest { &[Flavour::Package, Flavour::Selftest] } else { &[Flavour::Package] };
+    build(workspace, tools, flavours, options.only.as_deref().unwrap_or_default())
+}
+
 /// Makes pkg/ and reports its size.
 pub fn package(workspace: &Workspace, tools: &Tools) -> Result<()> {
-    build(workspace, tools, &[Flavour::Package])
+    build(workspace, tools, &[Flavour::Package], "")
 }
 
 /// Makes pkg/ and the builds that the tests look into.
 pub fn package_and_selftest(workspace: &Workspace, tools: &Tools) -> Result<()> {
-    build(workspace, tools, &[Flavour::Package, Flavour::Selftest])
+    build(workspace, tools, &[Flavour::Package, Flavour::Selftest], "")
 }
 
-fn build(workspace: &Workspace, tools: &Tools, flavours: &[Flavour]) -> Result<()> {
+fn build(workspace: &Workspace, tools: &Tools, flavours: &[Flavour], only: &str) -> Result<()> {
+    let named: Vec<&'static Variant> = VARIANTS.iter().filter(|variant| variant.name.contains(only)).collect();
+    ensure!(!named.is_empty(), "no wasm build has a name with {only:?} in it");
     // Link-time optimisation runs on one core, so the variants are compiled beside each other.
     thread::scope(|scope| {
         let compile = |variant: &'static Variant| -> Result<()> {
             flavours.iter().try_for_each(|flavour| wasm::build(workspace, tools, variant, *flavour))
         };
-        let variants: Vec<_> = VARIANTS.iter().map(|variant| scope.spawn(move || compile(variant))).collect();
+        let variants: Vec<_> = named.iter().map(|variant| scope.spawn(move || compile(variant))).collect();
         scripts::package(workspace, tools)?;
         manifest::write(workspace)?;
         variants.into_iter().try_for_each(|variant| variant.join().expect("a build thread does not panic"))

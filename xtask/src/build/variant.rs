@@ -18,7 +18,7 @@ pub struct Variant {
 pub const GPU: &str = "chord-gpu";
 
 /// A page loads exactly one of these; the engine worker chooses.
-pub const VARIANTS: [Variant; 3] = [
+pub const VARIANTS: [Variant; 4] = [
     Variant {
         name: "chord-simd",
         target: "wasm32-unknown-unknown",
@@ -32,6 +32,13 @@ pub const VARIANTS: [Variant; 3] = [
         features: &[],
         target_features: "+simd128,+relaxed-simd",
         wasm_opt: &["--enable-simd", "--enable-relaxed-simd"],
+    },
+    Variant {
+        name: "chord-memory64",
+        target: "wasm64-unknown-unknown",
+        features: &[],
+        target_features: "+simd128,+relaxed-simd",
+        wasm_opt: &["--enable-simd", "--enable-relaxed-simd", "--enable-memory64"],
     },
     Variant {
         name: GPU,

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use wasm_bindgen_cli_support::Bindgen;
 
 use super::Flavour;
@@ -61,12 +61,12 @@ pub fn build(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: F
 
 /// Runs cargo, unless nothing changed. Returns the module it left.
 fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Flavour, step: &str) -> Result<PathBuf> {
-    ensure!(variant.target == "wasm32-unknown-unknown", "no toolchain is set up for {}", variant.target);
+    let toolchain = tools.toolchain(variant.target);
     // Each variant has a target folder of its own, because cargo lets only one process into a folder.
     let target_folder = workspace.target.join("wasm").join(variant.name);
     let mut flags = vec![format!("-Ctarget-feature={}", variant.target_features)];
     flags.extend(anonymous_paths(workspace));
-    let mut command = tools.wasm32.cargo("rustc", &flags);
+    let mut command = toolchain.cargo("rustc", &flags);
     command.args(["--package", "wasm-chord", "--lib", "--crate-type", "cdylib", "--release", "--locked"]);
     command.arg("--target-dir").arg(&target_folder).current_dir(&workspace.root);
     let mut features = variant.features.to_vec();
@@ -77,7 +77,7 @@ fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Fla
     // The flavours share cargo's folder and overwrite each other's module there, so that cargo would compile
     // each again after the other.
     let kept = workspace.state().join(format!("{step}.cargo.wasm"));
-    let mut inputs = Inputs::default().word(&flags).word(&features).word(tools.wasm32.version());
+    let mut inputs = Inputs::default().word(&flags).word(&features).word(toolchain.version());
     for source in ["Cargo.lock", "Cargo.toml", "shaders", "src"] {
         inputs = inputs.path(&workspace.root.join(source))?;
     }

@@ -77,7 +77,7 @@ fn wasm_lints(workspace: &Workspace, tools: &Tools) -> Result<()> {
 /// Clippy over one wasm build, with the compiler and the flags that build it.
 fn wasm_lint(workspace: &Workspace, tools: &Tools, variant: &Variant) -> Result<()> {
     let flags = [format!("-Ctarget-feature={}", variant.target_features)];
-    let mut command = tools.wasm32.clippy(&flags);
+    let mut command = tools.toolchain(variant.target).clippy(&flags);
     command.args(["--package", "wasm-chord", "--lib", "--locked", "--quiet", "--features"]);
     command.arg(variant.features.iter().copied().chain(["selftest"]).collect::<Vec<_>>().join(","));
     command.arg("--target-dir").arg(workspace.target.join("wasm-lints")).current_dir(&workspace.root);

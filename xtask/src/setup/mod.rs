@@ -31,6 +31,8 @@ pub enum Needs {
 pub struct Tools {
     /// Compiles for `wasm32-unknown-unknown`.
     pub wasm32: RustToolchain,
+    /// Compiles for `wasm64-unknown-unknown`.
+    pub wasm64: RustToolchain,
     /// Runs the npm packages.
     pub node: PathBuf,
     /// Where they were asked for.
@@ -58,6 +60,20 @@ pub fn run(workspace: &Workspace, needs: Needs) -> Result<Tools> {
         }
     };
     let wasm32 = rust::ensure(workspace, "wasm32-unknown-unknown")?;
-    say("setup", format!("{}, ready after {:.1} s", wasm32.description(), start.elapsed().as_secs_f64()));
-    Ok(Tools { wasm32, node, browsers })
+    let wasm64 = rust::ensure(workspace, "wasm64-unknown-unknown")?;
+    for toolchain in [&wasm32, &wasm64] {
+        say("setup", format!("{} for {}", toolchain.description(), toolchain.target()));
+    }
+    say("setup", format!("ready after {:.1} s", start.elapsed().as_secs_f64()));
+    Ok(Tools { wasm32, wasm64, node, browsers })
+}
+
+impl Tools {
+    /// The toolchain of a target triple.
+    pub fn toolchain(&self, target: &str) -> &RustToolchain {
+        [&self.wasm32, &self.wasm64]
+            .into_iter()
+            .find(|toolchain| toolchain.target() == target)
+            .expect("the table of builds names a target that is set up")
+    }
 }

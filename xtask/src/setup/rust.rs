@@ -31,38 +31,75 @@ const RUSTUP_SECONDS_MAX: u64 = 300;
 /// Bitcode lets the package's fat LTO reach into the standard library, as rustup's builds do.
 const STD_FLAGS: [&str; 1] = ["-Cembed-bitcode=yes"];
 
+/// The target whose vector instructions are unstable in Rust, and which rustup has no standard library for.
+const UNSTABLE_TARGET: &str = "wasm64-unknown-unknown";
+
+/// The compiler for it where rustup reaches a server: pinned, since unstable features change.
+const NIGHTLY: &str = "nightly-2026-05-20";
+
 /// A compiler with a standard library for one wasm target.
 pub struct RustToolchain {
     target: &'static str,
-    debian_sysroot: Option<PathBuf>,
+    origin: Origin,
+}
+
+/// Where a compiler comes from.
+enum Origin {
+    /// The search path, with the target's standard library.
+    SearchPath,
+    /// rustup's [`NIGHTLY`], which compiles the standard library with each crate.
+    Nightly,
+    /// Debian, with a standard library that was compiled from its sources into this folder.
+    Debian { sysroot: PathBuf },
 }
 
 impl RustToolchain {
     /// What compiles, in words.
     pub fn description(&self) -> &'static str {
-        match self.debian_sysroot {
-            None => "Rust from the search path",
-            Some(_) => "Debian's Rust",
+        match self.origin {
+            Origin::SearchPath => "Rust from the search path",
+            Origin::Nightly => "Rust's nightly",
+            Origin::Debian { .. } => "Debian's Rust",
         }
+    }
+
+    /// The target triple.
+    pub fn target(&self) -> &'static str {
+        self.target
     }
 
     /// The version of the compiler.
     pub fn version(&self) -> Option<String> {
-        let rustc = if self.debian_sysroot.is_some() { DEBIAN_RUSTC } else { "rustc" };
-        ask(rustc, &["--version", "--verbose"])
+        match self.origin {
+            Origin::SearchPath => ask("rustc", &["--version", "--verbose"]),
+            Origin::Nightly => ask("rustc", &[&format!("+{NIGHTLY}"), "--version", "--verbose"]),
+            Origin::Debian { .. } => ask(DEBIAN_RUSTC, &["--version", "--verbose"]),
+        }
     }
 
     /// A cargo command for the target; `flags` go to the compiler for everything but build scripts.
     pub fn cargo(&self, subcommand: &str, flags: &[String]) -> Command {
         let mut flags = flags.to_vec();
-        let mut command = match &self.debian_sysroot {
-            None => Command::new("cargo"),
-            Some(sysroot) => {
+        let mut command = match &self.origin {
+            Origin::SearchPath => Command::new("cargo"),
+            Origin::Nightly => {
+                let mut command = Command::new("cargo");
+                command.arg(format!("+{NIGHTLY}"));
+                command
+            }
+            Origin::Debian { sysroot } => {
                 flags.push(format!("--sysroot={}", sysroot.display()));
                 debian_cargo(self.target)
             }
         };
         clean(&mut command).arg(subcommand).args(["--target", self.target]);
+        if let Origin::Nightly = self.origin {
+            command.arg("-Zbuild-std=std,panic_abort");
+        }
+        if self.target == UNSTABLE_TARGET {
+            // Allows unstable features to this crate alone: dependencies would try out others.
+            command.env("RUSTC_BOOTSTRAP", "wasm_chord");
+        }
         // Unlike RUSTFLAGS this carries paths with spaces.
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         command
@@ -71,7 +108,7 @@ impl RustToolchain {
     /// A clippy command for the target that takes warnings for errors; `flags` as for [`Self::cargo`].
     pub fn clippy(&self, flags: &[String]) -> Command {
         let flags: Vec<String> = flags.iter().cloned().chain(["-Dwarnings".to_owned()]).collect();
-        if self.debian_sysroot.is_none() {
+        if !matches!(self.origin, Origin::Debian { .. }) {
             return self.cargo("clippy", &flags);
         }
         // Debian's cargo would find rustup's clippy on the search path, which belongs to another compiler.
@@ -84,29 +121,46 @@ impl RustToolchain {
 /// Finds or makes a toolchain for the target. `CHORD_RUST=rustup` or `=debian` takes the choice away.
 pub fn ensure(workspace: &Workspace, target: &'static str) -> Result<RustToolchain> {
     let wish = env::var("CHORD_RUST").unwrap_or_default();
-    let from_path = RustToolchain { target, debian_sysroot: None };
     if wish != "debian" {
-        if has_std(target) {
-            return Ok(from_path);
-        }
         // A std that was compiled before settles it: asking rustup each time would be slow.
         let is_settled = wish.is_empty() && apt::is_here() && debian_std(workspace, target)?.is_fresh();
-        if !is_settled && rustup_adds(target) && has_std(target) {
-            return Ok(from_path);
+        if let Some(origin) = from_rustup(target, is_settled) {
+            return Ok(RustToolchain { target, origin });
         }
         if wish == "rustup" {
-            bail!("rustup could not add the target {target}");
+            bail!("rustup could not add what {target} needs");
         }
     }
     if !apt::is_here() {
-        bail!("no standard library for {target}: run `rustup target add {target}` and try again");
+        let remedy = match target {
+            UNSTABLE_TARGET => format!("rustup toolchain install {NIGHTLY} --component rust-src"),
+            _ => format!("rustup target add {target}"),
+        };
+        bail!("no standard library for {target}: run `{remedy}` and try again");
     }
     apt::ensure(&DEBIAN_PACKAGES)?;
     let library = debian_std(workspace, target)?;
     if !library.is_fresh() {
         library.compile()?;
     }
-    Ok(RustToolchain { target, debian_sysroot: Some(library.sysroot) })
+    Ok(RustToolchain { target, origin: Origin::Debian { sysroot: library.sysroot } })
+}
+
+/// What rustup has for the target, or can add unless the choice `is_settled`.
+fn from_rustup(target: &str, is_settled: bool) -> Option<Origin> {
+    if target == UNSTABLE_TARGET {
+        let nightly = ["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "rust-src"];
+        let is_there = has_nightly_sources() || (!is_settled && rustup(&nightly) && has_nightly_sources());
+        return is_there.then_some(Origin::Nightly);
+    }
+    let is_there = has_std(target) || (!is_settled && rustup(&["target", "add", target]) && has_std(target));
+    is_there.then_some(Origin::SearchPath)
+}
+
+/// Whether rustup has a nightly compiler with the sources of the standard library.
+fn has_nightly_sources() -> bool {
+    let Some(sysroot) = ask("rustc", &[&format!("+{NIGHTLY}"), "--print", "sysroot"]) else { return false };
+    Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std").is_dir()
 }
 
 /// Whether the compiler on the search path has the target's standard library.
@@ -117,12 +171,12 @@ fn has_std(target: &str) -> bool {
         .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_std)))
 }
 
-/// Asks rustup for the target, for a bounded time.
-fn rustup_adds(target: &str) -> bool {
+/// Has rustup do this, for a bounded time.
+fn rustup(arguments: &[&str]) -> bool {
     let Some(rustup) = find_program("rustup") else { return false };
-    say("setup", format!("rustup target add {target} …"));
+    say("setup", format!("rustup {} …", arguments.join(" ")));
     let mut command = Command::new(rustup);
-    clean(&mut command).args(["target", "add", target]).env("RUSTUP_MAX_RETRIES", "0");
+    clean(&mut command).args(arguments).env("RUSTUP_MAX_RETRIES", "0");
     let Ok(mut child) = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
         return false;
     };
@@ -140,7 +194,7 @@ fn rustup_adds(target: &str) -> bool {
             Ok(Some(_)) | Err(_) => break,
         }
     }
-    say("setup", "rustup cannot add it here");
+    say("setup", "rustup cannot do that here");
     false
 }
 

@@ -1,0 +1,2 @@
+export * from './chord.js';
+export { default } from './chord.js';
