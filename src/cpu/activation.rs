@@ -21,6 +21,7 @@ pub fn gate(activation: Activation, gate: &mut [f32], up: &[f32]) {
 pub fn activate(activation: Activation, values: &mut [f32]) {
     let mut each = |of: fn(f32) -> f32| values.iter_mut().for_each(|v| *v = of(*v));
     match activation {
+        Activation::Identity => {}
         Activation::Silu => vector::silu(values),
         Activation::Gelu => vector::gelu(values),
         Activation::GeluErf => each(|x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),

@@ -367,6 +367,21 @@ impl Shard {
         self.cpu.hidden(&self.split.program, rows)
     }
 
+    /// The bytes of a state.
+    pub fn state_bytes(&mut self, state: StateId) -> &mut [u8] {
+        self.cpu.state_bytes(state)
+    }
+
+    /// Copies a state that holds the whole past as it is now; see [`super::Fixed::copy`].
+    pub fn copy_state(&mut self, state: StateId, copy: usize) {
+        self.cpu.fixed.copy(state, copy);
+    }
+
+    /// Puts a copy in place of all such states.
+    pub fn take_back(&mut self, copy: usize) {
+        self.cpu.fixed.take_back(copy);
+    }
+
     /// The cache of keys and values of the shard's heads.
     pub fn cache(&self) -> &KvCache {
         self.cpu.cache()

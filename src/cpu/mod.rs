@@ -8,12 +8,16 @@ mod activation;
 #[cfg(target_family = "wasm")]
 mod arch;
 mod attention;
+mod conv;
+mod delta;
 mod exec;
+mod fixed;
 mod kv;
 pub mod matmul;
 mod memory;
 mod norm;
 mod route;
+mod scan;
 #[cfg(feature = "selftest")]
 pub mod selftest;
 pub mod team;
@@ -29,6 +33,7 @@ use matmul::{Activations, Input};
 use std::ops::Range;
 
 pub use exec::{Order, Peers, Shard};
+use fixed::Fixed;
 pub use kv::KvCache;
 pub use weights::{DISK_STAGE_BYTES, DiskReader, READ_BYTES, Weights, vector_bytes};
 
@@ -43,6 +48,7 @@ pub struct Cpu {
     pub weights: Weights,
     slots: Vec<Vec<f32>>,
     cache: KvCache,
+    fixed: Fixed,
     rotations: Vec<Rotation>,
     activations: Activations,
     /// The slot whose quantised copy `activations` holds.
@@ -104,6 +110,7 @@ impl Cpu {
         let scores = attention::Scratch::bytes(group, context, attention_max(program, |_, width| width), batch);
         let product = program.slots[0] as u64 * batch as u64 * 4;
         slots
+            + Fixed::copies_bytes(program)
             + residual
             + scores
             + product
@@ -126,6 +133,7 @@ impl Cpu {
             weights: Weights::new(program),
             slots: program.slots.iter().enumerate().map(slot).collect::<Result<_>>()?,
             cache: KvCache::new(&program.states, context)?,
+            fixed: Fixed::new(program)?,
             rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             activations: Activations::new(columns_max(program), batch * experts_max(program)),
             quantised: None,
@@ -183,8 +191,8 @@ impl Cpu {
             None => &mut [],
         };
         match *op {
-            Op::Embed { table, scale, .. } => {
-                for (row, token) in out.chunks_exact_mut(program.slots[0]).zip(batch.tokens) {
+            Op::Embed { table, scale, dst } => {
+                for (row, token) in out.chunks_exact_mut(program[dst]).zip(batch.tokens) {
                     self.weights.row(program, table, *token as usize, &mut self.stage, row);
                     if scale != 1.0 {
                         vector::scale(row, scale);
@@ -229,6 +237,10 @@ impl Cpu {
             Op::Gate { up, activation, .. } => activation::gate(activation, out, self.values(program, up, batch)),
             Op::Activate { activation, .. } => activation::activate(activation, out),
             Op::Scale { factor, .. } => vector::scale(out, factor),
+            Op::Weigh { weight, .. } => match *self.weights.vector(program, weight) {
+                [factor] => vector::scale(out, factor),
+                ref weight => out.chunks_exact_mut(weight.len()).for_each(|row| vector::multiply(row, weight)),
+            },
             Op::Clamp { limit, .. } => out.iter_mut().for_each(|v| *v = v.clamp(-limit, limit)),
             Op::Add { src, .. } => vector::add(out, self.values(program, src, batch)),
             Op::Softcap { cap, .. } => out.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh()),
@@ -247,6 +259,55 @@ impl Cpu {
                 let (src, choice) = (self.values(program, src, batch), self.values(program, choice, batch));
                 route::sum(src, choice, used, batch.rows.len(), out);
             }
+            Op::Copy { src, dst, run, count, from, to } => {
+                let rows = self.values(program, src, batch).chunks_exact(program[src]);
+                for (src, dst) in rows.zip(out.chunks_exact_mut(program[dst])) {
+                    for n in 0..count {
+                        dst[to.at(n)..][..run].copy_from_slice(&src[from.at(n)..][..run]);
+                    }
+                }
+            }
+            Op::ShortConv { state, slot, kernel, bias } => {
+                let kernel = self.weights.vector(program, kernel);
+                let bias = bias.map(|id| self.weights.vector(program, id));
+                let (state, _) = self.fixed.of(state, batch.position);
+                conv::short_conv(out, program[slot], kernel, bias, state);
+            }
+            Op::Scan { state, input, step, key, query, bias, rate, skip, groups, .. } => {
+                let State::Recurrent { heads, rows, columns } = program[state] else {
+                    unreachable!("a scan moves a matrix on");
+                };
+                let read = |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)];
+                let scan = scan::Scan {
+                    heads,
+                    rows,
+                    columns,
+                    groups,
+                    bias: bias.map(|id| self.weights.vector(program, id)),
+                    rate: self.weights.vector(program, rate),
+                    skip: self.weights.vector(program, skip),
+                };
+                let (state, scratch) = self.fixed.of(state, batch.position);
+                scan.run([input, step, key, query].map(read), state, scratch, out);
+            }
+            Op::DeltaRule { state, query, key, value, decay, beta, bias, rate, groups, interleaved, .. } => {
+                let State::Recurrent { heads, rows, columns } = program[state] else {
+                    unreachable!("the delta rule moves a matrix on");
+                };
+                let read = |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)];
+                let rule = delta::DeltaRule {
+                    heads,
+                    rows,
+                    columns,
+                    groups,
+                    interleaved,
+                    bias: self.weights.vector(program, bias),
+                    rate: self.weights.vector(program, rate),
+                };
+                let inputs = [query, key, value, decay, beta].map(read);
+                let (state, scratch) = self.fixed.of(state, batch.position);
+                rule.run(inputs, state, scratch, out);
+            }
         }
         if let Some(slot) = dst {
             self.slots[slot.0 as usize] = taken;
@@ -264,6 +325,14 @@ impl Cpu {
     pub fn values_mut(&mut self, program: &Program, slot: Slot, batch: &Batch) -> &mut [f32] {
         self.quantised.take_if(|held| *held == slot);
         &mut self.slots[slot.0 as usize][span(program, slot, batch)]
+    }
+
+    /// The bytes of a state.
+    pub fn state_bytes(&mut self, state: StateId) -> &mut [u8] {
+        match self.fixed.has(state) {
+            true => self.fixed.bytes_mut(state),
+            false => self.cache.bytes_mut(state),
+        }
     }
 
     /// The cache of keys and values.

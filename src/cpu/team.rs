@@ -124,6 +124,12 @@ pub struct Split {
     pub pieces: Vec<Vec<Piece>>,
 }
 
+/// Whether several threads may compute a program: where states hold the whole past, the copies of them that a sequence
+/// goes back to are made by one.
+pub fn divides(program: &Program) -> bool {
+    program.fixed_values() == 0
+}
+
 impl Split {
     /// The part of shard number `shard` of `shards`.
     pub fn new(whole: &Program, shard: usize, shards: usize) -> Split {
@@ -381,7 +387,10 @@ impl<'a> Splitter<'a> {
                 }
                 At::All | At::First => self.by_all(op),
             },
-            Op::Route { .. } => self.by_all(op),
+            // Parts of a row are put together of what every shard has. States that hold the whole past are moved on by
+            // every shard for itself; see [`divides`].
+            Op::Route { .. } | Op::Weigh { .. } | Op::Copy { .. } => self.by_all(op),
+            Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => self.by_all(op),
         }
     }
 
@@ -511,6 +520,11 @@ impl<'a> Splitter<'a> {
             | Op::EmbedPosition { .. }
             | Op::MatMul { .. }
             | Op::Route { .. }
+            | Op::Weigh { .. }
+            | Op::Copy { .. }
+            | Op::ShortConv { .. }
+            | Op::Scan { .. }
+            | Op::DeltaRule { .. }
             | Op::ExpertMatMul { .. } => unreachable!("not computed by parts"),
         }
         op.operands(&mut |operand| {

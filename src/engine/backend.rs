@@ -7,7 +7,7 @@ use crate::exec::{Batch, Draw, Poll, Wanted};
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu};
 use crate::pager::Placement;
-use crate::program::{Program, StateId, WeightId};
+use crate::program::{Op, Program, StateId, WeightId};
 use crate::state::Layout;
 use std::ops::Range;
 
@@ -186,7 +186,7 @@ impl Backend {
     pub fn read_state(&mut self, layout: &Layout, state: StateId, positions: usize, out: &mut Vec<u8>) -> Poll {
         let spans = layout.spans(state, 0..positions);
         either!(self, cpu => {
-            let bytes = cpu.cache().bytes(state);
+            let bytes = cpu.state_bytes(state);
             spans.into_iter().for_each(|span| out.extend_from_slice(&bytes[span]));
             Poll::Ready
         }, gpu => gpu.read_state(state, &spans, out))
@@ -196,13 +196,26 @@ impl Backend {
     pub fn write_state(&mut self, layout: &Layout, state: StateId, positions: Range<usize>, bytes: &[u8]) {
         let spans = layout.spans(state, positions);
         either!(self, cpu => {
-            let (cells, mut rest) = (cpu.cache_mut().bytes_mut(state), bytes);
+            let (cells, mut rest) = (cpu.state_bytes(state), bytes);
             for span in spans {
                 let (now, later) = rest.split_at(span.len());
                 cells[span].copy_from_slice(now);
                 rest = later;
             }
         }, gpu => gpu.write_state(state, &spans, bytes))
+    }
+
+    /// Copies the states that a group moves on and that hold the whole past, as they are now.
+    pub fn copy_states(&mut self, program: &Program, group: usize, copy: usize) {
+        for state in program.ops[group].iter().filter_map(Op::written_state) {
+            // A program with such states runs on no GPU.
+            either!(self, cpu => cpu.copy_state(state, copy), _gpu => {});
+        }
+    }
+
+    /// Puts a copy in place of all states that hold the whole past.
+    pub fn take_back(&mut self, copy: usize) {
+        either!(self, cpu => cpu.take_back(copy), _gpu => {})
     }
 
     /// The state holds nothing from this position on: whatever is read there before it is computed again makes

@@ -36,6 +36,9 @@ impl Output {
     }
 }
 
+/// Tokens of a pass that are computed again sooner than the state before the last of them is worth a copy.
+const COPIED_MIN: usize = 8;
+
 /// A pass under way.
 pub struct Forward {
     tokens: Vec<u32>,
@@ -92,12 +95,21 @@ impl Engine {
         wanted: Wanted,
     ) -> Result<usize> {
         self.drop_saving();
-        let kept = self.sequence.rewind(position);
-        if !self.sequence.rewinds_anywhere() {
+        let kept = self.go_back(position);
+        if self.sequence.forgets() {
             self.compute.backend.forget(&self.opened.layout, kept);
         }
         self.start_after(kept, [&known[kept..], guesses].concat(), output, wanted)?;
         Ok(kept)
+    }
+
+    /// Lets the sequence go back to its first `to` tokens, or as near as its state can. How many it still holds.
+    pub(super) fn go_back(&mut self, to: usize) -> usize {
+        let (kept, copy) = self.sequence.rewind(to);
+        if let Some(copy) = copy {
+            self.compute.backend.take_back(copy);
+        }
+        kept
     }
 
     /// Begins the pass of a token that was sent ahead: only its results are still to come.
@@ -159,6 +171,12 @@ impl Engine {
         let Some(mut forward) = self.sequence.pass.take() else { return Ok(Progress::Done) };
         let before = forward.computed;
         let progress = self.advance_pass(&mut forward, observe)?;
+        if before == 0
+            && forward.computed > 0
+            && let Some(copy) = forward.copy()
+        {
+            self.sequence.copied(copy);
+        }
         self.sequence.advance(&forward.tokens[before..forward.computed]);
         if forward.computed < forward.tokens.len() {
             self.sequence.pass = Some(forward);
@@ -240,7 +258,16 @@ impl Engine {
         let Engine { opened: Opened { program, .. }, loading, compute: Compute { backend, .. }, .. } = self;
         let most = if head { backend.head_rows_max(program, forward.wanted) } else { backend.batch_max() };
         let first = forward.done.max(all.start);
-        let rows = first..all.end.min(first + most);
+        let mut rows = first..all.end.min(first + most);
+        if let Some((copy, position)) = forward.copy().filter(|_| !head && program.fixed_values() > 0) {
+            // The state is copied where a batch ends, before the next one moves it on.
+            let at = position - forward.position;
+            if at == first {
+                backend.copy_states(program, forward.group, copy);
+            } else if rows.contains(&at) {
+                rows.end = at;
+            }
+        }
         let batch = Batch {
             tokens: &forward.tokens[rows.clone()],
             position: forward.position + rows.start,
@@ -288,6 +315,16 @@ impl Forward {
             }
         }
         self.observed = self.observed.max(rows.end);
+    }
+
+    /// Which copy of the state the pass makes on its way, and at which position: before guesses, which may be wrong,
+    /// where it begins; of a prompt before its last token, so that the same prompt needs no other to be computed.
+    pub(super) fn copy(&self) -> Option<(usize, usize)> {
+        match self.output {
+            Output::Drafted { .. } => Some((1, self.position)),
+            _ if self.tokens.len() > COPIED_MIN => Some((0, self.position + self.tokens.len() - 1)),
+            _ => None,
+        }
     }
 
     /// Tokens of the pass.

@@ -1,7 +1,7 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
 use super::sequence;
-use crate::cpu::team::Split;
+use crate::cpu::team::{Split, divides};
 use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, Shard, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::pager::{Pace, Placement, spread};
@@ -134,7 +134,7 @@ impl MemoryPlan {
         let most = options.threads.unwrap_or(1) as u64;
         let paying = plan.weight_bytes.checked_div(options.thread_bytes).unwrap_or(most);
         let threads = most.min(paying) as usize;
-        if threads < 2 {
+        if threads < 2 || !divides(program) {
             return Ok(plan);
         }
         let mut team = MemoryPlan {

@@ -17,7 +17,7 @@ use crate::gguf::{self, Header, Metadata, Parser, Progress};
 use crate::gpu::{Design, Gpu, Ways};
 use crate::model::{self, Config};
 use crate::program::Program;
-use crate::state::Layout;
+use crate::state::{Layout, Rewind};
 use crate::template::{ChatTemplate, ChatTemplates, ControlTexts};
 use crate::tokenizer::Tokenizer;
 use std::collections::HashMap;
@@ -203,10 +203,11 @@ impl HeaderReader {
         info["hasText"] = tokenizer.has_text().into();
         let pooling = Pooling::from_metadata(&header.metadata);
         let Opening { backend, plan, deliveries } = backend(&program, config.context, options)?;
+        let rewind = if program.fixed_values() > 0 { Rewind::Copies } else { Rewind::Anywhere };
         Ok(Engine {
             loading: Loading::new(&program, plan, options, deliveries),
             compute: Compute::new(backend, &program),
-            sequence: Sequence::new(config.context),
+            sequence: Sequence::new(config.context, rewind),
             generation: None,
             opened: Opened {
                 layout: Layout::new(&program, config.context),

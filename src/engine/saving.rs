@@ -16,6 +16,10 @@ impl Engine {
     pub fn save(&mut self) -> Result<Option<Vec<u8>>> {
         self.check_idle()?;
         self.check_alone()?;
+        if !self.sequence.rewinds_anywhere() {
+            // Guesses that were wrong, or a pass that was dropped, are a part of the state.
+            self.go_back(usize::MAX);
+        }
         let Engine { opened, compute, sequence, .. } = self;
         let tokens = sequence.tokens().len();
         let mut saving = match sequence.saving.take() {

@@ -6,7 +6,7 @@ mod rope;
 mod state;
 mod weight;
 
-pub use op::{Activation, Epilogue, Mask, Norm, Op, Operand, RESIDUAL, Routing, Scores, Slot, alibi_slope};
+pub use op::{Activation, Epilogue, Mask, Norm, Op, Operand, RESIDUAL, Routing, Runs, Scores, Slot, alibi_slope};
 pub use rope::{Rope, RopeId, RopeStyle};
 pub use state::{State, StateId};
 pub use weight::{Group, Role, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
@@ -144,6 +144,11 @@ impl Program {
             true => self.ops[group].iter().rposition(writes).map_or(0, |last| last + 1),
             false => self.ops[group].len(),
         }
+    }
+
+    /// Values of all states that hold the whole past.
+    pub fn fixed_values(&self) -> usize {
+        self.states.iter().fold(0, |sum: usize, state| sum.saturating_add(state.fixed_values()))
     }
 
     /// Bytes of all states for a sequence of up to `context` positions.

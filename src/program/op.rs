@@ -15,6 +15,8 @@ pub const RESIDUAL: Slot = Slot(0);
 /// A non-linearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
+    /// x
+    Identity,
     /// x · sigmoid(x)
     Silu,
     /// The tanh approximation of GELU.
@@ -96,6 +98,20 @@ pub struct Routing {
     pub scale: f32,
 }
 
+/// Where runs of values lie in a row: the n-th begins at `first` + n · `step`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    pub first: usize,
+    pub step: usize,
+}
+
+impl Runs {
+    /// Where the n-th begins.
+    pub fn at(self, n: usize) -> usize {
+        self.first + n * self.step
+    }
+}
+
 /// What happens to a product on its way out: (W·x) · scale + bias, and whether that replaces or joins
 /// what the destination holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +174,8 @@ pub enum Op {
     Add { src: Slot, dst: Slot },
     /// slot = slot · factor
     Scale { slot: Slot, factor: f32 },
+    /// slot = slot · weight, which has one value or one for each.
+    Weigh { slot: Slot, weight: WeightId },
     /// slot = slot within −limit and limit
     Clamp { slot: Slot, limit: f32 },
     /// slot = cap · tanh(slot / cap)
@@ -180,6 +198,51 @@ pub enum Op {
     },
     /// `dst[t]` += Σ_j choice weight j · `src[t][j]`
     ExpertSum { src: Slot, dst: Slot, choice: Slot, used: usize },
+    /// Puts `count` runs of `run` values of `src[t]` into `dst[t]`, and leaves the rest of it as it is. With a step
+    /// of zero the same run is put several times.
+    Copy { src: Slot, dst: Slot, run: usize, count: usize, from: Runs, to: Runs },
+    /// A causal convolution of every value with those of the tokens before it, in place:
+    /// `slot[t][c]` = Σ_j `kernel[c][j]` · `slot[t − taps + j][c]` + `bias[c]`, over the `taps` tokens before and the
+    /// token itself. `kernel` has `taps` + 1 values for each of the slot's, `bias` one.
+    ShortConv { state: StateId, slot: Slot, kernel: WeightId, bias: Option<WeightId> },
+    /// A selective scan, <https://arxiv.org/abs/2312.00752>, over a matrix S of a row for each value of a head's input
+    /// and a column for each of its key: with Δ = softplus(step + `bias`), S = S · e^(Δ · `rate`) + Δ · input ⊗ key, and
+    /// dst = S · query + `skip` · input. `step` has a value for each head; keys and queries are those of its group.
+    Scan {
+        state: StateId,
+        input: Slot,
+        step: Slot,
+        key: Slot,
+        query: Slot,
+        dst: Slot,
+        /// A value for each head.
+        bias: Option<WeightId>,
+        /// A value for each head, or for each column of each head.
+        rate: WeightId,
+        /// A value for each head.
+        skip: WeightId,
+        groups: usize,
+    },
+    /// The gated delta rule, <https://arxiv.org/abs/2412.06464>, over a matrix S of a row for each value and a column
+    /// for each key: S = S · e^g, then S += β · (v − S·k) ⊗ k, and dst = S · q. For each head,
+    /// g = softplus(decay + `bias`) · `rate` and β = sigmoid(beta); `decay` has a value for each head, or one for
+    /// each of its keys. Head h has the queries and keys of group h / (heads / groups), or if they are
+    /// `interleaved`, h mod groups.
+    DeltaRule {
+        state: StateId,
+        query: Slot,
+        key: Slot,
+        value: Slot,
+        decay: Slot,
+        beta: Slot,
+        dst: Slot,
+        /// A value for each of `decay`.
+        bias: WeightId,
+        /// A value for each head.
+        rate: WeightId,
+        groups: usize,
+        interleaved: bool,
+    },
 }
 
 /// One operand of an op, in its place.
@@ -264,6 +327,10 @@ impl Op {
                 visit(Update(dst));
             }
             Op::Scale { slot, factor: _ } => visit(Update(slot)),
+            Op::Weigh { slot, weight } => {
+                visit(Vector(weight));
+                visit(Update(slot));
+            }
             Op::Clamp { slot, limit: _ } => visit(Update(slot)),
             Op::Softcap { slot, cap: _ } => visit(Update(slot)),
             Op::Route { logits, choice, used: _, routing } => {
@@ -282,6 +349,29 @@ impl Op {
                 visit(Read(src));
                 visit(Read(choice));
                 visit(Update(dst));
+            }
+            Op::Copy { src, dst, run: _, count: _, from: _, to: _ } => {
+                visit(Read(src));
+                visit(Update(dst));
+            }
+            Op::ShortConv { state, slot, kernel, bias } => {
+                visit(Vector(kernel));
+                bias.iter_mut().for_each(|id| visit(Vector(id)));
+                visit(WriteState(state));
+                visit(Update(slot));
+            }
+            Op::Scan { state, input, step, key, query, dst, bias, rate, skip, groups: _ } => {
+                bias.iter_mut().for_each(|id| visit(Vector(id)));
+                [rate, skip].into_iter().for_each(|id| visit(Vector(id)));
+                [input, step, key, query].into_iter().for_each(|slot| visit(Read(slot)));
+                visit(WriteState(state));
+                visit(Write(dst));
+            }
+            Op::DeltaRule { state, query, key, value, decay, beta, dst, bias, rate, groups: _, interleaved: _ } => {
+                [bias, rate].into_iter().for_each(|id| visit(Vector(id)));
+                [query, key, value, decay, beta].into_iter().for_each(|slot| visit(Read(slot)));
+                visit(WriteState(state));
+                visit(Write(dst));
             }
         }
     }

@@ -1,10 +1,10 @@
-//! Where keys and values lie, the same in every backend: a state's keys, then its values, in f16, each
-//! `[head][position][head width]`.
+//! Where states lie, the same in every backend: a state's keys, then its values, in f16, each
+//! `[head][position][head width]`; a state that holds the whole past as it is, in f32.
 
 use crate::program::{Op, Program, State, StateId};
 use std::ops::Range;
 
-/// Bytes of a value.
+/// Bytes of a key's or value's value.
 const VALUE_BYTES: usize = 2;
 
 /// The shape of one layer's keys and values.
@@ -22,42 +22,57 @@ impl KvLayer {
     }
 }
 
+/// What a state takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Keys and values, so many for each position.
+    Kv(KvLayer),
+    /// So many bytes, whatever the position, once there is one.
+    Fixed { bytes: usize },
+}
+
 /// The states of a sequence of up to `context` positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// By state.
-    pub layers: Vec<KvLayer>,
+    pub places: Vec<Place>,
     pub context: usize,
 }
 
 impl Layout {
     /// The layout of a program's states.
     pub fn new(program: &Program, context: usize) -> Layout {
-        let layer = |(number, state): (usize, &State)| {
-            let State::Kv { key_width, value_width } = *state;
+        let place = |(number, state): (usize, &State)| {
+            let State::Kv { key_width, value_width } = *state else {
+                return Place::Fixed { bytes: state.fixed_values().saturating_mul(4) };
+            };
             let heads = program.all_ops().find_map(|op| {
                 let Op::KvWrite { state, head_dim, .. } = op else { return None };
                 (state.0 as usize == number).then(|| key_width / head_dim)
             });
             let heads = heads.unwrap_or(1);
-            KvLayer { heads, key_dim: key_width / heads, value_dim: value_width / heads }
+            Place::Kv(KvLayer { heads, key_dim: key_width / heads, value_dim: value_width / heads })
         };
-        Layout { layers: program.states.iter().enumerate().map(layer).collect(), context }
+        Layout { places: program.states.iter().enumerate().map(place).collect(), context }
     }
 
     /// All states.
     pub fn states(&self) -> impl Iterator<Item = StateId> + use<> {
-        (0..self.layers.len()).map(|number| StateId(number as u16))
+        (0..self.places.len()).map(|number| StateId(number as u16))
     }
 
     /// Bytes of the first `positions` of all states.
     pub fn bytes(&self, positions: usize) -> usize {
-        self.layers.iter().map(|layer| layer.bytes(positions)).sum()
+        self.states().map(|state| self.state_bytes(state, positions)).sum()
     }
 
     /// Where these positions of a state lie in its memory, as ranges of bytes in the order of a copy.
     pub fn spans(&self, state: StateId, positions: Range<usize>) -> Vec<Range<usize>> {
-        let KvLayer { heads, key_dim, value_dim } = self.layers[state.0 as usize];
+        let KvLayer { heads, key_dim, value_dim } = match self.places[state.0 as usize] {
+            Place::Kv(layer) => layer,
+            Place::Fixed { bytes } if positions.end > 0 => return std::iter::once(0..bytes).collect(),
+            Place::Fixed { .. } => return Vec::new(),
+        };
         let span = |from: usize, head: usize, dim: usize| {
             let start = from + head * self.context * dim;
             VALUE_BYTES * (start + positions.start * dim)..VALUE_BYTES * (start + positions.end * dim)
@@ -69,7 +84,16 @@ impl Layout {
 
     /// Bytes of a state's first `positions`.
     pub fn state_bytes(&self, state: StateId, positions: usize) -> usize {
-        self.layers[state.0 as usize].bytes(positions)
+        match self.places[state.0 as usize] {
+            Place::Kv(layer) => layer.bytes(positions),
+            Place::Fixed { bytes } => {
+                if positions > 0 {
+                    bytes
+                } else {
+                    0
+                }
+            }
+        }
     }
 }
 
@@ -79,9 +103,8 @@ mod tests {
 
     #[test]
     fn spans_are_the_positions_of_every_head_once() {
-        let layers =
-            vec![KvLayer { heads: 2, key_dim: 4, value_dim: 6 }, KvLayer { heads: 1, key_dim: 2, value_dim: 2 }];
-        let layout = Layout { layers, context: 10 };
+        let layers = [KvLayer { heads: 2, key_dim: 4, value_dim: 6 }, KvLayer { heads: 1, key_dim: 2, value_dim: 2 }];
+        let layout = Layout { places: layers.map(Place::Kv).to_vec(), context: 10 };
         assert_eq!(layout.spans(StateId(0), 0..3), [0..24, 80..104, 160..196, 280..316]);
         assert_eq!(layout.spans(StateId(1), 2..10), [8..40, 48..80]);
         for state in layout.states() {
@@ -91,5 +114,13 @@ mod tests {
             assert!(whole.windows(2).all(|pair| pair[0].end == pair[1].start), "nothing lies between heads");
         }
         assert_eq!(layout.bytes(7), layout.state_bytes(StateId(0), 7) + layout.state_bytes(StateId(1), 7));
+    }
+
+    #[test]
+    fn a_state_of_one_size_is_whole_or_not_there() {
+        let layout = Layout { places: vec![Place::Fixed { bytes: 24 }], context: 10 };
+        assert_eq!((layout.bytes(0), layout.bytes(1), layout.bytes(10)), (0, 24, 24));
+        assert!(layout.spans(StateId(0), 0..0).is_empty());
+        assert_eq!(layout.spans(StateId(0), 0..3).first(), Some(&(0..24)));
     }
 }

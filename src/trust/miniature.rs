@@ -176,6 +176,9 @@ impl<'a> Sketch<'a> {
             }
             Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Softcap { .. } => {}
             Op::Scale { .. } | Op::Clamp { .. } | Op::ExpertSum { .. } => {}
+            // A model with these has no kernels on a device yet, and no self-test.
+            Op::Weigh { .. } => {}
+            Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => {}
         }
         op
     }
@@ -245,6 +248,8 @@ fn is_of_heads(large: &Program, slot: Slot, run: usize) -> bool {
         Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Norm { .. } | Op::MatMul { .. } | Op::Rope { .. } => false,
         Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => false,
         Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } => false,
+        Op::Weigh { .. } => false,
+        Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => false,
     })
 }
 

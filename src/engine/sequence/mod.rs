@@ -4,7 +4,7 @@ mod draft;
 mod saved;
 
 use super::forward::Forward;
-use crate::state::Rewind;
+use crate::state::{COPIES, Rewind};
 
 pub use draft::{Drafter, TABLE_BYTES, Tally};
 pub use saved::{SEED, Saved, Saving, fold};
@@ -19,6 +19,8 @@ pub struct Sequence {
     reached: usize,
     /// How far back the state can go.
     rewind: Rewind,
+    /// The positions of the copies of its state.
+    copies: [Option<usize>; COPIES],
     /// The pass under way.
     pub pass: Option<Forward>,
     /// The pass after the one under way was sent already.
@@ -29,9 +31,9 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// An empty sequence with room for `context` tokens.
-    pub fn new(context: usize) -> Sequence {
-        Sequence { tokens: Vec::with_capacity(context), ..Sequence::default() }
+    /// An empty sequence with room for `context` tokens, whose state goes back as far as that.
+    pub fn new(context: usize, rewind: Rewind) -> Sequence {
+        Sequence { tokens: Vec::with_capacity(context), rewind, ..Sequence::default() }
     }
 
     /// The tokens that the state holds.
@@ -49,25 +51,44 @@ impl Sequence {
         self.rewind == Rewind::Anywhere
     }
 
+    /// Whether keys and values that would have to be taken back are to be overwritten, for tests.
+    pub fn forgets(&self) -> bool {
+        matches!(self.rewind, Rewind::Snapshots { .. } | Rewind::Nowhere)
+    }
+
     /// From now on the state goes back no further than this.
     pub fn limit_rewind(&mut self, rewind: Rewind) {
         self.rewind = rewind;
     }
 
-    /// Goes back to the first `to` tokens, or as near as the state can. How many it still holds: what comes after
-    /// them has to be computed again.
-    pub fn rewind(&mut self, to: usize) -> usize {
+    /// Goes back to the first `to` tokens, or as near as the state can. How many it still holds, as what comes after
+    /// them has to be computed again; and the copy to put in place of the state, if it takes one.
+    pub fn rewind(&mut self, to: usize) -> (usize, Option<usize>) {
         self.pass = None;
-        let kept = self.rewind.kept(to.min(self.tokens.len()), self.reached);
+        let wanted = to.min(self.tokens.len());
+        let kept = self.rewind.kept(wanted, self.reached, self.copies);
+        let copy = match self.rewind {
+            Rewind::Copies if kept != self.reached => self.copies.iter().position(|copy| *copy == Some(kept)),
+            _ => None,
+        };
         self.tokens.truncate(kept);
         self.reached = kept;
-        kept
+        self.copies.iter_mut().for_each(|copy| *copy = copy.filter(|at| *at <= kept));
+        (kept, copy)
     }
 
     /// A pass begins where the tokens end.
     pub fn begin_pass(&mut self, pass: Forward) {
         self.reached = self.reached.max(pass.end());
+        if let Some((copy, _)) = pass.copy() {
+            self.copies[copy] = None;
+        }
         self.pass = Some(pass);
+    }
+
+    /// A pass went through every layer: the copy that it made is whole.
+    pub fn copied(&mut self, (copy, position): (usize, usize)) {
+        self.copies[copy] = Some(position);
     }
 
     /// A pass that was sent ahead takes in the position after those of the one under way.
@@ -84,6 +105,7 @@ impl Sequence {
     /// Another sequence, whose state is in place. How many tokens it has.
     pub fn take_up(&mut self, tokens: Vec<u32>) -> usize {
         self.rewind(0);
+        self.copies = [None; COPIES];
         self.reached = tokens.len();
         self.tokens.extend(tokens);
         self.reached
@@ -94,6 +116,7 @@ impl Sequence {
         let pass = self.pass.take().map(|pass| pass.replay(&self.tokens));
         self.tokens.clear();
         self.saving = None;
+        self.copies = [None; COPIES];
         (self.reached, self.is_sent_ahead) = (0, false);
         if let Some(pass) = pass {
             self.begin_pass(pass);

@@ -386,6 +386,7 @@ pub(super) enum Each {
 /// What the elementwise kernel calls an activation.
 fn activation_number(activation: Activation) -> u32 {
     match activation {
+        Activation::Identity => 0,
         Activation::Silu => 1,
         Activation::Gelu => 2,
         Activation::GeluErf => 3,

@@ -31,7 +31,8 @@ impl Planner<'_> {
                 Op::Norm { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } | Op::Route { .. } => false,
                 Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Rope { .. } | Op::KvWrite { .. } => false,
                 Op::Attention { .. } | Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } => false,
-                Op::Scale { .. } | Op::Clamp { .. } | Op::Softcap { .. } => false,
+                Op::Scale { .. } | Op::Weigh { .. } | Op::Clamp { .. } | Op::Softcap { .. } => false,
+                Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => false,
             };
             if !is_product && (op.reads(dst) || op.destination() == Some(dst)) {
                 return Ok(0);

@@ -187,10 +187,17 @@ fn check(program: &Program) -> Result<()> {
                 need(is_plain, "a router of this kind")?;
             }
             Op::EmbedPosition { .. } => need(false, "a table of positions")?,
+            Op::Weigh { .. } => need(false, "a product with a vector")?,
+            Op::Copy { .. } => need(false, "a copy of parts of a row")?,
+            Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => {
+                need(false, "a state that holds the whole past")?
+            }
             // What lies behind a row's values stays zero.
             Op::Activate { activation, .. } => need(activation != Activation::Sigmoid, "a sigmoid without a gate")?,
-            Op::Embed { .. } | Op::MatMul { .. } | Op::Rope { .. } | Op::KvWrite { .. } => {}
-            Op::Gate { .. } | Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => {}
+            Op::Gate { activation, .. } => need(activation != Activation::Identity, "a product of two slots")?,
+            Op::Embed { dst, .. } => need(dst == RESIDUAL, "an embedding beside the residual stream")?,
+            Op::MatMul { .. } | Op::Rope { .. } | Op::KvWrite { .. } => {}
+            Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => {}
             Op::Softcap { .. } | Op::ExpertSum { .. } => {}
         }
     }
@@ -202,7 +209,7 @@ fn gate_kind(activation: Activation) -> Option<u32> {
     match activation {
         Activation::Silu => Some(1),
         Activation::Gelu => Some(2),
-        Activation::GeluErf | Activation::Relu | Activation::ReluSquared => None,
+        Activation::Identity | Activation::GeluErf | Activation::Relu | Activation::ReluSquared => None,
         Activation::Sigmoid | Activation::SwigluLimited => None,
     }
 }
@@ -371,7 +378,14 @@ impl Planner<'_> {
                 ];
                 self.push(Kernel::ExpertSum, params, quads.div_ceil(64), Depth::Tokens(1));
             }
-            Op::EmbedPosition { .. } => return Err(unsuited("a table of positions is not supported")),
+            Op::EmbedPosition { .. }
+            | Op::Weigh { .. }
+            | Op::Copy { .. }
+            | Op::ShortConv { .. }
+            | Op::Scan { .. }
+            | Op::DeltaRule { .. } => {
+                return Err(unsuited("an op without a kernel is not supported"));
+            }
         }
         Ok(1)
     }
