@@ -78,6 +78,88 @@ fn a_state_that_cannot_go_back_gives_the_same_texts() {
     }
 }
 
+/// A model of which two of four layers have states that hold the whole past.
+fn hybrid() -> Vec<u8> {
+    random_model::file(Shape { layers: 4, is_hybrid: true, ..Shape::default() })
+}
+
+#[test]
+fn a_state_that_holds_the_whole_past_gives_the_same_texts() {
+    let file = hybrid();
+    let long = "abcabcabc".repeat(11);
+    let bodies = [
+        json!({}),
+        json!({"prompt": "abcabcabc, and then"}),
+        json!({"prompt": "abcabc"}),
+        json!({"n": 3, "temperature": 1.2, "seed": 4}),
+        json!({"n": 2, "draft_max": 5, "temperature": 0.8, "seed": 9}),
+        json!({"draft_max": 7}),
+        json!({"prompt": long, "draft_max": 15, "max_tokens": 20}),
+        json!({"prompt": long, "n": 2, "max_tokens": 5}),
+        json!({"stop": ["c"], "draft_max": 3}),
+        json!({"kind": "embedding", "input": "abcabcabc"}),
+        json!({"max_tokens": 1}),
+    ];
+    let alone = |body: &Value| answer(&mut opened(&file), &file, request(body.clone()));
+    let truth: Vec<_> = bodies.iter().map(alone).collect();
+    let mut engine = opened(&file);
+    for round in 0..3 {
+        for (index, (body, (expected, bits))) in bodies.iter().zip(&truth).enumerate() {
+            dropped(
+                &mut engine,
+                &request(bodies[(index + 3 * round) % bodies.len()].clone()),
+                (5 * index + round) % 17,
+            );
+            let (found, found_bits) = answer(&mut engine, &file, request(body.clone()));
+            assert_eq!(
+                (&found.texts, &found.tokens, &found.reasons),
+                (&expected.texts, &expected.tokens, &expected.reasons),
+                "{body}"
+            );
+            assert_eq!((&found_bits, &found.embedding), (bits, &expected.embedding), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_state_that_holds_the_whole_past_goes_back_to_the_end_of_a_prompt() {
+    let file = hybrid();
+    let mut engine = opened(&file);
+    let prompt: Vec<u32> = (20..120).collect();
+    let body = |prompt: &[u32], n: u32| json!({"kind": "completion", "prompt": prompt, "temperature": 0, "max_tokens": 3, "n": n, "ignore_eos": true, "logprobs": 0});
+    ask(&mut engine, &file, body(&prompt, 1)).expect("an answer");
+    // The same again, another choice, and another end each find all of it but the last token.
+    for n in [1, 2] {
+        assert_eq!(ask(&mut engine, &file, body(&prompt, n)).expect("an answer").cached, prompt.len() - 1);
+    }
+    let other = [&prompt[..], &[7, 8]].concat();
+    assert_eq!(ask(&mut engine, &file, body(&other, 1)).expect("an answer").cached, prompt.len() - 1);
+    assert_eq!(ask(&mut engine, &file, body(&prompt[..50], 1)).expect("an answer").cached, 0, "no copy is that old");
+}
+
+#[test]
+fn a_saved_state_that_holds_the_whole_past_is_taken_up() {
+    let file = hybrid();
+    let whole = OpenOptions::default();
+    let truth = conversation(&file, &whole, |engine| engine);
+    let moved = |spoil: &dyn Fn(&mut Engine)| {
+        conversation(&file, &whole, |mut engine| {
+            spoil(&mut engine);
+            let bytes = engine.save().expect("saved").expect("the CPU hands it over at once");
+            let mut other = opened(&file);
+            ask(&mut other, &file, request(json!({"prompt": "something else"}))).expect("an answer");
+            other.restore(&bytes).expect("taken up");
+            assert_eq!(other.save().expect("saved"), Some(bytes), "and saved again it is the same");
+            other
+        })
+    };
+    // A pass that was dropped has moved the state on: what is saved is what it was before.
+    let dropped = moved(&|engine| dropped(engine, &request(json!({"prompt": "what was said? a lot"})), 3));
+    for (tokens, bits, _) in [moved(&|_| {}), dropped] {
+        assert_eq!((&tokens, &bits), (&truth.0, &truth.1));
+    }
+}
+
 #[test]
 fn what_follows_a_sequence_needs_no_going_back() {
     let file = random_model::file(Shape::default());

@@ -109,14 +109,16 @@ impl Model {
             let refused = header(&file).open(&options).err().expect("refused");
             refused.details["need"].as_u64().expect("what it needs")
         };
-        let mut engine = support::open(&file, &OpenOptions::default()).expect("the model opens");
+        let engine = || support::open(&file, &OpenOptions::default()).expect("the model opens");
+        let most = engine().stats()["memory"]["budgetBytes"].as_u64().expect("a number");
         let requests = requests.map(|body| {
+            // One that has computed nothing before.
+            let mut engine = engine();
             let mut outcome = Outcome::default();
             support::ask_with(&mut engine, &file, body.clone(), |_, event| outcome.hear(event.clone()))
                 .expect("an answer");
             (body, outcome)
         });
-        let most = engine.stats()["memory"]["budgetBytes"].as_u64().expect("a number");
         Model {
             least_ring: least(false),
             least_disk: least(true),
@@ -439,6 +441,7 @@ fn ten_thousand_worlds_answer_as_a_quiet_one() {
                     feed_forward: 24,
                     context: 32,
                     is_tied: false,
+                    is_hybrid: false,
                 };
                 let models = [
                     Model::new(tiny),
@@ -447,11 +450,14 @@ fn ten_thousand_worlds_answer_as_a_quiet_one() {
                     Model::new(Shape { layers: 3, embedding: 64, feed_forward: 1024, ..tiny }),
                     // A table that is worth requests for its rows.
                     Model::new(Shape { layers: 1, embedding: 1024, heads: 16, ..tiny }),
+                    // States that hold the whole past, and cannot be cut.
+                    Model::new(Shape { is_hybrid: true, ..tiny }),
                 ];
                 for seed in (thread..SEEDS).step_by(threads as usize) {
                     let model = match seed % 100 {
                         0 => &models[3],
                         1..5 => &models[2],
+                        5..30 => &models[4],
                         other => &models[usize::from(other % 2 == 0)],
                     };
                     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| live(model, seed)));

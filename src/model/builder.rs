@@ -7,7 +7,7 @@ use crate::program::*;
 use crate::quant::Dtype;
 use std::collections::HashMap;
 
-use super::config::Config;
+use super::config::{Config, WIDTH_MAX};
 use super::shape::{Experts, LayerShape};
 
 /// A program under construction.
@@ -16,6 +16,8 @@ pub struct Builder<'a> {
     tensors: HashMap<&'a str, &'a TensorInfo>,
     ids: HashMap<String, WeightId>,
     scratch: HashMap<(&'static str, usize), Slot>,
+    /// The caches of layers that others may attend to.
+    pub caches: HashMap<usize, StateId>,
     program: Program,
     group: usize,
 }
@@ -28,6 +30,7 @@ impl<'a> Builder<'a> {
             tensors: header.tensors.iter().map(|t| (t.name.as_str(), t)).collect(),
             ids: HashMap::new(),
             scratch: HashMap::new(),
+            caches: HashMap::new(),
             program: Program::empty(config.embedding, config.vocabulary, config.layers.len()),
             group: 0,
         }
@@ -42,6 +45,14 @@ impl<'a> Builder<'a> {
     pub fn slot(&mut self, name: &'static str, width: usize) -> Slot {
         let program = &mut self.program;
         *self.scratch.entry((name, width)).or_insert_with(|| program.push_slot(width))
+    }
+
+    /// What `write` adds belongs to the first group, which every layer may read.
+    pub fn in_first_group<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let group = std::mem::replace(&mut self.group, 0);
+        let written = write(self);
+        self.group = group;
+        written
     }
 
     /// Width of a slot.
@@ -64,19 +75,20 @@ impl<'a> Builder<'a> {
         self.program.push_state(state)
     }
 
-    /// Registers a rotation, with the frequency factors of the file.
-    pub fn rope(&mut self, rope: &Rope) -> Result<RopeId> {
+    /// Registers a rotation, with the frequency factors of the file if it `has_factors`.
+    pub fn rope(&mut self, rope: &Rope, has_factors: bool) -> Result<RopeId> {
         let half = rope.dims / 2;
+        if !has_factors {
+            return Ok(self.program.push_rope(rope.clone()));
+        }
         let by_length = match self.config.context as f32 > rope.original_context {
             true => "rope_factors_long.weight",
             false => "rope_factors_short.weight",
         };
-        let group = std::mem::replace(&mut self.group, 0);
-        let factors = match self.optional("rope_freqs.weight", half)? {
-            Some(factors) => Some(factors),
-            None => self.optional(by_length, half)?,
-        };
-        self.group = group;
+        let factors = self.in_first_group(|b| match b.optional("rope_freqs.weight", half)? {
+            Some(factors) => Ok(Some(factors)),
+            None => b.optional(by_length, half),
+        })?;
         Ok(self.program.push_rope(Rope { factors, ..rope.clone() }))
     }
 
@@ -111,12 +123,24 @@ impl<'a> Builder<'a> {
         while dimensions.len() > expected.len() && dimensions.last() == Some(&1) {
             dimensions.pop();
         }
+        if rows == 1 && dimensions.len() == 1 {
+            dimensions.push(1);
+        }
         if dimensions != expected {
             let text = format!("tensor '{name}' has shape {:?}; {expected:?} is needed", info.dimensions);
             return Err(ChordError::model(text).with("tensor", name));
         }
         let weight = self.weight(name, info, rows * experts.max(1), columns, true);
         Ok(RowView { weight, first_row: 0, rows })
+    }
+
+    /// How many rows a matrix of the file has, within what is plausible.
+    pub fn rows(&self, name: &str) -> Result<usize> {
+        let info = self.find(name)?;
+        let rows = info.dimensions.get(1).copied().and_then(|rows| usize::try_from(rows).ok());
+        rows.filter(|rows| (1..=WIDTH_MAX).contains(rows)).ok_or_else(|| {
+            ChordError::model(format!("tensor '{name}' has shape {:?}", info.dimensions)).with("tensor", name)
+        })
     }
 
     /// How many values a tensor has, if the file has it.
@@ -163,14 +187,36 @@ impl<'a> Builder<'a> {
     pub fn norm_runs(&mut self, name: &str, src: Slot, dst: Slot, width: usize) -> Result<()> {
         let (kind, epsilon) = (self.config.architecture.norm, self.config.epsilon);
         let name_of = |part: &str| format!("{name}.{part}");
-        let length = match self.values(&name_of("weight")) {
+        // Some files have the weight under the norm's bare name.
+        let is_bare = self.has(name) && !self.has(&name_of("weight"));
+        let weight = if is_bare { name.to_string() } else { name_of("weight") };
+        let length = match self.values(&weight) {
             Some(values) if values == self.width(src) as u64 => self.width(src),
             _ => width,
         };
-        let weight = Some(self.vector(&name_of("weight"), length)?);
+        let weight = Some(self.vector(&weight, length)?);
         let bias = self.optional(&name_of("bias"), length)?;
         self.push(Op::Norm { kind, src, weight, bias, dst, width, epsilon });
         Ok(())
+    }
+
+    /// slot = norm(slot) with a weight that every layer may read.
+    pub fn norm_of_first_group(&mut self, name: &str, slot: Slot) -> Result<()> {
+        let (kind, epsilon, width) = (self.config.architecture.norm, self.config.epsilon, self.width(slot));
+        let weight = Some(self.in_first_group(|b| b.vector(&format!("{name}.weight"), width))?);
+        self.push(Op::Norm { kind, src: slot, weight, bias: None, dst: slot, width, epsilon });
+        Ok(())
+    }
+
+    /// dst = src by the root of its mean square, without a weight, for every `width` values.
+    pub fn norm_bare(&mut self, slot: Slot, width: usize, epsilon: f32) {
+        self.push(Op::Norm { kind: Norm::Rms, src: slot, weight: None, bias: None, dst: slot, width, epsilon });
+    }
+
+    /// dst = W·src with the named tensor and its optional bias, without a scale.
+    pub fn linear_unscaled(&mut self, name: &str, src: Slot, dst: Slot) -> Result<()> {
+        let epilogue = self.epilogue(name, self.width(dst))?;
+        self.project(name, src, dst, Epilogue { scale: None, ..epilogue })
     }
 
     /// The residual stream grows by `slot`, scaled as the model says.
@@ -239,7 +285,14 @@ pub struct Layer<'a> {
     pub slots: Slots,
 }
 
-impl Layer<'_> {
+impl<'a> Layer<'a> {
+    /// The same for a dense feed-forward, where only some layers have experts and the file's tensors say which.
+    pub fn dense(&self, b: &mut Builder) -> Layer<'a> {
+        let width = self.shape.feed_forward;
+        let slots = Slots { gate: b.slot("gate", width), up: b.slot("up", width), ..self.slots };
+        Layer { slots, ..*self }
+    }
+
     /// The name of one of its tensors, without what follows the last dot.
     pub fn name(&self, tensor: &str) -> String {
         format!("blk.{}.{tensor}", self.index)
@@ -291,12 +344,14 @@ impl Slots {
             (Some(Experts { shared_feed_forward: inner, .. }), _) => (b.slot("gate", *inner), b.slot("up", *inner)),
             (None, _) => (b.slot("gate", shape.feed_forward), b.slot("up", shape.feed_forward)),
         };
+        // A layer without attention uses none of its slots.
+        let (heads, kv_heads) = (shape.heads, if shape.heads > 0 { shape.kv_heads } else { 0 });
         Slots {
             normed: b.slot("normed", embedding),
-            query: b.slot("query", shape.heads * shape.key_length),
-            key: b.slot("key", shape.kv_heads * shape.key_length),
-            value: b.slot("value", shape.kv_heads * shape.value_length),
-            attended: b.slot("attended", shape.heads * shape.value_length),
+            query: b.slot("query", heads * shape.key_length),
+            key: b.slot("key", kv_heads * shape.key_length),
+            value: b.slot("value", kv_heads * shape.value_length),
+            attended: b.slot("attended", heads * shape.value_length),
             gate,
             up,
             output: b.slot("output", embedding),

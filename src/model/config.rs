@@ -1,8 +1,9 @@
 //! The configuration of a model, read from metadata and checked.
 
+use super::blocks::Latent;
 use super::keys::Keys;
 use super::registry::{Architecture, architecture};
-use super::shape::{Experts, LayerShape};
+use super::shape::{Experts, LayerShape, Mixer, Recurrence};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::{Header, Value};
 use crate::program::{Mask, Norm, Rope, RopeStyle, Scores};
@@ -28,15 +29,25 @@ pub struct Config {
     pub is_parallel: bool,
     /// Whether a bias of the logits is used, where a file has one.
     pub has_output_bias: bool,
+    /// Width of what each layer has of a token beside the residual stream.
+    pub per_layer: usize,
+    /// The name of the last norm.
+    pub output_norm: &'static str,
+    /// Of models with a state that holds the whole past.
+    pub recurrence: Recurrence,
+    /// Of models with latent attention.
+    pub latent: Latent,
     pub vocabulary: usize,
 }
 
 /// Bounds of plausible hyperparameters: anything beyond is a broken or hostile file.
 pub const LAYERS_MAX: usize = 1024;
 const HEADS_MAX: usize = 4096;
-const WIDTH_MAX: usize = 1 << 20;
+pub const WIDTH_MAX: usize = 1 << 20;
 const CONTEXT_MAX: usize = 1 << 24;
 const EXPERTS_MAX: usize = 1024;
+pub const KERNEL_MAX: usize = 64;
+const STATE_MAX: usize = 1 << 12;
 /// Context kept when the caller does not say: enough for a chat, and its cache is small.
 pub const CONTEXT_DEFAULT: usize = 4096;
 
@@ -47,7 +58,9 @@ impl Config {
         let name = metadata.str("general.architecture")?;
         let architecture = architecture(name)?;
         let keys = Keys { metadata, prefix: name };
-        let layers = keys.size("block_count", 1, LAYERS_MAX, None)?;
+        // The last layers may be there to guess more than one token, which nothing here does.
+        let guessing = keys.size("nextn_predict_layers", 0, LAYERS_MAX, Some(0))?;
+        let layers = keys.size("block_count", 1 + guessing, LAYERS_MAX, None)? - guessing;
         let embedding = keys.size("embedding_length", 1, WIDTH_MAX, None)?;
         let context_length = keys.size("context_length", 1, CONTEXT_MAX, None)?;
         let context = context.unwrap_or(context_length.min(CONTEXT_DEFAULT));
@@ -74,6 +87,10 @@ impl Config {
             final_softcap: None,
             is_parallel: false,
             has_output_bias: true,
+            per_layer: 0,
+            output_norm: "output_norm",
+            recurrence: Recurrence::default(),
+            latent: Latent::default(),
             vocabulary: vocabulary(header)?,
         };
         (architecture.configure)(&mut config, &keys)?;
@@ -83,20 +100,66 @@ impl Config {
     /// Lets layers slide over the file's window, if it has one: those that its pattern names, or where it has
     /// none, all but the last of every `period`.
     pub fn slide(&mut self, keys: &Keys, period: usize) -> Result<()> {
-        let window = keys.size("attention.sliding_window", 0, CONTEXT_MAX, Some(0))?;
-        if window == 0 {
-            return Ok(());
+        match keys.size("attention.sliding_window", 0, CONTEXT_MAX, Some(0))? {
+            0 => Ok(()),
+            window => self.slide_by(keys, period, Mask::Window(window)),
         }
+    }
+
+    /// The same with a mask that is known.
+    pub fn slide_by(&mut self, keys: &Keys, period: usize, mask: Mask) -> Result<()> {
+        self.slide_where(keys, period, mask, |at, period| at < period - 1)
+    }
+
+    /// The same for all but the first of every `period`.
+    pub fn slide_but_first(&mut self, keys: &Keys, period: usize, mask: Mask) -> Result<()> {
+        self.slide_where(keys, period, mask, |at, _| at > 0)
+    }
+
+    fn slide_where(&mut self, keys: &Keys, period: usize, mask: Mask, is: fn(usize, usize) -> bool) -> Result<()> {
         let pattern = keys.key("attention.sliding_window_pattern");
         let slides = match keys.metadata.get(&pattern) {
             Some(Value::Array(_)) => keys.metadata.opt_bool_or_array(&pattern, self.layers.len())?.unwrap_or_default(),
             _ => {
                 let period = keys.size("attention.sliding_window_pattern", 1, LAYERS_MAX, Some(period))?;
-                (0..self.layers.len()).map(|layer| layer % period < period - 1).collect()
+                (0..self.layers.len()).map(|layer| is(layer % period, period)).collect()
             }
         };
         for (shape, _) in self.layers.iter_mut().zip(slides).filter(|(_, slides)| *slides) {
-            shape.mask = Mask::Window(window);
+            shape.mask = mask;
+        }
+        Ok(())
+    }
+
+    /// Reads the heads' widths and the rotation of layers that slide, where they are others.
+    pub fn read_sliding_heads(&mut self, keys: &Keys) -> Result<()> {
+        for shape in self.sliding() {
+            shape.key_length = keys.size("attention.key_length_swa", 2, WIDTH_MAX, Some(shape.key_length))?;
+            shape.value_length = keys.size("attention.value_length_swa", 1, WIDTH_MAX, Some(shape.value_length))?;
+            let Some(rope) = &mut shape.rope else { continue };
+            rope.dims = keys.size("rope.dimension_count_swa", 2, shape.key_length, Some(shape.key_length))?;
+            rope.base = keys.float("rope.freq_base_swa", rope.base)?;
+            if rope.dims % 2 != 0 || rope.base <= 0.0 {
+                return Err(ChordError::model(format!("{} values cannot rotate by {}", rope.dims, rope.base)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The last layers have no keys and values of their own, as many as the file says: they attend to those of the
+    /// last layer of their kind that has.
+    pub fn share_caches(&mut self, keys: &Keys) -> Result<()> {
+        let count = keys.size("attention.shared_kv_layers", 0, self.layers.len() - 1, Some(0))?;
+        let own = self.layers.len() - count;
+        for layer in own..self.layers.len() {
+            let mask = self.layers[layer].mask;
+            let of = (0..own).rev().find(|other| self.layers[*other].mask == mask);
+            let of = of.ok_or_else(|| ChordError::model(format!("layer {layer} finds no keys that it could share")))?;
+            let (shape, other) = (&self.layers[layer], &self.layers[of]);
+            if (shape.kv_heads, shape.key_length) != (other.kv_heads, other.key_length) {
+                return Err(ChordError::model(format!("layer {layer} cannot share the keys of layer {of}")));
+            }
+            self.layers[layer].shares = Some(of);
         }
         Ok(())
     }
@@ -111,6 +174,17 @@ impl Config {
         let count = keys.size("leading_dense_block_count", 0, LAYERS_MAX, Some(0))?;
         self.layers.iter_mut().take(count).for_each(|shape| shape.experts = None);
         Ok(())
+    }
+
+    /// Experts that every token uses are as wide as the feed-forward of a layer without experts, where the file does
+    /// not say how wide.
+    pub fn share_by_width(&mut self) {
+        for shape in &mut self.layers {
+            let width = shape.feed_forward;
+            for experts in shape.experts.iter_mut().filter(|experts| experts.shared_feed_forward == 0) {
+                experts.shared_feed_forward = width;
+            }
+        }
     }
 
     /// Experts that every token uses are as wide as so many of the others, where the file does not say how wide.
@@ -140,6 +214,59 @@ impl Config {
         Ok(())
     }
 
+    /// Layers without key-value heads are recurrent.
+    pub fn recur_without_heads(&mut self, keys: &Keys) -> Result<()> {
+        let heads = keys.sizes("attention.head_count_kv", self.layers.len(), 0, HEADS_MAX, Some(0))?;
+        for (shape, heads) in self.layers.iter_mut().zip(heads) {
+            shape.mixer = if heads == 0 { Mixer::Recurrent } else { Mixer::Attention };
+        }
+        Ok(())
+    }
+
+    /// Layers are recurrent that the file names, or where it names none, all but the last of every so many.
+    pub fn recur_between(&mut self, keys: &Keys) -> Result<()> {
+        let period = keys.size("full_attention_interval", 1, LAYERS_MAX, Some(4))?;
+        let named = keys.metadata.opt_bool_or_array(&keys.key("attention.recurrent_layers"), self.layers.len())?;
+        for (layer, shape) in self.layers.iter_mut().enumerate() {
+            let recurs = named.as_ref().map_or(layer % period < period - 1, |named| named[layer]);
+            shape.mixer = if recurs { Mixer::Recurrent } else { Mixer::Attention };
+        }
+        Ok(())
+    }
+
+    /// Reads what the state of recurrent layers is like.
+    pub fn read_recurrence(&mut self, keys: &Keys) -> Result<()> {
+        self.recurrence = Recurrence {
+            kernel: keys.size("ssm.conv_kernel", 2, KERNEL_MAX, None)?,
+            inner: keys.size("ssm.inner_size", 1, WIDTH_MAX, None)?,
+            state: keys.size("ssm.state_size", 1, STATE_MAX, None)?,
+            heads: keys.size("ssm.time_step_rank", 1, WIDTH_MAX, None)?,
+            groups: keys.size("ssm.group_count", 1, HEADS_MAX, Some(1))?,
+            normalises: false,
+        };
+        Ok(())
+    }
+
+    /// Reads the widths of latent attention. Where the file has none of their own, they are those of all heads.
+    pub fn read_latent(&mut self, keys: &Keys) -> Result<()> {
+        let attends = self.layers.iter().find(|shape| shape.heads > 0);
+        let (key, value) = attends.map_or((2, 1), |shape| (shape.key_length, shape.value_length));
+        let key = keys.size("attention.key_length_mla", 2, WIDTH_MAX, Some(key))?;
+        let rotated = keys.size("rope.dimension_count", 2, WIDTH_MAX, None)?;
+        if rotated > key {
+            return Err(ChordError::model(format!("{rotated} of a query's {key} values cannot rotate")));
+        }
+        self.latent = Latent {
+            rank: keys.size("attention.kv_lora_rank", 1, WIDTH_MAX, None)?,
+            key,
+            rotated,
+            value: keys.size("attention.value_length_mla", 1, WIDTH_MAX, Some(value))?,
+        };
+        let scale = 1.0 / (key as f32).sqrt();
+        self.layers.iter_mut().for_each(|shape| shape.attention_scale = scale);
+        Ok(())
+    }
+
     /// The mixtures of experts.
     pub fn experts(&mut self) -> impl Iterator<Item = &mut Experts> {
         self.layers.iter_mut().filter_map(|shape| shape.experts.as_mut())
@@ -154,21 +281,24 @@ fn shapes(
     embedding: usize,
     context_length: usize,
 ) -> Result<Vec<LayerShape>> {
-    let heads = keys.sizes("attention.head_count", layers, 1, HEADS_MAX, None)?;
+    // Layers without attention may have no heads, and those without a feed-forward no width of it.
+    let heads = keys.sizes("attention.head_count", layers, 0, HEADS_MAX, None)?;
     // Zero stands for as many as there are query heads.
     let kv_heads = keys.sizes("attention.head_count_kv", layers, 0, HEADS_MAX, Some(0))?;
-    let feed_forward = keys.sizes("feed_forward_length", layers, 1, WIDTH_MAX, None)?;
-    let experts = experts(keys, feed_forward[0])?;
+    let feed_forward = keys.sizes("feed_forward_length", layers, 0, WIDTH_MAX, None)?;
+    let widest = feed_forward.iter().copied().max().unwrap_or(0);
+    let experts = experts(keys, widest)?;
     let scale = keys.nonzero("attention.scale")?;
     let shape = |layer: usize| -> Result<LayerShape> {
         let heads = heads[layer];
         let kv_heads = if kv_heads[layer] == 0 { heads } else { kv_heads[layer] };
-        if !heads.is_multiple_of(kv_heads) {
+        if heads > 0 && !heads.is_multiple_of(kv_heads) {
             return Err(ChordError::model(format!("{heads} heads cannot share {kv_heads} key-value heads")));
         }
-        let width = embedding / heads;
+        let width = embedding / heads.max(1);
         let key_length = keys.size("attention.key_length", 2, WIDTH_MAX, Some(width.max(2)))?;
         Ok(LayerShape {
+            mixer: Mixer::Attention,
             heads,
             kv_heads,
             key_length,
@@ -178,7 +308,9 @@ fn shapes(
             softcap: None,
             alibi: None,
             clamp: None,
-            rope: Some(rope(keys, style, key_length, context_length)?),
+            has_rope_factors: true,
+            shares: None,
+            rope: if heads > 0 { Some(rope(keys, style, key_length, context_length)?) } else { None },
             feed_forward: feed_forward[layer],
             experts: experts.clone(),
         })

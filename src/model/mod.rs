@@ -13,7 +13,7 @@ mod shape;
 
 pub use config::{CONTEXT_DEFAULT, Config};
 pub use registry::{Architecture, REGISTRY};
-pub use shape::{Experts, LayerShape};
+pub use shape::{Experts, LayerShape, Mixer, Recurrence};
 
 use crate::error::Result;
 use crate::gguf::Header;
@@ -44,7 +44,7 @@ fn embed(b: &mut Builder) -> Result<RowView> {
         let positions = b.matrix("position_embd.weight", config.context_length, config.embedding, 1)?;
         b.push(Op::EmbedPosition { table: positions.weight, dst: RESIDUAL });
     }
-    if b.has("token_embd_norm.weight") {
+    if config.output_norm != "token_embd_norm" && b.has("token_embd_norm.weight") {
         b.norm("token_embd_norm", RESIDUAL, RESIDUAL)?;
     }
     Ok(table)
@@ -54,7 +54,7 @@ fn embed(b: &mut Builder) -> Result<RowView> {
 fn head(b: &mut Builder, table: RowView) -> Result<Outputs> {
     let config = b.config;
     let hidden = b.slot("normed", config.embedding);
-    b.norm("output_norm", RESIDUAL, hidden)?;
+    b.norm(config.output_norm, RESIDUAL, hidden)?;
     let logits = b.slot("logits", config.vocabulary);
     if b.has("output.weight") {
         let epilogue = b.epilogue("output", config.vocabulary)?;

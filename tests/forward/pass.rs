@@ -1,6 +1,9 @@
 //! The forward pass of a transformer in f64, token by token, written for reading. It asks for weights by the names
 //! that files have for them.
 
+#[path = "mixers.rs"]
+mod mixers;
+
 use crate::styles::*;
 use crate::weights::Weights;
 use half::f16;
@@ -14,11 +17,16 @@ const EPSILON: f64 = 1e-5;
 pub fn logits(weights: &mut Weights, style: &Style, tokens: &[u32]) -> Row {
     let mut rows: Vec<Row> =
         tokens.iter().enumerate().map(|(position, token)| embedding(weights, style, *token, position)).collect();
+    let mut caches = Vec::new();
     for layer in 0..LAYERS {
-        let pass = &mut Pass { weights: &mut *weights, style, layer };
+        let pass = &mut Pass { weights: &mut *weights, style, layer, caches: std::mem::take(&mut caches) };
         pass.layer(&mut rows);
+        if style.own_inputs > 0 {
+            pass.own_inputs(&mut rows, tokens);
+        }
+        caches = std::mem::take(&mut pass.caches);
     }
-    let pass = &mut Pass { weights, style, layer: 0 };
+    let pass = &mut Pass { weights, style, layer: 0, caches };
     rows.iter().flat_map(|row| pass.head(row)).collect()
 }
 
@@ -30,7 +38,7 @@ fn embedding(weights: &mut Weights, style: &Style, token: u32, position: usize) 
         row = sum(&row, &table[position * WIDTH..][..WIDTH]);
     }
     match style.embedding_norm {
-        true => Pass { weights, style, layer: 0 }.norm("token_embd_norm", &row),
+        true => Pass { weights, style, layer: 0, caches: Vec::new() }.norm("token_embd_norm", &row),
         false => row,
     }
 }
@@ -40,6 +48,8 @@ struct Pass<'a> {
     weights: &'a mut Weights,
     style: &'a Style,
     layer: usize,
+    /// Keys and values of the layers before.
+    caches: Vec<[Vec<Row>; 2]>,
 }
 
 impl Pass<'_> {
@@ -58,25 +68,55 @@ impl Pass<'_> {
         };
         let inputs: Vec<Row> =
             rows.iter().map(|row| if is_before { self.norm(&before_attention, row) } else { row.clone() }).collect();
-        let attended = self.attention(&inputs);
-        for ((row, input), attended) in rows.iter_mut().zip(&inputs).zip(attended) {
-            let attended = match is_after {
-                true => self.norm(&self.name("post_attention_norm"), &attended),
-                false => attended,
+        let mixers = (style.mixers)(self.layer);
+        let mut mixed = vec![vec![0.0; WIDTH]; rows.len()];
+        for mixer in mixers {
+            let made = self.mix(*mixer, &inputs);
+            mixed = mixed.iter().zip(&made).map(|(mixed, made)| sum(mixed, made)).collect();
+        }
+        for ((row, input), mixed) in rows.iter_mut().zip(&inputs).zip(mixed) {
+            let mixed = match is_after {
+                true => self.norm(&self.name("post_attention_norm"), &mixed),
+                false => mixed,
             };
-            let joined = sum(row, &scaled(&attended, style.residual_scale));
+            let joined = sum(row, &scaled(&mixed, style.residual_scale));
+            if !(style.feeds)(self.layer) {
+                *row = joined;
+                continue;
+            }
             let input = match style.order {
+                // A layer that is nothing but a feed-forward has one norm.
+                _ if mixers.is_empty() => input.clone(),
                 Order::Before | Order::Around => self.norm(&before_feed, &joined),
                 Order::After => joined.clone(),
                 Order::Parallel => input.clone(),
                 Order::ParallelApart => self.norm(&before_feed, row),
             };
             let fed = match style.has_experts(self.layer) {
-                Some(mixture) => self.experts(&mixture, &input),
+                Some(mixture) => self.experts(&mixture, if mixture.early { row } else { &input }, &input),
                 None => self.feed_forward(&input),
             };
             let fed = if is_after { self.norm(&self.name("post_ffw_norm"), &fed) } else { fed };
             *row = sum(&joined, &scaled(&fed, style.residual_scale));
+        }
+    }
+
+    /// What a layer adds of a row that each token has in it alone, and a factor of all.
+    fn own_inputs(&mut self, rows: &mut [Row], tokens: &[u32]) {
+        let width = self.style.own_inputs;
+        let table = self.weights.get("per_layer_token_embd.weight", &[LAYERS * width, VOCABULARY], 0.0);
+        let embeddings = self.weights.get("token_embd.weight", &[WIDTH, VOCABULARY], 0.0);
+        let factor = self.weights.get(&self.name("layer_output_scale.weight"), &[1], 1.0)[0];
+        for (row, token) in rows.iter_mut().zip(tokens) {
+            let embedded = scaled(&embeddings[*token as usize * WIDTH..][..WIDTH], self.style.embedding_scale);
+            let projected = self.linear("per_layer_model_proj", &embedded, LAYERS * width, false);
+            let projected = scaled(&projected[self.layer * width..][..width], 1.0 / (WIDTH as f64).sqrt());
+            let projected = self.norm("per_layer_proj_norm", &projected);
+            let own = &table[(*token as usize * LAYERS + self.layer) * width..][..width];
+            let own = scaled(&sum(&projected, &scaled(own, (width as f64).sqrt())), 0.5f64.sqrt());
+            let gate = self.linear(&self.name("inp_gate"), row, width, false);
+            let made = self.linear(&self.name("proj"), &gated(Unit::Gelu, &gate, &own), WIDTH, false);
+            *row = scaled(&sum(row, &self.norm(&self.name("post_norm"), &made)), factor);
         }
     }
 
@@ -95,8 +135,16 @@ impl Pass<'_> {
             queries.push(query);
             // The cache has keys and values as f16.
             keys.push(halved(&key));
+            let value = match style.value_norm {
+                true => value.chunks(HEAD).flat_map(|head| normalised(head, Norm::Rms)).collect(),
+                false => value,
+            };
             values.push(halved(&value));
         }
+        if let Some(other) = (style.shares)(self.layer) {
+            [keys, values] = self.caches[other].clone();
+        }
+        self.caches.push([keys.clone(), values.clone()]);
         let sinks = style.sinks.then(|| self.weights.get(&self.name("attn_sinks.weight"), &[HEADS], 0.0));
         let outputs = queries.iter().enumerate().map(|(position, query)| {
             let mut output = Vec::new();
@@ -117,6 +165,10 @@ impl Pass<'_> {
             output
         });
         let outputs: Vec<Row> = outputs.collect();
+        let outputs = match style.query_gate {
+            true => outputs.iter().zip(inputs).map(|(output, input)| self.gated_by_query(output, input)).collect(),
+            false => outputs,
+        };
         let name = self.name("attn_output");
         outputs.iter().map(|row| self.linear(&name, row, WIDTH, style.bias)).collect()
     }
@@ -126,7 +178,7 @@ impl Pass<'_> {
     }
 
     fn score(&self, query: &[f64], key: &[f64], distance: usize, head: usize) -> f64 {
-        let mut score = dot(query, key) / (HEAD as f64).sqrt();
+        let mut score = dot(query, key) * self.style.score_scale.unwrap_or(1.0 / (HEAD as f64).sqrt());
         if let Some(cap) = self.style.score_cap {
             score = cap * (score / cap).tanh();
         }
@@ -144,8 +196,25 @@ impl Pass<'_> {
             let (query, rest) = all.split_at(queries);
             return [query.to_vec(), rest[..keys].to_vec(), rest[keys..].to_vec()];
         }
+        if self.style.query_gate {
+            let query = self.half_of_query(input, 0);
+            let [key, value] =
+                ["attn_k", "attn_v"].map(|name| self.linear(&self.name(name), input, keys, self.style.qkv_bias));
+            return [query, key, value];
+        }
         [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)]
             .map(|(name, width)| self.linear(&self.name(name), input, width, self.style.qkv_bias))
+    }
+
+    /// What a projection of queries has for each head: a query, or behind it a gate of the output.
+    fn half_of_query(&mut self, input: &Row, first: usize) -> Row {
+        let all = self.linear(&self.name("attn_q"), input, 2 * HEADS * HEAD, self.style.qkv_bias);
+        all.chunks(2 * HEAD).flat_map(|head| head[first..][..HEAD].to_vec()).collect()
+    }
+
+    fn gated_by_query(&mut self, output: &Row, input: &Row) -> Row {
+        let gate = self.half_of_query(input, HEAD);
+        output.iter().zip(&gate).map(|(v, gate)| v / (1.0 + (-gate).exp())).collect()
     }
 
     fn clamped(&self, row: Row) -> Row {
@@ -156,6 +225,9 @@ impl Pass<'_> {
     }
 
     fn head_norm(&mut self, name: &str, row: Row, is_rotated: bool) -> Row {
+        if self.style.head_norm == HeadNorm::Bare && is_rotated && (self.style.rotates)(self.layer) {
+            return row.chunks(HEAD).flat_map(|run| normalised(run, self.style.norm)).collect();
+        }
         let name = format!("{}.weight", self.name(name));
         let heads = row.len() / HEAD;
         let (shape, width) = match self.style.head_norm {
@@ -179,14 +251,7 @@ impl Pass<'_> {
         if !(self.style.rotates)(self.layer) {
             return row;
         }
-        for head in row.chunks_mut(HEAD) {
-            for i in 0..dims / 2 {
-                let angle = position as f64 * 10_000f64.powf(-2.0 * i as f64 / dims as f64);
-                let (a, b) = if is_halves { (i, i + dims / 2) } else { (2 * i, 2 * i + 1) };
-                (head[a], head[b]) =
-                    (head[a] * angle.cos() - head[b] * angle.sin(), head[a] * angle.sin() + head[b] * angle.cos());
-            }
-        }
+        row.chunks_mut(HEAD).for_each(|head| turned(head, dims, is_halves, position));
         row
     }
 
@@ -207,8 +272,8 @@ impl Pass<'_> {
         self.linear(&down, &inner, WIDTH, bias)
     }
 
-    fn experts(&mut self, mixture: &Mixture, input: &Row) -> Row {
-        let logits = self.linear(&self.name("ffn_gate_inp"), input, EXPERTS, mixture.biases);
+    fn experts(&mut self, mixture: &Mixture, routed: &Row, input: &Row) -> Row {
+        let logits = self.linear(&self.name("ffn_gate_inp"), routed, EXPERTS, mixture.biases);
         let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
         let score = |logit: f64| match mixture.scores {
             Scores::Softmax => logit.exp() / total,
@@ -227,17 +292,31 @@ impl Pass<'_> {
         let divisor = if mixture.normalise || mixture.scores == Scores::OfChosen { sum_of_chosen } else { 1.0 };
         let mut output = vec![0.0; WIDTH];
         for expert in chosen {
-            let made = self.expert(mixture, input, *expert);
-            output = sum(&output, &scaled(&made, scores[*expert] / divisor));
+            let weight = scores[*expert] / divisor;
+            let made = match mixture.weighed {
+                true => self.expert(mixture, &scaled(input, weight), *expert),
+                false => scaled(&self.expert(mixture, input, *expert), weight),
+            };
+            output = sum(&output, &made);
         }
         match mixture.shared {
             0 => output,
-            width => sum(&output, &self.shared(input, width)),
+            width => {
+                let shared = self.shared(input, width);
+                let weight = match mixture.shared_gate {
+                    true => {
+                        let row = self.weights.get(&self.name("ffn_gate_inp_shexp.weight"), &[WIDTH], 0.0);
+                        1.0 / (1.0 + (-dot(&row, input)).exp())
+                    }
+                    false => 1.0,
+                };
+                sum(&output, &scaled(&shared, weight))
+            }
         }
     }
 
     fn expert(&mut self, mixture: &Mixture, input: &Row, expert: usize) -> Row {
-        let unit = self.style.unit;
+        let Style { unit, gated: is_gated, .. } = *self.style;
         let mut product = |name: &str, input: &Row, rows: usize| {
             let name = self.name(&format!("ffn_{name}_exps"));
             let all = self.weights.get(&format!("{name}.weight"), &[input.len(), rows, EXPERTS], 0.0);
@@ -248,18 +327,32 @@ impl Pass<'_> {
             let bias = self.weights.get(&format!("{name}.bias"), &[rows, EXPERTS], 0.0);
             sum(&product, &bias[expert * rows..][..rows])
         };
-        let (gate, up) = (product("gate", input, EXPERT_INNER), product("up", input, EXPERT_INNER));
-        product("down", &gated(unit, &gate, &up), WIDTH)
+        let inner = match (is_gated, mixture.fused) {
+            (true, true) => {
+                let both = product("gate_up", input, 2 * EXPERT_INNER);
+                gated(unit, &both[..EXPERT_INNER], &both[EXPERT_INNER..])
+            }
+            (true, false) => {
+                let gate = product("gate", input, EXPERT_INNER);
+                gated(unit, &gate, &product("up", input, EXPERT_INNER))
+            }
+            (false, _) => product("up", input, EXPERT_INNER).iter().map(|v| activated(unit, *v)).collect(),
+        };
+        product("down", &inner, WIDTH)
     }
 
     fn shared(&mut self, input: &Row, width: usize) -> Row {
         let [gate, up, down] = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"].map(|name| self.name(name));
-        let (gate, up) = (self.linear(&gate, input, width, false), self.linear(&up, input, width, false));
-        self.linear(&down, &gated(self.style.unit, &gate, &up), WIDTH, false)
+        let up = self.linear(&up, input, width, false);
+        let inner = match self.style.gated {
+            true => gated(self.style.unit, &self.linear(&gate, input, width, false), &up),
+            false => up.iter().map(|v| activated(self.style.unit, *v)).collect(),
+        };
+        self.linear(&down, &inner, WIDTH, false)
     }
 
     fn head(&mut self, row: &Row) -> Row {
-        let normed = self.norm("output_norm", row);
+        let normed = self.norm(self.style.output_norm, row);
         let logits = match self.style.tied {
             true => multiplied(&self.weights.get("token_embd.weight", &[WIDTH, VOCABULARY], 0.0), &normed),
             false => self.linear("output", &normed, VOCABULARY, false),
@@ -298,10 +391,21 @@ fn normalised(row: &[f64], norm: Norm) -> Row {
     row.iter().map(|v| (v - mean) / (variance + EPSILON).sqrt()).collect()
 }
 
+/// Rotates the first `dims` values of a head.
+fn turned(head: &mut [f64], dims: usize, is_halves: bool, position: usize) {
+    for i in 0..dims / 2 {
+        let angle = position as f64 * 10_000f64.powf(-2.0 * i as f64 / dims as f64);
+        let (a, b) = if is_halves { (i, i + dims / 2) } else { (2 * i, 2 * i + 1) };
+        (head[a], head[b]) =
+            (head[a] * angle.cos() - head[b] * angle.sin(), head[a] * angle.sin() + head[b] * angle.cos());
+    }
+}
+
 fn activated(unit: Unit, x: f64) -> f64 {
     match unit {
         Unit::Silu => x / (1.0 + (-x).exp()),
         Unit::Gelu => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+        Unit::Relu => x.max(0.0),
         Unit::ReluSquared => x.max(0.0).powi(2),
         Unit::Limited => x.min(7.0) / (1.0 + (-1.702 * x.min(7.0)).exp()),
     }

@@ -1,6 +1,6 @@
 //! What architectures are like, in words of the papers: one row each.
 
-use wasm_chord::gguf::Value;
+use wasm_chord::gguf::{Array, Value};
 
 pub const WIDTH: usize = 32;
 pub const LAYERS: usize = 4;
@@ -14,6 +14,61 @@ pub const WINDOW: usize = 7;
 pub const EXPERTS: usize = 6;
 pub const USED: usize = 2;
 pub const EXPERT_INNER: usize = 32;
+pub const KERNEL: usize = 4;
+/// Of scans and delta rules: width beside the residual stream, width of a key, heads, and groups of them.
+pub const SSM_INNER: usize = 2 * WIDTH;
+pub const SSM_STATE: usize = 6;
+pub const SSM_HEADS: usize = 4;
+pub const SSM_GROUPS: usize = 2;
+/// Of latent attention: the narrow row of keys and values, that of queries, a head's query, what of it rotates, and a
+/// head's value.
+pub const RANK: usize = 10;
+pub const QUERY_RANK: usize = 12;
+pub const LATENT_KEY: usize = 8;
+pub const LATENT_ROTATED: usize = 4;
+pub const LATENT_VALUE: usize = 6;
+
+/// What lets tokens know of each other.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Mixer {
+    Attention,
+    /// A short convolution between two gates.
+    ShortConv,
+    Mamba {
+        norms: MambaNorms,
+    },
+    /// Mamba 2, with or without a norm of its output.
+    Mamba2 {
+        norm: bool,
+    },
+    /// The scan of PLaMo 2.
+    Plamo,
+    /// Latent attention, with keys and values that are brought out of the narrow row once or for every query; and
+    /// queries through a narrow row or not.
+    Latent {
+        absorbed: bool,
+        narrow_query: bool,
+    },
+    /// The delta rule of Kimi Linear.
+    Kda,
+    DeltaNet(DeltaForm),
+}
+
+/// How the steps, keys and queries of Mamba are normalised.
+#[derive(Clone, Copy, PartialEq)]
+pub enum MambaNorms {
+    None,
+    Bare,
+    Weighted,
+}
+
+/// Which heads of a delta net share a key: every so many-th, or those of a group, whose projections stand side by
+/// side, and may be one tensor.
+#[derive(Clone, Copy, PartialEq)]
+pub enum DeltaForm {
+    Interleaved,
+    OfGroups { fused: bool },
+}
 
 /// How rows are normalised.
 #[derive(Clone, Copy, PartialEq)]
@@ -42,6 +97,8 @@ pub enum HeadNorm {
     /// Over each head, with one weight for all of them, before or after the rotation.
     Heads,
     AfterRotation,
+    /// Over each head of the layers that rotate, after that, without a weight.
+    Bare,
     /// Over each head, with a weight for each.
     EachHead,
     /// Over all heads together.
@@ -67,6 +124,7 @@ pub enum Order {
 pub enum Unit {
     Silu,
     Gelu,
+    Relu,
     ReluSquared,
     /// The unit of gpt-oss.
     Limited,
@@ -88,6 +146,12 @@ pub struct Mixture {
     pub choice_bias: bool,
     pub biases: bool,
     pub shared: usize,
+    /// Whether those have a weight of their own, and whether gate and up of an expert are one tensor.
+    pub shared_gate: bool,
+    pub fused: bool,
+    /// Whether it is chosen before attention, and whether the experts' input is weighed in place of their output.
+    pub early: bool,
+    pub weighed: bool,
     /// The layers that have it.
     pub from: usize,
     pub step: usize,
@@ -122,6 +186,19 @@ pub struct Style {
     pub slides: fn(usize) -> bool,
     pub rotates: fn(usize) -> bool,
     pub mixture: Option<Mixture>,
+    /// What a layer has of mixers, whose outputs are added, and whether it has a feed-forward.
+    pub mixers: fn(usize) -> &'static [Mixer],
+    pub feeds: fn(usize) -> bool,
+    /// Whether queries come with a gate of attention's output.
+    pub query_gate: bool,
+    pub output_norm: &'static str,
+    /// Width of what each token has in each layer alone.
+    pub own_inputs: usize,
+    /// The layer whose keys and values a layer attends to, in place of its own.
+    pub shares: fn(usize) -> Option<usize>,
+    /// Whether values are normalised, and the scale of scores if it is not by the head's width.
+    pub value_norm: bool,
+    pub score_scale: Option<f64>,
     /// The names of the norms before attention and before the feed-forward.
     pub names: [&'static str; 2],
     pub keys: Vec<(&'static str, Value)>,
@@ -136,6 +213,10 @@ const MIXTURE: Mixture = Mixture {
     choice_bias: false,
     biases: false,
     shared: 0,
+    shared_gate: false,
+    fused: false,
+    early: false,
+    weighed: false,
     from: 0,
     step: 1,
 };
@@ -166,6 +247,14 @@ fn llama(name: &'static str) -> Style {
         slides: NEVER,
         rotates: ALWAYS,
         mixture: None,
+        mixers: |_| &[Mixer::Attention],
+        feeds: ALWAYS,
+        query_gate: false,
+        output_norm: "output_norm",
+        own_inputs: 0,
+        shares: |_| None,
+        value_norm: false,
+        score_scale: None,
         names: ["attn_norm", "ffn_norm"],
         keys: Vec::new(),
     }
@@ -194,6 +283,104 @@ fn gemma(name: &'static str) -> Style {
 
 fn experts(style: Style, mixture: Mixture) -> Style {
     Style { mixture: Some(mixture), ..style }
+}
+
+/// A value for each layer.
+fn by_layer(values: [usize; LAYERS]) -> Value {
+    Value::Array(Array::U32(values.map(|value| value as u32).to_vec()))
+}
+
+/// The keys of a state that holds the whole past.
+fn recurrence() -> Vec<(&'static str, Value)> {
+    let sizes = [
+        ("ssm.conv_kernel", KERNEL),
+        ("ssm.inner_size", SSM_INNER),
+        ("ssm.state_size", SSM_STATE),
+        ("ssm.time_step_rank", SSM_HEADS),
+        ("ssm.group_count", SSM_GROUPS),
+    ];
+    sizes.map(|(key, size)| (key, Value::from(size as u32))).to_vec()
+}
+
+/// The same, where only the third layer attends.
+fn hybrid() -> Vec<(&'static str, Value)> {
+    let mut keys = recurrence();
+    keys.push(("attention.head_count_kv", by_layer([0, 0, KV_HEADS, 0])));
+    keys
+}
+
+/// Qwen 3.5 and its kin.
+fn delta(name: &'static str, mixers: fn(usize) -> &'static [Mixer]) -> Style {
+    Style {
+        mixers,
+        query_gate: true,
+        head_norm: HeadNorm::Heads,
+        positions: Positions::Halves(4),
+        names: ["attn_norm", "post_attention_norm"],
+        keys: recurrence(),
+        ..halves(name)
+    }
+}
+
+const INTERLEAVED: Mixer = Mixer::DeltaNet(DeltaForm::Interleaved);
+const OF_GROUPS: Mixer = Mixer::DeltaNet(DeltaForm::OfGroups { fused: false });
+const FUSED: Mixer = Mixer::DeltaNet(DeltaForm::OfGroups { fused: true });
+
+fn lfm2(name: &'static str, keys: Vec<(&'static str, Value)>) -> Style {
+    let own = vec![
+        ("shortconv.l_cache", Value::from(KERNEL as u32)),
+        ("attention.head_count_kv", by_layer([0, 0, KV_HEADS, 0])),
+    ];
+    Style {
+        mixers: |layer| if layer == 2 { &[Mixer::Attention] } else { &[Mixer::ShortConv] },
+        head_norm: HeadNorm::Heads,
+        output_norm: "token_embd_norm",
+        keys: [own, keys].concat(),
+        ..halves(name)
+    }
+}
+
+/// Scans alone, whose files say that there are no heads and no feed-forward.
+fn scan(name: &'static str, mixers: fn(usize) -> &'static [Mixer], keys: Vec<(&'static str, Value)>) -> Style {
+    let none = || Value::from(0u32);
+    let nothing = vec![("attention.head_count", none()), ("feed_forward_length", none())];
+    Style { mixers, feeds: NEVER, keys: [recurrence(), nothing, keys].concat(), ..llama(name) }
+}
+
+/// Mamba 2, attention and feed-forwards each in layers of their own.
+fn nemotron_h(name: &'static str, keys: Vec<(&'static str, Value)>) -> Style {
+    let feeds = vec![("feed_forward_length", by_layer([0, INNER, 0, INNER]))];
+    Style {
+        unit: Unit::ReluSquared,
+        gated: false,
+        positions: Positions::None,
+        mixers: |layer| match layer {
+            0 => &[Mixer::Mamba2 { norm: true }],
+            2 => &[Mixer::Attention],
+            _ => &[],
+        },
+        feeds: |layer| layer % 2 == 1,
+        keys: [hybrid(), feeds, keys].concat(),
+        ..llama(name)
+    }
+}
+
+/// The keys of latent attention.
+fn latent(absorbed: bool) -> Vec<(&'static str, Value)> {
+    let (key, value, heads) = match absorbed {
+        true => (RANK + LATENT_ROTATED, RANK, 1),
+        false => (LATENT_KEY, LATENT_VALUE, HEADS),
+    };
+    let sizes = [
+        ("attention.key_length", key),
+        ("attention.value_length", value),
+        ("attention.head_count_kv", heads),
+        ("attention.key_length_mla", LATENT_KEY),
+        ("attention.value_length_mla", LATENT_VALUE),
+        ("attention.kv_lora_rank", RANK),
+        ("rope.dimension_count", LATENT_ROTATED),
+    ];
+    sizes.map(|(key, size)| (key, Value::from(size as u32))).to_vec()
 }
 
 /// All of them; some twice, in the ways that their files differ in.
@@ -255,6 +442,21 @@ pub fn all() -> Vec<Style> {
             slides: |layer| layer % 3 < 2,
             keys: window(3),
             ..gemma("gemma3")
+        },
+        Style {
+            order: Order::Around,
+            head_norm: HeadNorm::Heads,
+            slides: |layer| layer % 2 == 0,
+            shares: |layer| layer.checked_sub(2),
+            value_norm: true,
+            score_scale: Some(1.0),
+            own_inputs: 6,
+            keys: {
+                let own = [("attention.shared_kv_layers", 2u32), ("embedding_length_per_layer_input", 6)];
+                let own = own.map(|(key, value)| (key, Value::from(value)));
+                [window(2), own.to_vec()].concat()
+            },
+            ..gemma("gemma4")
         },
         Style { order: Order::Parallel, positions: Positions::Halves(4), ..classic("phi2") },
         Style { fused: true, fused_up: true, ..halves("phi3") },
@@ -392,6 +594,148 @@ pub fn all() -> Vec<Style> {
         experts(Style { head_norm: HeadNorm::Heads, keys: late(), ..halves("dots1") }, late_sigmoid),
         experts(Style { head_norm: HeadNorm::Heads, fused: true, keys: late(), ..halves("bailingmoe2") }, late_sigmoid),
         experts(Style { head_norm: HeadNorm::Whole, keys: gating(), ..halves("minimax-m2") }, sigmoid),
+        experts(
+            Style { qkv_bias: true, keys: vec![shared_key()], ..halves("qwen2moe") },
+            Mixture { normalise: false, shared: 20, shared_gate: true, ..MIXTURE },
+        ),
+        lfm2("lfm2", vec![]),
+        experts(lfm2("lfm2moe", late()), Mixture { shared: 0, ..late_sigmoid }),
+        delta("qwen35", |layer| if layer == 3 { &[Mixer::Attention] } else { &[INTERLEAVED] }),
+        experts(
+            Style {
+                keys: [recurrence(), vec![shared_key(), ("full_attention_interval", Value::from(2u32))]].concat(),
+                ..delta("qwen35moe", |layer| if layer % 2 == 1 { &[Mixer::Attention] } else { &[INTERLEAVED] })
+            },
+            Mixture { shared: 20, shared_gate: true, fused: true, ..MIXTURE },
+        ),
+        experts(
+            Style {
+                keys: [recurrence(), vec![shared_key()]].concat(),
+                ..delta("qwen3next", |layer| if layer == 3 { &[Mixer::Attention] } else { &[OF_GROUPS] })
+            },
+            Mixture { shared: 20, shared_gate: true, ..MIXTURE },
+        ),
+        experts(
+            Style {
+                keys: [recurrence(), vec![shared_key()]].concat(),
+                ..delta("qwen3next", |layer| if layer == 3 { &[Mixer::Attention] } else { &[FUSED] })
+            },
+            Mixture { shared: 20, shared_gate: true, ..MIXTURE },
+        ),
+        Style { head_norm: HeadNorm::Heads, fused: true, tied: true, ..halves("openelm") },
+        experts(
+            Style {
+                unit: Unit::Relu,
+                rotates: |layer| layer % 4 != 0,
+                keys: vec![
+                    ("attention.sliding_window", Value::from(4096u32)),
+                    ("expert_gating_func", Value::from(2u32)),
+                ],
+                ..halves("smallthinker")
+            },
+            Mixture { scores: Scores::Sigmoid, early: true, ..MIXTURE },
+        ),
+        experts(
+            Style { rotates: |layer| layer != 3, head_norm: HeadNorm::Bare, ..llama("llama4") },
+            Mixture {
+                scores: Scores::Sigmoid,
+                normalise: false,
+                weighed: true,
+                shared: EXPERT_INNER,
+                step: 2,
+                ..MIXTURE
+            },
+        ),
+        Style {
+            mixers: |layer| if layer == 2 { &[Mixer::Attention] } else { &[Mixer::Plamo] },
+            head_norm: HeadNorm::EachHead,
+            order: Order::Around,
+            fused: true,
+            fused_up: true,
+            keys: hybrid(),
+            ..halves("plamo2")
+        },
+        experts(
+            Style {
+                mixers: |_| &[Mixer::Latent { absorbed: true, narrow_query: true }],
+                positions: Positions::Neighbours(LATENT_ROTATED),
+                keys: [latent(true), late()].concat(),
+                ..llama("deepseek2")
+            },
+            Mixture { fused: true, ..late_sigmoid },
+        ),
+        Style {
+            mixers: |_| &[Mixer::Latent { absorbed: false, narrow_query: false }],
+            positions: Positions::Neighbours(LATENT_ROTATED),
+            keys: latent(false),
+            ..llama("deepseek2")
+        },
+        Style {
+            mixers: |_| &[Mixer::Latent { absorbed: false, narrow_query: true }],
+            positions: Positions::Halves(LATENT_ROTATED),
+            embedding_scale: 12.0,
+            residual_scale: 0.7,
+            logit_factor: 256.0 / WIDTH as f64,
+            keys: latent(false),
+            ..halves("minicpm3")
+        },
+        experts(
+            Style {
+                mixers: |layer| match layer {
+                    2 => &[Mixer::Latent { absorbed: true, narrow_query: false }],
+                    _ => &[Mixer::Kda],
+                },
+                positions: Positions::None,
+                keys: {
+                    let mut keys = [latent(true), late()].concat();
+                    keys.retain(|(key, _)| *key != "attention.head_count_kv");
+                    keys.push(("attention.head_count_kv", by_layer([0, 0, 1, 0])));
+                    keys.push(("ssm.conv_kernel", Value::from(KERNEL as u32)));
+                    keys.push(("kda.head_dim", Value::from(SSM_STATE as u32)));
+                    keys
+                },
+                ..llama("kimi-linear")
+            },
+            late_sigmoid,
+        ),
+        scan("mamba", |_| &[Mixer::Mamba { norms: MambaNorms::None }], vec![]),
+        scan("mamba", |_| &[Mixer::Mamba { norms: MambaNorms::Bare }], vec![("ssm.dt_b_c_rms", Value::from(true))]),
+        scan("mamba2", |_| &[Mixer::Mamba2 { norm: true }], vec![]),
+        Style {
+            mixers: |layer| if layer == 2 { &[Mixer::Attention] } else { &[Mixer::Mamba2 { norm: true }] },
+            keys: [scaled("").keys, hybrid()].concat(),
+            ..scaled("granitehybrid")
+        },
+        experts(
+            Style {
+                mixers: |layer| if layer == 2 { &[Mixer::Attention] } else { &[Mixer::Mamba2 { norm: true }] },
+                keys: [scaled("").keys, hybrid(), vec![shared_key()]].concat(),
+                ..scaled("granitehybrid")
+            },
+            Mixture { shared: 20, ..MIXTURE },
+        ),
+        Style {
+            mixers: |_| &[Mixer::Attention, Mixer::Mamba2 { norm: false }],
+            keys: recurrence(),
+            ..halves("falcon-h1")
+        },
+        nemotron_h("nemotron_h", vec![]),
+        experts(
+            nemotron_h("nemotron_h_moe", [gating(), vec![shared_key()]].concat()),
+            Mixture { shared: 20, ..sigmoid },
+        ),
+        experts(
+            Style {
+                positions: Positions::None,
+                mixers: |layer| match layer {
+                    2 => &[Mixer::Attention],
+                    _ => &[Mixer::Mamba { norms: MambaNorms::Weighted }],
+                },
+                keys: hybrid(),
+                ..llama("jamba")
+            },
+            Mixture { normalise: false, step: 2, ..MIXTURE },
+        ),
     ]
 }
 
@@ -399,6 +743,12 @@ impl Style {
     /// Whether a layer has experts.
     pub fn has_experts(&self, layer: usize) -> Option<Mixture> {
         self.mixture.filter(|mixture| layer >= mixture.from && (layer + 1).is_multiple_of(mixture.step))
+    }
+
+    /// Whether some layer has a state that holds the whole past.
+    pub fn recurs(&self) -> bool {
+        let attends = |mixer: &Mixer| matches!(mixer, Mixer::Attention | Mixer::Latent { .. });
+        (0..LAYERS).any(|layer| !(self.mixers)(layer).iter().all(attends))
     }
 
     /// The keys of its file, under the architecture's prefix.

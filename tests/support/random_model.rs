@@ -1,4 +1,5 @@
-//! A small Llama with random weights and a vocabulary of bytes, written in code: no test needs a download.
+//! A small Llama or Granite hybrid with random weights and a vocabulary of bytes, written in code: no test needs a
+//! download.
 
 use wasm_chord::gguf::testing::Writer;
 use wasm_chord::gguf::{Array, Value};
@@ -15,11 +16,22 @@ pub struct Shape {
     pub context: u32,
     /// The head multiplies with the embedding table.
     pub is_tied: bool,
+    /// Only the second of two layers attends; the first one scans as Mamba 2 does.
+    pub is_hybrid: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Shape { layers: 6, embedding: 64, heads: 4, kv_heads: 2, feed_forward: 96, context: 128, is_tied: false }
+        Shape {
+            layers: 6,
+            embedding: 64,
+            heads: 4,
+            kv_heads: 2,
+            feed_forward: 96,
+            context: 128,
+            is_tied: false,
+            is_hybrid: false,
+        }
     }
 }
 
@@ -63,22 +75,44 @@ pub fn renamed(others: &[(usize, &str, i32)]) -> Writer {
 
 /// Metadata and tensors; `patch` may replace a tensor's bytes before it is written.
 pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer {
-    let Shape { layers, embedding, heads, kv_heads, feed_forward, context, is_tied } = shape;
+    let Shape { layers, embedding, heads, kv_heads, feed_forward, context, is_tied, is_hybrid } = shape;
+    let architecture = if is_hybrid { "granitehybrid" } else { "llama" };
     let mut file = Writer::new()
-        .pair("general.architecture", "llama")
+        .pair("general.architecture", architecture)
         .pair("general.name", "random")
-        .pair("llama.block_count", layers)
-        .pair("llama.context_length", context)
-        .pair("llama.embedding_length", embedding)
-        .pair("llama.feed_forward_length", feed_forward)
-        .pair("llama.attention.head_count", heads)
-        .pair("llama.attention.head_count_kv", kv_heads)
-        .pair("llama.attention.layer_norm_rms_epsilon", 1e-5f32)
+        .pair(&format!("{architecture}.attention.layer_norm_rms_epsilon"), 1e-5f32)
         .pair("tokenizer.ggml.model", "llama")
         .pair("tokenizer.ggml.scores", Value::Array(Array::F32(vec![0.0; VOCABULARY as usize])))
         .pair("tokenizer.ggml.bos_token_id", 1u32)
         .pair("tokenizer.ggml.eos_token_id", 2u32)
         .pair("tokenizer.chat_template", TEMPLATE);
+    for (key, value) in [
+        ("block_count", layers),
+        ("context_length", context),
+        ("embedding_length", embedding),
+        ("feed_forward_length", feed_forward),
+        ("attention.head_count", heads),
+    ] {
+        file = file.pair(&format!("{architecture}.{key}"), value);
+    }
+    let scans = |layer: u32| is_hybrid && layer % 2 == 0;
+    let by_layer = (0..layers).map(|layer| if scans(layer) { 0 } else { kv_heads });
+    file = match is_hybrid {
+        true => file.pair("granitehybrid.attention.head_count_kv", Value::Array(Array::U32(by_layer.collect()))),
+        false => file.pair("llama.attention.head_count_kv", kv_heads),
+    };
+    let (inner, state, ssm_heads, kernel) = (2 * embedding, 4, 2, 3);
+    if is_hybrid {
+        for (key, value) in [
+            ("inner_size", inner),
+            ("state_size", state),
+            ("time_step_rank", ssm_heads),
+            ("group_count", 1),
+            ("conv_kernel", kernel),
+        ] {
+            file = file.pair(&format!("granitehybrid.ssm.{key}"), value);
+        }
+    }
     file = with_vocabulary(file, vocabulary());
     let (e, f) = (u64::from(embedding), u64::from(feed_forward));
     let kv = e / u64::from(heads) * u64::from(kv_heads);
@@ -88,25 +122,46 @@ pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer
         ("output.weight".into(), vec![e, VOCABULARY]),
     ];
     tensors.truncate(if is_tied { 2 } else { 3 });
+    let attention: &[(&str, Vec<u64>)] = &[
+        ("attn_norm.weight", vec![e]),
+        ("attn_q.weight", vec![e, e]),
+        ("attn_k.weight", vec![e, kv]),
+        ("attn_v.weight", vec![e, kv]),
+        ("attn_output.weight", vec![e, e]),
+    ];
+    let [inner, state, ssm_heads, kernel] = [inner, state, ssm_heads, kernel].map(u64::from);
+    let mixed = inner + 2 * state;
+    let scan: &[(&str, Vec<u64>)] = &[
+        ("attn_norm.weight", vec![e]),
+        ("ssm_in.weight", vec![e, inner + mixed + ssm_heads]),
+        ("ssm_conv1d.weight", vec![kernel, mixed]),
+        ("ssm_conv1d.bias", vec![mixed]),
+        ("ssm_dt.bias", vec![ssm_heads]),
+        ("ssm_a", vec![1, ssm_heads]),
+        ("ssm_d", vec![1, ssm_heads]),
+        ("ssm_norm.weight", vec![inner, 1]),
+        ("ssm_out.weight", vec![inner, e]),
+    ];
+    let feed_forward: &[(&str, Vec<u64>)] = &[
+        ("ffn_norm.weight", vec![e]),
+        ("ffn_gate.weight", vec![e, f]),
+        ("ffn_up.weight", vec![e, f]),
+        ("ffn_down.weight", vec![f, e]),
+    ];
     for layer in 0..layers {
-        for (name, shape) in [
-            ("attn_norm", vec![e]),
-            ("attn_q", vec![e, e]),
-            ("attn_k", vec![e, kv]),
-            ("attn_v", vec![e, kv]),
-            ("attn_output", vec![e, e]),
-            ("ffn_norm", vec![e]),
-            ("ffn_gate", vec![e, f]),
-            ("ffn_up", vec![e, f]),
-            ("ffn_down", vec![f, e]),
-        ] {
-            tensors.push((format!("blk.{layer}.{name}.weight"), shape));
+        let mixer = if scans(layer) { scan } else { attention };
+        for (name, shape) in mixer.iter().chain(feed_forward) {
+            tensors.push((format!("blk.{layer}.{name}"), shape.clone()));
         }
     }
     let mut state = 42;
     for (name, shape) in tensors {
         let scale = if shape.len() == 1 { 1.0 } else { 1.7 / (shape[0] as f32).sqrt() };
         let mut data = values(&mut state, shape.iter().product(), scale);
+        if name.ends_with("ssm_a") {
+            // What decays has a rate below zero.
+            data.chunks_exact_mut(4).for_each(|value| value[3] |= 0x80);
+        }
         patch(&name, &mut data);
         file = file.tensor(&name, &shape, Dtype::F32, &data);
     }

@@ -11,8 +11,8 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     c.embedding_scale = keys.nonzero("embedding_scale")?.unwrap_or(1.0);
     c.residual_scale = keys.nonzero("residual_scale")?.unwrap_or(1.0);
     c.logit_scale = 1.0 / keys.nonzero("logit_scale")?.unwrap_or(1.0);
-    // Dense models use this key to say that they do not rotate.
-    if c.architecture.name == "granite" && !keys.flag("rope.scaling.finetuned", true)? {
+    // Dense models and hybrids use this key to say that they do not rotate.
+    if c.architecture.name != "granitemoe" && !keys.flag("rope.scaling.finetuned", true)? {
         c.layers.iter_mut().for_each(|shape| shape.rope = None);
     }
     Ok(())
@@ -24,7 +24,12 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     attention(b, l, s.normed)?;
     b.linear(&l.name("attn_output"), s.attended, s.output)?;
     b.join(s.output);
+    feed(b, l)
+}
 
+/// The feed-forward, which the hybrids have too.
+pub fn feed(b: &mut Builder, l: &Layer) -> Result<()> {
+    let s = l.slots;
     b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
     match &l.shape.experts {
         Some(shape) => {

@@ -1,6 +1,6 @@
 //! Attention, as steps that architectures put in their order.
 
-use crate::error::Result;
+use crate::error::{ChordError, Result};
 use crate::model::builder::{Builder, Layer};
 use crate::program::{Op, Slot, State};
 
@@ -31,21 +31,34 @@ pub fn norm_heads(b: &mut Builder, l: &Layer) -> Result<()> {
 /// Rotates queries and keys, where the layer does.
 pub fn rotate(b: &mut Builder, l: &Layer) -> Result<()> {
     let Some(rope) = &l.shape.rope else { return Ok(()) };
-    let (rope, head_dim) = (b.rope(rope)?, l.shape.key_length);
+    let (rope, head_dim) = (b.rope(rope, l.shape.has_rope_factors)?, l.shape.key_length);
     b.push(Op::Rope { slot: l.slots.query, heads: l.shape.heads, head_dim, rope });
-    b.push(Op::Rope { slot: l.slots.key, heads: l.shape.kv_heads, head_dim, rope });
+    if l.shape.shares.is_none() {
+        b.push(Op::Rope { slot: l.slots.key, heads: l.shape.kv_heads, head_dim, rope });
+    }
     Ok(())
 }
 
-/// Appends to the cache and attends.
+/// Appends to the cache, unless it is another layer's, and attends.
 pub fn attend(b: &mut Builder, l: &Layer) -> Result<()> {
     let (s, shape) = (l.slots, l.shape);
+    if shape.heads == 0 {
+        return Err(ChordError::model(format!("layer {} attends without a head", l.index)).with("layer", l.index));
+    }
     let sinks = b.optional(&l.name("attn_sinks.weight"), shape.heads)?;
-    let state = b.state(State::Kv {
-        key_width: shape.kv_heads * shape.key_length,
-        value_width: shape.kv_heads * shape.value_length,
-    });
-    b.push(Op::KvWrite { state, key: s.key, value: s.value, head_dim: shape.key_length });
+    let state = match shape.shares.map(|layer| b.caches.get(&layer).copied()) {
+        Some(Some(shared)) => shared,
+        Some(None) => return Err(ChordError::internal("a layer shares a cache that is not there")),
+        None => {
+            let state = b.state(State::Kv {
+                key_width: shape.kv_heads * shape.key_length,
+                value_width: shape.kv_heads * shape.value_length,
+            });
+            b.push(Op::KvWrite { state, key: s.key, value: s.value, head_dim: shape.key_length });
+            b.caches.insert(l.index, state);
+            state
+        }
+    };
     b.push(Op::Attention {
         state,
         query: s.query,

@@ -35,6 +35,15 @@ impl FeedForward {
     /// As gpt-oss has it.
     pub const LIMITED: FeedForward = FeedForward { activation: Activation::SwigluLimited, ..FeedForward::SWIGLU };
 
+    /// The op that makes of a gate, or of what stands in its place, what is inside.
+    pub fn activate(self, gate: Slot, up: Slot) -> Op {
+        let activation = self.activation;
+        match self.form {
+            Form::Plain => Op::Activate { slot: gate, activation },
+            Form::Gated => Op::Gate { gate, up, activation },
+        }
+    }
+
     /// Without a gate.
     pub const fn plain(activation: Activation) -> FeedForward {
         FeedForward { form: Form::Plain, activation, scaled: false }
@@ -50,7 +59,7 @@ pub fn feed_forward(
     dst: Slot,
     accumulate: bool,
 ) -> Result<()> {
-    let FeedForward { form, activation, scaled } = kind;
+    let FeedForward { form, scaled, .. } = kind;
     let (gate, up) = (l.slots.gate, l.slots.up);
     let project = |b: &mut Builder, name: &str, src: Slot, dst: Slot, accumulate: bool| {
         let name = l.name(name);
@@ -66,9 +75,6 @@ pub fn feed_forward(
         }
         Form::Gated => b.fused(&l.name("ffn_up"), src, &[gate, up], scaled)?,
     }
-    b.push(match form {
-        Form::Plain => Op::Activate { slot: gate, activation },
-        Form::Gated => Op::Gate { gate, up, activation },
-    });
+    b.push(kind.activate(gate, up));
     project(b, "ffn_down", gate, dst, accumulate)
 }
