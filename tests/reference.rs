@@ -2,17 +2,34 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::*;
 use wasm_chord::ErrorCode;
-use wasm_chord::engine::OpenOptions;
+use wasm_chord::engine::{Engine, OpenOptions};
 
 fn tolerance(format: &str) -> f64 {
-    let table: serde_json::Value = serde_json::from_str(include_str!("tolerances.json")).expect("valid JSON");
+    let table: Value = serde_json::from_str(include_str!("tolerances.json")).expect("valid JSON");
     table[format].as_f64().unwrap_or_else(|| panic!("no tolerance for {format}"))
 }
 
-/// Compares the logits of one model at every position, also with those of the model on disk.
+/// Margins under which another sum of the same numbers may choose another token.
+const MARGIN_MIN: f64 = 1e-3;
+
+/// Compares the tokens that follow the prompt greedily, as far as each is far enough ahead of the next likely one.
+fn check_greedy(engine: &mut Engine, file: &[u8], json: &Value) -> Result<(), String> {
+    let (truth, margins) = (ids(&json["greedy"]), json["greedy_margin"].as_array().expect("margins"));
+    let is_clear = |margin: &Value| margin.as_f64().is_some_and(|margin| margin > MARGIN_MIN);
+    let clear = margins.iter().take_while(|margin| is_clear(margin)).count();
+    let body = json!({"kind": "completion", "prompt": json["tokens"], "temperature": 0, "max_tokens": truth.len(), "logprobs": 0, "ignore_eos": true});
+    let answer = ask(engine, file, body).map_err(|e| e.to_string())?;
+    match answer.tokens[..clear] == truth[..clear] {
+        true => Ok(()),
+        false => Err(format!("greedy tokens {:?}, not {truth:?}", answer.tokens)),
+    }
+}
+
+/// Compares the logits of one model at every position, also with those of the model on disk, and the tokens that
+/// follow.
 fn check(model: &std::path::Path, format: &str) -> Result<(), String> {
     let (json, truth) = expected(model);
     let file = std::fs::read(model).expect("reference model");
@@ -23,6 +40,7 @@ fn check(model: &std::path::Path, format: &str) -> Result<(), String> {
     if on_disk.logits(&ids(&json["tokens"])).map_err(|e| format!("{}: {e}", model.display()))? != logits {
         return Err(format!("{}: other logits when its matrices stay on disk", model.display()));
     }
+    check_greedy(&mut engine, &file, &json).map_err(|e| format!("{}: {e}", model.display()))?;
     let error = nmse(&truth, &logits);
     println!(
         "{:30} NMSE {error:.2e}, at most {:.1e}",
