@@ -4,7 +4,7 @@
 const CACHE = 'examples';
 const KEPT = [
   '/chat.html', '/search.html', '/pkg/index.js', '/pkg/engine-worker.js', '/pkg/io-worker.js', '/pkg/store-worker.js',
-  ...['simd', 'relaxed', 'gpu'].flatMap((build) => [`/pkg/wasm/chord-${build}.js`, `/pkg/wasm/chord-${build}.wasm`]),
+  ...['simd', 'relaxed', 'memory64', 'gpu'].flatMap((build) => [`/pkg/wasm/chord-${build}.js`, `/pkg/wasm/chord-${build}.wasm`]),
 ];
 
 addEventListener('install', (event) => {

@@ -279,7 +279,7 @@ describe('dispose', () => {
 describe('workers and builds', () => {
   /** The package with some files replaced, below another address. */
   async function packageWith(address, replaced) {
-    for (const name of ['index.js', 'engine-worker.js', 'io-worker.js', 'store-worker.js', 'wasm/chord-relaxed.js', 'wasm/chord-simd.js', 'wasm/chord-gpu.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-simd.wasm']) {
+    for (const name of ['index.js', 'engine-worker.js', 'io-worker.js', 'store-worker.js', 'wasm/chord-relaxed.js', 'wasm/chord-simd.js', 'wasm/chord-gpu.js', 'wasm/chord-memory64.js', 'wasm/chord-relaxed.wasm', 'wasm/chord-simd.wasm']) {
       const body = name in replaced ? replaced[name] : await readFile(join(root, 'pkg', name));
       if (body === undefined) server.files.delete(address + name);
       else server.files.set(address + name, Buffer.from(body));
