@@ -125,7 +125,7 @@ export class Messages implements Exchange {
 
 /** A channel between each two of so many threads: for each thread its ports to the others, by their numbers. */
 export function channels(threads: number): (MessagePort | undefined)[][] {
-  const ports = Array.from({ length: threads }, () => new Array<MessagePort | undefined>(threads).fill(undefined));
+  const ports = Array.from({ length: threads }, () => Array.from<MessagePort | undefined>({ length: threads }));
   for (const [first, own] of ports.entries()) {
     for (const [second, other] of ports.entries()) {
       if (second <= first) continue;
