@@ -1,12 +1,13 @@
 //! wasm-chord: language models in the browser.
 //!
 //! Data flows one way: URL → range → pages → header and layers → kernels → logits → token → text.
-//! Imports point one way too: `web → engine → trust, model, pager, gguf, tokenizer, sample → cpu |
-//! gpu → exec, state, program, quant → error`.
+//! Imports point one way too: `web → engine → trust, model, pager, gguf, template, tokenizer, sample → cpu |
+//! gpu → exec, state, answer, program, quant → error`.
 
 // Rust has not settled the names of vector instructions for 64-bit memory.
 #![cfg_attr(target_arch = "wasm64", feature(simd_wasm64))]
 
+pub mod answer;
 pub mod cpu;
 pub mod engine;
 pub mod error;
