@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use support::random_model::{self, Shape};
 use support::*;
 use wasm_chord::ErrorCode;
-use wasm_chord::engine::{Engine, OpenOptions, Request};
+use wasm_chord::engine::{Engine, Event, OpenOptions, Request};
 use wasm_chord::tokenizer::EncodeOptions;
 
 fn model() -> (Engine, Vec<u8>) {
@@ -282,4 +282,77 @@ fn fault_13_tensors_of_another_shape_are_named() {
     let error = open(&sound, &OpenOptions::default()).err().expect("refused");
     assert_eq!(error.code, ErrorCode::InvalidModel);
     assert_eq!(error.details["tensor"], "blk.0.ffn_gate.weight");
+}
+
+/// A template of a model that thinks and calls tools.
+const CALLER: &str = "{% for m in messages %}{{ m.role }}: {% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n\
+                      {% endif %}{{ m.content or '' }}{% for c in m.tool_calls or [] %}<tool_call>{\"name\": \"{{ c.function.name }}\", \
+                      \"arguments\": {{ c.function.arguments | tojson }}}</tool_call>{% endfor %}{{ '\n' }}{% endfor %}";
+
+/// What a request came to: content, reasoning, calls with their arguments, and why it ended.
+fn read(engine: &mut Engine, file: &[u8], more: serde_json::Value) -> (String, String, Vec<String>, String) {
+    let mut body = json!({"kind": "chat", "messages": [{"role": "user", "content": "hello"}]});
+    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let (mut reasonings, mut calls) = (String::new(), Vec::<String>::new());
+    let answer = ask_with(engine, file, body, |_, event| {
+        let (Event::Token { reasoning, calls: deltas, .. } | Event::Finish { reasoning, calls: deltas, .. }) = event
+        else {
+            return;
+        };
+        reasonings.push_str(reasoning);
+        for delta in deltas {
+            match &delta.name {
+                Some(name) => calls.push(format!("{name}: {}", delta.arguments)),
+                None => calls[delta.index].push_str(&delta.arguments),
+            }
+        }
+    });
+    let answer = answer.expect("an answer");
+    (answer.texts.concat(), reasonings, calls, answer.reasons.concat())
+}
+
+#[test]
+fn reasoning_and_calls_are_told_apart_from_content() {
+    // Of the kinds 3 is a control token and 4 is text that is always one token.
+    let pieces = [
+        ("<think>", 3),
+        ("\nThey", 4),
+        (" ask.", 4),
+        ("\n</think>\n", 4),
+        ("\nI look", 4),
+        (".\n", 4),
+        ("<tool_call>", 3),
+        ("{\"name\": \"look", 4),
+        ("up\", \"arguments\": {\"a", 4),
+        ("\": 1}}", 4),
+        ("</tool_call>", 3),
+        ("\n<tool_call>{\"name\": \"time\"}", 4),
+        ("</tool_call>\n", 4),
+    ];
+    let file = random_model::reciting(CALLER, &pieces);
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+    let tools = json!([{"type": "function", "function": {"name": "lookup"}}, {"type": "function", "function": {"name": "time"}}]);
+    let mut read = |more| {
+        let (content, reasoning, calls, reason) = read(&mut engine, &file, more);
+        (content, reasoning, calls.join(", "), reason)
+    };
+    let told = |content: &str, reasoning: &str, calls: &str, reason: &str| {
+        (content.into(), reasoning.into(), calls.into(), reason.into())
+    };
+    let both = "lookup: {\"a\": 1}, time: {}";
+    assert_eq!(read(json!({"tools": tools})), told("I look.", "They ask.", both, "ToolCalls"));
+    assert_eq!(
+        read(json!({"tools": tools, "parallel_tool_calls": false})),
+        told("I look.", "They ask.", "lookup: {\"a\": 1}", "ToolCalls")
+    );
+    assert_eq!(read(json!({"tools": tools, "max_tokens": 3})), told("", "They ask.", "", "Length"));
+    assert_eq!(read(json!({"tools": tools, "max_tokens": 9})), told("I look.", "They ask.", "lookup: {\"a", "Length"));
+    assert_eq!(read(json!({"tools": tools, "stop": ["look"]})), told("I ", "They ask.", "", "Stop"));
+    // Without tools nothing is a call. Names of control tokens that have come are not shown, however they are spelt.
+    let plain = "I look.\n{\"name\": \"lookup\", \"arguments\": {\"a\": 1}}\n{\"name\": \"time\"}\n";
+    assert_eq!(read(json!({})), told(plain, "They ask.", "", "Stop"));
+    assert_eq!(read(json!({"n": 2, "tools": tools})).0, "I look.I look.");
+    let completion = json!({"kind": "completion", "prompt": "\n", "max_tokens": 20});
+    let raw = ask(&mut engine, &file, completion).expect("an answer").texts.concat();
+    assert!(raw.starts_with("\nThey ask.\n</think>"), "a completion is as it was written: {raw}");
 }

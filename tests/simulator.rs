@@ -49,7 +49,7 @@ struct Outcome {
 impl Outcome {
     fn hear(&mut self, event: Event) {
         let (choice, text, logprobs) = match event {
-            Event::Token { choice, text, logprobs } | Event::Finish { choice, text, logprobs, .. } => {
+            Event::Token { choice, text, logprobs, .. } | Event::Finish { choice, text, logprobs, .. } => {
                 (choice, text, logprobs)
             }
             Event::Done { embedding, .. } => {

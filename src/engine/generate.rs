@@ -4,8 +4,10 @@ use super::Engine;
 use super::backend::Backend;
 use super::forward::{Output, Progress};
 use super::pooling::Pooling;
+use super::reading::Reading;
 use super::request::{Moment, Request};
 use super::sequence::Tally;
+use crate::answer::{CallDelta, Delta, Plan};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Wanted;
 use crate::pager::Placement;
@@ -14,6 +16,7 @@ use crate::tokenizer::Detokenizer;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 /// Guesses of a pass where layers are fetched for it, least and most: their transfer takes longer than any
 /// computation.
@@ -34,10 +37,16 @@ pub enum Event {
     Lost,
     /// A part of the prompt was computed.
     Work,
-    /// A token was chosen; its text may be held back until it is whole and no stop string.
+    /// A token was chosen; its text may be held back until it is whole, and no stop string or mark of a call.
     Token {
         choice: usize,
         text: String,
+        /// More of the reasoning before the answer.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reasoning: String,
+        /// Calls of tools, and more of their arguments.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<CallDelta>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         logprobs: Vec<Logprob>,
     },
@@ -45,6 +54,10 @@ pub enum Event {
     Finish {
         choice: usize,
         text: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reasoning: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<CallDelta>,
         finish_reason: FinishReason,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         logprobs: Vec<Logprob>,
@@ -61,10 +74,12 @@ pub enum Event {
 
 /// Why a choice ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     Stop,
     Length,
+    /// The model has called tools.
+    ToolCalls,
 }
 
 /// OpenAI's usage object.
@@ -122,6 +137,7 @@ struct Text {
     sampler: Sampler,
     stops: StopMatcher,
     detokenizer: Detokenizer,
+    reading: Reading,
     /// Prompt and generated tokens of this choice.
     history: Vec<u32>,
     /// Guesses at what follows the token that was chosen last.
@@ -142,6 +158,16 @@ impl Text {
         let draw = if backend.samples() { self.sampler.draw_elsewhere(0) } else { None };
         draw.map_or(Wanted::Logits, Wanted::Token)
     }
+
+    /// The event that ends the choice, with the last of its text.
+    fn finished(&mut self, mut delta: Delta, finish_reason: FinishReason) -> Event {
+        let is_cut = finish_reason == FinishReason::Length;
+        let has_calls = self.reading.finish(is_cut, &mut delta);
+        let finish_reason = if has_calls && !is_cut { FinishReason::ToolCalls } else { finish_reason };
+        self.ended = true;
+        let Delta { content: text, reasoning, calls } = delta;
+        Event::Finish { choice: self.choice, text, reasoning, calls, finish_reason, logprobs: release(self) }
+    }
 }
 
 impl Engine {
@@ -151,16 +177,16 @@ impl Engine {
         let (prompt, purpose) = match request {
             Request::Chat(chat, params) => {
                 params.validate(self.opened.program.vocabulary)?;
-                let tokens = self.opened.chat_tokens(&chat, moment.now)?;
+                let (tokens, reading) = self.opened.chat_prompt(&chat, moment.now)?;
                 self.opened.check_length(&tokens, "messages", 1)?;
-                let text = self.text(params, moment.seed, &tokens)?;
+                let text = self.text(params, moment.seed, &tokens, reading);
                 (tokens, text)
             }
             Request::Completion(prompt, params) => {
                 params.validate(self.opened.program.vocabulary)?;
                 let tokens = self.opened.prompt_tokens(prompt)?;
                 self.opened.check_length(&tokens, "prompt", 1)?;
-                let text = self.text(params, moment.seed, &tokens)?;
+                let text = self.text(params, moment.seed, &tokens, None);
                 (tokens, text)
             }
             Request::Embedding(input) => {
@@ -195,15 +221,16 @@ impl Engine {
         Ok(())
     }
 
-    fn text(&self, params: SamplingParams, seed: u64, prompt: &[u32]) -> Result<Purpose> {
+    fn text(&self, params: SamplingParams, seed: u64, prompt: &[u32], reading: Option<Arc<Plan>>) -> Purpose {
         let seed = params.seed.map_or(seed, |s| s as u64);
-        Ok(Purpose::Text(Box::new(Text {
+        Purpose::Text(Box::new(Text {
             seed,
             choice: 0,
             first_logits: Vec::new(),
             sampler: Sampler::new(params.clone(), seed),
             stops: stop_matcher(&params),
             detokenizer: self.opened.tokenizer.stream(),
+            reading: Reading::new(reading),
             history: prompt.to_vec(),
             guesses: Vec::new(),
             held: VecDeque::new(),
@@ -211,7 +238,7 @@ impl Engine {
             shown: 0,
             ended: false,
             params,
-        })))
+        }))
     }
 
     /// Does a bounded piece of the running request. An error ends the request and leaves the engine usable.
@@ -309,13 +336,14 @@ impl Engine {
         text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
         text.stops = stop_matcher(&text.params);
         text.detokenizer = self.opened.tokenizer.stream();
+        text.reading.restart();
         (text.made, text.shown, text.ended) = (0, 0, false);
     }
 
     /// Chooses a token from the logits and starts the next pass, or ends the choice.
     fn next_token(&mut self, text: &mut Text, usage: &mut Usage) -> Result<Event> {
         if text.params.max_tokens == Some(0) {
-            return Ok(self.finish(text, FinishReason::Length));
+            return Ok(self.finish(text, Delta::default(), FinishReason::Length));
         }
         let token = match self.compute.backend.chosen() {
             Some(token) => {
@@ -327,11 +355,15 @@ impl Engine {
         let ends = self.opened.tokenizer.is_end(token);
         if ends && !text.params.ignore_eos {
             usage.completion_tokens += 1;
-            return Ok(self.finish(text, FinishReason::Stop));
+            return Ok(self.finish(text, Delta::default(), FinishReason::Stop));
         }
         text.history.push(token);
         usage.completion_tokens += 1;
-        let fresh = if ends { String::new() } else { text.detokenizer.push(&self.opened.tokenizer, token)? };
+        let mut fresh = String::new();
+        if !ends {
+            fresh = text.detokenizer.push(&self.opened.tokenizer, token)?;
+            fresh.push_str(text.reading.mark(&self.opened.tokenizer, token)?);
+        }
         text.made += fresh.len();
         if let Some(count) = text.params.logprobs {
             let logprob = self.logprob(token, count as usize)?;
@@ -340,30 +372,22 @@ impl Engine {
         let mut released = String::new();
         let stopped = text.stops.push(&fresh, &mut released);
         text.shown += released.len();
-        if stopped {
-            let logprobs = release(text);
-            text.ended = true;
-            return Ok(Event::Finish {
-                choice: text.choice,
-                text: released,
-                finish_reason: FinishReason::Stop,
-                logprobs,
-            });
+        let mut delta = Delta::default();
+        let satisfied = text.reading.push(released, &mut delta);
+        if stopped || satisfied {
+            return Ok(text.finished(delta, FinishReason::Stop));
         }
         let generated = text.history.len() - usage.prompt_tokens;
         let full = text.history.len() >= self.opened.config.context;
         if full || text.params.max_tokens.is_some_and(|most| generated >= most as usize) {
-            let mut event = self.finish(text, FinishReason::Length);
-            if let Event::Finish { text: tail, .. } = &mut event {
-                tail.insert_str(0, &released);
-            }
-            return Ok(event);
+            return Ok(self.finish(text, delta, FinishReason::Length));
         }
         match self.continue_draft(token) {
             true => self.sequence.drafter.accept(),
             false => self.start_token(text, token, generated)?,
         }
-        Ok(Event::Token { choice: text.choice, text: released, logprobs: release(text) })
+        let Delta { content, reasoning, calls } = delta;
+        Ok(Event::Token { choice: text.choice, text: content, reasoning, calls, logprobs: release(text) })
     }
 
     /// Begins the pass of a token that was chosen, the last of `generated`, and of guesses at those after it.
@@ -403,7 +427,7 @@ impl Engine {
     }
 
     /// Ends a choice and shows what was held back.
-    fn finish(&self, text: &mut Text, finish_reason: FinishReason) -> Event {
+    fn finish(&self, text: &mut Text, mut delta: Delta, finish_reason: FinishReason) -> Event {
         let rest = text.detokenizer.finish();
         let mut last = String::new();
         let stopped = text.stops.push(&rest, &mut last);
@@ -412,8 +436,8 @@ impl Engine {
         }
         let finish_reason = if stopped { FinishReason::Stop } else { finish_reason };
         text.shown = if stopped { text.shown + last.len() } else { usize::MAX };
-        text.ended = true;
-        Event::Finish { choice: text.choice, text: last, finish_reason, logprobs: release(text) }
+        text.reading.push(last, &mut delta);
+        text.finished(delta, finish_reason)
     }
 
     /// The log-probability of `token` and the `count` best.

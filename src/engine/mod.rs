@@ -17,6 +17,7 @@ mod open;
 mod opened;
 mod places;
 mod pooling;
+mod reading;
 mod request;
 mod saving;
 mod sequence;

@@ -2,12 +2,15 @@
 
 use super::continuation;
 use super::opened::Opened;
+use crate::answer::{Plan, Style, Tools};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::sample::{RequestKind, SamplingParams};
-use crate::template::{CivilTime, RenderInput, Rendered};
+use crate::template::{CivilTime, RenderInput, Rendered, text_of};
 use crate::tokenizer::EncodeOptions;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What the core may not find out by itself: the time, and a seed for requests that bring none.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,12 @@ pub struct Chat {
     /// More variables for the template.
     #[serde(default)]
     pub chat_template_kwargs: Option<Map<String, Json>>,
+    /// How much to think, in OpenAI's words; what of it the template knows becomes variables.
+    #[serde(default)]
+    pub reasoning_effort: Option<String>,
+    /// Without it the answer ends after its first call.
+    #[serde(default)]
+    pub parallel_tool_calls: Option<bool>,
     /// Ends the prompt with the opening of the assistant's turn; by default unless the last message is continued.
     #[serde(default)]
     pub add_generation_prompt: Option<bool>,
@@ -89,8 +98,8 @@ fn prompt(value: Json, name: &str) -> Result<Prompt> {
 }
 
 impl Opened {
-    /// The prompt of a chat, through the file's template.
-    fn render(&self, chat: &Chat, now: CivilTime) -> Result<Rendered> {
+    /// The prompt of a chat, through the file's template. `is_read`: and the style in which it will be answered.
+    fn render(&self, chat: &Chat, now: CivilTime, is_read: bool) -> Result<(Rendered, Option<Arc<Style>>)> {
         let has_tools = chat.tools.as_ref().and_then(Json::as_array).is_some_and(|tools| !tools.is_empty());
         let template = self.template.select(chat.chat_template.as_deref(), has_tools)?;
         let text = |token: Option<u32>| {
@@ -103,22 +112,32 @@ impl Opened {
             return Err(ChordError::parameter("continue_final_message", text));
         }
         let marked = if continues { Some(continuation::marked(&chat.messages)?) } else { None };
-        let rendered = template.render(&RenderInput {
+        let mut extra = chat.chat_template_kwargs.as_ref().map(Cow::Borrowed);
+        let input = RenderInput {
             messages: marked.as_ref().unwrap_or(&chat.messages),
             tools: chat.tools.as_ref(),
-            extra: chat.chat_template_kwargs.as_ref(),
+            extra: None,
             add_generation_prompt: chat.add_generation_prompt.unwrap_or(!continues),
             bos_token: &text(self.tokenizer.bos()),
             eos_token: &text(self.tokenizer.eos()),
             now,
             controls: &self.controls,
-        })?;
-        if continues { continuation::cut(rendered) } else { Ok(rendered) }
+        };
+        let style = || template.style(&input, |text| self.tokenizer.token_for_text(text).is_some());
+        if let Some(effort) = &chat.reasoning_effort {
+            // What the caller says to the template itself counts more.
+            let mut variables = template.effort(effort, style().thinks(), &input)?;
+            variables.extend(extra.map(Cow::into_owned).into_iter().flatten());
+            extra = Some(Cow::Owned(variables));
+        }
+        let rendered = template.render(&RenderInput { extra: extra.as_deref(), ..input })?;
+        let rendered = if continues { continuation::cut(rendered)? } else { rendered };
+        Ok((rendered, is_read.then(style)))
     }
 
     /// The text of a chat's prompt, from a JSON body.
     pub fn apply_chat_template(&self, json: &str, now: CivilTime) -> Result<String> {
-        Ok(self.render(&parse(json)?, now)?.plain_text())
+        Ok(self.render(&parse(json)?, now, false)?.0.plain_text())
     }
 
     /// Tokens of a JSON string, or of a JSON array of messages as a chat's prompt.
@@ -129,14 +148,28 @@ impl Opened {
             }
             messages => {
                 let chat = Chat { messages, ..Chat::default() };
-                Ok(self.chat_tokens(&chat, now)?.len())
+                let (rendered, _) = self.render(&chat, now, false)?;
+                Ok(self.tokenizer.encode_chat(&rendered.text, rendered.guard)?.len())
             }
         }
     }
 
-    pub(super) fn chat_tokens(&self, chat: &Chat, now: CivilTime) -> Result<Vec<u32>> {
-        let rendered = self.render(chat, now)?;
-        self.tokenizer.encode_chat(&rendered.text, rendered.guard)
+    /// The tokens of a chat's prompt, and how its answer is to be read where there may be more in it than content.
+    pub(super) fn chat_prompt(&self, chat: &Chat, now: CivilTime) -> Result<(Vec<u32>, Option<Arc<Plan>>)> {
+        let (rendered, style) = self.render(chat, now, true)?;
+        let tokens = self.tokenizer.encode_chat(&rendered.text, rendered.guard)?;
+        let tools = chat.tools.as_ref().map(Tools::new).unwrap_or_default();
+        let is_single = chat.parallel_tool_calls == Some(false);
+        let continues = chat.continue_final_message == Some(true);
+        let said = chat.messages.as_array().and_then(|all| all.last()?.get("content")).filter(|_| continues);
+        let plan = style.filter(|style| style.has_more() || !tools.is_empty()).map(|style| {
+            let is_thought_open = match said {
+                Some(said) => style.is_thought_open_in(&text_of(said)),
+                None => style.is_thought_open(&rendered.text),
+            };
+            Arc::new(Plan { is_thought_open, style, tools, is_single })
+        });
+        Ok((tokens, plan))
     }
 
     /// The tokens of a completion's prompt: ids as they are, text with the special tokens that the model adds.

@@ -69,7 +69,7 @@ fn check_parts(parts: &[Json]) -> std::result::Result<(), &'static str> {
 }
 
 /// The text of a content: parts follow each other without a gap, as templates join them.
-pub(super) fn text_of(content: &Json) -> String {
+pub fn text_of(content: &Json) -> String {
     match content {
         Json::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
         _ => content.as_str().unwrap_or_default().to_owned(),

@@ -7,6 +7,7 @@
 mod args;
 mod bounds;
 mod builtins;
+mod effort;
 mod filters;
 mod guard;
 mod input;
@@ -30,6 +31,7 @@ mod bounds_tests;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
 use minijinja::syntax::SyntaxConfig;
@@ -39,11 +41,13 @@ use serde_json::{Map, Value as Json};
 
 pub use self::guard::ControlTexts;
 use self::guard::Guarding;
+pub use self::input::text_of;
 use self::input::{Converter, Survey};
 pub use self::named::ChatTemplates;
 use self::shape::Shape;
 use self::source::Prepared;
 pub use self::time::CivilTime;
+use crate::answer::{Probe, Style};
 use crate::error::{ChordError, ErrorCode, Result};
 
 /// Longer templates are refused; the longest in use have about 30 KB.
@@ -74,6 +78,8 @@ pub struct ChatTemplate {
     prepared: Prepared,
     /// What the template takes, found out when it is first asked.
     shape: OnceLock<Shape>,
+    /// How the model answers that it belongs to, found out when it is first asked.
+    style: OnceLock<Arc<Style>>,
 }
 
 /// What a template renders.
@@ -130,7 +136,7 @@ impl ChatTemplate {
         // Jinja2 reads every end of a line as a line feed.
         let lines = source.replace("\r\n", "\n").replace('\r', "\n");
         let (environment, prepared) = compiled(&lines).map_err(|error| failed(&error, None))?;
-        Ok(ChatTemplate { environment, source: lines.into(), prepared, shape: OnceLock::new() })
+        Ok(ChatTemplate { environment, source: lines.into(), prepared, shape: OnceLock::new(), style: OnceLock::new() })
     }
 
     /// The template for models that bring none: ChatML, the most common format.
@@ -196,6 +202,31 @@ impl ChatTemplate {
         Ok(Rendered { text, guard })
     }
 
+    /// The style in which the model answers that the template belongs to. `is_token` says whether a text is a token.
+    pub fn style(&self, input: &RenderInput, is_token: impl Fn(&str) -> bool) -> Arc<Style> {
+        let find = || {
+            // A template that runs out of fuel once would do so on every probe.
+            let exhausted = Cell::new(false);
+            let render = |probe: &Probe| {
+                let extra = probe.thinks.map(effort::switched);
+                let (messages, tools, add_generation_prompt) = (probe.messages, probe.tools, probe.opens);
+                let probe = RenderInput { messages, tools, add_generation_prompt, extra: extra.as_ref(), ..*input };
+                if exhausted.get() {
+                    return None;
+                }
+                match self.probed(&probe) {
+                    Ok(prompt) => Some(prompt),
+                    Err(error) => {
+                        exhausted.set(error.details["reason"] == "fuel");
+                        None
+                    }
+                }
+            };
+            Arc::new(Style::of(&render, &is_token))
+        };
+        self.style.get_or_init(find).clone()
+    }
+
     /// What the template takes. A template that fails on every probe takes what is given.
     fn shape(&self, input: &RenderInput) -> Shape {
         *self.shape.get_or_init(|| {
@@ -204,7 +235,7 @@ impl ChatTemplate {
             let tools = serde_json::json!([{"type": "function", "function": function}]);
             let controls = ControlTexts::new([]);
             // A template that runs out of fuel once would do so on every probe.
-            let exhausted = std::cell::Cell::new(false);
+            let exhausted = Cell::new(false);
             Shape::of(|messages| {
                 let calls =
                     messages.as_array().is_some_and(|all| all.iter().any(|one| one.get("tool_calls").is_some()));
@@ -221,6 +252,12 @@ impl ChatTemplate {
                 })
             })
         })
+    }
+
+    /// The prompt of messages that nobody wrote.
+    fn probed(&self, input: &RenderInput) -> Result<String> {
+        let messages = input::normalised(input.messages, || self.shape(input))?;
+        Ok(self.render_shaped(&Json::Array(messages), input)?.plain_text())
     }
 
     /// The expression of the template at which a rendering failed.

@@ -372,3 +372,93 @@ fn assignments_keep_their_meaning() {
         assert_eq!(run(source).unwrap(), expected, "{source}");
     }
 }
+
+/// What templates of the reference data show of thoughts and calls, by what their names contain. `bare`: calls that
+/// nothing marks. A name that is not in the list shows neither.
+const STYLES: [(&str, Option<&str>, &str); 16] = [
+    ("Qwen2.5", None, "<tool_call>"),
+    ("Qwen3-0.6B", Some("<think>"), "<tool_call>"),
+    ("qwen38", Some("<think>"), "<tool_call> <function="),
+    ("hfjs-HuggingFaceTB_SmolLM3", Some("<think>"), "<tool_call>"),
+    ("HuggingFaceTB-SmolLM3", Some("<think>"), "bare"),
+    ("granite-3.3", Some("<think>"), "<|tool_call|>"),
+    ("Nemo-Instruct", None, "[TOOL_CALLS]"),
+    ("Mistral-7B-Instruct-v0.3", None, "[TOOL_CALLS]"),
+    ("nemo_tool_call", None, "[TOOL_CALLS]"),
+    ("LFM2.5", Some("<think>"), "<|tool_call_start|>"),
+    ("MiniCPM3", Some("<|thought_start|>"), "<|tool_call_start|>"),
+    ("deepseek_tool_call", None, "<\u{ff5c}tool\u{2581}calls\u{2581}begin\u{ff5c}>"),
+    ("command-a-reasoning", Some("<|START_THINKING|>"), "<|START_ACTION|>"),
+    ("gemma4", Some("<|channel>thought"), "<|tool_call>"),
+    ("Jamba", None, "<tool_calls>"),
+    ("functionary", None, "<|content|>"),
+];
+
+#[test]
+fn styles_are_found_in_reference_templates() {
+    let Some(folder) = reference_folder() else {
+        println!("skipped: no reference data");
+        return;
+    };
+    let mut found = std::collections::BTreeSet::new();
+    for (name, now, _) in REFERENCE_FOLDERS {
+        for entry in std::fs::read_dir(folder.join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "jinja") {
+                continue;
+            }
+            let template = ChatTemplate::new(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let (messages, controls) = (json!([{"role": "user", "content": "hi"}]), ControlTexts::new([]));
+            let style = template.style(&asking(&messages, &controls, now), |_| false);
+            let file = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let marks = match style.frames {
+                Some(frames) => frames.body.to_owned(),
+                None if style.is_bare => "bare".to_owned(),
+                None => style.sections.iter().map(|section| section.open).collect::<Vec<_>>().join(" "),
+            };
+            let known = STYLES.iter().find(|(name, ..)| file.contains(name));
+            let (thought, calls) = known.map_or((None, "bare"), |(_, thought, calls)| (*thought, *calls));
+            // Hermes stands in several files.
+            let calls = if known.is_none() && file.to_lowercase().contains("hermes") { "<tool_call>" } else { calls };
+            assert_eq!((style.thought.map(|thought| thought.open), marks.as_str()), (thought, calls), "{file}");
+            found.extend(known.map(|(name, ..)| *name));
+        }
+    }
+    assert_eq!(found.len(), STYLES.len(), "{found:?}");
+}
+
+fn asking<'a>(messages: &'a Json, controls: &'a ControlTexts, now: CivilTime) -> RenderInput<'a> {
+    RenderInput {
+        messages,
+        tools: None,
+        extra: None,
+        add_generation_prompt: true,
+        bos_token: "<s>",
+        eos_token: "</s>",
+        now,
+        controls,
+    }
+}
+
+#[test]
+fn efforts_become_the_variables_that_the_template_knows() {
+    let (messages, controls) = (json!([{"role": "user", "content": "hi"}]), ControlTexts::new([]));
+    let input = asking(&messages, &controls, NOW);
+    let effort = |source: &str, effort: &str, thinks| {
+        let variables = ChatTemplate::new(source).unwrap().effort(effort, thinks, &input);
+        variables
+            .map(|variables| Json::Object(variables).to_string())
+            .map_err(|error| error.details["name"].to_string())
+    };
+    let both = "{{ messages[0].content }}{% if enable_thinking is defined and not enable_thinking %}no{% endif %}{{ reasoning_effort }}";
+    let switch = "{{ messages[0].content }}{% if thinking %}<think>{% endif %}";
+    let plain = "{{ messages[0].content }}";
+    let refused = || Err("\"reasoning_effort\"".to_owned());
+    assert_eq!(effort(both, "low", true), Ok("{\"enable_thinking\":true,\"reasoning_effort\":\"low\"}".into()));
+    assert_eq!(effort(both, "none", true), Ok("{\"enable_thinking\":false}".into()));
+    assert_eq!(effort(switch, "high", true), Ok("{\"thinking\":true}".into()));
+    assert_eq!(effort(plain, "none", false), Ok("{}".into()), "a model that does not think need not be told");
+    assert_eq!(effort(plain, "none", true), refused());
+    assert_eq!(effort(plain, "low", false), refused());
+    assert_eq!(effort(both, "much", true), refused());
+}

@@ -11,9 +11,22 @@ const MODEL = '/model.gguf';
 /** A model whose template names the tools that it hears of. */
 const TOOLS = '/tools.gguf';
 const toolTemplate = '{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}';
+/** A model that thinks and calls tools, and one whose template begins the thought. */
+const CALLER = '/caller.gguf';
+const THINKER = '/thinker.gguf';
+const turn = (said, opening) => `{% for m in messages %}<|start|>{{ m.role }}\n${said}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n${opening}{% endif %}`;
+const reasoned = '{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content or "" }}';
+const called = '{% for c in m.tool_calls or [] %}<tool_call>\n{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}';
+const callerTemplate = `{% if enable_thinking is defined and not enable_thinking %}brief {% endif %}${turn(reasoned + called, '')}`;
+const callerSays = [
+  '<think>', '\nThey ask', ' of Zürich.', '\n</think>\n\n', 'I look', '.\n', ['<tool_call>'], '\n{"name": "look', 'up", "arg', 'uments": {"city": "Zü', 'rich"}}\n',
+  '</tool_call>\n<tool_call>\n{"name": "time", "arguments"', ': {}}', ['</tool_call>'],
+];
 const stage = await openStage({
   files: {
     [MODEL]: tinyModel({ context: CONTEXT }),
+    [CALLER]: tinyModel({ context: CONTEXT, says: callerSays, metadata: [['tokenizer.chat_template', 8, callerTemplate]] }),
+    [THINKER]: tinyModel({ context: CONTEXT, says: ['Well', ', well.', '\n</think>', '\n\nHel', 'lo.'], metadata: [['tokenizer.chat_template', 8, turn(reasoned, '<think>\n')]] }),
     [TOOLS]: tinyModel({ context: CONTEXT, metadata: [['tokenizer.chat_template', 8, toolTemplate]] }),
   },
 });
@@ -310,13 +323,77 @@ describe('chat completions', () => {
         counted.push(usage.prompt_tokens - (await engine.tokenize(text, { addSpecial: true, parseSpecial: true })).length);
       }
       const bad = ['required', 'sometimes', 5, {}, { type: 'function', function: { name: 'ten' } }, { type: 'function' }, { type: 'allowed_tools', allowed_tools: { mode: 'required', tools } }];
-      const tries = [...bad.map((tool_choice) => ({ tools, tool_choice })), { tool_choice: one }, { tools, parallel_tool_calls: false }];
+      const tries = [...bad.map((tool_choice) => ({ tools, tool_choice })), { tool_choice: one }, { tools, parallel_tool_calls: 1 }];
       const outcomes = await Promise.all(tries.map((body) => engine.chat.completions.create({ messages, ...body }).then(() => 'accepted', ({ code, details }) => `${code} ${details.name}`)));
       return { texts: rendered, counts: counted, refused: outcomes };
     }));
     assert.deepEqual(texts, ['one two six hello', 'one two six hello', 'hello', 'one hello', 'six one hello']);
     assert.deepEqual(counts, [0, 0, 0, 0, 0]);
     assert.deepEqual(refused, [...Array(8).fill('InvalidParameter tool_choice'), 'InvalidParameter parallel_tool_calls']);
+  });
+
+  test('tell reasoning and calls of tools apart from content, at once and streamed', async () => {
+    const { whole, chunks, plain, single, cut, prompt, brief } = await withEngine(stage, { model: CALLER }, (page) => page.evaluate(async () => {
+      const tools = ['lookup', 'time'].map((name) => ({ type: 'function', function: { name, parameters: { type: 'object', properties: { city: { type: 'string' } } } } }));
+      const messages = [{ role: 'user', content: 'hello' }];
+      const ask = (body) => engine.chat.completions.create({ messages, tools, ...body });
+      const streamed = [];
+      for await (const { choices: [choice] } of await ask({ stream: true })) streamed.push(choice);
+      const answer = await ask({ n: 2 });
+      const { message } = answer.choices[0];
+      const results = message.tool_calls.map(({ id }) => ({ role: 'tool', tool_call_id: id, content: 'done' }));
+      return {
+        whole: answer.choices,
+        chunks: streamed,
+        plain: (await ask({ tool_choice: 'none' })).choices[0],
+        single: (await ask({ parallel_tool_calls: false })).choices[0],
+        cut: (await ask({ max_tokens: 3 })).choices[0],
+        prompt: await engine.applyChatTemplate([...messages, message, ...results], { tools }),
+        brief: await engine.applyChatTemplate(messages, { reasoning_effort: 'none' }),
+      };
+    }));
+    const ids = whole[0].message.tool_calls.map(({ id }) => id);
+    assert.ok(ids.every((id) => /^[A-Za-z0-9]{9}$/.test(id)) && ids[0] !== ids[1], String(ids));
+    const functions = [{ name: 'lookup', arguments: '{"city": "Zürich"}' }, { name: 'time', arguments: '{}' }];
+    const message = { role: 'assistant', content: 'I look.', reasoning_content: 'They ask of Zürich.' };
+    for (const { message: { tool_calls: calls, ...rest }, finish_reason: reason } of whole) {
+      assert.deepEqual(rest, message);
+      assert.deepEqual(calls.map(({ type, function: named }) => ({ type, function: named })), functions.map((named) => ({ type: 'function', function: named })));
+      assert.equal(reason, 'tool_calls');
+    }
+    const joined = (field) => chunks.map(({ delta }) => delta[field] ?? '').join('');
+    assert.equal(joined('content'), message.content);
+    assert.equal(joined('reasoning_content'), message.reasoning_content);
+    const deltas = chunks.flatMap(({ delta }) => delta.tool_calls ?? []);
+    const merged = [];
+    for (const { index, id, type, function: { name, arguments: text } } of deltas) {
+      // The name comes first, with the id; what follows are arguments.
+      assert.equal(id === undefined, index < merged.length);
+      if (id === undefined) merged[index].arguments += text;
+      else merged.push({ name, arguments: text, type });
+    }
+    assert.deepEqual(merged, functions.map((named) => ({ ...named, type: 'function' })));
+    assert.ok(deltas.length > merged.length, 'arguments come while they are written');
+    assert.equal(chunks.at(-1).finish_reason, 'tool_calls');
+    assert.equal(plain.message.tool_calls, undefined);
+    assert.equal(plain.finish_reason, 'stop');
+    assert.ok(plain.message.content.startsWith('I look.') && plain.message.content.includes('{"name": "lookup"') && !plain.message.content.startsWith('<tool_call>'), plain.message.content);
+    assert.deepEqual(single.message.tool_calls.map(({ function: named }) => named), functions.slice(0, 1));
+    assert.deepEqual([cut.message.content, cut.message.reasoning_content, cut.finish_reason], ['', 'They ask of Zürich.', 'length']);
+    assert.ok(prompt.includes('<think>\nThey ask of Zürich.\n</think>\n\nI look.<tool_call>\n{"name": "lookup", "arguments": {"city": "Zürich"}}\n</tool_call>'), prompt);
+    assert.ok(brief.startsWith('brief '), brief);
+  });
+
+  test('know a thought that the template has begun', async () => {
+    const [whole, cut, gone] = await withEngine(stage, { model: THINKER }, (page) => page.evaluate(async () => {
+      const messages = [{ role: 'user', content: 'hello' }];
+      const ask = async (body) => (await engine.chat.completions.create({ messages, ...body })).choices[0];
+      const begun = [...messages, { role: 'assistant', content: '<think>\n' }];
+      return [await ask({}), await ask({ max_tokens: 2 }), await ask({ messages: begun, continue_final_message: true, add_generation_prompt: false, max_tokens: 1 })];
+    }));
+    assert.deepEqual([whole.message, whole.finish_reason], [{ role: 'assistant', content: 'Hello.', reasoning_content: 'Well, well.' }, 'stop']);
+    assert.deepEqual([cut.message, cut.finish_reason], [{ role: 'assistant', content: '', reasoning_content: 'Well, well.' }, 'length']);
+    assert.deepEqual(gone.message, { role: 'assistant', content: '', reasoning_content: 'Well' });
   });
 
   test('go on with the last message', async () => {

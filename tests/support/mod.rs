@@ -161,8 +161,10 @@ pub fn ask_with(
                 continue;
             }
             Event::Lost => continue,
-            Event::Token { choice, text, logprobs } => (choice, text, logprobs, None),
-            Event::Finish { choice, text, finish_reason, logprobs } => (choice, text, logprobs, Some(finish_reason)),
+            Event::Token { choice, text, logprobs, .. } => (choice, text, logprobs, None),
+            Event::Finish { choice, text, finish_reason, logprobs, .. } => {
+                (choice, text, logprobs, Some(finish_reason))
+            }
             Event::Done { usage, embedding, .. } => {
                 answer.cached = usage.prompt_tokens_details.cached_tokens;
                 answer.embedding = embedding.unwrap_or_default();

@@ -11,10 +11,12 @@ const TEMPLATE = "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<
 
 /**
  * The bytes of a model. With `parts` above 1: the files of the split model, the tensors spread evenly.
- * `metadata` adds or replaces entries `[name, type, value]`; undefined values remove them.
+ * `metadata` adds or replaces entries `[name, type, value]`; undefined values remove them. `says`: pieces that the model
+ * writes behind a line feed, one after the other, before it ends; each is a token of its own, a control token if it stands
+ * in a list.
  */
-export function tinyModel({ layers = 2, width = 64, feedForward = 128, context = 256, parts = 1, seed = 1, metadata = [] } = {}) {
-  const tokens = vocabulary();
+export function tinyModel({ layers = 2, width = 64, feedForward = 128, context = 256, parts = 1, seed = 1, metadata = [], says } = {}) {
+  const tokens = [...vocabulary(), ...(says ?? []).map((piece) => (Array.isArray(piece) ? { text: piece[0], score: 0, type: 3 } : { text: piece, score: 0, type: 4 }))];
   const entries = new Map([
     ['general.architecture', TYPE.string, 'llama'],
     ['general.name', TYPE.string, 'tiny random'],
@@ -39,6 +41,7 @@ export function tinyModel({ layers = 2, width = 64, feedForward = 128, context =
   ].map(([name, ...value]) => [name, value]));
   for (const [name, [, value]] of entries) if (value === undefined) entries.delete(name);
   const tensors = tensorList(layers, width, feedForward, tokens.length);
+  if (says) recite(tensors, width, says.length);
   const random = generator(seed);
   for (const tensor of tensors) tensor.data = tensor.fill(random);
   if (parts === 1) return file(entries, tensors);
@@ -68,6 +71,27 @@ function vocabulary() {
   const words = ['\u2581', ...'abcdefghijklmnopqrstuvwxyz.,!?', '\u2581a', 'th', '\u2581th', '\u2581the', 'he', 'll', 'lo', 'hello', '\u2581hello'];
   words.forEach((text, index) => tokens.push({ text, score: -1 - index, type: normal }));
   return tokens;
+}
+
+/**
+ * Lets every token be followed by the next of the last `count` tokens, the first of them by a line feed's: each has a
+ * dimension of its own, which the head turns into its successor, and the layers add nothing.
+ */
+function recite(tensors, width, count) {
+  if (count >= width) throw new Error(`${count} pieces need a width above that`);
+  const [lineFeed, end, first] = [3 + 10, 2, VOCABULARY_SIZE];
+  const chain = [lineFeed, ...Array.from({ length: count }, (_, index) => first + index), end];
+  const unit = (tokenAt, scale, size) => {
+    const table = new Float32Array(size);
+    for (let index = 0; index <= count; index += 1) table[chain[index + tokenAt] * width + index] = scale;
+    return table;
+  };
+  for (const tensor of tensors) {
+    const size = tensor.shape.reduce((product, dimension) => product * dimension, 1);
+    if (/attn_output|ffn_down/.test(tensor.name)) tensor.fill = () => new Float32Array(size);
+    if (tensor.name === 'token_embd.weight') tensor.fill = () => unit(0, 1, size);
+    if (tensor.name === 'output.weight') tensor.fill = () => unit(1, 10, size);
+  }
 }
 
 function tensorList(layers, width, feedForward, vocabularySize) {

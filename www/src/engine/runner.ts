@@ -110,7 +110,7 @@ export class Runner {
           if (run.firstTokenMs !== undefined) this.loader.measured(run.computeMs);
           run.computeMs = 0;
           run.firstTokenMs ??= performance.now();
-          if (event.type === 'finish' || event.text !== '' || (event.logprobs?.length ?? 0) > 0) {
+          if (event.type === 'finish' || event.text !== '' || event.reasoning || event.calls || (event.logprobs?.length ?? 0) > 0) {
             run.unread += 1;
             this.events.event(run.call, event);
           }

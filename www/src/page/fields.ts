@@ -26,6 +26,7 @@ const SAMPLING: FieldsOf<Sampling> = {
 
 const TEMPLATE: FieldsOf<TemplateOptions> = {
   tools: true, tool_choice: true, add_generation_prompt: true, continue_final_message: true, chat_template: true, chat_template_kwargs: true,
+  reasoning_effort: true,
 };
 
 /** What may be given, by what it is given to. */
@@ -62,7 +63,7 @@ const HINTS: Readonly<Record<string, string>> = {
 /** Fields that would change the answer and are not supported, with the values that change nothing. */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   echo: [false], suffix: [''], best_of: [1], functions: [], function_call: ['none'], response_format: ['text'], store: [false], dimensions: [],
-  modalities: ['text'], audio: [], web_search_options: [], reasoning_effort: [], verbosity: [],
+  modalities: ['text'], audio: [], web_search_options: [], verbosity: [],
   grammar: [''], json_schema: [], typical_p: [1], mirostat: [0], repeat_last_n: [64], dry_multiplier: [0], xtc_probability: [0], top_n_sigma: [-1],
   samplers: [],
 };

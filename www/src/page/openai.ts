@@ -2,9 +2,9 @@
 
 import type { Call } from './calls.js';
 import { ChordError } from '../wire/errors.js';
-import type { CallEvent, CoreLogprob, CoreTokenLogprob } from '../wire/protocol.js';
+import type { CallEvent, CoreCallDelta, CoreLogprob, CoreTokenLogprob } from '../wire/protocol.js';
 import type {
-  ChatCompletion, ChatCompletionChunk, ChatLogprobs, Completion, CompletionChunk, CompletionLogprobs,
+  ChatCompletion, ChatCompletionChunk, ChatLogprobs, ChatToolCall, ChatToolCallDelta, Completion, CompletionChunk, CompletionLogprobs,
   FinishReason, Timings, TokenLogprob, Usage,
 } from '../wire/types.js';
 
@@ -13,6 +13,8 @@ type TextEvent = Extract<CallEvent, { type: 'token' | 'finish' }>;
 /** What a choice has come to. */
 interface ChoiceState {
   text: string;
+  reasoning: string;
+  calls: ChatToolCall[];
   /** Where the next text starts. */
   offset: number;
   logprobs: CoreLogprob[];
@@ -46,13 +48,15 @@ export const chatShape: Shape<ChatCompletion, ChatCompletionChunk> = {
   chunks(identity, event, _offsets, isFirst) {
     const object = 'chat.completion.chunk' as const;
     const index = event.choice;
-    const chunk = (delta: { role?: 'assistant'; content?: string }, logprobs: ChatLogprobs | null, finish: FinishReason | null): ChatCompletionChunk => (
+    const chunk = (delta: ChatCompletionChunk['choices'][number]['delta'], logprobs: ChatLogprobs | null, finish: FinishReason | null): ChatCompletionChunk => (
       { ...identity, object, choices: [{ index, delta, logprobs, finish_reason: finish }] }
     );
     const chunks: ChatCompletionChunk[] = [];
     if (isFirst) chunks.push(chunk({ role: 'assistant', content: '' }, null, null));
     const logprobs = event.logprobs ? chatLogprobs(event.logprobs) : null;
+    if (event.reasoning) chunks.push(chunk({ reasoning_content: event.reasoning }, null, null));
     if (event.text !== '' || logprobs) chunks.push(chunk({ content: event.text }, logprobs, null));
+    if (event.calls) chunks.push(chunk({ tool_calls: event.calls.map(callDelta) }, null, null));
     if (event.type === 'finish') chunks.push(chunk({}, null, event.finish_reason));
     return chunks;
   },
@@ -62,7 +66,7 @@ export const chatShape: Shape<ChatCompletion, ChatCompletionChunk> = {
     object: 'chat.completion',
     choices: choices.map((choice, index) => ({
       index,
-      message: { role: 'assistant', content: choice.text },
+      message: message(choice),
       logprobs: choice.logprobs.length > 0 ? chatLogprobs(choice.logprobs) : null,
       finish_reason: choice.finishReason ?? 'stop',
     })),
@@ -91,6 +95,35 @@ export const completionShape: Shape<Completion, CompletionChunk> = {
     timings,
   }),
 };
+
+/** An id that every template takes: some want nine letters and digits. */
+function newCallId(): string {
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+  return Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => letters[byte % letters.length]).join('');
+}
+
+function callDelta({ index, id, name, arguments: text }: CoreCallDelta): ChatToolCallDelta {
+  if (name === undefined) return { index, function: { arguments: text } };
+  return { index, id: id ?? newCallId(), type: 'function', function: { name, arguments: text } };
+}
+
+/** Adds what an event brings to the calls of its choice. */
+function addCalls(calls: ChatToolCall[], deltas: CoreCallDelta[]): void {
+  for (const { index, id, name, arguments: text } of deltas) {
+    const call = calls[index];
+    if (call) call.function.arguments += text;
+    else calls[index] = { id: id ?? newCallId(), type: 'function', function: { name: name ?? '', arguments: text } };
+  }
+}
+
+function message({ text, reasoning, calls }: ChoiceState): ChatCompletion['choices'][number]['message'] {
+  return {
+    role: 'assistant',
+    content: text === '' && calls.length > 0 ? null : text,
+    ...reasoning === '' ? {} : { reasoning_content: reasoning },
+    ...calls.length === 0 ? {} : { tool_calls: calls },
+  };
+}
 
 function chatLogprobs(entries: CoreLogprob[]): ChatLogprobs {
   return { content: entries.map((entry) => ({ ...tokenLogprob(entry), top_logprobs: entry.top.map(tokenLogprob) })) };
@@ -131,12 +164,14 @@ class Choices {
   /** The offsets of the event's tokens, and whether it is the first of its choice. */
   add(event: TextEvent, keep: boolean): { offsets: number[]; isFirst: boolean } {
     const before = this.states[event.choice];
-    const state = before ?? { text: '', offset: 0, logprobs: [], offsets: [], finishReason: undefined };
+    const state = before ?? { text: '', reasoning: '', calls: [], offset: 0, logprobs: [], offsets: [], finishReason: undefined };
     this.states[event.choice] = state;
     const offsets = tokenOffsets(event.logprobs ?? [], state.offset, event.text.length);
     state.offset += event.text.length;
     if (keep) {
       state.text += event.text;
+      state.reasoning += event.reasoning ?? '';
+      addCalls(state.calls, event.calls ?? []);
       state.logprobs.push(...event.logprobs ?? []);
       state.offsets.push(...offsets);
     }

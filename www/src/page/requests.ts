@@ -13,7 +13,7 @@ export interface Prepared {
 }
 
 /** Fields that the page handles. */
-const NOT_FOR_CORE: ReadonlySet<string> = new Set(['stream', 'stream_options', 'tool_choice', 'parallel_tool_calls']);
+const NOT_FOR_CORE: ReadonlySet<string> = new Set(['stream', 'stream_options', 'tool_choice']);
 
 export function prepareChat(body: ChatCompletionRequest): Prepared {
   const fields = checkBody('a chat request', body);
@@ -22,9 +22,7 @@ export function prepareChat(body: ChatCompletionRequest): Prepared {
   }
   const tools = chosenTools(fields['tools'], fields['tool_choice']);
   const parallel = fields['parallel_tool_calls'];
-  if (parallel !== undefined && parallel !== true && Array.isArray(tools) && tools.length > 0) {
-    throw invalidParameter('parallel_tool_calls', 'parallel_tool_calls is only supported as true: a model calls as many tools as it likes');
-  }
+  if (typeof (parallel ?? true) !== 'boolean') throw invalidParameter('parallel_tool_calls', 'parallel_tool_calls must be true or false');
   return prepare('chat', { ...fields, tools });
 }
 

@@ -128,6 +128,23 @@ export interface CoreLogprob extends CoreTokenLogprob {
   top: CoreTokenLogprob[];
 }
 
+/** A call of a tool that begins, where it has a name, or more of its arguments. */
+export interface CoreCallDelta {
+  index: number;
+  id?: string;
+  name?: string;
+  arguments: string;
+}
+
+/** What a token adds to a choice. */
+interface CoreDelta {
+  choice: number;
+  text: string;
+  reasoning?: string;
+  calls?: CoreCallDelta[];
+  logprobs?: CoreLogprob[];
+}
+
 /** What a read is for: to be sent, to be sent without fetching more around it, or only to be brought to disk. */
 export type ReadMode = 'send' | 'peek' | 'keep';
 
@@ -139,8 +156,8 @@ export type StepEvent =
   | { type: 'device' }
   /** The GPU was lost; another device, or none, is to be attached. */
   | { type: 'lost' }
-  | { type: 'token'; choice: number; text: string; logprobs?: CoreLogprob[] }
-  | { type: 'finish'; choice: number; text: string; finish_reason: FinishReason; logprobs?: CoreLogprob[] }
+  | CoreDelta & { type: 'token' }
+  | CoreDelta & { type: 'finish'; finish_reason: FinishReason }
   | { type: 'done'; usage: Usage; draft: { drafted: number; accepted: number }; embedding?: number[] };
 
 /** The events of a call that reach the page; the last one is `done`. */

@@ -225,8 +225,10 @@ export type ToolChoice =
 export interface ChatMessage {
   role: string;
   content?: string | null | { type: 'text'; text: string }[];
+  /** What an assistant thought before it answered, as an answer tells it. Whether it is shown to the model again is the template's decision. */
+  reasoning_content?: string | null;
   name?: string;
-  tool_calls?: unknown[];
+  tool_calls?: ChatToolCall[] | null;
   tool_call_id?: string;
   [field: string]: unknown;
 }
@@ -237,9 +239,30 @@ export interface ChatTool {
   function: { name: string; description?: string; parameters?: Record<string, unknown> };
 }
 
+/** A call of a tool, in an answer and in the messages that follow it. */
+export interface ChatToolCall {
+  /** The model's own where it gives one. The message with the result names it as `tool_call_id`. */
+  id: string;
+  type: 'function';
+  function: {
+    name: string;
+    /** JSON, as the model wrote it: an answer that was cut off, or a model that errs, can leave it invalid. */
+    arguments: string;
+  };
+}
+
+/** A call that begins, with its id and name, or more of the arguments of one. */
+export interface ChatToolCallDelta {
+  /** Which call of the answer. */
+  index: number;
+  id?: string;
+  type?: 'function';
+  function: { name?: string; arguments: string };
+}
+
 export interface ChatCompletionRequest extends SamplingParams, TemplateOptions, IgnoredFields {
   messages: ChatMessage[];
-  /** Only `true` is supported where there are tools. */
+  /** `false` ends an answer after its first call of a tool. Default true. */
   parallel_tool_calls?: boolean;
   logprobs?: boolean;
   top_logprobs?: number;
@@ -293,7 +316,8 @@ export interface Timings {
   draft_n_accepted: number;
 }
 
-export type FinishReason = 'stop' | 'length';
+/** `tool_calls`: the model has called tools and waits for their results. Only chats end so. */
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
 
 /** A token and its natural log probability under the untempered softmax. */
 export interface TokenLogprob {
@@ -331,7 +355,15 @@ interface Envelope<Kind extends string> {
 export interface ChatCompletion extends Envelope<'chat.completion'> {
   choices: {
     index: number;
-    message: { role: 'assistant'; content: string };
+    message: {
+      role: 'assistant';
+      /** Null where the model only calls tools. */
+      content: string | null;
+      /** What the model thought before it answered, where it thinks aloud. */
+      reasoning_content?: string;
+      tool_calls?: ChatToolCall[];
+    };
+    /** Of every token, those of reasoning and calls too. */
     logprobs: ChatLogprobs | null;
     finish_reason: FinishReason;
   }[];
@@ -342,7 +374,7 @@ export interface ChatCompletion extends Envelope<'chat.completion'> {
 export interface ChatCompletionChunk extends Envelope<'chat.completion.chunk'> {
   choices: {
     index: number;
-    delta: { role?: 'assistant'; content?: string };
+    delta: { role?: 'assistant'; content?: string; reasoning_content?: string; tool_calls?: ChatToolCallDelta[] };
     logprobs: ChatLogprobs | null;
     finish_reason: FinishReason | null;
   }[];
@@ -470,8 +502,10 @@ export interface TemplateOptions {
   chat_template?: string;
   /** Ends within the last message, for the answer to go on there. */
   continue_final_message?: boolean;
-  /** Further variables of the template. */
+  /** Further variables of the template, such as `enable_thinking`. */
   chat_template_kwargs?: Record<string, unknown>;
+  /** How much the model is to think, in the words that its template has for it. Refused where the template has none. */
+  reasoning_effort?: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh';
 }
 
 /**
