@@ -367,8 +367,8 @@ fn before_mark<'a>(text: &str, marks: impl Iterator<Item = &'a str> + Clone, com
         return (end, None);
     }
     let trimmed = text[..end].trim_end().len();
-    // Too much white space is content, but then all of it but what is held.
-    let shown = if end - trimmed > SPACE_HELD_MAX { text[..end].floor_char_boundary(end) } else { trimmed };
+    // Too much white space is content.
+    let shown = if end - trimmed > SPACE_HELD_MAX { end } else { trimmed };
     (shown, found)
 }
 

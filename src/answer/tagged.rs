@@ -191,7 +191,8 @@ impl Tagged {
                     return Step::Read(end + close.len());
                 }
                 if come == Rest::Comes {
-                    self.seen = text.floor_char_boundary(text.len().saturating_sub(close.len()));
+                    let seen = text.len().saturating_sub(close.len());
+                    self.seen = (0..=seen).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
                     return Step::More;
                 }
                 self.object.cut_field(key, &lined(text), out);

@@ -169,7 +169,7 @@ impl Pass<'_> {
     /// A head's matrix, of those in one tensor, times a row.
     fn of_head(&mut self, name: &str, head: usize, row: &[f64], rows: usize) -> Row {
         let all = self.weights.get(&self.name(name), &[row.len(), rows, HEADS], 0.0);
-        multiplied(&all[head * rows * row.len()..][..rows * row.len()], &row.to_vec())
+        multiplied(&all[head * rows * row.len()..][..rows * row.len()], row)
     }
 
     fn latent(&mut self, inputs: &[Row], absorbed: bool, narrow_query: bool) -> Vec<Row> {

@@ -130,7 +130,7 @@ pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer
     ] {
         file = file.pair(&format!("{architecture}.{key}"), value);
     }
-    let scans = |layer: u32| is_hybrid && layer % 2 == 0;
+    let scans = |layer: u32| is_hybrid && layer.is_multiple_of(2);
     let by_layer = (0..layers).map(|layer| if scans(layer) { 0 } else { kv_heads });
     file = match is_hybrid {
         true => file.pair("granitehybrid.attention.head_count_kv", Value::Array(Array::U32(by_layer.collect()))),
