@@ -372,7 +372,7 @@ impl Shard {
         self.cpu.state_bytes(state)
     }
 
-    /// Copies a state that holds the whole past as it is now; see [`super::Fixed::copy`].
+    /// Copies a state that holds the whole past as it is now.
     pub fn copy_state(&mut self, state: StateId, copy: usize) {
         self.cpu.fixed.copy(state, copy);
     }

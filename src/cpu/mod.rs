@@ -1,7 +1,7 @@
 //! The CPU backend: scalar truth for every op, and its SIMD128 twins.
 //!
 //! [`Cpu`] holds the activations, the cache and the weights that are in memory, and computes one op over a batch.
-//! Ops are free functions over slices in a file each; all branching is in [`Cpu::step`]. [`exec`] walks through a
+//! Ops are free functions over slices in a file each; all branching is in [`Cpu::step`]. `exec` walks through a
 //! program's ops, and [`team`] divides them among threads.
 
 mod activation;
