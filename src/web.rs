@@ -1,9 +1,11 @@
-//! The wasm-bindgen surface: the only file that knows JavaScript. The engine worker drives it.
+//! The wasm-bindgen surface: the only module that knows JavaScript. The engine worker drives it.
 
-use crate::cpu::{DiskReader, Order, Peers};
-use crate::engine::{Engine as Core, Follower as CoreFollower, HeaderReader as Reader, Moment, OpenOptions, Request};
+mod threads;
+
+use self::threads::{Follower, JsPeers};
+use crate::cpu::DiskReader;
+use crate::engine::{Engine as Core, HeaderReader as Reader, Moment, OpenOptions, Request};
 use crate::error::{ChordError, ErrorCode};
-use crate::exec::Poll;
 use crate::pager::{Pace, Placement, SourceRange, State};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
@@ -77,113 +79,6 @@ extern "C" {
     fn read(this: &SyncFile, buffer: &mut [u8], options: &Object) -> Result<f64, JsValue>;
 }
 
-#[wasm_bindgen]
-extern "C" {
-    /// How a thread reaches the others that compute with it; see [`Peers`].
-    pub type JsPeers;
-
-    #[wasm_bindgen(method)]
-    #[allow(clippy::too_many_arguments)] // What an order is made of.
-    fn order(
-        this: &JsPeers,
-        first_group: u32,
-        end_group: u32,
-        position: u32,
-        first_row: u32,
-        end_row: u32,
-        pass_rows: u32,
-        is_hidden: u32,
-    );
-
-    #[wasm_bindgen(method)]
-    fn send(this: &JsPeers, part: &[f32], is_to_first: bool) -> u32;
-
-    #[wasm_bindgen(method)]
-    fn receive(this: &JsPeers, from: u32, part: &mut [f32]) -> u32;
-}
-
-/// A poll as JavaScript has it.
-fn poll_code(poll: Poll) -> u32 {
-    match poll {
-        Poll::Pending => 0,
-        Poll::Ready => 1,
-        Poll::Lost => 2,
-    }
-}
-
-/// The inverse of [`poll_code`].
-fn poll_of(code: u32) -> Poll {
-    match code {
-        0 => Poll::Pending,
-        1 => Poll::Ready,
-        _ => Poll::Lost,
-    }
-}
-
-impl Peers for JsPeers {
-    fn order(&mut self, order: &Order) {
-        let Order { groups, position, rows, pass_rows, is_hidden } = order;
-        // All of them count groups or tokens of the context.
-        let [first, end, from, to] = [groups.start, groups.end, rows.start, rows.end].map(|n| n as u32);
-        JsPeers::order(self, first, end, *position as u32, from, to, *pass_rows as u32, u32::from(*is_hidden));
-    }
-
-    fn send(&mut self, part: &[f32], is_to_first: bool) -> Poll {
-        poll_of(JsPeers::send(self, part, is_to_first))
-    }
-
-    fn receive(&mut self, from: usize, part: &mut [f32]) -> Poll {
-        poll_of(JsPeers::receive(self, from as u32, part))
-    }
-}
-
-/// One more thread's part of a model.
-#[wasm_bindgen]
-pub struct Follower {
-    core: CoreFollower,
-}
-
-#[wasm_bindgen]
-impl Follower {
-    /// Sets the way to the others.
-    #[wasm_bindgen(js_name = setPeers)]
-    pub fn set_peers(&mut self, peers: JsPeers) {
-        self.core.set_peers(Box::new(peers));
-    }
-
-    /// Takes a piece of the source.
-    pub fn supply(&mut self, part: u16, offset: f64, bytes: &Uint8Array) {
-        let copied: Result<(), Infallible> =
-            self.core.supply(part, offset as u64, bytes.length() as usize, |range, destination| {
-                bytes.subarray(range.start as u32, range.end as u32).copy_to(destination);
-                Ok(())
-            });
-        match copied {
-            Ok(()) => {}
-        }
-    }
-
-    /// Begins what the first thread ordered, in the numbers of `JsPeers::order`.
-    pub fn order(&mut self, order: &[f64]) -> JsResult<()> {
-        let &[first, end, position, from, to, pass_rows, is_hidden] = order else {
-            return Err(thrown(ChordError::internal("an order has seven numbers")));
-        };
-        let order = Order {
-            groups: first as usize..end as usize,
-            position: position as usize,
-            rows: from as usize..to as usize,
-            pass_rows: pass_rows as usize,
-            is_hidden: is_hidden != 0.0,
-        };
-        self.core.follow(&order).map_err(thrown)
-    }
-
-    /// Goes on with that: 0 if it waits for another thread, 1 if nothing is left, 2 if another thread is gone.
-    pub fn poll(&mut self) -> u32 {
-        poll_code(self.core.poll())
-    }
-}
-
 /// Which vector instructions this build uses.
 #[wasm_bindgen]
 pub fn simd() -> String {
@@ -251,7 +146,7 @@ impl HeaderReader {
     /// reader.
     pub fn follow(self, options: &str, shard: usize, shards: usize) -> JsResult<Follower> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
-        Ok(Follower { core: self.reader.follow(&options, shard, shards).map_err(thrown)? })
+        Ok(self.reader.follow(&options, shard, shards).map_err(thrown)?.into())
     }
 
     /// Opens the model. Consumes the reader.
