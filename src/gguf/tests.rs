@@ -3,7 +3,6 @@
 use super::testing::{TensorEntry, Writer, sample};
 use super::*;
 use crate::error::{ChordError, ErrorCode, Result};
-use std::path::PathBuf;
 
 /// Feeds all bytes at once.
 fn parse(bytes: &[u8], file_bytes: Option<u64>) -> Result<Header> {
@@ -33,16 +32,6 @@ fn array_head(element: u32, length: u64) -> Vec<u8> {
 /// An entry of a tensor of F32 without data.
 fn entry(name: &str, dimensions: &[u64], offset: u64) -> TensorEntry {
     TensorEntry { name: name.into(), dimensions: dimensions.into(), ggml_type: 0, offset }
-}
-
-fn shared_data() -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into();
-    let found = [Some(beside), std::env::var_os("CHORD_SHARED_DATA").map(PathBuf::from)];
-    let found = found.into_iter().flatten().find(|path| path.exists());
-    if found.is_none() {
-        println!("skipped: no reference data");
-    }
-    found
 }
 
 #[test]
@@ -444,7 +433,7 @@ fn shard_names_follow_the_first() {
 
 #[test]
 fn real_files_parse() {
-    let Some(folder) = shared_data() else { return };
+    let Some(folder) = testing::reference_data() else { return };
     let mut count = 0;
     for folder in ["real", "arch", "quant", "vocab"].map(|name| folder.join(name)) {
         for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {

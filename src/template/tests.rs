@@ -29,22 +29,13 @@ pub(super) fn reason(source: &str) -> String {
     error.details["reason"].as_str().unwrap().to_owned()
 }
 
-fn reference_folder() -> Option<std::path::PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into();
-    let named = std::env::var_os("CHORD_SHARED_DATA").map(std::path::PathBuf::from);
-    [Some(beside), named].into_iter().flatten().find(|folder: &std::path::PathBuf| folder.is_dir())
-}
-
 /// The references of the second folder were made on another day.
 const REFERENCE_FOLDERS: [(&str, CivilTime, usize); 2] =
     [("template", NOW, 40), ("template-more", CivilTime { year: 2026, month: 11, day: 27, ..NOW }, 500)];
 
 #[test]
 fn reference_templates_render_as_jinja2_does() {
-    let Some(folder) = reference_folder() else {
-        println!("skipped: no reference data");
-        return;
-    };
+    let Some(folder) = crate::gguf::testing::reference_data() else { return };
     for (name, now, least) in REFERENCE_FOLDERS {
         let mut renderings = 0;
         for entry in std::fs::read_dir(folder.join(name)).unwrap() {
@@ -396,10 +387,7 @@ const STYLES: [(&str, Option<&str>, &str); 16] = [
 
 #[test]
 fn styles_are_found_in_reference_templates() {
-    let Some(folder) = reference_folder() else {
-        println!("skipped: no reference data");
-        return;
-    };
+    let Some(folder) = crate::gguf::testing::reference_data() else { return };
     let mut found = std::collections::BTreeSet::new();
     for (name, now, _) in REFERENCE_FOLDERS {
         for entry in std::fs::read_dir(folder.join(name)).unwrap() {

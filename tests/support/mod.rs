@@ -15,15 +15,7 @@ use wasm_chord::template::CivilTime;
 
 /// The reference data's folder; `None`, and a line that says so, where it is absent.
 pub fn reference_data() -> Option<PathBuf> {
-    let beside = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")).to_path_buf();
-    let found = [Some(beside), std::env::var_os("CHORD_SHARED_DATA").map(PathBuf::from)]
-        .into_iter()
-        .flatten()
-        .find(|p| p.is_dir());
-    if found.is_none() {
-        println!("skipped: no reference data");
-    }
-    found
+    wasm_chord::gguf::testing::reference_data()
 }
 
 /// Opens a model given as bytes and supplies everything that it wants.

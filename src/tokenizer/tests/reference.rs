@@ -2,18 +2,7 @@
 
 use super::*;
 use crate::gguf::{Header, Parser, Progress};
-use std::path::{Path, PathBuf};
-
-/// The folder of reference data, if this machine has it.
-fn shared_data() -> Option<PathBuf> {
-    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data"));
-    let named = std::env::var_os("CHORD_SHARED_DATA").map(PathBuf::from);
-    let found = [Some(beside), named].into_iter().flatten().find(|folder| folder.is_dir());
-    if found.is_none() {
-        println!("skipped: no reference data");
-    }
-    found
-}
+use std::path::Path;
 
 fn header(path: &Path) -> Header {
     let bytes = std::fs::read(path).unwrap();
@@ -38,7 +27,7 @@ fn cases(folder: &Path, name: &str) -> Vec<(String, Vec<u32>)> {
 
 #[test]
 fn every_line_of_the_reference_vocabularies_is_equal() {
-    let Some(folder) = shared_data().map(|folder| folder.join("vocab")) else { return };
+    let Some(folder) = crate::gguf::testing::reference_data().map(|folder| folder.join("vocab")) else { return };
     for name in ["llama-spm", "phi-3", "gpt-2", "llama-bpe", "qwen2"] {
         let mut metadata = header(&folder.join(format!("{name}.gguf"))).metadata;
         let (tokenizer, warnings) = Tokenizer::from_metadata(&mut metadata).unwrap();
@@ -57,7 +46,7 @@ fn every_line_of_the_reference_vocabularies_is_equal() {
 
 #[test]
 fn the_greedy_text_of_a_real_model_is_equal() {
-    let Some(folder) = shared_data().map(|folder| folder.join("real")) else { return };
+    let Some(folder) = crate::gguf::testing::reference_data().map(|folder| folder.join("real")) else { return };
     let tokenizer = load(header(&folder.join("stories260k.gguf")).metadata);
     let json = std::fs::read_to_string(folder.join("stories260k.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -71,7 +60,7 @@ fn the_greedy_text_of_a_real_model_is_equal() {
 
 #[test]
 fn special_tokens_of_real_vocabularies() {
-    let Some(folder) = shared_data().map(|folder| folder.join("vocab")) else { return };
+    let Some(folder) = crate::gguf::testing::reference_data().map(|folder| folder.join("vocab")) else { return };
     let load_named = |name: &str| load(header(&folder.join(format!("{name}.gguf"))).metadata);
     let llama = load_named("llama-bpe");
     assert_eq!((llama.bos(), llama.eos(), llama.eot()), (Some(128000), Some(128001), Some(128009)));

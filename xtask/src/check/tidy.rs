@@ -26,14 +26,7 @@ const FOLDERS: [&str; 9] = ["src", "shaders", "www", "tests", "xtask", "fuzz", "
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
 /// The readers of optional reference data, which look beside the checkout and say so where there is none.
-const LOOK_BESIDE: [&str; 6] = [
-    "tests/support/",
-    "tests/browser/",
-    "tests/bench/",
-    "src/gguf/tests.rs",
-    "src/tokenizer/tests/reference.rs",
-    "src/template/tests",
-];
+const LOOK_BESIDE: [&str; 4] = ["tests/support/", "tests/browser/", "tests/bench/", "src/gguf/testing.rs"];
 
 /// A file's name from the root, with forward slashes, and its text.
 struct Source {
