@@ -5,7 +5,7 @@ mod threads;
 use self::threads::{Follower, JsPeers};
 use crate::cpu::DiskReader;
 use crate::engine::{Engine as Core, HeaderReader as Reader, Moment, OpenOptions, Request};
-use crate::error::{ChordError, ErrorCode};
+use crate::error::ChordError;
 use crate::pager::{Pace, Placement, SourceRange, State};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
@@ -17,7 +17,7 @@ use wasm_bindgen::prelude::*;
 
 type JsResult<T> = Result<T, JsValue>;
 
-/// `{code, message, retryable, details}`, which the page side turns into a `ChordError`.
+/// `{code, message, details}`, which the scripts make a `ChordError` of.
 fn thrown(error: ChordError) -> JsValue {
     let object = Object::new();
     let set = |name: &str, value: JsValue| {
@@ -25,14 +25,6 @@ fn thrown(error: ChordError) -> JsValue {
     };
     set("code", format!("{:?}", error.code).into());
     set("message", error.message.into());
-    set(
-        "retryable",
-        matches!(
-            error.code,
-            ErrorCode::OutOfMemory | ErrorCode::Aborted | ErrorCode::StoreFailed | ErrorCode::DeviceLost
-        )
-        .into(),
-    );
     let details = serde_json::to_string(&error.details).expect("details are plain JSON");
     set("details", js_sys::JSON::parse(&details).unwrap_or(JsValue::UNDEFINED));
     object.into()

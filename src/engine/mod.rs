@@ -18,6 +18,7 @@ mod opened;
 mod places;
 mod pooling;
 mod reading;
+mod report;
 mod request;
 mod saving;
 mod sequence;
@@ -26,7 +27,7 @@ pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
 use crate::cpu::{DiskReader, Peers};
-use crate::error::{ChordError, Result};
+use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::{Poll, Wanted};
 use crate::pager::{Pace, Placement, SourceRange, State, group_ranges};
 use crate::state::Rewind;
@@ -254,7 +255,7 @@ impl Engine {
             Progress::Done => Ok(true),
             Progress::More | Progress::Device => Ok(false),
             Progress::Wait(group) => Err(ChordError::internal(format!("the weights of group {group} are not there"))),
-            Progress::Lost => Err(ChordError::internal("the device was lost")),
+            Progress::Lost => Err(ChordError::new(ErrorCode::DeviceLost, "the device was lost")),
         }
     }
 }

@@ -35,11 +35,11 @@ const TABLE: Record<Exclude<ChordErrorCode, 'Aborted'>, Entry> = {
   SourceChanged: ['The file changed while it was being read. Start again to get the new one.', 'retry'],
   Timeout: ['There was no answer in time. The connection may be slow or broken. What had arrived is kept.', 'retry'],
   StoreFailed: [({ reason }) => reason === 'in use' ? 'This model is in use, here or in another tab. Load another one or close that tab first.' : 'The browser could not keep the model on disk. Trying again usually helps.', 'retry'],
-  QuotaExceeded: ['The browser has no more room to keep models. Free some disk space or choose a smaller model.', 'retry', 'choose'],
   // This device.
   OutOfMemory: [outOfMemory, 'context', 'choose'],
   BudgetTooSmall: [({ need }) => `The memory ceiling is too low${typeof need === 'number' ? `: this takes at least ${bytes(need)}` : ''}.`, 'ceiling'],
   DeviceUnavailable: ['The device that was asked for is not available here. The CPU always is.', 'cpu'],
+  GpuUnsuited: ['The graphics device cannot run this model. The CPU can.', 'cpu'],
   DeviceLost: ['The graphics device went away. Trying again usually helps; the CPU always works.', 'retry', 'cpu'],
   UnsupportedBrowser: [({ feature }) => `This browser lacks something that is needed${named(feature)}. A current Chrome, Edge, Firefox or Safari has it.`],
   // The conversation.

@@ -25,6 +25,9 @@ const FOLDERS: [&str; 9] = ["src", "shaders", "www", "tests", "xtask", "fuzz", "
 /// The documents at the root.
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
+/// What the scripts have of the core, the stable codes of errors among it; a test of the crate writes it.
+const GENERATED: &str = "www/src/wire/generated.ts";
+
 /// The readers of optional reference data, which look beside the checkout and say so where there is none.
 const LOOK_BESIDE: [&str; 4] = ["tests/support/", "tests/browser/", "tests/bench/", "src/gguf/testing.rs"];
 
@@ -78,10 +81,10 @@ pub fn check(root: &Path) -> Result<()> {
         &fs::read_to_string(root.join("src/model/registry.rs")).context("there is no registry")?,
         &readme,
     ));
-    broken.extend(unnamed_codes(
-        &fs::read_to_string(root.join("www/src/wire/errors.ts")).context("there is no list of error codes")?,
-        &readme,
-    ));
+    let generated = fs::read_to_string(root.join(GENERATED)).with_context(|| format!("there is no {GENERATED}"))?;
+    let codes = error_codes(&generated);
+    broken.extend(misnamed_codes(&codes, &readme));
+    broken.extend(unthrown_codes(&codes, &sources));
     for name in DOCUMENTS {
         let text = fs::read_to_string(root.join(name)).with_context(|| format!("there is no {name}"))?;
         broken.extend(missing_files(name, &text, &|path| root.join(path).exists()));
@@ -272,12 +275,41 @@ fn unnamed_architectures(registry: &str, readme: &str) -> Vec<String> {
     rows.filter(is_missing).map(|name| format!("README.md does not list the architecture {name}")).collect()
 }
 
-/// Codes of `ChordErrorCode` of which the README does not say what to do.
-fn unnamed_codes(errors: &str, readme: &str) -> Vec<String> {
-    let union = errors.split("export type ChordErrorCode =").nth(1).unwrap_or_default();
-    let codes = union.lines().filter_map(|line| line.trim().strip_prefix("| '")?.split('\'').next());
-    let is_missing = |code: &&str| !readme.contains(&format!("`{code}`"));
-    codes.filter(is_missing).map(|code| format!("README.md does not say what to do about {code}")).collect()
+/// The codes of `ChordErrorCode`.
+fn error_codes(generated: &str) -> Vec<&str> {
+    let lines = generated.lines().skip_while(|line| !line.starts_with("export type ChordErrorCode ="));
+    let union = lines.skip(1).take_while(|line| line.starts_with("  "));
+    union.filter_map(|line| line.trim().strip_prefix("| '")?.split('\'').next()).collect()
+}
+
+/// Error codes of which the README does not say what to do, and what it takes for one.
+fn misnamed_codes(codes: &[&str], readme: &str) -> Vec<String> {
+    let section = readme.split("\n### Errors\n").nth(1).unwrap_or_default().split("\n#").next().unwrap_or_default();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let named: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let missing = codes.iter().filter(|code| !named.contains(code));
+    let missing = missing.map(|code| format!("README.md does not say what to do about {code}"));
+    let unknown = named.iter().filter(|name| !codes.contains(name));
+    missing
+        .chain(unknown.map(|name| format!("README.md says what to do about {name}, which is no error code")))
+        .collect()
+}
+
+/// Error codes that neither the crate nor the package makes an error of.
+fn unthrown_codes(codes: &[&str], sources: &[Source]) -> Vec<String> {
+    let is_thrown = |code: &&&str| {
+        let (in_rust, in_scripts) = (format!("ErrorCode::{code},"), format!("'{code}'"));
+        sources.iter().any(|Source { name, text }| {
+            if name.starts_with("src/") {
+                return !name.contains("test") && text.contains(&in_rust);
+            }
+            // Somebody who only compares with a code does not throw it.
+            let mut before = text.split(in_scripts.as_str()).collect::<Vec<_>>();
+            before.pop();
+            name.starts_with("www/src/") && name != GENERATED && before.iter().any(|text| !text.ends_with("== "))
+        })
+    };
+    codes.iter().filter(|code| !is_thrown(code)).map(|code| format!("nothing throws the error code {code}")).collect()
 }
 
 #[cfg(test)]
@@ -346,9 +378,19 @@ mod tests {
     }
 
     #[test]
-    fn an_error_code_that_the_readme_leaves_out_is_named() {
-        let errors = "export type ChordErrorCode =\n  /** One; two. */\n  | 'A'\n  | 'B';\nconst C = 'C';";
-        assert!(unnamed_codes(errors, "| `A`, `B` |").is_empty());
-        assert_eq!(unnamed_codes(errors, "| `A` |").len(), 1);
+    fn error_codes_are_explained_and_thrown() {
+        let generated = "export type ChordErrorCode =\n  /** One; two. */\n  | 'A'\n  | 'B';\nexport const C = 'C';";
+        let codes = error_codes(generated);
+        assert_eq!(codes, ["A", "B"]);
+        let readme =
+            |codes: &str| format!("# X\n\n### Errors\n\n| code | do |\n| {codes} | set `x` |\n\n## Y\n| `Z` |");
+        assert!(misnamed_codes(&codes, &readme("`A`, `B`")).is_empty());
+        assert_eq!(misnamed_codes(&codes, &readme("`A`")).len(), 1);
+        assert_eq!(misnamed_codes(&codes, &readme("`A`, `B`, `C`")).len(), 1);
+        let unthrown = |rust: &str, script: &str| {
+            unthrown_codes(&codes, &[source("src/a.rs", rust), source("www/src/a.ts", script)]).len()
+        };
+        assert_eq!(unthrown("Err(new(ErrorCode::A, x))", "throw new ChordError('B', x);"), 0);
+        assert_eq!(unthrown("matches!(x, ErrorCode::A)", "if (code === 'B') return;"), 2);
     }
 }
