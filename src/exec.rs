@@ -1,6 +1,7 @@
 //! What the executors of a program (`cpu`, `gpu`) and their callers agree on: a batch, what is wanted of
 //! it, and whether the results are there.
 
+use serde::Serialize;
 use std::ops::Range;
 
 /// Consecutive tokens of the sequence.
@@ -44,11 +45,56 @@ pub enum Wanted {
     Hidden,
 }
 
-/// Whether the results of a pass are there.
+/// Whether the results of a pass, or the part of another thread, are there. Crosses to JavaScript as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poll {
-    Pending,
-    Ready,
-    /// The device is gone, with all that was on it.
-    Lost,
+    /// Not yet.
+    Pending = 0,
+    /// They are.
+    Ready = 1,
+    /// The device, or the other thread, is gone, with all that was on it.
+    Lost = 2,
+}
+
+/// What a GPU is, what it was asked to do, and what it is not trusted with. One that was given up has figures of 0.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceStats {
+    /// Its name, where it is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub adapter: Option<String>,
+    /// Whether it computes on the CPU.
+    pub software: bool,
+    /// Whether kernels that use subgroups are in use.
+    pub subgroups: bool,
+    /// What prompts are multiplied in, where that is done by tiles.
+    pub arithmetic: Option<&'static str>,
+    /// Bytes of its largest buffer.
+    pub buffer_bytes_max: usize,
+    /// Dispatches of the last pass of a single token.
+    pub dispatches_per_token: u64,
+    /// Submits of that pass.
+    pub submits_per_token: u64,
+    /// Bytes that came back from that pass.
+    pub readback_bytes_per_token: u64,
+    /// Dispatches of that pass's first layer.
+    pub dispatches_per_layer: u64,
+    /// Passes that were sent before the token before them was known.
+    pub passes_ahead: u64,
+    /// Submits since the device was opened.
+    pub submits: u64,
+    /// Dispatches since then.
+    pub dispatches: u64,
+    /// Bytes that came back since then.
+    pub readback_bytes: u64,
+    /// Bytes that went to the device since then.
+    pub uploaded_bytes: u64,
+    /// Buffers that were made since then.
+    pub buffers: u64,
+    /// Bind groups that were made since then.
+    pub bind_groups: u64,
+    /// Kernels that are not used, and why.
+    pub disabled_kernels: Vec<String>,
 }

@@ -6,7 +6,7 @@ use self::threads::{Follower, JsPeers};
 use crate::cpu::DiskReader;
 use crate::engine::{Engine as Core, HeaderReader as Reader, Moment, OpenOptions, Request};
 use crate::error::ChordError;
-use crate::pager::{Pace, Placement, SourceRange, State};
+use crate::pager::{Pace, Placement, SourceRange};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
 use js_sys::{Date, Float64Array, Math, Object, Reflect, Uint8Array};
@@ -120,7 +120,7 @@ impl HeaderReader {
         self.reader.outgrown(&options).map(|bytes| bytes.map(|bytes| bytes as f64)).map_err(thrown)
     }
 
-    /// What opening would take, as JSON. Consumes the reader.
+    /// What opening would take, as JSON: [`OpenPlan`](crate::engine::OpenPlan). Consumes the reader.
     pub fn plan(self, options: &str) -> JsResult<String> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
         self.reader.plan(&options).map(|plan| plan.to_string()).map_err(thrown)
@@ -236,7 +236,7 @@ impl From<Core> for Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// `ModelInfo` as JSON.
+    /// The model as JSON: [`ModelInfo`](crate::engine::ModelInfo).
     pub fn info(&self) -> String {
         self.core.info().to_string()
     }
@@ -324,20 +324,9 @@ impl Engine {
         self.core.leave_disk().map_err(thrown)
     }
 
-    /// The state of each group: 0 absent, 1 fetching, 2 resident in the ring, 3 resident to stay, 4 the one
-    /// that is computed next, 5 on disk.
+    /// The state of each group, as its number in [`GroupState::ALL`](crate::engine::GroupState::ALL).
     pub fn groups(&self) -> Vec<u8> {
-        let code = |(group, state)| match state {
-            State::Resident if self.core.computing() == Some(group) => 4,
-            State::Absent => 0,
-            State::Fetching => 1,
-            State::Resident => match self.core.placement(group) {
-                Placement::Ring => 2,
-                Placement::Pinned => 3,
-                Placement::Disk => 5,
-            },
-        };
-        self.core.groups().enumerate().map(code).collect()
+        self.core.group_states().map(|state| state as u8).collect()
     }
 
     /// Begins a request given as JSON.
@@ -345,7 +334,7 @@ impl Engine {
         Request::from_json(request).and_then(|request| self.core.begin(request, moment())).map_err(thrown)
     }
 
-    /// Does a bounded piece of the request and tells, as JSON, what it came to.
+    /// Does a bounded piece of the request and tells, as JSON, what it came to: [`Event`](crate::engine::Event).
     pub fn step(&mut self) -> JsResult<String> {
         let event = self.core.step().map_err(thrown)?;
         Ok(serde_json::to_string(&event).expect("events are plain data"))
@@ -446,7 +435,7 @@ impl Engine {
         self.core.count_tokens(input, moment().now).map_err(thrown)
     }
 
-    /// Memory and layer statistics as JSON.
+    /// Memory and layer statistics as JSON: [`Stats`](crate::engine::Stats).
     pub fn stats(&self) -> String {
         self.core.stats().to_string()
     }

@@ -46,14 +46,17 @@ pub struct Delta {
 
 /// A call that begins, or more of its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct CallDelta {
     /// Which call of the answer.
     pub index: usize,
     /// The id that the model gave it, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub id: Option<String>,
     /// Where the call begins: the tool's name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub name: Option<String>,
     /// More of the arguments, which are JSON.
     pub arguments: String,

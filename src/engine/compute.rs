@@ -7,6 +7,8 @@ use super::open::{self, Opening};
 #[cfg(feature = "gpu")]
 use crate::error::ErrorCode;
 use crate::error::Result;
+#[cfg(feature = "gpu")]
+use crate::exec::DeviceStats;
 use crate::exec::Poll;
 use crate::program::Program;
 #[cfg(feature = "gpu")]
@@ -186,17 +188,10 @@ impl Engine {
         }
     }
 
-    /// `EngineStats.gpu`: of the GPU in use, or of one that was given up because its kernels were wrong.
-    pub(super) fn device_stats(&self) -> Option<serde_json::Value> {
-        let given_up = || {
-            let nothing = serde_json::json!({
-                "dispatchesPerToken": 0,
-                "submitsPerToken": 0,
-                "readbackBytesPerToken": 0,
-                "disabledKernels": self.compute.device.disabled,
-            });
-            (!self.compute.device.disabled.is_empty()).then_some(nothing)
-        };
-        self.gpu().map(crate::gpu::Gpu::stats).or_else(given_up)
+    /// The GPU in use, or one that was given up because its kernels were wrong.
+    pub(super) fn device_stats(&self) -> Option<DeviceStats> {
+        let disabled = &self.compute.device.disabled;
+        let given_up = || DeviceStats { disabled_kernels: disabled.clone(), ..DeviceStats::default() };
+        self.gpu().map(crate::gpu::Gpu::stats).or_else(|| (!disabled.is_empty()).then(given_up))
     }
 }

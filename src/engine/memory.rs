@@ -38,6 +38,7 @@ pub struct OpenOptions {
 
 /// What says how much memory a model may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub enum Bound {
     /// The model: all of it fits.
@@ -64,13 +65,18 @@ pub struct Demand {
 
 /// Bytes by purpose, computed from the header alone.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct MemoryPlan {
+    /// Weights that are in memory at once.
     pub weight_bytes: u64,
+    /// The KV cache, or what else a sequence keeps.
     pub kv_bytes: u64,
+    /// Activations and the like.
     pub scratch_bytes: u64,
-    /// The ceiling in force, and where it comes from.
+    /// The ceiling in force.
     pub budget_bytes: u64,
+    /// Where the ceiling comes from.
     pub bound: Bound,
     /// The lowest ceiling that works.
     pub least_bytes: u64,
@@ -82,7 +88,9 @@ pub struct MemoryPlan {
     pub read_bytes: u64,
     /// Slots through which the others pass.
     pub ring: usize,
+    /// Layers that stay in memory.
     pub pinned_layers: usize,
+    /// Layers of the model.
     pub layers: usize,
     /// Bytes of the groups that pass through the ring, which every pass takes from the source again.
     pub passing_bytes: u64,

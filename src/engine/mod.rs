@@ -46,6 +46,7 @@ use std::ops::Range;
 pub use follower::Follower;
 pub use generate::{Event, FinishReason, Usage};
 pub use memory::{Bound, MemoryPlan, OpenOptions};
+pub use report::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
 pub use sequence::Tally;
 
 /// A model that is open: it may answer before its bytes are there.
@@ -58,11 +59,6 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// What `Engine.model` shows.
-    pub fn info(&self) -> &serde_json::Value {
-        &self.opened.info
-    }
-
     /// The next range to fetch; `None` if nothing is wanted now. Each is named once: what does not come
     /// is handed back by [`Engine::refetch`].
     pub fn want(&mut self) -> Result<Option<SourceRange>> {
@@ -187,41 +183,6 @@ impl Engine {
     /// Tokens of a JSON string, or of a JSON array of messages as a chat's prompt.
     pub fn count_tokens(&self, json: &str, now: CivilTime) -> Result<usize> {
         self.opened.count_tokens(json, now)
-    }
-
-    /// `EngineStats.memory` and `.layers`, as JSON.
-    pub fn stats(&self) -> serde_json::Value {
-        let Engine { opened, loading, compute: Compute { backend, .. }, .. } = self;
-        let counters = loading.pager.counters();
-        let layers = 1..loading.pager.len() - 1;
-        let pinned = layers.clone().filter(|g| self.placement(*g) == Placement::Pinned).count();
-        #[allow(unused_mut)] // Without a GPU nothing is added.
-        let mut stats = serde_json::json!({
-            "device": backend.name(),
-            "threads": backend.threads(),
-            "memory": {
-                "residentBytes": loading.resident_bytes(backend),
-                "peakResidentBytes": loading.peak_bytes(backend),
-                "budgetBytes": loading.plan.budget_bytes,
-                "kvBytes": loading.plan.kv_bytes,
-            },
-            "layers": {
-                "total": layers.len(),
-                "pinned": pinned,
-                "passingBytes": loading.plan.passing(&opened.program),
-                "ring": loading.pager.ring(),
-                "hits": counters.hits,
-                "syncLoads": counters.sync_loads,
-                "direct": counters.direct,
-                "prefetched": counters.prefetched,
-                "evictions": counters.evictions,
-            },
-        });
-        #[cfg(feature = "gpu")]
-        if let Some(gpu) = self.device_stats() {
-            stats["gpu"] = gpu;
-        }
-        stats
     }
 
     /// The logits at every position of a sequence of tokens, for tests: [tokens, vocabulary]. All weights

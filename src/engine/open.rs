@@ -8,8 +8,9 @@ use super::loading::Loading;
 use super::memory::Demand;
 use super::opened::Opened;
 use super::pooling::Pooling;
+use super::report::json;
 use super::sequence::Sequence;
-use super::{Engine, MemoryPlan, OpenOptions};
+use super::{Engine, MemoryPlan, ModelDescription, ModelInfo, OpenOptions, OpenPlan};
 use crate::cpu::Shard;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::{self, Header, Metadata, Parser, Progress};
@@ -97,9 +98,9 @@ impl HeaderReader {
         Ok(MemoryPlan::outgrown(&program, config.context, options))
     }
 
-    /// What opening the model on the CPU would take, from the header alone.
+    /// What opening the model on the CPU would take, from the header alone, as [`OpenPlan`] has it.
     pub fn plan(self, options: &OpenOptions) -> Result<serde_json::Value> {
-        self.plan_by(options, MemoryPlan::on_threads)
+        self.plan_by(options, MemoryPlan::on_threads).map(|plan| json(&plan))
     }
 
     /// The same on a GPU. Where the device does not suit the model or its ceiling the figures are the CPU's,
@@ -107,7 +108,7 @@ impl HeaderReader {
     #[cfg(feature = "gpu")]
     pub fn plan_on(self, device: &crate::gpu::Device, options: &OpenOptions) -> Result<serde_json::Value> {
         let mut unsuited = None;
-        let mut info = self.plan_by(options, |program, context, options| {
+        let plan = self.plan_by(options, |program, context, options| {
             if unsuited.is_some() {
                 return MemoryPlan::new(program, context, options);
             }
@@ -121,34 +122,31 @@ impl HeaderReader {
                 planned => planned,
             }
         })?;
-        if let Some(reason) = unsuited {
-            info["unsuited"] = reason.into();
-        }
-        Ok(info)
+        Ok(json(&OpenPlan { unsuited, ..plan }))
     }
 
     fn plan_by(
         self,
         options: &OpenOptions,
         mut memory: impl FnMut(&Program, usize, &OpenOptions) -> Result<MemoryPlan>,
-    ) -> Result<serde_json::Value> {
-        let mut header = self.join()?;
+    ) -> Result<OpenPlan> {
+        let header = self.join()?;
         let config = Config::from_header(&header, options.context_length)?;
         let program = model::compile(&header, &config)?;
-        let mut info = describe(&mut header, &config, &program);
-        let download: u64 = header.tensors.iter().map(|t| t.bytes).sum();
-        let fields = info.as_object_mut().expect("a description is an object");
-        fields.insert("downloadBytes".into(), download.into());
-        match memory(&program, config.context, options) {
-            Ok(plan) => fields.insert("memory".into(), serde_json::to_value(plan).expect("plain numbers")),
+        let (memory, reason) = match memory(&program, config.context, options) {
+            Ok(plan) => (plan, None),
             Err(error) => {
                 let unlimited = OpenOptions { max_resident_bytes: None, device_bytes: None, ..options.clone() };
-                let whole = memory(&program, config.context, &unlimited)?;
-                fields.insert("reason".into(), error.message.into());
-                fields.insert("memory".into(), serde_json::to_value(whole).expect("plain numbers"))
+                (memory(&program, config.context, &unlimited)?, Some(error.message))
             }
         };
-        Ok(info)
+        Ok(OpenPlan {
+            model: describe(&header, &config, &program),
+            download_bytes: header.tensors.iter().map(|t| t.bytes).sum(),
+            memory,
+            reason,
+            unsuited: None,
+        })
     }
 
     /// Opens the part of thread number `shard` of `shards` of a model that another thread has opened for so many.
@@ -198,9 +196,8 @@ impl HeaderReader {
         };
         let template = ChatTemplates::new(template, named_templates(&header.metadata));
         warnings.extend(template.errors().map(|error| format!("a chat template cannot be used: {error}")));
-        let mut info = describe(&mut header, &config, &program);
-        info["warnings"] = warnings.into();
-        info["hasText"] = tokenizer.has_text().into();
+        let description = describe(&header, &config, &program);
+        let info = ModelInfo { description, warnings, has_text: tokenizer.has_text() };
         let pooling = Pooling::from_metadata(&header.metadata);
         let Opening { backend, plan, deliveries } = backend(&program, config.context, options)?;
         let rewind = if program.fixed_values() > 0 { Rewind::Copies } else { Rewind::Anywhere };
@@ -217,7 +214,7 @@ impl HeaderReader {
                 tokenizer,
                 template,
                 pooling,
-                info,
+                info: json(&info),
             },
         })
     }
@@ -313,22 +310,22 @@ fn missing_template(tokenizer: &Tokenizer, warnings: &mut Vec<String>) -> Result
     Err(ChordError::new(ErrorCode::TemplateFailed, message).with("reason", "missing"))
 }
 
-/// `ModelInfo` of the public interface.
-fn describe(header: &mut Header, config: &Config, program: &Program) -> serde_json::Value {
+/// What the header says of the model.
+fn describe(header: &Header, config: &Config, program: &Program) -> ModelDescription {
     let metadata = &header.metadata;
     let architecture = metadata.str("general.architecture").unwrap_or_default();
     let name = metadata.opt_str("general.name").ok().flatten().unwrap_or(architecture);
-    serde_json::json!({
-        "architecture": architecture,
-        "name": name,
-        "layers": config.layers.len(),
-        "contextLength": config.context,
-        "trainedContextLength": config.context_length,
-        "vocabularySize": config.vocabulary,
-        "quantization": quantization(program),
-        "hasChatTemplate": metadata.contains(CHAT_TEMPLATE),
-        "metadata": metadata.to_json(),
-    })
+    ModelDescription {
+        architecture: architecture.to_owned(),
+        name: name.to_owned(),
+        layers: config.layers.len(),
+        context_length: config.context,
+        trained_context_length: config.context_length,
+        vocabulary_size: config.vocabulary,
+        quantization: quantization(program),
+        has_chat_template: metadata.contains(CHAT_TEMPLATE),
+        metadata: metadata.to_json(),
+    }
 }
 
 /// The type that holds most of the matrices' bytes.

@@ -19,7 +19,7 @@ mod vendor;
 mod weights;
 
 use crate::error::Result;
-use crate::exec::Poll;
+use crate::exec::{DeviceStats, Poll};
 use crate::program::*;
 use crate::rope::Rotation;
 use device::{Buffer, check_size};
@@ -399,28 +399,28 @@ impl Gpu {
         self.readback.clear();
     }
 
-    /// `EngineStats.gpu`.
-    pub fn stats(&self) -> serde_json::Value {
+    /// What it was asked to do.
+    pub fn stats(&self) -> DeviceStats {
         let counters = self.device.counters();
-        serde_json::json!({
-            "adapter": self.device.adapter(),
-            "software": self.device.is_software(),
-            "subgroups": self.ways.kernels.subgroups,
-            "arithmetic": self.ways.kernels.tiles.map(Arithmetic::name),
-            "bufferBytesMax": self.device.buffer_bytes_max(),
-            "dispatchesPerToken": self.token.dispatches,
-            "submitsPerToken": self.token.submits,
-            "readbackBytesPerToken": self.token.readback_bytes,
-            "dispatchesPerLayer": self.layer_dispatches,
-            "passesAhead": self.ahead,
-            "submits": counters.submits,
-            "dispatches": counters.dispatches,
-            "readbackBytes": counters.readback_bytes,
-            "uploadedBytes": counters.uploaded_bytes,
-            "buffers": counters.buffers,
-            "bindGroups": counters.bind_groups,
-            "disabledKernels": self.disabled,
-        })
+        DeviceStats {
+            adapter: Some(self.device.adapter()),
+            software: self.device.is_software(),
+            subgroups: self.ways.kernels.subgroups,
+            arithmetic: self.ways.kernels.tiles.map(Arithmetic::name),
+            buffer_bytes_max: self.device.buffer_bytes_max(),
+            dispatches_per_token: self.token.dispatches,
+            submits_per_token: self.token.submits,
+            readback_bytes_per_token: self.token.readback_bytes,
+            dispatches_per_layer: self.layer_dispatches,
+            passes_ahead: self.ahead,
+            submits: counters.submits,
+            dispatches: counters.dispatches,
+            readback_bytes: counters.readback_bytes,
+            uploaded_bytes: counters.uploaded_bytes,
+            buffers: counters.buffers,
+            bind_groups: counters.bind_groups,
+            disabled_kernels: self.disabled.clone(),
+        }
     }
 }
 

@@ -34,22 +34,9 @@ extern "C" {
     fn receive(this: &JsPeers, from: u32, part: &mut [f32]) -> u32;
 }
 
-/// A poll as JavaScript has it.
-fn poll_code(poll: Poll) -> u32 {
-    match poll {
-        Poll::Pending => 0,
-        Poll::Ready => 1,
-        Poll::Lost => 2,
-    }
-}
-
-/// The inverse of [`poll_code`].
-fn poll_of(code: u32) -> Poll {
-    match code {
-        0 => Poll::Pending,
-        1 => Poll::Ready,
-        _ => Poll::Lost,
-    }
+/// The poll that a number of JavaScript's stands for.
+fn poll_of(number: u32) -> Poll {
+    [Poll::Pending, Poll::Ready].into_iter().find(|poll| *poll as u32 == number).unwrap_or(Poll::Lost)
 }
 
 impl Peers for JsPeers {
@@ -116,8 +103,8 @@ impl Follower {
         self.core.follow(&order).map_err(thrown)
     }
 
-    /// Goes on with that: 0 if it waits for another thread, 1 if nothing is left, 2 if another thread is gone.
+    /// Goes on with what was ordered: [`Poll::Ready`] when nothing of it is left.
     pub fn poll(&mut self) -> u32 {
-        poll_code(self.core.poll())
+        self.core.poll() as u32
     }
 }

@@ -326,11 +326,11 @@ fn main() {
         );
         println!(
             "        {:.1} µs a dispatch; dispatches a layer {}, a token {}, submits a token {}, readback {} bytes",
-            decoded[index] * 1e6 / stats["dispatchesPerToken"].as_f64().unwrap_or(1.0),
-            stats["dispatchesPerLayer"],
-            stats["dispatchesPerToken"],
-            stats["submitsPerToken"],
-            stats["readbackBytesPerToken"]
+            decoded[index] * 1e6 / stats.dispatches_per_token as f64,
+            stats.dispatches_per_layer,
+            stats.dispatches_per_token,
+            stats.submits_per_token,
+            stats.readback_bytes_per_token
         );
         if fuse {
             let seconds = best(2, || pass(&mut gpu, &program, prompt, 0, Draw::GREEDY));

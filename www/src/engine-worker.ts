@@ -3,10 +3,11 @@
  * thread of another engine worker.
  */
 
-import { grantsMemory64, hasMemory64, probeGpu, startCore, startCore64, usesGpu, type Core, type Engine, type HeaderReader } from './engine/core.js';
+import { grantsMemory64, hasMemory64, parsed, probeGpu, startCore, startCore64, usesGpu, type Core, type Engine, type HeaderReader } from './engine/core.js';
 import { deviceBytes, memoryReasons, trafficReason } from './engine/device-memory.js';
 import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
+import type { DeviceStats } from './wire/generated.js';
 import { groupStates, storedBytes } from './wire/groups.js';
 import { IoClient, movedBytes } from './engine/io-client.js';
 import { HeaderLoader, Loader } from './engine/loader.js';
@@ -16,7 +17,7 @@ import { Follower } from './engine/follower.js';
 import { Runner } from './engine/runner.js';
 import { ProgressMeter } from './engine/progress.js';
 import { Team, threadOptions } from './engine/team.js';
-import type { EngineStats, ModelInfo, Plan } from './wire/types.js';
+import type { EngineStats, Plan } from './wire/types.js';
 
 /** An open model. */
 interface OpenModel {
@@ -124,7 +125,7 @@ async function open(request: OpenRequest): Promise<void> {
   const options = coreOptions(request, read);
   const engine = core.device && reader.openOn ? reader.openOn(core.device, options) : reader.open(options);
   engine.setWake?.(() => model?.runner.wake());
-  const info = JSON.parse(engine.info()) as ModelInfo;
+  const info = parsed(engine.info());
   for (const warning of info.warnings) console.warn(`wasm-chord: ${warning}`);
   const warn = (message: string): void => {
     console.warn(`wasm-chord: ${message}`);
@@ -194,7 +195,7 @@ async function open(request: OpenRequest): Promise<void> {
 
 /** What passes through memory without being stored costs traffic, which the caller should hear of. */
 function trafficWarnings(engine: Engine): string[] {
-  const { layers } = JSON.parse(engine.stats()) as CoreStats;
+  const { layers } = parsed(engine.stats());
   if (layers.passingBytes === 0) return [];
   const warning = trafficReason(layers.passingBytes);
   console.warn(`wasm-chord: ${warning}`);
@@ -236,16 +237,6 @@ async function replaceLost(core: Core, engine: Engine): Promise<void> {
   engine.attach?.(losses < LOSSES_MAX ? await core.openDevice?.() : undefined);
 }
 
-/** What the core says of a model that is not opened. */
-type CorePlan = Plan['model'] & {
-  memory: Pick<Plan, 'weightBytes' | 'kvBytes' | 'scratchBytes' | 'budgetBytes' | 'bound' | 'leastBytes' | 'pinnedLayers' | 'threads'> & { passingBytes: number };
-  downloadBytes: number;
-  /** Why it cannot be opened under the ceiling that was asked for. */
-  reason?: string;
-  /** Why the device cannot run it. */
-  unsuited?: string;
-};
-
 /** Why the CPU computes where nobody asked for that. */
 async function whyNotGpu(device: OpenRequest['device']): Promise<string | undefined> {
   if (device === 'cpu') return undefined;
@@ -259,7 +250,7 @@ async function plan(request: OpenRequest): Promise<void> {
   const { core, buildReason, io, headers, reader } = read;
   const options = coreOptions(request, read);
   const json = core.device && reader.planOn ? reader.planOn(core.device, options) : reader.plan(options);
-  const { memory: { passingBytes, threads, ...memory }, downloadBytes: tensorBytes, reason, unsuited, ...info } = JSON.parse(json) as CorePlan;
+  const { memory: { passingBytes, threads, ...memory }, downloadBytes: tensorBytes, reason, unsuited, model: info } = parsed(json);
   const why = core.device ? unsuited : await whyNotGpu(request.device);
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
@@ -336,28 +327,25 @@ function ask(open: OpenModel, { name, ask: asked }: Query): Queries[QueryName]['
   }
 }
 
-/** What the core counts. */
-type CoreStats = Pick<EngineStats, 'layers' | 'device' | 'threads'> & {
-  memory: Omit<EngineStats['memory'], 'wasmBytes' | 'gpuBytes'>;
-  gpu?: NonNullable<EngineStats['gpu']> & { adapter: string };
-};
-
 function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
-  const { memory, layers, device, threads, gpu } = JSON.parse(loader.engine.stats()) as CoreStats;
-  const { adapter, ...figures } = gpu ?? {};
+  const { memory, layers, device, threads, gpu } = parsed(loader.engine.stats());
   return {
     device,
-    ...adapter === undefined ? {} : { adapter },
     build: core.build,
     simd: core.simd,
     threads,
     memory: { ...memory, wasmBytes: core.memory.buffer.byteLength + (loader.team?.wasmBytes ?? 0), gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
     layers,
-    ...gpu ? { gpu: figures as NonNullable<EngineStats['gpu']> } : {},
+    ...gpu ? deviceStatistics(gpu) : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.engine.diskBytes() },
     ...runner.last ? { last: runner.last } : {},
     groups: groupStates(loader.engine.groups(), loader.engine.ranges(), (part, start, end) => io.isOnDisk(part, start, end)),
   };
+}
+
+/** What is said of a GPU: its name, and what it did. */
+function deviceStatistics({ adapter, ...gpu }: DeviceStats): Pick<EngineStats, 'adapter' | 'gpu'> {
+  return { ...adapter === undefined ? {} : { adapter }, gpu };
 }
 
 /** The core trapped: nothing of it can be used again. The page ends this worker. */

@@ -1,8 +1,14 @@
 //! Writes `www/src/wire/generated.ts`: what TypeScript has to know of the core, from the core's own definitions.
 
+use super::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
+use crate::answer::CallDelta;
+use crate::engine::generate::{Event, FinishReason, Logprob, TokenLogprob, Usage};
+use crate::engine::{Bound, MemoryPlan, Tally};
 use crate::error::ErrorCode;
+use crate::exec::{DeviceStats, Poll};
 use std::fmt::Write;
 use std::path::Path;
+use ts_rs::{Config, TS};
 
 /// The file, from the root of the repository.
 const FILE: &str = "www/src/wire/generated.ts";
@@ -19,7 +25,26 @@ const HEAD: &str = "/**
 #[test]
 fn the_types_of_the_scripts_are_those_of_the_core() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
-    let text = [HEAD.to_owned(), codes()].join("\n");
+    let types = [
+        shape::<GroupState>(),
+        shape::<FinishReason>(),
+        shape::<Usage>(),
+        shape::<Tally>(),
+        shape::<TokenLogprob>(),
+        shape::<Logprob>(),
+        shape::<CallDelta>(),
+        shape::<Event>(),
+        shape::<ModelDescription>(),
+        shape::<ModelInfo>(),
+        shape::<Bound>(),
+        shape::<MemoryPlan>(),
+        shape::<OpenPlan>(),
+        shape::<MemoryStats>(),
+        shape::<LayerStats>(),
+        shape::<DeviceStats>(),
+        shape::<Stats>(),
+    ];
+    let text = [HEAD.to_owned(), codes(), numbers(), types.join("\n")].join("\n");
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&path, &text).expect("the file is written");
     }
@@ -39,4 +64,95 @@ fn codes() -> String {
         write!(text, "\n  '{code:?}',").expect("text takes more text");
     }
     text + "\n]);\n"
+}
+
+/// What stands for a number where the core hands over numbers.
+fn numbers() -> String {
+    let names = GroupState::ALL.map(|state| serde_json::to_string(&state).expect("a name").replace('"', "'"));
+    let [pending, ready, lost] = [Poll::Pending, Poll::Ready, Poll::Lost].map(|poll| poll as u8);
+    format!(
+        "/** The states of groups by the core's numbers. */
+export const GROUP_STATES: readonly GroupState[] = [{}];
+
+/** What is asked for is not there yet. */
+export const PENDING = {pending};
+/** What is asked for is there. */
+export const READY = {ready};
+/** What is asked for is gone, and will not come. */
+export const LOST = {lost};
+",
+        names.join(", ")
+    )
+}
+
+/// The type that TypeScript reads the JSON of `T` as, with its documentation.
+fn shape<T: TS>() -> String {
+    // No number of the core is larger than 2^53.
+    let config = Config::new().with_large_int("number");
+    let mut text = documentation(&T::docs().unwrap_or_default(), 0);
+    text += "export ";
+    layout(&T::decl(&config).replace("\"type\":", "type:"), &mut text);
+    text + "\n"
+}
+
+/// Puts a type, which comes on few lines, on one line a field.
+fn layout(code: &str, text: &mut String) {
+    let (mut depth, mut brackets, mut rest) = (0, 0_usize, code);
+    let begin_line = |text: &mut String, depth: usize| *text += &format!("\n{}", "  ".repeat(depth));
+    while let Some(next) = rest.chars().next() {
+        let mut length = next.len_utf8();
+        match next {
+            '/' if rest.starts_with("/**") => {
+                length = rest.find("*/").map_or(rest.len(), |end| end + 2);
+                *text += documentation(&rest[..length], depth).trim_start();
+                text.truncate(text.trim_end().len());
+                begin_line(text, depth);
+            }
+            '{' => {
+                depth += 1;
+                text.push('{');
+                begin_line(text, depth);
+            }
+            '}' => {
+                depth -= 1;
+                text.truncate(text.trim_end().len());
+                if !text.ends_with([';', '{']) {
+                    text.push(';');
+                }
+                begin_line(text, depth);
+                text.push('}');
+            }
+            ',' if depth > 0 && brackets == 0 => {
+                text.push(';');
+                begin_line(text, depth);
+            }
+            ' ' | '\n' if text.ends_with([' ', '\n']) => {}
+            '\n' => {}
+            '"' => text.push('\''),
+            other => {
+                brackets = match other {
+                    '<' => brackets + 1,
+                    '>' => brackets - 1,
+                    _ => brackets,
+                };
+                text.push(other);
+            }
+        }
+        rest = &rest[length..];
+    }
+}
+
+/// A comment of several lines, on one where it fits.
+fn documentation(comment: &str, depth: usize) -> String {
+    let lines = comment.lines().map(|line| line.trim().trim_start_matches(['/', '*']).trim());
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let indent = "  ".repeat(depth);
+    match lines.as_slice() {
+        [] => String::new(),
+        [line] => format!("{indent}/** {line} */\n"),
+        lines => {
+            let body: String = lines.iter().map(|line| format!("{indent} * {line}\n")).collect();
+            format!("{indent}/**\n{body}{indent} */\n")
+        }
+    }
 }

@@ -43,10 +43,13 @@ pub struct Drafter {
     tally: Tally,
 }
 
-/// Guesses made and guessed right.
+/// Tokens that were guessed ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Tally {
+    /// All of them.
     pub drafted: usize,
+    /// Those that were right.
     pub accepted: usize,
 }
 

@@ -5,6 +5,7 @@
  */
 
 import { ChordError } from '../wire/errors.js';
+import type { CorePlan, CoreStats, ModelInfo, StepEvent } from '../wire/generated.js';
 import type { ReadableFile } from '../wire/local-file.js';
 import { addSubgroups } from './subgroups.js';
 // Not imported when it is wanted: bundlers that put workers into one script refuse that.
@@ -17,6 +18,15 @@ import startSimd, * as plain from './wasm/chord-simd.js';
 const SILENT_MS_MAX = 8_000;
 /** That time is counted in so many ticks, of which at most one goes by while this thread does not run. */
 const SILENT_TICKS = 4;
+
+/** JSON that the core wrote of a `Shape`. */
+export type Json<Shape> = string & { readonly shape: Shape };
+
+/** What the core wrote. */
+export function parsed<Shape>(json: Json<Shape>): Shape {
+  // The shapes are generated from the definitions that the core writes them by.
+  return JSON.parse(json) as Shape;
+}
 
 /** Reads the header of a model, part by part. */
 export interface HeaderReader {
@@ -32,10 +42,10 @@ export interface HeaderReader {
    * headers must be complete.
    */
   outgrown(optionsJson: string): number | undefined;
-  /** JSON: what opening the model would take. Consumes the reader. */
-  plan(optionsJson: string): string;
+  /** What opening the model would take. Consumes the reader. */
+  plan(optionsJson: string): Json<CorePlan>;
   /** The same on a GPU; where that does not suit the model, on the CPU, and why. Consumes the reader alone. */
-  planOn?(device: GpuDevice, optionsJson: string): string;
+  planOn?(device: GpuDevice, optionsJson: string): Json<CorePlan>;
   /** Consumes the reader. */
   open(optionsJson: string): Engine;
   /** Opens the part of one more thread of a model that another core has opened. Consumes the reader. */
@@ -47,7 +57,7 @@ export interface HeaderReader {
 
 /** An open model. */
 export interface Engine {
-  info(): string;
+  info(): Json<ModelInfo>;
   /** The next range to fetch: part, offset, length, group, and 1 if its bytes stay on disk. */
   want(): Float64Array | undefined;
   /** The next few bytes that the running request waits for: part, offset, length. */
@@ -71,19 +81,16 @@ export interface Engine {
   refetch(part: number, offset: number, length: number, group: number): void;
   /** Where the bytes of the groups lie, four numbers each: group, part, offset, length. */
   ranges(): Float64Array;
-  /**
-   * State of each group: 0 absent, 1 fetching, 2 resident for now, 3 resident to stay, 4 computed next,
-   * 5 on disk.
-   */
+  /** The state of each group, as a number of `GROUP_STATES`. */
   groups(): Uint8Array;
   begin(requestJson: string): void;
-  step(): string;
+  step(): Json<StepEvent>;
   cancel(): void;
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
   applyChatTemplate(json: string): string;
   countTokens(json: string): number;
-  stats(): string;
+  stats(): Json<CoreStats>;
   /** Threads that compute: this one and the others, which are to be started. */
   threads(): number;
   /** Values of the largest part that a thread hands over. */
@@ -102,7 +109,7 @@ export interface Engine {
   free(): void;
 }
 
-/** How the core reaches its other threads. What the two methods return is as exchange.ts has it. */
+/** How the core reaches its other threads. The two methods return `PENDING`, `READY` or `LOST`. */
 export interface Peers {
   /** Tells the others what to run, in numbers that only the core knows to read. */
   order(...order: number[]): void;
@@ -116,7 +123,7 @@ export interface Follower {
   supply(part: number, offset: number, bytes: Uint8Array): void;
   /** Begins what was ordered. What came before is done. */
   order(order: Float64Array): void;
-  /** Goes on with that: as exchange.ts has it. */
+  /** Goes on with what was ordered: `PENDING` while it waits for another thread, `READY` when nothing is left, or `LOST`. */
   poll(): number;
   free(): void;
 }

@@ -4,10 +4,7 @@
  * the same order.
  */
 
-/** As the core has it: not there yet; done; the others are gone. */
-export const PENDING = 0;
-export const READY = 1;
-export const LOST = 2;
+import { PENDING, READY } from '../wire/generated.js';
 
 /** One thread's end. Parts are views of the core's memory, valid only during the call. */
 export interface Exchange {

@@ -4,7 +4,8 @@ import { tell } from '../wire/colleague.js';
 import { toWire } from '../wire/errors.js';
 import type { FromFollower, ToFollower } from '../wire/protocol.js';
 import { startCompiled, type Follower as CoreFollower } from './core.js';
-import { Mailbox, Messages, PENDING, READY } from './exchange.js';
+import { Mailbox, Messages } from './exchange.js';
+import { PENDING, READY } from '../wire/generated.js';
 
 type Opening = Extract<ToFollower, { type: 'follow' }>;
 const post = (message: FromFollower): void => tell(message);

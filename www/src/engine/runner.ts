@@ -1,10 +1,11 @@
 /** Runs one request at a time on the core, a bounded step between two turns of the event loop. */
 
-import type { Engine } from './core.js';
+import { parsed, type Engine } from './core.js';
 import { ChordError, toChordError } from '../wire/errors.js';
+import type { StepEvent, Tally, Usage } from '../wire/generated.js';
 import type { Loader } from './loader.js';
-import type { CallEvent, StepEvent } from '../wire/protocol.js';
-import type { EngineStats, Timings, Usage } from '../wire/types.js';
+import type { CallEvent } from '../wire/protocol.js';
+import type { EngineStats, Timings } from '../wire/types.js';
 
 /** Events that the page has not taken before the computation pauses. */
 export const EVENTS_UNREAD_MAX = 64;
@@ -129,7 +130,7 @@ export class Runner {
 
   #step(run: Run): StepEvent {
     const startMs = performance.now();
-    const event = JSON.parse(this.engine.step()) as StepEvent;
+    const event = parsed(this.engine.step());
     run.computeMs += performance.now() - startMs;
     return event;
   }
@@ -148,10 +149,10 @@ export class Runner {
   }
 }
 
-function measure(run: Run, usage: Usage, draft: Extract<StepEvent, { type: 'done' }>['draft']): Timings {
+function measure(run: Run, usage: Usage, draft: Tally): Timings {
   const endMs = performance.now();
   const firstMs = run.firstTokenMs ?? endMs;
-  const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
+  const cached = usage.prompt_tokens_details.cached_tokens;
   const promptTokens = usage.prompt_tokens - cached;
   const promptMs = firstMs - run.startedMs;
   // The first token ends the prompt; the others are what decoding produced in the rest of the time.

@@ -8,7 +8,8 @@ import { fromWire } from '../wire/errors.js';
 import { FOLLOWER_SILENT_TICKS_MAX, FOLLOWER_STARTING_TICKS_MAX, type FromFollower, type Ping, type Pong, type ToFollower } from '../wire/protocol.js';
 import { Watchdog } from '../wire/watchdog.js';
 import type { Core, Engine, Peers } from './core.js';
-import { LOST, Mailbox, Messages, PENDING, READY, channels, mailboxBytes, type Exchange } from './exchange.js';
+import { Mailbox, Messages, channels, mailboxBytes, type Exchange } from './exchange.js';
+import { LOST, PENDING, READY } from '../wire/generated.js';
 
 /** Most threads that compute unless the caller asks for more. */
 const THREADS_DEFAULT_MAX = 8;

@@ -2,7 +2,8 @@
 
 import type { Call } from './calls.js';
 import { ChordError } from '../wire/errors.js';
-import type { CallEvent, CoreCallDelta, CoreLogprob, CoreTokenLogprob } from '../wire/protocol.js';
+import type { CallDelta, CoreLogprob } from '../wire/generated.js';
+import type { CallEvent } from '../wire/protocol.js';
 import type {
   ChatCompletion, ChatCompletionChunk, ChatLogprobs, ChatToolCall, ChatToolCallDelta, Completion, CompletionChunk, CompletionLogprobs,
   FinishReason, Timings, TokenLogprob, Usage,
@@ -102,13 +103,13 @@ function newCallId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => letters[byte % letters.length]).join('');
 }
 
-function callDelta({ index, id, name, arguments: text }: CoreCallDelta): ChatToolCallDelta {
+function callDelta({ index, id, name, arguments: text }: CallDelta): ChatToolCallDelta {
   if (name === undefined) return { index, function: { arguments: text } };
   return { index, id: id ?? newCallId(), type: 'function', function: { name, arguments: text } };
 }
 
 /** Adds what an event brings to the calls of its choice. */
-function addCalls(calls: ChatToolCall[], deltas: CoreCallDelta[]): void {
+function addCalls(calls: ChatToolCall[], deltas: CallDelta[]): void {
   for (const { index, id, name, arguments: text } of deltas) {
     const call = calls[index];
     if (call) call.function.arguments += text;
@@ -129,7 +130,7 @@ function chatLogprobs(entries: CoreLogprob[]): ChatLogprobs {
   return { content: entries.map((entry) => ({ ...tokenLogprob(entry), top_logprobs: entry.top.map(tokenLogprob) })) };
 }
 
-function tokenLogprob({ token, id, logprob, bytes }: CoreTokenLogprob): TokenLogprob {
+function tokenLogprob({ token, id, logprob, bytes }: TokenLogprob): TokenLogprob {
   return { token, id, logprob, bytes };
 }
 

@@ -78,3 +78,318 @@ export const RETRYABLE: ReadonlySet<ChordErrorCode> = new Set<ChordErrorCode>([
   'EnginePanicked',
   'QueueFull',
 ]);
+
+/** The states of groups by the core's numbers. */
+export const GROUP_STATES: readonly GroupState[] = ['absent', 'fetching', 'ring', 'pinned', 'computing', 'stored'];
+
+/** What is asked for is not there yet. */
+export const PENDING = 0;
+/** What is asked for is there. */
+export const READY = 1;
+/** What is asked for is gone, and will not come. */
+export const LOST = 2;
+
+/**
+ * Where the bytes of a group of tensors are. `absent`: still to be fetched, or fetched again. `fetching`: on its way
+ * into memory, or to the disk from which it is computed. `stored`: not in memory, but all its bytes are on the
+ * person's disk. `ring`: in memory, passing through. `pinned`: in memory, to stay. `computing`: what is computed now,
+ * from memory or from disk.
+ */
+export type GroupState = 'absent' | 'fetching' | 'ring' | 'pinned' | 'computing' | 'stored';
+
+/** Why a choice ended. `tool_calls`: the model has called tools and waits for their results. Only chats end so. */
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
+
+/** Tokens of a request, as OpenAI counts them. */
+export type Usage = {
+  /** Tokens of the prompt. */
+  prompt_tokens: number;
+  /** Tokens of all choices. */
+  completion_tokens: number;
+  /** Both together. */
+  total_tokens: number;
+  /** Prompt tokens whose keys and values were in the cache already. */
+  prompt_tokens_details: {
+    /** How many they are. */
+    cached_tokens: number;
+  };
+};
+
+/** Tokens that were guessed ahead. */
+export type Tally = {
+  /** All of them. */
+  drafted: number;
+  /** Those that were right. */
+  accepted: number;
+};
+
+/** A token and its natural log probability under the untempered softmax. */
+export type TokenLogprob = {
+  /** The token's number in the vocabulary. */
+  id: number;
+  /** Its text. */
+  token: string;
+  /** The bytes of its text, which need not be whole characters. */
+  bytes: Array<number>;
+  /** The natural logarithm of its probability. */
+  logprob: number;
+};
+
+/** A chosen token and its best alternatives. */
+export type CoreLogprob = {
+  /** The alternatives, best first. */
+  top: Array<TokenLogprob>;
+  /** The token's number in the vocabulary. */
+  id: number;
+  /** Its text. */
+  token: string;
+  /** The bytes of its text, which need not be whole characters. */
+  bytes: Array<number>;
+  /** The natural logarithm of its probability. */
+  logprob: number;
+};
+
+/** A call that begins, or more of its arguments. */
+export type CallDelta = {
+  /** Which call of the answer. */
+  index: number;
+  /** The id that the model gave it, if it did. */
+  id?: string;
+  /** Where the call begins: the tool's name. */
+  name?: string;
+  /** More of the arguments, which are JSON. */
+  arguments: string;
+};
+
+/** What a step came to. */
+export type StepEvent = {
+  type: 'wait';
+  /** Its number. */
+  group: number;
+} | {
+  type: 'device';
+} | {
+  type: 'lost';
+} | {
+  type: 'work';
+} | {
+  type: 'token';
+  /** Which of the `n` choices. */
+  choice: number;
+  /** More of the answer. */
+  text: string;
+  /** More of the reasoning before the answer. */
+  reasoning?: string;
+  /** Calls of tools, and more of their arguments. */
+  calls?: Array<CallDelta>;
+  /** The tokens whose text is released, with the alternatives that were asked for. */
+  logprobs?: Array<CoreLogprob>;
+} | {
+  type: 'finish';
+  /** Which of the `n` choices. */
+  choice: number;
+  /** The last of the answer. */
+  text: string;
+  /** The last of the reasoning. */
+  reasoning?: string;
+  /** The last of the calls. */
+  calls?: Array<CallDelta>;
+  /** Why it has ended. */
+  finish_reason: FinishReason;
+  /** The last tokens whose text is released. */
+  logprobs?: Array<CoreLogprob>;
+} | {
+  type: 'done';
+  /** Tokens of the prompt and of all choices. */
+  usage: Usage;
+  /** Tokens that were guessed ahead, and those of them that were right. */
+  draft: Tally;
+  /** What an embedding came to. */
+  embedding?: Array<number>;
+};
+
+/** What a model's header says of it. */
+export type ModelDescription = {
+  /** The architecture, as the file names it. */
+  architecture: string;
+  /** The model's name, or its architecture where it has none. */
+  name: string;
+  /** Layers between the embedding and the head. */
+  layers: number;
+  /** Tokens of context that the engine is opened with. */
+  contextLength: number;
+  /** Tokens of context that the model was trained for. */
+  trainedContextLength: number;
+  /** Tokens of the vocabulary. */
+  vocabularySize: number;
+  /** The tensor type that most of the weights' bytes are of. */
+  quantization: string;
+  /**
+   * Whether the file brings a chat template. Without one, chats go through ChatML if the vocabulary has its tokens,
+   * and fail with `TemplateFailed` if not.
+   */
+  hasChatTemplate: boolean;
+  /** The file's metadata; long arrays are left out. */
+  metadata: Record<string, unknown>;
+};
+
+/** An open model. */
+export type ModelInfo = {
+  /** What was found odd about the file but can be lived with; more may be found while the engine is open. */
+  warnings: Array<string>;
+  /** False for a model whose vocabulary has no text: it takes and gives token ids. */
+  hasText: boolean;
+  /** The architecture, as the file names it. */
+  architecture: string;
+  /** The model's name, or its architecture where it has none. */
+  name: string;
+  /** Layers between the embedding and the head. */
+  layers: number;
+  /** Tokens of context that the engine is opened with. */
+  contextLength: number;
+  /** Tokens of context that the model was trained for. */
+  trainedContextLength: number;
+  /** Tokens of the vocabulary. */
+  vocabularySize: number;
+  /** The tensor type that most of the weights' bytes are of. */
+  quantization: string;
+  /**
+   * Whether the file brings a chat template. Without one, chats go through ChatML if the vocabulary has its tokens,
+   * and fail with `TemplateFailed` if not.
+   */
+  hasChatTemplate: boolean;
+  /** The file's metadata; long arrays are left out. */
+  metadata: Record<string, unknown>;
+};
+
+/** What says how much memory a model may take. */
+export type Bound = 'model' | 'caller' | 'device' | 'addressSpace';
+
+/** Bytes by purpose, computed from the header alone. */
+export type MemoryPlan = {
+  /** Weights that are in memory at once. */
+  weightBytes: number;
+  /** The KV cache, or what else a sequence keeps. */
+  kvBytes: number;
+  /** Activations and the like. */
+  scratchBytes: number;
+  /** The ceiling in force. */
+  budgetBytes: number;
+  /** Where the ceiling comes from. */
+  bound: Bound;
+  /** The lowest ceiling that works. */
+  leastBytes: number;
+  /** Slots through which the others pass. */
+  ring: number;
+  /** Layers that stay in memory. */
+  pinnedLayers: number;
+  /** Layers of the model. */
+  layers: number;
+  /** Bytes of the groups that pass through the ring, which every pass takes from the source again. */
+  passingBytes: number;
+  /** Threads that compute. Where a part of the model passes through memory, or stays on disk, there is one. */
+  threads: number;
+};
+
+/** What opening a model would take. */
+export type CorePlan = {
+  /** What its header says. */
+  model: ModelDescription;
+  /** Bytes of its tensors. */
+  downloadBytes: number;
+  /** Bytes by purpose; without the caller's ceiling where that is too low. */
+  memory: MemoryPlan;
+  /** Why the model cannot be opened under the ceiling that was asked for. */
+  reason?: string;
+  /** Why the device cannot run it, so that the figures are the CPU's. */
+  unsuited?: string;
+};
+
+/** Bytes of memory that the core takes of whatever computes. */
+export type MemoryStats = {
+  /** Weights, KV cache and scratch that are there now. */
+  residentBytes: number;
+  /** The most that they ever were. */
+  peakResidentBytes: number;
+  /** The ceiling that they stay under. */
+  budgetBytes: number;
+  /** The KV cache, or what else a sequence keeps. */
+  kvBytes: number;
+};
+
+/**
+ * Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory,
+ * `syncLoads` those that had to wait for it, and `direct` those of one on disk that was read while it was multiplied.
+ */
+export type LayerStats = {
+  /** Layers of the model. */
+  total: number;
+  /** Layers that stay in memory. */
+  pinned: number;
+  /** Slots of memory that the other layers pass through. */
+  ring: number;
+  /** Bytes of the layers that pass through memory, each fetched or read again for every pass. */
+  passingBytes: number;
+  /** Visits that found their layer in memory. */
+  hits: number;
+  /** Visits that had to wait for their layer. */
+  syncLoads: number;
+  /** Visits of a layer on disk that was read while it was multiplied. */
+  direct: number;
+  /** Layers whose bytes had all come before their visit. */
+  prefetched: number;
+  /** Layers that left memory for another. */
+  evictions: number;
+};
+
+/** What a GPU is, what it was asked to do, and what it is not trusted with. One that was given up has figures of 0. */
+export type DeviceStats = {
+  /** Its name, where it is in use. */
+  adapter?: string;
+  /** Whether it computes on the CPU. */
+  software: boolean;
+  /** Whether kernels that use subgroups are in use. */
+  subgroups: boolean;
+  /** What prompts are multiplied in, where that is done by tiles. */
+  arithmetic: string | null;
+  /** Bytes of its largest buffer. */
+  bufferBytesMax: number;
+  /** Dispatches of the last pass of a single token. */
+  dispatchesPerToken: number;
+  /** Submits of that pass. */
+  submitsPerToken: number;
+  /** Bytes that came back from that pass. */
+  readbackBytesPerToken: number;
+  /** Dispatches of that pass's first layer. */
+  dispatchesPerLayer: number;
+  /** Passes that were sent before the token before them was known. */
+  passesAhead: number;
+  /** Submits since the device was opened. */
+  submits: number;
+  /** Dispatches since then. */
+  dispatches: number;
+  /** Bytes that came back since then. */
+  readbackBytes: number;
+  /** Bytes that went to the device since then. */
+  uploadedBytes: number;
+  /** Buffers that were made since then. */
+  buffers: number;
+  /** Bind groups that were made since then. */
+  bindGroups: number;
+  /** Kernels that are not used, and why. */
+  disabledKernels: Array<string>;
+};
+
+/** What an open model takes, and how its passes went. */
+export type CoreStats = {
+  /** What computes. */
+  device: 'webgpu' | 'cpu';
+  /** Threads that compute. */
+  threads: number;
+  /** Bytes of memory. */
+  memory: MemoryStats;
+  /** The layers and their visits. */
+  layers: LayerStats;
+  /** The GPU, where one is in use or was given up because its kernels were wrong. */
+  gpu?: DeviceStats;
+};

@@ -1,9 +1,7 @@
 /** Where the groups of tensors are, as `stats()` tells it: the core knows of memory, the IO worker of the store. */
 
-import type { GroupState } from './types.js';
+import { GROUP_STATES, type GroupState } from './generated.js';
 
-/** By the core's numbers. */
-const STATES: readonly GroupState[] = ['absent', 'fetching', 'ring', 'pinned', 'computing', 'stored'];
 /** Numbers of each range that the core tells: group, part, offset, length. */
 const RANGE_NUMBERS = 4;
 
@@ -21,7 +19,7 @@ export function groupStates(codes: Uint8Array, ranges: Float64Array, isOnDisk: (
     if (isStored[group]) isStored[group] = isOnDisk(part, offset, offset + length);
   }
   return Array.from(codes, (code, group) => {
-    const state = STATES[code] ?? 'absent';
+    const state = GROUP_STATES[code] ?? 'absent';
     return state === 'absent' && isStored[group] ? 'stored' : state;
   });
 }

@@ -14,7 +14,8 @@ import type { WireError } from './errors.js';
 import type { CommitRequest } from '../store/commit.js';
 import type { PageRecord } from '../store/journal.js';
 import type { StoreSettings } from '../store/layout.js';
-import type { EngineStats, FinishReason, ModelInfo, Plan, Progress, StoredModel, Timings, Usage } from './types.js';
+import type { ModelInfo, StepEvent, Usage } from './generated.js';
+import type { EngineStats, Plan, Progress, StoredModel, Timings } from './types.js';
 
 /**
  * Ticks of a watchdog without a message after which the engine worker counts as stuck, though it lives. Compiling
@@ -115,50 +116,8 @@ export interface OpenRequest {
   store: StoreSettings;
 }
 
-/** One alternative of a token's distribution. */
-export interface CoreTokenLogprob {
-  id: number;
-  token: string;
-  bytes: number[];
-  logprob: number;
-}
-
-/** A token whose text was released, with the alternatives asked for. */
-export interface CoreLogprob extends CoreTokenLogprob {
-  top: CoreTokenLogprob[];
-}
-
-/** A call of a tool that begins, where it has a name, or more of its arguments. */
-export interface CoreCallDelta {
-  index: number;
-  id?: string;
-  name?: string;
-  arguments: string;
-}
-
-/** What a token adds to a choice. */
-interface CoreDelta {
-  choice: number;
-  text: string;
-  reasoning?: string;
-  calls?: CoreCallDelta[];
-  logprobs?: CoreLogprob[];
-}
-
 /** What a read is for: to be sent, to be sent without fetching more around it, or only to be brought to disk. */
 export type ReadMode = 'send' | 'peek' | 'keep';
-
-/** What one step of the core reports. */
-export type StepEvent =
-  | { type: 'wait'; group: number }
-  | { type: 'work' }
-  /** The GPU computes; the engine calls its wake when it has. */
-  | { type: 'device' }
-  /** The GPU was lost; another device, or none, is to be attached. */
-  | { type: 'lost' }
-  | CoreDelta & { type: 'token' }
-  | CoreDelta & { type: 'finish'; finish_reason: FinishReason }
-  | { type: 'done'; usage: Usage; draft: { drafted: number; accepted: number }; embedding?: number[] };
 
 /** The events of a call that reach the page; the last one is `done`. */
 export type CallEvent =

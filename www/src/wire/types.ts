@@ -1,6 +1,10 @@
 /// <reference lib="esnext.disposable" />
 /** The types of the public interface. Requests follow OpenAI's names; engine options are camelCase. */
 
+import type { Bound, FinishReason, GroupState, LayerStats, MemoryStats, ModelInfo, TokenLogprob, Usage } from './generated.js';
+
+export type { FinishReason, GroupState, ModelInfo, TokenLogprob, Usage };
+
 /**
  * Where a model comes from: a URL that `fetch` can read, relative ones too, a name of the hub, a file from the
  * person's disk, or the parts of a split GGUF in order. A URL or name that ends in `-00001-of-0000N.gguf` stands for
@@ -108,7 +112,7 @@ export interface Plan {
    * What says so: the model, which needs no more; `maxResidentBytes`; the device, half of whose memory is left
    * alone where what does not fit can be read from its disk; or what a page can use of memory at all.
    */
-  bound: 'model' | 'caller' | 'device' | 'addressSpace';
+  bound: Bound;
   /** The lowest `maxResidentBytes` that works. */
   leastBytes: number;
   /** Layers that would stay in memory; the others pass through. */
@@ -134,29 +138,6 @@ export interface Plan {
   quotaBytes?: number;
   /** What of it is in use, other models included. */
   usageBytes?: number;
-}
-
-export interface ModelInfo {
-  architecture: string;
-  name: string;
-  layers: number;
-  /** Tokens of context that the engine is opened with. */
-  contextLength: number;
-  /** Tokens of context that the model was trained for. */
-  trainedContextLength: number;
-  vocabularySize: number;
-  quantization: string;
-  /** The file's metadata; long arrays are left out. */
-  metadata: Record<string, unknown>;
-  /** What was found odd about the file but can be lived with; more may be found while the engine is open. */
-  warnings: string[];
-  /** False for a model whose vocabulary has no text: it takes and gives token ids. */
-  hasText: boolean;
-  /**
-   * Whether the file brings a chat template. Without one, chats go through ChatML if the vocabulary has its tokens,
-   * and fail with `TemplateFailed` if not.
-   */
-  hasChatTemplate: boolean;
 }
 
 export interface CallOptions {
@@ -289,14 +270,6 @@ export interface EmbeddingRequest {
   user?: string;
 }
 
-export interface Usage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
-  /** Prompt tokens whose keys and values were in the cache already. */
-  prompt_tokens_details?: { cached_tokens: number };
-}
-
 /** Measured times of one call, under the names of llama.cpp's server. */
 export interface Timings {
   /** Prompt tokens taken from the cache. */
@@ -314,17 +287,6 @@ export interface Timings {
   /** Tokens that were guessed ahead, and those of them that were right. */
   draft_n: number;
   draft_n_accepted: number;
-}
-
-/** `tool_calls`: the model has called tools and waits for their results. Only chats end so. */
-export type FinishReason = 'stop' | 'length' | 'tool_calls';
-
-/** A token and its natural log probability under the untempered softmax. */
-export interface TokenLogprob {
-  token: string;
-  id: number;
-  logprob: number;
-  bytes: number[];
 }
 
 export interface ChatLogprobs {
@@ -420,30 +382,13 @@ export interface EngineStats {
   simd: 'relaxed' | 'simd128';
   /** Threads that compute. */
   threads: number;
-  memory: {
-    residentBytes: number;
-    peakResidentBytes: number;
-    budgetBytes: number;
+  memory: MemoryStats & {
+    /** Memory of the wasm modules of all threads, which holds what the CPU computes with and never shrinks. */
     wasmBytes: number;
+    /** What of `residentBytes` is the GPU's. */
     gpuBytes: number;
-    kvBytes: number;
   };
-  /**
-   * Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory,
-   * `syncLoads` those that had to wait for it, and `direct` those of one on disk that was read while it was multiplied.
-   */
-  layers: {
-    total: number;
-    pinned: number;
-    ring: number;
-    /** Bytes of the layers that pass through memory, each fetched or read again for every pass. */
-    passingBytes: number;
-    hits: number;
-    syncLoads: number;
-    direct: number;
-    prefetched: number;
-    evictions: number;
-  };
+  layers: LayerStats;
   source: { requests: number; fetchedBytes: number; storeBytes: number; retries: number };
   gpu?: {
     dispatchesPerToken: number;
@@ -462,13 +407,6 @@ export interface EngineStats {
   /** The state of each group of tensors: the embedding, every layer in order, the output head. */
   groups: GroupState[];
 }
-
-/**
- * `absent`: still to be fetched, or fetched again. `fetching`: on its way into memory, or to the disk from
- * which it is computed. `stored`: not in memory, but all its bytes are on the person's disk. `ring`: in memory,
- * passing through. `pinned`: in memory, to stay. `computing`: what is computed now, from memory or from disk.
- */
-export type GroupState = 'absent' | 'fetching' | 'stored' | 'ring' | 'pinned' | 'computing';
 
 export interface ChatCompletions {
   create(body: ChatCompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
