@@ -5,7 +5,7 @@ import { EngineClient } from './engine-client.js';
 import { ChordError, aborted, fromWire, invalidParameter, throwIfAborted } from '../wire/errors.js';
 import { chatShape, collect, completionShape, newIdentity, stream, type Shape } from './openai.js';
 import { checkFields } from './fields.js';
-import { held } from './held-engine.js';
+import { held, type PlainEngine } from './held-engine.js';
 import { openRequest } from './options.js';
 import type { FromEngine, OpenRequest, Queries, QueryName } from '../wire/protocol.js';
 import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, prepareTemplate, wellFormed, type Prepared } from './requests.js';
@@ -29,7 +29,7 @@ class Deferred<T> {
   }
 }
 
-class WorkerEngine {
+class WorkerEngine implements PlainEngine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
   readonly embeddings: Embeddings;
@@ -228,5 +228,5 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   throwIfAborted(options.signal);
   const engine = new WorkerEngine(request, options);
   await engine.opened.promise;
-  return held(engine as unknown as Engine);
+  return held(engine);
 }

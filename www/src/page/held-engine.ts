@@ -5,24 +5,30 @@
 
 import type { ChatCompletions, ChatMessage, Completions, Embeddings, Engine, EngineStats, ModelInfo, TemplateOptions, TokenizeOptions } from '../wire/types.js';
 
-const forgotten = typeof FinalizationRegistry === 'undefined' ? undefined : new FinalizationRegistry<Engine>((engine) => void engine.dispose());
+/** What the holder stands before: an engine that only `dispose` ends. */
+export type PlainEngine = Omit<Engine, typeof Symbol.asyncDispose>;
+
+const forgotten = typeof FinalizationRegistry === 'undefined' ? undefined : new FinalizationRegistry<PlainEngine>((engine) => void engine.dispose());
 
 /** Engines by the streams that they feed, and live as long as. */
 const feeding = new WeakMap<object, HeldEngine>();
 
 /** `engine` for the caller: it is disposed when that is forgotten, and every answer that it owes. */
-export function held(engine: Engine): Engine {
-  const holder = new HeldEngine(engine) as unknown as Engine;
+export function held(engine: PlainEngine): Engine {
+  const holder = new HeldEngine(engine);
   forgotten?.register(holder, engine);
   return holder;
 }
 
-class HeldEngine {
+class HeldEngine implements Engine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
   readonly embeddings: Embeddings;
 
-  constructor(private readonly engine: Engine) {
+  /** Defined below, where the browser has the symbol; without it `dispose` is called by name. */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
+
+  constructor(private readonly engine: PlainEngine) {
     this.chat = { completions: { create: this.#creator(engine.chat.completions.create) } };
     this.completions = { create: this.#creator(engine.completions.create) };
     this.embeddings = { create: (body, options) => this.#hold(engine.embeddings.create(body, options)) };
@@ -78,7 +84,6 @@ class HeldEngine {
   }
 }
 
-// Only some browsers have the symbol; without it `dispose` is called by name.
 if (typeof Symbol.asyncDispose === 'symbol') {
   Object.defineProperty(HeldEngine.prototype, Symbol.asyncDispose, {
     value(this: HeldEngine): Promise<void> {
