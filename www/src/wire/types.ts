@@ -22,6 +22,7 @@ export type ModelSource = string | URL | File | Blob | (string | URL | File | Bl
  * move; neither bytes nor `fraction` ever get less.
  */
 export interface Progress {
+  /** What is under way. */
   phase: 'header' | 'download' | 'compile' | 'ready';
   /** 0 to 1: what share of the bytes is here, as far as their number is known. */
   fraction: number;
@@ -31,10 +32,13 @@ export interface Progress {
   totalBytes: number;
   /** Layers that are complete. */
   layer?: number;
+  /** Layers of the model. */
   layers?: number;
 }
 
+/** What an engine is made with. */
 export interface EngineOptions {
+  /** The model to open. */
   model: ModelSource;
   /** Default `auto`. */
   device?: 'auto' | 'webgpu' | 'cpu';
@@ -81,30 +85,45 @@ export interface EngineOptions {
   headers?: HeadersInit;
   /** Cancels the start and, until `loaded` settles, the engine. */
   signal?: AbortSignal;
+  /** Hears how far the start has come. */
   onProgress?: (progress: Progress) => void;
 }
 
+/** What a plan is made for; the fields are those of {@link EngineOptions}. */
 export interface PlanOptions {
+  /** As in `EngineOptions`. */
   device?: EngineOptions['device'];
+  /** As in `EngineOptions`. */
   memory64?: EngineOptions['memory64'];
+  /** As in `EngineOptions`. */
   contextLength?: number;
+  /** As in `EngineOptions`. */
   maxResidentBytes?: number;
+  /** As in `EngineOptions`. */
   prefetchDistance?: number;
+  /** As in `EngineOptions`. */
   store?: EngineOptions['store'];
+  /** As in `EngineOptions`. */
   hub?: EngineOptions['hub'];
+  /** As in `EngineOptions`. */
   headers?: HeadersInit;
+  /** Cancels the plan. */
   signal?: AbortSignal;
 }
 
 /** What opening a model would take, known from its header alone. */
 export interface Plan {
+  /** What the header says of the model. */
   model: Omit<ModelInfo, 'warnings' | 'hasText'>;
   /** Bytes that would still be fetched, or read from a file on the person's disk. */
   downloadBytes: number;
   /** Bytes of the model that are in the durable store already. */
   storedBytes: number;
+  /** Bytes of weights that would be in memory at once. */
   weightBytes: number;
+  /** Bytes of the KV cache, or of what else a sequence keeps. */
   kvBytes: number;
+  /** Bytes of activations and the like. */
   scratchBytes: number;
   /** What would be used of memory at most. */
   budgetBytes: number;
@@ -121,12 +140,15 @@ export interface Plan {
   fetchedBytesPerToken: number;
   /** Tokens of context that the figures above are for. */
   contextLength: number;
+  /** What would compute. */
   device: 'webgpu' | 'cpu';
   /** Why it would be the CPU, unless that was asked for. */
   deviceReason?: string;
+  /** The build that would run. */
   build: 'wasm32' | 'wasm64';
   /** Why it would be that build, where the model outgrows a 32-bit memory or `memory64` asks for a 64-bit one. */
   buildReason?: string;
+  /** The vector instructions of that build. */
   simd: 'relaxed' | 'simd128';
   /** Threads that would compute. */
   threads: number;
@@ -140,7 +162,9 @@ export interface Plan {
   usageBytes?: number;
 }
 
+/** What any call may be given. */
 export interface CallOptions {
+  /** Cancels the call, which then rejects with `Aborted`. */
   signal?: AbortSignal;
 }
 
@@ -150,14 +174,21 @@ export interface SamplingParams {
   temperature?: number;
   /** 0 or -1 keeps all tokens. */
   top_k?: number;
+  /** Keeps the most probable tokens that together reach this probability; 1 keeps all. */
   top_p?: number;
+  /** Keeps tokens that are at least this share as probable as the most probable one; 0 keeps all. */
   min_p?: number;
+  /** 0.1 to 10: makes the last tokens of prompt and answer less probable, below 1 more so; 1 changes nothing. */
   repeat_penalty?: number;
+  /** -2 to 2: taken from the logit of every token of the answer so far. */
   presence_penalty?: number;
+  /** -2 to 2: taken from the logit of a token for each time that it came in the answer so far. */
   frequency_penalty?: number;
   /** Token id to a number added to its logit. */
   logit_bias?: Record<string, number>;
+  /** The same seed draws the same tokens. By default each request has another. */
   seed?: number;
+  /** Texts that end the answer and do not appear in it. */
   stop?: string | string[];
   /** By default, and at -1, the context is the limit. */
   max_tokens?: number;
@@ -173,6 +204,7 @@ export interface SamplingParams {
   draft_max?: number;
 }
 
+/** What a stream may be given. */
 export interface StreamOptions {
   /** Sends a last chunk without choices that carries `usage`. */
   include_usage?: boolean;
@@ -184,11 +216,17 @@ export interface StreamOptions {
 export interface IgnoredFields {
   /** The engine has one model. */
   model?: string;
+  /** Of a service that counts its callers. */
   user?: string;
+  /** Of a service that watches its callers. */
   safety_identifier?: string;
+  /** Of a service that stores answers. */
   metadata?: Record<string, string> | null;
+  /** Of a service with several prices. */
   service_tier?: string | null;
+  /** Of a service that shares its cache. */
   prompt_cache_key?: string;
+  /** Of a service that shares its cache. */
   prompt_cache_retention?: string | null;
   /** What the answer may be: a hint that only saves time. */
   prediction?: unknown;
@@ -203,20 +241,28 @@ export type ToolChoice =
   | { type: 'function'; function: { name: string } }
   | { type: 'allowed_tools'; allowed_tools: { mode: 'auto'; tools: { type: 'function'; function: { name: string } }[] } };
 
+/** One message of a chat. Fields beyond these go to the chat template as they are. */
 export interface ChatMessage {
+  /** Who speaks: `system`, `user`, `assistant`, `tool`, or what else the template knows. */
   role: string;
+  /** What is said. */
   content?: string | null | { type: 'text'; text: string }[];
   /** What an assistant thought before it answered, as an answer tells it. Whether it is shown to the model again is the template's decision. */
   reasoning_content?: string | null;
+  /** Who speaks, by name, where the template shows that. */
   name?: string;
+  /** Calls of tools that an assistant made, as an answer tells them. */
   tool_calls?: ChatToolCall[] | null;
+  /** The call that a message of a tool answers. */
   tool_call_id?: string;
   [field: string]: unknown;
 }
 
 /** A function the model may call, as OpenAI describes it. */
 export interface ChatTool {
+  /** The only kind there is. */
   type: 'function';
+  /** Its name, what it does, and the JSON Schema of its arguments. */
   function: { name: string; description?: string; parameters?: Record<string, unknown> };
 }
 
@@ -224,7 +270,9 @@ export interface ChatTool {
 export interface ChatToolCall {
   /** The model's own where it gives one. The message with the result names it as `tool_call_id`. */
   id: string;
+  /** The only kind there is. */
   type: 'function';
+  /** What is called, and with what. */
   function: {
     name: string;
     /** JSON, as the model wrote it: an answer that was cut off, or a model that errs, can leave it invalid. */
@@ -236,37 +284,53 @@ export interface ChatToolCall {
 export interface ChatToolCallDelta {
   /** Which call of the answer. */
   index: number;
+  /** Where the call begins. */
   id?: string;
+  /** Where the call begins. */
   type?: 'function';
+  /** The name where the call begins, and more of its arguments. */
   function: { name?: string; arguments: string };
 }
 
+/** What a chat is to be answered with. */
 export interface ChatCompletionRequest extends SamplingParams, TemplateOptions, IgnoredFields {
+  /** The chat so far. */
   messages: ChatMessage[];
   /** `false` ends an answer after its first call of a tool. Default true. */
   parallel_tool_calls?: boolean;
+  /** Reports the log probability of every token. */
   logprobs?: boolean;
+  /** Alternatives to report per token, with `logprobs`. */
   top_logprobs?: number;
   /** The newer name of `max_tokens`. */
   max_completion_tokens?: number;
+  /** Whether the answer comes in chunks, as it is made. */
   stream?: boolean;
+  /** With `stream: true`. */
   stream_options?: StreamOptions;
 }
 
+/** What a text is to be continued with. */
 export interface CompletionRequest extends SamplingParams, IgnoredFields {
   /** Text, or token ids that are used as they are. */
   prompt: string | number[];
   /** Alternatives to report per token, up to 50. */
   logprobs?: number;
+  /** Whether the text comes in chunks, as it is made. */
   stream?: boolean;
+  /** With `stream: true`. */
   stream_options?: StreamOptions;
 }
 
+/** What is to be embedded. */
 export interface EmbeddingRequest {
+  /** One text or several, or token ids that are used as they are. */
   input: string | string[] | number[] | number[][];
+  /** The only format there is. */
   encoding_format?: 'float';
   /** Accepted without effect, as `user` is. */
   model?: string;
+  /** Accepted without effect. */
   user?: string;
 }
 
@@ -278,43 +342,62 @@ export interface Timings {
   prompt_n: number;
   /** From the start of the call to its first token, waiting for bytes included. */
   prompt_ms: number;
+  /** `prompt_ms` by `prompt_n`. */
   prompt_per_token_ms: number;
+  /** Prompt tokens computed in a second. */
   prompt_per_second: number;
+  /** Tokens of the answer. */
   predicted_n: number;
+  /** From the first token to the last. */
   predicted_ms: number;
+  /** `predicted_ms` by the tokens after the first. */
   predicted_per_token_ms: number;
+  /** Tokens after the first, in a second. */
   predicted_per_second: number;
   /** Tokens that were guessed ahead, and those of them that were right. */
   draft_n: number;
   draft_n_accepted: number;
 }
 
+/** Log probabilities of a chat's tokens. */
 export interface ChatLogprobs {
+  /** Of each token, with the alternatives that were asked for. */
   content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[];
 }
 
+/** Log probabilities of a completion's tokens, in lists of one entry per token. */
 export interface CompletionLogprobs {
+  /** The texts. */
   tokens: string[];
+  /** The ids. */
   token_ids: number[];
+  /** The log probabilities. */
   token_logprobs: number[];
   /** By text; where several ids share a text the best one counts. */
   top_logprobs: Record<string, number>[];
   /** Best first, beside `top_token_logprobs`. */
   top_token_ids: number[][];
+  /** Best first, beside `top_token_ids`. */
   top_token_logprobs: number[][];
   /** Where each token begins in the completion's text, in UTF-16 code units. */
   text_offset: number[];
 }
 
+/** What answers have in common. */
 interface Envelope<Kind extends string> {
+  /** Another for each request. */
   id: string;
+  /** What kind of answer it is. */
   object: Kind;
   /** Seconds since 1970. */
   created: number;
+  /** The name that the model's file gives it. */
   model: string;
 }
 
+/** The answer to a chat. */
 export interface ChatCompletion extends Envelope<'chat.completion'> {
+  /** One answer for each of `n`. */
   choices: {
     index: number;
     message: {
@@ -329,11 +412,15 @@ export interface ChatCompletion extends Envelope<'chat.completion'> {
     logprobs: ChatLogprobs | null;
     finish_reason: FinishReason;
   }[];
+  /** Tokens of the request. */
   usage: Usage;
+  /** How long it took. */
   timings: Timings;
 }
 
+/** A piece of the answer to a chat. */
 export interface ChatCompletionChunk extends Envelope<'chat.completion.chunk'> {
+  /** More of one answer; none in the chunk that carries `usage`. */
   choices: {
     index: number;
     delta: { role?: 'assistant'; content?: string; reasoning_content?: string; tool_calls?: ChatToolCallDelta[] };
@@ -346,50 +433,72 @@ export interface ChatCompletionChunk extends Envelope<'chat.completion.chunk'> {
   timings?: Timings;
 }
 
+/** The continuation of a text. */
 export interface Completion extends Envelope<'text_completion'> {
+  /** One continuation for each of `n`. */
   choices: {
     index: number;
     text: string;
     logprobs: CompletionLogprobs | null;
     finish_reason: FinishReason;
   }[];
+  /** Tokens of the request. */
   usage: Usage;
+  /** How long it took. */
   timings: Timings;
 }
 
+/** A piece of the continuation of a text. */
 export interface CompletionChunk extends Envelope<'text_completion'> {
+  /** More of one continuation; none in the chunk that carries `usage`. */
   choices: {
     index: number;
     text: string;
     logprobs: CompletionLogprobs | null;
     finish_reason: FinishReason | null;
   }[];
+  /** With `stream_options.include_usage`: null but in the last chunk. */
   usage?: Usage | null;
+  /** In the last chunk. */
   timings?: Timings;
 }
 
+/** Embeddings, in the order of the inputs. */
 export interface EmbeddingResponse {
+  /** What kind of answer it is. */
   object: 'list';
+  /** One embedding for each input, of length 1. */
   data: { object: 'embedding'; index: number; embedding: number[] }[];
+  /** The name that the model's file gives it. */
   model: string;
+  /** Tokens of all inputs. */
   usage: { prompt_tokens: number; total_tokens: number };
 }
 
+/** What an engine takes and has done. */
 export interface EngineStats {
+  /** What computes. */
   device: 'webgpu' | 'cpu';
+  /** The name of the GPU. */
   adapter?: string;
+  /** The build that runs. */
   build: 'wasm32' | 'wasm64';
+  /** The vector instructions of that build. */
   simd: 'relaxed' | 'simd128';
   /** Threads that compute. */
   threads: number;
+  /** Bytes of memory. */
   memory: MemoryStats & {
     /** Memory of the wasm modules of all threads, which holds what the CPU computes with and never shrinks. */
     wasmBytes: number;
     /** What of `residentBytes` is the GPU's. */
     gpuBytes: number;
   };
+  /** Where the layers are, and how often they were found there. */
   layers: LayerStats;
+  /** Requests to servers, the bytes that came of them, bytes that came from the store, and attempts that were repeated. */
   source: { requests: number; fetchedBytes: number; storeBytes: number; retries: number };
+  /** What the GPU was asked for a token, and which of its kernels are not used, and why. */
   gpu?: {
     dispatchesPerToken: number;
     submitsPerToken: number;
@@ -408,22 +517,27 @@ export interface EngineStats {
   groups: GroupState[];
 }
 
+/** Answers chats. */
 export interface ChatCompletions {
   create(body: ChatCompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
   create(body: ChatCompletionRequest & { stream?: false }, options?: CallOptions): Promise<ChatCompletion>;
   create(body: ChatCompletionRequest, options?: CallOptions): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
 }
 
+/** Continues texts. */
 export interface Completions {
   create(body: CompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<CompletionChunk>>;
   create(body: CompletionRequest & { stream?: false }, options?: CallOptions): Promise<Completion>;
   create(body: CompletionRequest, options?: CallOptions): Promise<Completion | AsyncIterable<CompletionChunk>>;
 }
 
+/** Embeds texts. */
 export interface Embeddings {
+  /** One embedding for each input. */
   create(body: EmbeddingRequest, options?: CallOptions): Promise<EmbeddingResponse>;
 }
 
+/** How a text becomes tokens. */
 export interface TokenizeOptions {
   /** Adds the tokens that the model's file asks for. Default false. */
   addSpecial?: boolean;
@@ -431,8 +545,11 @@ export interface TokenizeOptions {
   parseSpecial?: boolean;
 }
 
+/** How a chat becomes a prompt. */
 export interface TemplateOptions {
+  /** The tools that the model hears of. */
   tools?: ChatTool[];
+  /** Which of them it hears of. Default `auto`: all. */
   tool_choice?: ToolChoice;
   /** Ends with the opening of the assistant's turn. Default true, unless the last message is continued. */
   add_generation_prompt?: boolean;
@@ -451,6 +568,7 @@ export interface TemplateOptions {
  * at once. Every failure is a `ChordError`.
  */
 export interface Engine extends AsyncDisposable {
+  /** What is known of the model. */
   readonly model: ModelInfo;
   /**
    * Resolves when every byte of the model is local; where layers pass through memory from a server, when memory has what it
@@ -462,13 +580,19 @@ export interface Engine extends AsyncDisposable {
    * the engine until another call has waited for five seconds; then it ends with `Aborted`.
    */
   readonly chat: { readonly completions: ChatCompletions };
+  /** Continues texts. */
   readonly completions: Completions;
+  /** Embeds texts. */
   readonly embeddings: Embeddings;
+  /** The tokens of a text. */
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
+  /** The text of tokens. */
   detokenize(tokens: number[]): Promise<string>;
+  /** The prompt that a chat comes to. */
   applyChatTemplate(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
   /** Tokens of a text, or of messages rendered through the chat template. */
   countTokens(input: string | ChatMessage[]): Promise<number>;
+  /** What the engine takes and has done. */
   stats(): Promise<EngineStats>;
   /** Ends the workers and frees everything, as happens to an engine that nobody holds any more; calls that have not ended reject with `Disposed`. */
   dispose(): Promise<void>;
@@ -478,8 +602,11 @@ export interface Engine extends AsyncDisposable {
 export interface StoredModel {
   /** The source it was fetched from. */
   source: string;
+  /** Bytes of the model. */
   bytes: number;
+  /** Those of them that are stored. */
   storedBytes: number;
+  /** Whether all are. */
   complete: boolean;
   /** Milliseconds since 1970. */
   lastUsed: number;
@@ -487,10 +614,13 @@ export interface StoredModel {
 
 /** Where names of the hub lead, as in `EngineOptions`. */
 export interface HubOptions {
+  /** As in `EngineOptions`. */
   hub?: EngineOptions['hub'];
 }
 
+/** What is kept on this device. */
 export interface ModelStore {
+  /** The models in the store. */
   list(): Promise<StoredModel[]>;
   /** Whether every stored byte of the model is intact and all are there. */
   verify(model: ModelSource, options?: HubOptions): Promise<boolean>;
