@@ -8,6 +8,7 @@ mod ahead;
 mod backend;
 mod compute;
 mod continuation;
+mod event;
 mod follower;
 mod forward;
 mod generate;
@@ -43,8 +44,8 @@ use places::Piece;
 use sequence::Sequence;
 use std::ops::Range;
 
+pub use event::{Event, FinishReason, Usage};
 pub use follower::Follower;
-pub use generate::{Event, FinishReason, Usage};
 pub use memory::{Bound, MemoryPlan, OpenOptions};
 pub use report::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
 pub use sequence::Tally;

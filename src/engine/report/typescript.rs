@@ -2,7 +2,7 @@
 
 use super::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
 use crate::answer::CallDelta;
-use crate::engine::generate::{Event, FinishReason, Logprob, TokenLogprob, Usage};
+use crate::engine::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use crate::engine::{Bound, MemoryPlan, Tally};
 use crate::error::ErrorCode;
 use crate::exec::{DeviceStats, Poll};
