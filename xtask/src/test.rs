@@ -19,6 +19,10 @@ use crate::workspace::Workspace;
 /// A spec file that hangs is stopped after this: no deadline for one that runs on a loaded machine.
 const SPEC_SECONDS_MAX: u32 = 1_800;
 
+/// Spec files that run at a time for each core: they wait most of the time, for the network, for timers and for what
+/// other tabs do.
+const SPECS_PER_CORE: usize = 2;
+
 /// The specs that `cargo xtask test` runs in Firefox too, by name: those of how workers start and end. The
 /// others come with `--browser firefox`.
 const FIREFOX_SPECS: [&str; 4] = ["elsewhere", "lifecycle", "package", "starts"];
@@ -57,6 +61,8 @@ enum Part {
     Native,
     /// The package: types, size, and the browser specs
     Web,
+    /// What `cargo xtask check` says of the sources
+    Check,
 }
 
 /// The end of one step, for the summary.
@@ -68,25 +74,37 @@ struct Verdict {
     skipped: Vec<String>,
 }
 
-/// Runs the tests. Native tests and wasm builds share the cores; the browser then has them to itself.
+/// Runs the tests in three lanes: Rust's tests, the wasm builds and then the browsers, and the checks of the sources.
+/// Specs of browsers wait for the network and for each other most of the time, which is when the others compute.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tools = setup::run(workspace, Needs::Everything)?;
     let has = |part| options.parts.is_empty() || options.parts.contains(&part);
     let verdicts = thread::scope(|scope| {
-        let native = has(Part::Native).then(|| scope.spawn(|| native(workspace, &tools)));
-        let mut web = if has(Part::Web) { web(workspace, &tools) } else { Vec::new() };
-        let mut verdicts = native.map_or_else(Vec::new, |lane| lane.join().expect("the native lane does not panic"));
-        let is_built = web.iter().all(|verdict| verdict.outcome.is_ok() || verdict.name != "package");
-        verdicts.append(&mut web);
-        if has(Part::Web) && is_built {
-            verdicts.extend(browsers(workspace, &tools, options));
-        }
-        verdicts
+        let lanes = [
+            has(Part::Native).then(|| scope.spawn(|| native(workspace))),
+            has(Part::Web).then(|| scope.spawn(|| web_and_browsers(workspace, &tools, options))),
+            has(Part::Check).then(|| scope.spawn(|| vec![check(workspace, &tools)])),
+        ];
+        let ended = |lane: thread::ScopedJoinHandle<'_, Vec<Verdict>>| lane.join().expect("no lane panics");
+        lanes.into_iter().flatten().flat_map(ended).collect::<Vec<_>>()
     });
     summarise(&verdicts)
 }
 
-fn native(workspace: &Workspace, tools: &Tools) -> Vec<Verdict> {
+fn web_and_browsers(workspace: &Workspace, tools: &Tools, options: &Options) -> Vec<Verdict> {
+    let mut verdicts = web(workspace, tools);
+    let is_built = verdicts.iter().all(|verdict| verdict.outcome.is_ok() || verdict.name != "package");
+    if is_built {
+        verdicts.extend(browsers(workspace, tools, options));
+    }
+    verdicts
+}
+
+fn check(workspace: &Workspace, tools: &Tools) -> Verdict {
+    step("check", || Ok((check::run(workspace, tools)?, Vec::new())))
+}
+
+fn native(workspace: &Workspace) -> Vec<Verdict> {
     let test = |arguments: &[&str]| {
         let mut command = Command::new("cargo");
         clean(&mut command).arg("test").args(arguments).args(["--locked", "--no-fail-fast", "--", "--show-output"]);
@@ -107,7 +125,6 @@ fn native(workspace: &Workspace, tools: &Tools) -> Vec<Verdict> {
     vec![
         step("native", || test(&["--workspace", "--exclude", "xtask", "--features", "wasm-chord/gpu"])),
         step("xtask", || test(&["--package", "xtask", "--profile", "xtask"])),
-        step("check", || Ok((check::run(workspace, tools)?, Vec::new()))),
     ]
 }
 
@@ -173,7 +190,9 @@ fn run_specs(
     specs: &[PathBuf],
 ) -> Result<(String, Vec<String>)> {
     let mut command = Command::new(&tools.node);
-    command.args(["--test", "--test-reporter=spec", "--test-concurrency=2"]);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    command.args(["--test", "--test-reporter=spec"]);
+    command.arg(format!("--test-concurrency={}", cores * SPECS_PER_CORE));
     command.arg(format!("--test-timeout={}", SPEC_SECONDS_MAX * 1000)).args(specs);
     command.env("CHORD_SELFTEST", workspace.selftest()).current_dir(&workspace.root);
     command.env("CHORD_BROWSER", name);

@@ -14,6 +14,9 @@ pub struct Variant {
     pub wasm_opt: &'static [&'static str],
 }
 
+/// The build for browsers with relaxed SIMD.
+pub const RELAXED: &str = "chord-relaxed";
+
 /// The build for WebGPU, loaded only where there is a device.
 pub const GPU: &str = "chord-gpu";
 
@@ -27,7 +30,7 @@ pub const VARIANTS: [Variant; 4] = [
         wasm_opt: &["--enable-simd"],
     },
     Variant {
-        name: "chord-relaxed",
+        name: RELAXED,
         target: "wasm32-unknown-unknown",
         features: &[],
         target_features: "+simd128,+relaxed-simd",

@@ -49,13 +49,20 @@ pub fn build(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: F
     }
     fs::create_dir_all(&folder)?;
     let bound = workspace.state().join(format!("{step}.bound.wasm"));
-    let optimised = workspace.state().join(format!("{step}.optimised.wasm"));
     fs::write(&bound, bind(&compiled, variant.name, &glue)?)?;
-    optimise(tools, workspace, &step, &flags, &bound, &optimised)?;
+    let ready = match flavour {
+        Flavour::Package => {
+            let optimised = workspace.state().join(format!("{step}.optimised.wasm"));
+            optimise(tools, workspace, &step, &flags, &bound, &optimised)?;
+            fs::remove_file(bound)?;
+            optimised
+        }
+        // Nobody downloads it, and the compiler has optimised what its tests compare.
+        Flavour::Selftest => bound,
+    };
     // Copied when it is whole: an interrupted run must not leave half a module in the package.
-    fs::copy(&optimised, &wasm)?;
-    fs::remove_file(bound)?;
-    fs::remove_file(optimised)?;
+    fs::copy(&ready, &wasm)?;
+    fs::remove_file(ready)?;
     stamp.write()
 }
 
