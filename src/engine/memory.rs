@@ -8,10 +8,12 @@ use crate::pager::{Pace, Placement, spread};
 use crate::program::Program;
 use serde::{Deserialize, Serialize};
 
-/// The engine options that concern memory, as JavaScript names them.
+/// What a model is opened with, as JavaScript names it; each option may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(rename = "CoreOptions", optional_fields))]
 #[serde(rename_all = "camelCase", default)]
 pub struct OpenOptions {
+    /// Tokens of context; without it the model's own, up to a limit.
     pub context_length: Option<usize>,
     /// Ceiling for weights, cache and scratch, in bytes.
     pub max_resident_bytes: Option<u64>,
@@ -19,11 +21,13 @@ pub struct OpenOptions {
     pub device_bytes: Option<u64>,
     /// The caller named the device: a ceiling that is too small for it is an error, and no reason to compute on
     /// the CPU.
+    #[cfg_attr(test, ts(as = "Option<bool>"))]
     pub is_device_named: bool,
     /// Groups that the ring holds at most.
     pub prefetch_distance: Option<usize>,
     /// The source is on disk, in the store or as a file of the person's: matrices that do not fit the ceiling
     /// are read from there while they are multiplied, instead of passing through the ring.
+    #[cfg_attr(test, ts(as = "Option<bool>"))]
     pub from_disk: bool,
     /// Bytes to read from disk at once where the ceiling has room for them: a browser takes its time to begin
     /// with a file of the person's.
@@ -31,6 +35,7 @@ pub struct OpenOptions {
     /// Threads that may compute on the CPU; without it there is one.
     pub threads: Option<usize>,
     /// Bytes of weights for each of them at least: fewer threads compute a smaller model.
+    #[cfg_attr(test, ts(as = "Option<u64>"))]
     pub thread_bytes: u64,
     /// What the memory of this build holds beside the tokenizer, where that is less than its pointers reach.
     pub addressable_bytes: Option<u64>,

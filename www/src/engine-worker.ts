@@ -7,7 +7,7 @@ import { grantsMemory64, hasMemory64, parsed, probeGpu, startCore, startCore64, 
 import { deviceBytes, memoryReasons, trafficReason } from './engine/device-memory.js';
 import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
-import type { DeviceStats } from './wire/generated.js';
+import type { CoreOptions, DeviceStats } from './wire/generated.js';
 import { groupStates, storedBytes } from './wire/groups.js';
 import { IoClient, movedBytes } from './engine/io-client.js';
 import { HeaderLoader, Loader } from './engine/loader.js';
@@ -205,8 +205,16 @@ function trafficWarnings(engine: Engine): string[] {
 /** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
 function coreOptions({ core, device, threads, addressableBytes }: OpenRequest, { core: { build, device: opened }, io, headers }: ReadModel): string {
   const readBytes = io.isLocal(0) ? LOCAL_READ_BYTES : undefined;
-  const narrow = build === 'wasm32' ? { addressableBytes } : {};
-  return JSON.stringify({ ...core, ...opened ? {} : threadOptions(threads), ...narrow, isDeviceNamed: device === 'webgpu', fromDisk: isFromDisk(io, headers), deviceBytes: deviceBytes(), readBytes });
+  const options: { [Name in keyof CoreOptions]: CoreOptions[Name] | undefined } = {
+    ...core,
+    ...opened ? {} : threadOptions(threads),
+    addressableBytes: build === 'wasm32' ? addressableBytes : undefined,
+    isDeviceNamed: device === 'webgpu',
+    fromDisk: isFromDisk(io, headers),
+    deviceBytes: deviceBytes(),
+    readBytes,
+  };
+  return JSON.stringify(options);
 }
 
 function isFromDisk(io: IoClient, headers: HeaderLoader): boolean {

@@ -3,7 +3,7 @@
 use super::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
 use crate::answer::CallDelta;
 use crate::engine::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
-use crate::engine::{Bound, MemoryPlan, Tally};
+use crate::engine::{Bound, MemoryPlan, OpenOptions, Tally};
 use crate::error::ErrorCode;
 use crate::exec::{DeviceStats, Poll};
 use std::fmt::Write;
@@ -34,6 +34,7 @@ fn the_types_of_the_scripts_are_those_of_the_core() {
         shape::<Logprob>(),
         shape::<CallDelta>(),
         shape::<Event>(),
+        shape::<OpenOptions>(),
         shape::<ModelDescription>(),
         shape::<ModelInfo>(),
         shape::<Bound>(),

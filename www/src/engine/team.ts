@@ -9,7 +9,7 @@ import { FOLLOWER_SILENT_TICKS_MAX, FOLLOWER_STARTING_TICKS_MAX, type FromFollow
 import { Watchdog } from '../wire/watchdog.js';
 import type { Core, Engine, Peers } from './core.js';
 import { Mailbox, Messages, channels, mailboxBytes, type Exchange } from './exchange.js';
-import { LOST, PENDING, READY } from '../wire/generated.js';
+import { LOST, PENDING, READY, type CoreOptions } from '../wire/generated.js';
 
 /** Most threads that compute unless the caller asks for more. */
 const THREADS_DEFAULT_MAX = 8;
@@ -28,7 +28,7 @@ export interface HeaderBytes {
 }
 
 /** Options of the core: how many threads may compute. */
-export function threadOptions(asked: number | undefined): { threads: number; threadBytes: number } {
+export function threadOptions(asked: number | undefined): Required<Pick<CoreOptions, 'threads' | 'threadBytes'>> {
   if (asked !== undefined) return { threads: asked, threadBytes: 0 };
   // Not in every browser.
   const { hardwareConcurrency: cores = 1 } = globalThis.navigator as Partial<Navigator>;

@@ -208,6 +208,39 @@ export type StepEvent = {
   embedding?: Array<number>;
 };
 
+/** What a model is opened with, as JavaScript names it; each option may be left out. */
+export type CoreOptions = {
+  /** Tokens of context; without it the model's own, up to a limit. */
+  contextLength?: number;
+  /** Ceiling for weights, cache and scratch, in bytes. */
+  maxResidentBytes?: number;
+  /** Memory of the device, where it is known. */
+  deviceBytes?: number;
+  /**
+   * The caller named the device: a ceiling that is too small for it is an error, and no reason to compute on
+   * the CPU.
+   */
+  isDeviceNamed?: boolean;
+  /** Groups that the ring holds at most. */
+  prefetchDistance?: number;
+  /**
+   * The source is on disk, in the store or as a file of the person's: matrices that do not fit the ceiling
+   * are read from there while they are multiplied, instead of passing through the ring.
+   */
+  fromDisk?: boolean;
+  /**
+   * Bytes to read from disk at once where the ceiling has room for them: a browser takes its time to begin
+   * with a file of the person's.
+   */
+  readBytes?: number;
+  /** Threads that may compute on the CPU; without it there is one. */
+  threads?: number;
+  /** Bytes of weights for each of them at least: fewer threads compute a smaller model. */
+  threadBytes?: number;
+  /** What the memory of this build holds beside the tokenizer, where that is less than its pointers reach. */
+  addressableBytes?: number;
+};
+
 /** What a model's header says of it. */
 export type ModelDescription = {
   /** The architecture, as the file names it. */

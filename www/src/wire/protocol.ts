@@ -14,7 +14,7 @@ import type { WireError } from './errors.js';
 import type { CommitRequest } from '../store/commit.js';
 import type { PageRecord } from '../store/journal.js';
 import type { StoreSettings } from '../store/layout.js';
-import type { ModelInfo, StepEvent, Usage } from './generated.js';
+import type { CoreOptions, ModelInfo, StepEvent, Usage } from './generated.js';
 import type { EngineStats, Plan, Progress, StoredModel, Timings } from './types.js';
 
 /**
@@ -104,8 +104,8 @@ export const NETWORK_DEFAULTS: NetworkSettings = { hub: HUB, idleMs: 4_000, back
 export interface OpenRequest {
   parts: PartInput[];
   headers: [string, string][];
-  /** Options of the core, passed on as they are. */
-  core: { contextLength?: number; maxResidentBytes?: number; prefetchDistance?: number; fromDisk?: boolean };
+  /** Options of the core that the caller gave, passed on as they are. */
+  core: Pick<CoreOptions, 'contextLength' | 'maxResidentBytes' | 'prefetchDistance'>;
   device: 'auto' | 'webgpu' | 'cpu';
   /** How many threads may compute on the CPU, where the caller said so. */
   threads?: number;
