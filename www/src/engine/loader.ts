@@ -5,6 +5,7 @@
 
 import type { Core, HeaderReader, Engine } from './core.js';
 import { ChordError, toChordError } from '../wire/errors.js';
+import { GROUP_STATES } from '../wire/generated.js';
 import { IoClient, movedBytes, type ReadHandler } from './io-client.js';
 import type { HeaderBytes, Team } from './team.js';
 import { TransferMeter } from './transfer-meter.js';
@@ -16,9 +17,9 @@ const PIECES_IN_FLIGHT = 2;
 /** Bytes of the first read of a header; each further read is four times longer, up to the maximum. */
 const HEADER_BYTES_FIRST = 256 * 1024;
 const HEADER_BYTES_STEP_MAX = 4 * 1024 * 1024;
-/** States of a group: below this its tensors are not all there. */
-const RESIDENT = 2;
-const ABSENT = 0;
+/** The numbers of two states of groups; groups of any other state have all of their bytes. */
+const ABSENT = GROUP_STATES.indexOf('absent');
+const FETCHING = GROUP_STATES.indexOf('fetching');
 
 /** Reports of a loader; none of them may throw. */
 export interface LoaderEvents {
@@ -431,7 +432,7 @@ export class Loader {
     const localBytes = this.headers.readBytes + this.#suppliedBytes;
     const coming = this.#isStreaming ? Infinity : this.#awaitedBytes;
     const loadedBytes = Math.max(localBytes, Math.min(movedBytes(this.io), localBytes + coming));
-    this.events.progress(loadedBytes, layers.filter((state) => state >= RESIDENT).length, layers.length);
+    this.events.progress(loadedBytes, layers.filter((state) => state !== ABSENT && state !== FETCHING).length, layers.length);
   }
 
   /** Nothing is wanted and nothing is on its way: what stays in memory is there. */
@@ -439,7 +440,7 @@ export class Loader {
     if (this.#isLoaded || this.failure) return;
     const groups = this.#guard(() => this.engine.groups());
     if (!groups) return;
-    if (groups.some((state) => state > ABSENT && state < RESIDENT)) {
+    if (groups.includes(FETCHING)) {
       this.#fail(new ChordError('InvalidGguf', 'the model ends before its last tensor'));
       return;
     }
