@@ -126,7 +126,7 @@ impl HeaderReader {
         self.reader.plan(&options).map(|plan| plan.to_string()).map_err(thrown)
     }
 
-    /// The same on a GPU. Consumes the reader.
+    /// What opening on a GPU would take, as JSON. Consumes the reader.
     #[cfg(feature = "gpu")]
     #[wasm_bindgen(js_name = planOn)]
     pub fn plan_on(self, device: &GpuDevice, options: &str) -> JsResult<String> {
@@ -134,7 +134,7 @@ impl HeaderReader {
         self.reader.plan_on(&device.device, &options).map(|plan| plan.to_string()).map_err(thrown)
     }
 
-    /// Opens the part of thread number `shard` of `shards` of a model that another core has opened. Consumes the
+    /// Opens shard number `shard` of `shards` of a model that another core has opened. Consumes the
     /// reader.
     pub fn follow(self, options: &str, shard: usize, shards: usize) -> JsResult<Follower> {
         let options = OpenOptions::from_json(options).map_err(thrown)?;
@@ -193,9 +193,9 @@ impl GpuDevice {
 /// The files in which parts are.
 #[derive(Default)]
 struct Files {
-    /// By part.
+    /// The file of each part that has one.
     opened: RefCell<Vec<Option<SyncFile>>>,
-    /// Bytes read from them.
+    /// Bytes read from all files.
     bytes: Cell<f64>,
 }
 
@@ -345,7 +345,7 @@ impl Engine {
         self.core.threads()
     }
 
-    /// Values of the largest part that a thread hands to another.
+    /// Values of the largest slice that a thread hands to another.
     #[wasm_bindgen(js_name = partValues)]
     pub fn part_values(&self) -> usize {
         self.core.part_values()
@@ -363,7 +363,7 @@ impl Engine {
         needed.into_iter().flat_map(|range| [range.start as u32, range.end as u32]).collect()
     }
 
-    /// Goes on where another thread's part was not there; true when there is nothing more to wait for.
+    /// Goes on where another thread's slice was not there; true when there is nothing more to wait for.
     #[wasm_bindgen(js_name = goOn)]
     pub fn go_on(&mut self) -> bool {
         self.core.go_on()

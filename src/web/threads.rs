@@ -1,4 +1,4 @@
-//! Several threads on the CPU: how one reaches the others, and the part of a model that a further one computes.
+//! Several threads on the CPU: how one reaches the others, and the shard of a model that a further one computes.
 
 use super::{JsResult, thrown};
 use crate::cpu::{Order, Peers};
@@ -28,10 +28,10 @@ extern "C" {
     );
 
     #[wasm_bindgen(method)]
-    fn send(this: &JsPeers, part: &[f32], is_to_first: bool) -> u32;
+    fn send(this: &JsPeers, slice: &[f32], is_to_first: bool) -> u32;
 
     #[wasm_bindgen(method)]
-    fn receive(this: &JsPeers, from: u32, part: &mut [f32]) -> u32;
+    fn receive(this: &JsPeers, from: u32, slice: &mut [f32]) -> u32;
 }
 
 /// The poll that a number of JavaScript's stands for.
@@ -47,16 +47,16 @@ impl Peers for JsPeers {
         JsPeers::order(self, first, end, *position as u32, from, to, *pass_rows as u32, u32::from(*is_hidden));
     }
 
-    fn send(&mut self, part: &[f32], is_to_first: bool) -> Poll {
-        poll_of(JsPeers::send(self, part, is_to_first))
+    fn send(&mut self, slice: &[f32], is_to_first: bool) -> Poll {
+        poll_of(JsPeers::send(self, slice, is_to_first))
     }
 
-    fn receive(&mut self, from: usize, part: &mut [f32]) -> Poll {
-        poll_of(JsPeers::receive(self, from as u32, part))
+    fn receive(&mut self, from: usize, slice: &mut [f32]) -> Poll {
+        poll_of(JsPeers::receive(self, from as u32, slice))
     }
 }
 
-/// One more thread's part of a model.
+/// One more thread's shard of a model.
 #[wasm_bindgen]
 pub struct Follower {
     core: CoreFollower,

@@ -28,7 +28,7 @@ export function parsed<Shape>(json: Json<Shape>): Shape {
   return JSON.parse(json) as Shape;
 }
 
-/** Reads the header of a model, part by part. */
+/** Reads the headers of the parts of a model, one after the other. */
 export interface HeaderReader {
   /** True when the header of this part is complete. */
   feed(bytes: Uint8Array): boolean;
@@ -44,13 +44,13 @@ export interface HeaderReader {
   outgrown(optionsJson: string): number | undefined;
   /** What opening the model would take. Consumes the reader. */
   plan(optionsJson: string): Json<CorePlan>;
-  /** The same on a GPU; where that does not suit the model, on the CPU, and why. Consumes the reader alone. */
+  /** What opening the model on a GPU would take, or on the CPU where that does not suit it, and why. Consumes the reader alone. */
   planOn?(device: GpuDevice, optionsJson: string): Json<CorePlan>;
   /** Consumes the reader. */
   open(optionsJson: string): Engine;
-  /** Opens the part of one more thread of a model that another core has opened. Consumes the reader. */
+  /** Opens the shard of one more thread of a model that another core has opened. Consumes the reader. */
   follow(optionsJson: string, shard: number, shards: number): Follower;
-  /** The same on a GPU, or on the CPU if the device does not suit the model. Consumes the device too. */
+  /** Opens the model on a GPU, or on the CPU if the device does not suit it. Consumes the reader and the device. */
   openOn?(device: GpuDevice, optionsJson: string): Engine;
   free(): void;
 }
@@ -93,12 +93,12 @@ export interface Engine {
   stats(): Json<CoreStats>;
   /** Threads that compute: this one and the others, which are to be started. */
   threads(): number;
-  /** Values of the largest part that a thread hands over. */
+  /** Values of the largest slice that a thread hands to another. */
   partValues(): number;
   setPeers(peers: Peers): void;
   /** Start and end of each run of bytes of a piece that thread number `shard` needs. */
   deliveries(shard: number, part: number, offset: number, length: number): Uint32Array;
-  /** Goes on where a part of another thread was not there. True when there is nothing more to wait for. */
+  /** Goes on where another thread's slice was not there. True when there is nothing more to wait for. */
   goOn(): boolean;
   /** Goes on by itself: weights are wanted again, and the running request continues. */
   leaveTeam(): void;
@@ -113,11 +113,11 @@ export interface Engine {
 export interface Peers {
   /** Tells the others what to run, in numbers that only the core knows to read. */
   order(...order: number[]): void;
-  send(part: Float32Array, isToFirst: boolean): number;
-  receive(from: number, part: Float32Array): number;
+  send(slice: Float32Array, isToFirst: boolean): number;
+  receive(from: number, slice: Float32Array): number;
 }
 
-/** One more thread's part of a model. */
+/** One more thread's shard of a model. */
 export interface Follower {
   setPeers(peers: Omit<Peers, 'order'>): void;
   supply(part: number, offset: number, bytes: Uint8Array): void;
@@ -151,7 +151,7 @@ export interface Core {
   memory: WebAssembly.Memory;
   /** A device to open the model on, where there is one. */
   device?: GpuDevice;
-  /** Opens another in its place, if there is one. */
+  /** Opens another device after that one was lost, if there is one. */
   openDevice?: () => Promise<GpuDevice | undefined>;
 }
 
@@ -161,7 +161,7 @@ const RELAXED_SIMD_PROBE = new Uint8Array([
   65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11,
 ]);
 
-/** The same with plain SIMD only. */
+/** A module whose one function uses plain SIMD: valid only where that is known. */
 const SIMD_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
 ]);

@@ -1,4 +1,4 @@
-/** What an engine worker does that another one wants as one more thread: it has a part of a model, and follows orders. */
+/** What an engine worker does that another one wants as one more thread: it has a shard of a model, and follows orders. */
 
 import { tell } from '../wire/colleague.js';
 import { toWire } from '../wire/errors.js';
@@ -46,7 +46,7 @@ export class Follower {
     const [first, ...others] = headers;
     const reader = new module.HeaderReader(first?.size ?? NaN);
     for (const piece of first?.pieces ?? []) reader.feed(piece);
-    // Counting the parts closes the first.
+    // Counting the parts of the model closes the header of the first.
     reader.partCount();
     for (const { size, pieces } of others) {
       reader.nextPart(size);
@@ -66,13 +66,13 @@ export class Follower {
       case 'follow':
         break;
       case 'supply': {
-        let place = 0;
+        let supplied = 0;
         for (let at = 0; at < message.ranges.length; at += 2) {
           const [offset = 0, length = 0] = message.ranges.slice(at, at + 2);
-          core.supply(message.part, offset, message.bytes.subarray(place, place + length));
-          place += length;
+          core.supply(message.part, offset, message.bytes.subarray(supplied, supplied + length));
+          supplied += length;
         }
-        post({ type: 'supplied', bytes: place, wasmBytes: this.#memory?.buffer.byteLength ?? 0 });
+        post({ type: 'supplied', bytes: supplied, wasmBytes: this.#memory?.buffer.byteLength ?? 0 });
         break;
       }
       case 'order':

@@ -66,7 +66,7 @@ export class Team implements Peers {
   readonly #turn: MessageChannel | undefined;
   #isTurning = false;
   #isLost = false;
-  /** The core waits for a part. */
+  /** The core waits for the slice of another thread. */
   #isWaiting = false;
 
   constructor(private readonly engine: Engine, core: Core, headers: HeaderBytes[], options: string, private readonly events: TeamEvents) {
@@ -129,12 +129,12 @@ export class Team implements Peers {
       if (length === 0) continue;
       const joined = new Uint8Array(length);
       const ranges: number[] = [];
-      let place = 0;
+      let joinedBytes = 0;
       for (let at = 0; at < needed.length; at += 2) {
         const [start = 0, end = 0] = needed.subarray(at, at + 2);
-        joined.set(bytes.subarray(start, end), place);
+        joined.set(bytes.subarray(start, end), joinedBytes);
         ranges.push(offset + start, end - start);
-        place += end - start;
+        joinedBytes += end - start;
       }
       follower.backlogBytes += length;
       follower.worker.send({ type: 'supply', part, ranges, bytes: joined }, [joined.buffer]);
@@ -147,13 +147,13 @@ export class Team implements Peers {
   }
 
   /** Called by the core; see {@link Exchange.send}. */
-  send(part: Float32Array, isToFirst: boolean): number {
-    return this.#waits(this.#isLost ? LOST : this.#exchange.send(part, isToFirst));
+  send(slice: Float32Array, isToFirst: boolean): number {
+    return this.#waits(this.#isLost ? LOST : this.#exchange.send(slice, isToFirst));
   }
 
   /** Called by the core; see {@link Exchange.receive}. */
-  receive(from: number, part: Float32Array): number {
-    return this.#waits(this.#isLost ? LOST : this.#exchange.receive(from, part));
+  receive(from: number, slice: Float32Array): number {
+    return this.#waits(this.#isLost ? LOST : this.#exchange.receive(from, slice));
   }
 
   /** Ends the others. */
@@ -175,7 +175,7 @@ export class Team implements Peers {
     return poll;
   }
 
-  /** A part may have come. */
+  /** A slice may have come. */
   #arrived(): void {
     try {
       if (this.#isWaiting && this.engine.goOn()) this.events.wake();

@@ -13,7 +13,7 @@ import { RequestRoute } from './route.js';
 
 /** Failures in a row, without a byte between them, before a read gives up. */
 const FAILURES_MAX = 5;
-/** The same before the server has answered once: it may not exist, or not allow this page. */
+/** Failures in a row before a read gives up on a server that has not answered once: it may not exist, or not allow this page. */
 const FIRST_FAILURES_MAX = 2;
 /** How long a read may go without a byte, through all attempts and pauses. */
 const SILENT_MS_MAX = 9_000;
@@ -49,7 +49,7 @@ export interface SourceFile {
    * of them came from verified pages on disk.
    */
   read(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean | void>;
-  /** The same for a few bytes, where `read` would fetch more around them. */
+  /** Delivers a few bytes as `read` does, and fetches none around them. */
   peek?(offset: number, end: number, sink: Sink, onFacts: () => void, signal: AbortSignal): Promise<boolean | void>;
 }
 

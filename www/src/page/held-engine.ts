@@ -78,7 +78,7 @@ class HeldEngine implements Engine {
     return creating as Create;
   }
 
-  /** The same promise, which holds this engine until it settles. */
+  /** `promise`, which holds this engine until it settles. */
   #hold<Result>(promise: Promise<Result>): Promise<Result> {
     return promise.finally(() => this);
   }

@@ -13,9 +13,9 @@ const THREADS_MAX = 64;
 
 /** Under this key tests pass other network settings; it is not part of the public interface. */
 const NETWORK = Symbol.for('wasm-chord.network');
-/** The same for the durable store. */
+/** Under this key tests pass other settings of the durable store. */
 const STORE = Symbol.for('wasm-chord.store');
-/** The same for what a 32-bit memory holds, in bytes. */
+/** Under this key tests pass what a 32-bit memory is taken to hold, in bytes. */
 const ADDRESSABLE = Symbol.for('wasm-chord.addressable');
 
 /** The request to open, or plan for, a model. Throws `InvalidParameter` and `InvalidSource`. */

@@ -15,9 +15,9 @@ export interface PagePart {
 interface Begun {
   /** Bytes that were written, from the page's start on. */
   length: number;
-  /** Those of them that the journal lists. */
+  /** How many of these bytes the journal lists. */
   recorded: number;
-  /** When the first came, or the journal was brought up to date. */
+  /** When the first byte came, or the journal was brought up to date. */
   sinceMs: number;
 }
 

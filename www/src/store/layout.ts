@@ -89,11 +89,11 @@ export async function openSync(folder: FileSystemDirectoryHandle, name: string, 
 
 /** Times that the owner of a folder tries to open a file of it. */
 const OPENINGS_MAX = 60;
-/** Pause between two. */
+/** Pause between two openings. */
 const OPENING_PAUSE_MS = 50;
 
 /**
- * The same for the owner of a folder. Where a file is exclusive, whoever has it open yet, a worker that was ended or
+ * Opens a file of a folder for its owner. Where a file is exclusive, whoever has it open yet, a worker that was ended or
  * a tab that looks, is about to let go of it.
  */
 export async function openOwned(folder: FileSystemDirectoryHandle, name: string): Promise<SyncFile> {

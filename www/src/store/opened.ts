@@ -1,5 +1,5 @@
 /**
- * Stored files as the engine's own worker reads them: at any place and at once, straight to where the
+ * Stored files as the engine's own worker reads them: at any offset and at once, straight to where the
  * bytes are needed. Only bytes are read that the IO worker has verified.
  */
 

@@ -1,5 +1,5 @@
 /**
- * A file from the person's disk as the engine's own worker reads it: at any place and at once, so that what
+ * A file from the person's disk as the engine's own worker reads it: at any offset and at once, so that what
  * is read need not be kept in memory.
  */
 

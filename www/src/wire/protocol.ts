@@ -22,16 +22,16 @@ import type { EngineStats, Plan, Progress, StoredModel, Timings } from './types.
  * for a GPU can take a phone half a minute, and nothing is heard of the worker meanwhile.
  */
 export const ENGINE_SILENT_TICKS_MAX = 180;
-/** The same where its death would not be noticed otherwise. */
+/** Ticks after which a silent engine worker counts as stuck where its death would not be noticed otherwise. */
 export const ENGINE_SILENT_TICKS_MAX_UNSEEN = 30;
-/** The same for the IO worker, which never computes; another can take its place. */
+/** Ticks after which a silent IO worker counts as stuck: it never computes, and another can replace it. */
 export const IO_SILENT_TICKS_MAX = 6;
-/** The same for the store worker, which flushes to a disk that may be slow. */
+/** Ticks after which a silent store worker counts as stuck: it flushes to a disk that may be slow. */
 export const STORE_SILENT_TICKS_MAX = 30;
 
 /** Ticks after which another thread of the computation counts as stuck: it is waited for between two products. */
 export const FOLLOWER_SILENT_TICKS_MAX = 5;
-/** The same before it has opened its part of the model. */
+/** Ticks after which another thread counts as stuck before it has opened its shard of the model. */
 export const FOLLOWER_STARTING_TICKS_MAX = 30;
 
 /** The script of a worker. */
@@ -149,8 +149,8 @@ export type ToEngine =
 /** What an engine worker that is one more thread of another one hears from that one. */
 export type ToFollower =
   /**
-   * Opens the part of thread `shard` of a model. `headers` are those of its parts, `options` the core's; the threads
-   * exchange parts of up to `values` values in shared memory, or through ports, by the number of the thread.
+   * Opens the shard of that number of a model. `headers` are those of the model's parts, `options` the core's; the threads
+   * exchange slices of up to `values` values in shared memory, or through ports, by the number of the thread.
    */
   | {
     type: 'follow';

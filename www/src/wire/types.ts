@@ -55,9 +55,9 @@ export interface EngineOptions {
    */
   prefetchDistance?: number;
   /**
-   * Threads that compute on the CPU, each with a part of the model in a memory of its own; no special headers are
-   * needed. The default is what the device can use, and one for small models. Where a part of the model passes
-   * through memory or is read from disk, one computes. The tokens are the same for any number.
+   * Threads that compute on the CPU, each with a shard of the model in a memory of its own; no special headers are
+   * needed. The default is what the device can use, and one for small models. Where layers pass through memory or are
+   * read from disk, one computes. The tokens are the same for any number.
    */
   threads?: number;
   /**
@@ -604,9 +604,9 @@ export interface StoredModel {
   source: string;
   /** Bytes of the model. */
   bytes: number;
-  /** Those of them that are stored. */
+  /** Bytes of the model that are stored. */
   storedBytes: number;
-  /** Whether all are. */
+  /** Whether all of its bytes are stored. */
   complete: boolean;
   /** Milliseconds since 1970. */
   lastUsed: number;
