@@ -19,9 +19,9 @@ use crate::workspace::Workspace;
 /// A spec file that hangs is stopped after this: no deadline for one that runs on a loaded machine.
 const SPEC_SECONDS_MAX: u32 = 1_800;
 
-/// Spec files that run at a time for each core: they wait most of the time, for the network, for timers and for what
-/// other tabs do.
-const SPECS_PER_CORE: usize = 2;
+/// Spec files that run at a time beside one for each core: they wait much of the time, for the network, for timers and
+/// for what other tabs do.
+const SPECS_MORE: usize = 1;
 
 /// The specs that `cargo xtask test` runs in Firefox too, by name: those of how workers start and end. The
 /// others come with `--browser firefox`.
@@ -192,7 +192,7 @@ fn run_specs(
     let mut command = Command::new(&tools.node);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     command.args(["--test", "--test-reporter=spec"]);
-    command.arg(format!("--test-concurrency={}", cores * SPECS_PER_CORE));
+    command.arg(format!("--test-concurrency={}", cores + SPECS_MORE));
     command.arg(format!("--test-timeout={}", SPEC_SECONDS_MAX * 1000)).args(specs);
     command.env("CHORD_SELFTEST", workspace.selftest()).current_dir(&workspace.root);
     command.env("CHORD_BROWSER", name);
