@@ -8,6 +8,8 @@
 #![cfg_attr(target_arch = "wasm64", feature(simd_wasm64))]
 
 pub mod answer;
+#[cfg(target_family = "wasm")]
+mod arch;
 pub mod cpu;
 pub mod engine;
 pub mod error;

@@ -28,8 +28,10 @@ fn error_in(model: &std::path::Path, arithmetic: Arithmetic, subgroups: bool) ->
     Some(nmse(&truth, &logits))
 }
 
-const BLOCK_FORMATS: [&str; 13] =
-    ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4"];
+const BLOCK_FORMATS: [&str; 14] = [
+    "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4",
+    "tq2_0",
+];
 
 #[test]
 fn tiles_in_8_bit_integers_are_no_worse_than_llama_cpp() {

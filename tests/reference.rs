@@ -83,17 +83,14 @@ fn models_of_a_folder() {
 #[test]
 fn formats() {
     let Some(data) = reference_data() else { return };
-    let names = [
-        "f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl",
-        "iq4_xs", "mxfp4",
-    ];
-    check_all(names.iter().map(|n| (data.join(format!("quant/{n}.gguf")), *n)).collect());
+    let names = support::formats_with_reference(&data);
+    check_all(names.iter().map(|n| (data.join(format!("quant/{n}.gguf")), n.as_str())).collect());
 }
 
 #[test]
 fn unsupported_formats_name_tensor_and_type() {
     let Some(data) = reference_data() else { return };
-    for (name, shown) in [("iq3_s", "IQ3_S"), ("tq1_0", "TQ1_0"), ("tq2_0", "TQ2_0")] {
+    for (name, shown) in [("iq3_s", "IQ3_S"), ("tq1_0", "TQ1_0")] {
         let file = std::fs::read(data.join(format!("quant/{name}.gguf"))).expect("reference model");
         let error = open(&file, &OpenOptions::default()).err().expect("an unsupported type is refused");
         assert_eq!(error.code, ErrorCode::UnsupportedTensorType);

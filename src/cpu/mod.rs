@@ -5,8 +5,6 @@
 //! program's ops, and [`team`] divides them among threads.
 
 mod activation;
-#[cfg(target_family = "wasm")]
-mod arch;
 mod attention;
 mod conv;
 mod delta;

@@ -3,8 +3,8 @@
 use super::matmul::{self, Activations, Input, Matrix, repack, wants_quantised};
 use super::vector;
 use crate::program::WEIGHT_ALIGNMENT;
-use crate::quant::Dtype;
 use crate::quant::random::{Noise, random_rows};
+use crate::quant::{Dtype, Scales};
 
 #[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
 pub use super::matmul::simd128::fours;
@@ -119,18 +119,14 @@ fn compare_extremes(dtype: Dtype, failures: &mut Vec<String>) {
 
 /// Writes an f16 number to every f16 scale.
 fn set_scales(dtype: Dtype, bytes: &mut [u8], half: [u8; 2]) {
-    let places: &[usize] = match dtype {
-        Dtype::Q4_0 | Dtype::Q5_0 | Dtype::Q8_0 | Dtype::IQ4_NL | Dtype::IQ4_XS => &[0],
-        Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => &[0, 2],
-        Dtype::Q2_K => &[80, 82],
-        Dtype::Q3_K => &[108],
-        Dtype::Q6_K => &[208],
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::Q8_K | Dtype::MXFP4 => &[],
-    };
+    let scales = &dtype.format().scales;
     for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
-        places.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&half));
-        if dtype == Dtype::Q8_K {
-            block[..4].copy_from_slice(&1f32.to_le_bytes());
+        match scales {
+            Scales::Half(places) if wants_quantised(dtype) => {
+                places.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&half));
+            }
+            Scales::Single if wants_quantised(dtype) => block[..4].copy_from_slice(&1f32.to_le_bytes()),
+            Scales::Half(_) | Scales::Single | Scales::Brain | Scales::Exponent => {}
         }
     }
 }

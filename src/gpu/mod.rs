@@ -7,7 +7,6 @@
 mod counters;
 mod device;
 mod health;
-mod layout;
 mod options;
 mod pass;
 mod plan;

@@ -191,11 +191,9 @@ impl Kernel {
         parts.push(shader!("shared/bindings"));
         match self {
             Kernel::Embed(dtype) | Kernel::MatVec(dtype) | Kernel::MatMat(dtype) => {
-                parts.extend([shader!("shared/decode"), decoder(dtype)]);
+                parts.push(shader!("shared/decode"));
+                parts.extend(dtype.format().planes.shader);
                 parts.push(if is_block(dtype) { shader!("shared/quants") } else { shader!("shared/floats") });
-                if matches!(dtype, Dtype::IQ4_NL | Dtype::IQ4_XS | Dtype::MXFP4) {
-                    parts.push(shader!("shared/codebook"));
-                }
             }
             Kernel::Attention | Kernel::AttentionReduce | Kernel::AttentionTiles => {
                 parts.push(shader!("shared/attention"));
@@ -237,7 +235,7 @@ impl Kernel {
 
 /// Whether values are quants with scales rather than floats.
 fn is_block(dtype: Dtype) -> bool {
-    dtype.block_values() > 1
+    dtype.quants().is_some()
 }
 
 fn tile(arithmetic: Arithmetic) -> &'static str {
@@ -245,27 +243,5 @@ fn tile(arithmetic: Arithmetic) -> &'static str {
         Arithmetic::Single => shader!("shared/tile"),
         Arithmetic::Half => shader!("shared/tile_half"),
         Arithmetic::Integer => shader!("shared/tile_integer"),
-    }
-}
-
-fn decoder(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F32 => shader!("shared/f32"),
-        Dtype::F16 => shader!("shared/f16"),
-        Dtype::BF16 => shader!("shared/bf16"),
-        Dtype::Q4_0 => shader!("shared/q4_0"),
-        Dtype::Q4_1 => shader!("shared/q4_1"),
-        Dtype::Q5_0 => shader!("shared/q5_0"),
-        Dtype::Q5_1 => shader!("shared/q5_1"),
-        Dtype::Q8_0 => shader!("shared/q8_0"),
-        Dtype::Q2_K => shader!("shared/q2_k"),
-        Dtype::Q3_K => shader!("shared/q3_k"),
-        Dtype::Q4_K => shader!("shared/q4_k"),
-        Dtype::Q5_K => shader!("shared/q5_k"),
-        Dtype::Q6_K => shader!("shared/q6_k"),
-        Dtype::Q8_K => shader!("shared/q8_k"),
-        Dtype::IQ4_NL => shader!("shared/iq4_nl"),
-        Dtype::IQ4_XS => shader!("shared/iq4_xs"),
-        Dtype::MXFP4 => shader!("shared/mxfp4"),
     }
 }

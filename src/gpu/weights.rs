@@ -5,13 +5,15 @@
 //! is larger than a buffer is cut into slabs of rows.
 
 use super::device::{Buffer, Device, unsuited};
-use super::layout::{self, CHUNK, PLANE_ALIGNMENT, PLANES_MAX};
 use crate::error::{ChordError, Result};
 use crate::pager::Intervals;
 use crate::program::{Program, Weight, WeightId};
-use crate::quant::Dtype;
+use crate::quant::{CHUNK, PLANES_MAX};
 use std::collections::HashMap;
 use std::ops::Range;
+
+/// Alignment of planes, in bytes.
+const PLANE_ALIGNMENT: usize = 256;
 
 /// Bytes that go to the GPU at once.
 const UPLOAD_BYTES_MAX: usize = 4 << 20;
@@ -46,14 +48,14 @@ pub fn chunks(weight: &Weight) -> usize {
 fn units(weight: &Weight, rows: usize) -> usize {
     match weight.dtype.block_values() {
         1 => rows * chunks(weight),
-        values => (rows * weight.columns / values).div_ceil(layout::unit(weight.dtype).blocks),
+        values => (rows * weight.columns / values).div_ceil(weight.dtype.format().planes.blocks),
     }
 }
 
 /// Bytes of each plane of `rows` rows, aligned.
 fn plane_bytes(weight: &Weight, rows: usize) -> impl Iterator<Item = usize> {
     let units = units(weight, rows);
-    layout::unit(weight.dtype).planes.iter().map(move |bytes| (units * bytes).next_multiple_of(PLANE_ALIGNMENT))
+    weight.dtype.format().planes.bytes.iter().map(move |bytes| (units * bytes).next_multiple_of(PLANE_ALIGNMENT))
 }
 
 impl Map {
@@ -301,7 +303,7 @@ impl Weights {
         if overlap.is_empty() {
             return;
         }
-        let unit_bytes = layout::unit(weight.dtype).blocks * weight.dtype.block_bytes();
+        let unit_bytes = weight.dtype.format().planes.blocks * weight.dtype.block_bytes();
         let run_bytes = run_rows * row_bytes;
         for run in (overlap.start - start) / run_bytes..(overlap.end - start).div_ceil(run_bytes) {
             let base = start + run * run_bytes;
@@ -355,24 +357,24 @@ impl Weights {
         resident: &Resident,
     ) {
         let slab = &self.map.slabs[id.0 as usize][slab];
-        let unit = layout::unit(weight.dtype);
-        let unit_bytes = unit.blocks * weight.dtype.block_bytes();
+        let planes = &weight.dtype.format().planes;
+        let unit_bytes = planes.blocks * weight.dtype.block_bytes();
         let count = bytes.len() / unit_bytes;
-        let is_plain = matches!(weight.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
+        let is_plain = weight.dtype.quants().is_none();
         if !is_plain {
-            for (plane, size) in self.planes.iter_mut().zip(unit.planes) {
+            for (plane, size) in self.planes.iter_mut().zip(planes.bytes) {
                 plane.resize(count * size, 0);
             }
             for (number, block) in bytes.chunks_exact(unit_bytes).enumerate() {
-                let mut sizes = unit.planes.iter();
+                let mut sizes = planes.bytes.iter();
                 let mut parts = self.planes.each_mut().map(|plane| match sizes.next() {
                     Some(size) => &mut plane[number * size..][..*size],
                     None => &mut [],
                 });
-                layout::split(weight.dtype, block, &mut parts);
+                planes.split(weight.dtype.block_bytes(), block, &mut parts);
             }
         }
-        for (number, size) in unit.planes.iter().enumerate() {
+        for (number, size) in planes.bytes.iter().enumerate() {
             let data = if is_plain { bytes } else { &self.planes[number][..count * size] };
             let offset = (slab.planes[number] + first * size) as u64;
             // A vector lies in every buffer of its group.

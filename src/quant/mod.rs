@@ -1,49 +1,28 @@
-//! Block formats of GGUF tensors: sizes, names, and one file per family that decodes a block.
+//! Block formats of GGUF tensors: one file a format, and what is derived from all of them.
 
-mod blocks32;
-mod codebook;
-mod k_quants;
+mod blocks;
+mod format;
+mod formats;
+mod interleave;
 mod parts;
+#[cfg(feature = "gpu")]
+mod planes;
 #[cfg(any(test, feature = "selftest", feature = "gpu"))]
 pub mod random;
+mod six_bits;
 #[cfg(test)]
 mod tests;
 
-pub use codebook::{IQ4_VALUES, MXFP4_VALUES};
+pub use format::{Format, Minimums, Quants, Scales, Values};
+pub use formats::{Dtype, IQ4_VALUES, MXFP4_VALUES};
+pub use interleave::{GROUP_ROWS, Interleaving};
 pub use parts::{Parts, dequantise_block, dequantise_row};
+#[cfg(feature = "gpu")]
+pub use planes::{CHUNK, PLANES_MAX, Planes};
 
 use crate::error::{ChordError, ErrorCode, Result};
 
-/// Tensor types, with the numbers of ggml's `enum ggml_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(non_camel_case_types)]
-pub enum Dtype {
-    F32,
-    F16,
-    BF16,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q2_K,
-    Q3_K,
-    Q4_K,
-    Q5_K,
-    Q6_K,
-    Q8_K,
-    IQ4_NL,
-    IQ4_XS,
-    MXFP4,
-}
-
 impl Dtype {
-    /// Every supported type.
-    pub const ALL: [Dtype; 17] = {
-        use Dtype::*;
-        [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, IQ4_NL, IQ4_XS, MXFP4]
-    };
-
     /// The type with this number in a GGUF file, for the tensor `tensor`.
     pub fn from_ggml(id: u32, tensor: &str) -> Result<Dtype> {
         Dtype::ALL.into_iter().find(|t| t.ggml_id() == id).ok_or_else(|| {
@@ -64,77 +43,29 @@ impl Dtype {
 
     /// ggml's number of the type.
     pub fn ggml_id(self) -> u32 {
-        match self {
-            Dtype::F32 => 0,
-            Dtype::F16 => 1,
-            Dtype::Q4_0 => 2,
-            Dtype::Q4_1 => 3,
-            Dtype::Q5_0 => 6,
-            Dtype::Q5_1 => 7,
-            Dtype::Q8_0 => 8,
-            Dtype::Q2_K => 10,
-            Dtype::Q3_K => 11,
-            Dtype::Q4_K => 12,
-            Dtype::Q5_K => 13,
-            Dtype::Q6_K => 14,
-            Dtype::Q8_K => 15,
-            Dtype::IQ4_NL => 20,
-            Dtype::IQ4_XS => 23,
-            Dtype::BF16 => 30,
-            Dtype::MXFP4 => 39,
-        }
+        self.format().ggml_id
     }
 
     /// Values in a block.
-    pub fn block_values(self) -> usize {
-        match self {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => 1,
-            Dtype::Q4_0 | Dtype::Q4_1 | Dtype::Q5_0 | Dtype::Q5_1 | Dtype::Q8_0 | Dtype::IQ4_NL | Dtype::MXFP4 => 32,
-            Dtype::Q2_K | Dtype::Q3_K | Dtype::Q4_K | Dtype::Q5_K | Dtype::Q6_K | Dtype::Q8_K | Dtype::IQ4_XS => 256,
-        }
+    pub const fn block_values(self) -> usize {
+        self.format().block_values
     }
 
     /// Bytes in a block.
-    pub fn block_bytes(self) -> usize {
-        match self {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
-            Dtype::Q4_0 | Dtype::IQ4_NL => 18,
-            Dtype::Q4_1 => 20,
-            Dtype::Q5_0 => 22,
-            Dtype::Q5_1 => 24,
-            Dtype::Q8_0 => 34,
-            Dtype::MXFP4 => 17,
-            Dtype::Q2_K => 84,
-            Dtype::Q3_K => 110,
-            Dtype::Q4_K => 144,
-            Dtype::Q5_K => 176,
-            Dtype::Q6_K => 210,
-            Dtype::Q8_K => 292,
-            Dtype::IQ4_XS => 136,
-        }
+    pub const fn block_bytes(self) -> usize {
+        self.format().block_bytes
     }
 
     /// The name that llama.cpp prints.
     pub fn name(self) -> &'static str {
-        match self {
-            Dtype::F32 => "F32",
-            Dtype::F16 => "F16",
-            Dtype::BF16 => "BF16",
-            Dtype::Q4_0 => "Q4_0",
-            Dtype::Q4_1 => "Q4_1",
-            Dtype::Q5_0 => "Q5_0",
-            Dtype::Q5_1 => "Q5_1",
-            Dtype::Q8_0 => "Q8_0",
-            Dtype::Q2_K => "Q2_K",
-            Dtype::Q3_K => "Q3_K",
-            Dtype::Q4_K => "Q4_K",
-            Dtype::Q5_K => "Q5_K",
-            Dtype::Q6_K => "Q6_K",
-            Dtype::Q8_K => "Q8_K",
-            Dtype::IQ4_NL => "IQ4_NL",
-            Dtype::IQ4_XS => "IQ4_XS",
-            Dtype::MXFP4 => "MXFP4",
+        self.format().name
+    }
+
+    /// How values come from small integers; `None` for floats.
+    pub const fn quants(self) -> Option<&'static Quants> {
+        match &self.format().values {
+            Values::Quants(quants) => Some(quants),
+            Values::Floats(_) => None,
         }
     }
 
@@ -162,7 +93,6 @@ const UNSUPPORTED: &[(u32, &str)] = &[
     (28, "F64"),
     (29, "IQ1_M"),
     (34, "TQ1_0"),
-    (35, "TQ2_0"),
     (40, "NVFP4"),
     (41, "Q1_0"),
     (42, "Q2_0"),

@@ -1,8 +1,7 @@
 //! What every block of quantised weights comes down to: small integers, a scale for each group of
 //! them, and for some formats a minimum.
 
-use super::{Dtype, blocks32, codebook, k_quants};
-use half::{bf16, f16};
+use super::{Dtype, Values};
 
 /// Values that share a scale in the finest of the formats.
 pub const GROUP: usize = 16;
@@ -35,29 +34,6 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// Decodes a block of `dtype`, which must be a quantised type. `self` must be fresh or have held
-    /// blocks of the same type only.
-    pub fn decode(&mut self, dtype: Dtype, block: &[u8]) {
-        assert_eq!(block.len(), dtype.block_bytes(), "a whole block");
-        match dtype {
-            Dtype::Q4_0 => blocks32::q4_0(block, self),
-            Dtype::Q4_1 => blocks32::q4_1(block, self),
-            Dtype::Q5_0 => blocks32::q5_0(block, self),
-            Dtype::Q5_1 => blocks32::q5_1(block, self),
-            Dtype::Q8_0 => blocks32::q8_0(block, self),
-            Dtype::Q2_K => k_quants::q2_k(block, self),
-            Dtype::Q3_K => k_quants::q3_k(block, self),
-            Dtype::Q4_K => k_quants::q4_k(block, self),
-            Dtype::Q5_K => k_quants::q5_k(block, self),
-            Dtype::Q6_K => k_quants::q6_k(block, self),
-            Dtype::Q8_K => k_quants::q8_k(block, self),
-            Dtype::IQ4_NL => codebook::iq4_nl(block, self),
-            Dtype::IQ4_XS => codebook::iq4_xs(block, self),
-            Dtype::MXFP4 => codebook::mxfp4(block, self),
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => unreachable!("{} has no parts", dtype.name()),
-        }
-    }
-
     /// The values of the block.
     pub fn values(&self, out: &mut [f32]) {
         for (group, out) in out.chunks_mut(GROUP).enumerate() {
@@ -72,14 +48,12 @@ impl Parts {
 
 /// Decodes one block into as many values as the format's blocks have.
 pub fn dequantise_block(dtype: Dtype, block: &[u8], out: &mut [f32]) {
-    assert_eq!(out.len(), dtype.block_values(), "room for a block");
-    match dtype {
-        Dtype::F32 => out[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]),
-        Dtype::F16 => out[0] = half_at(block, 0),
-        Dtype::BF16 => out[0] = bf16::from_le_bytes([block[0], block[1]]).to_f32(),
-        _ => {
+    assert_eq!((block.len(), out.len()), (dtype.block_bytes(), dtype.block_values()), "a block, and room for it");
+    match &dtype.format().values {
+        Values::Floats(value) => out[0] = value(block),
+        Values::Quants(quants) => {
             let mut parts = Parts::default();
-            parts.decode(dtype, block);
+            (quants.decode)(block, &mut parts);
             parts.values(out);
         }
     }
@@ -92,9 +66,4 @@ pub fn dequantise_row(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     for (block, out) in blocks.zip(out.chunks_exact_mut(dtype.block_values())) {
         dequantise_block(dtype, block, out);
     }
-}
-
-/// The f16 number at a byte offset.
-pub fn half_at(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }

@@ -1,6 +1,6 @@
 //! Data for tests and measurements: the same every time.
 
-use crate::quant::Dtype;
+use crate::quant::{Dtype, Scales};
 
 /// Numbers that look random and are the same every time (xorshift64*).
 pub struct Noise(u64);
@@ -33,30 +33,16 @@ pub fn random_rows(dtype: Dtype, columns: usize, rows: usize, noise: &mut Noise)
         // Scales keep away from zero, where halves lose their precision.
         let mut scale = || {
             let normal = noise.normal();
-            (normal + normal.signum()) * scale_unit(dtype)
+            (normal + normal.signum()) * dtype.format().scale_unit
         };
-        let mut half = |at: usize| block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale()).to_le_bytes());
-        match dtype {
-            Dtype::F32 | Dtype::Q8_K => block[..4].copy_from_slice(&scale().to_le_bytes()),
-            Dtype::BF16 => block.copy_from_slice(&half::bf16::from_f32(scale()).to_le_bytes()),
-            Dtype::F16 | Dtype::Q4_0 | Dtype::Q5_0 | Dtype::Q8_0 | Dtype::IQ4_NL | Dtype::IQ4_XS => half(0),
-            Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => [0, 2].into_iter().for_each(half),
-            Dtype::Q2_K => [80, 82].into_iter().for_each(half),
-            Dtype::Q3_K => half(108),
-            Dtype::Q6_K => half(208),
-            Dtype::MXFP4 => block[0] = 118 + block[0] % 8,
+        match dtype.format().scales {
+            Scales::Single => block[..4].copy_from_slice(&scale().to_le_bytes()),
+            Scales::Brain => block[..2].copy_from_slice(&half::bf16::from_f32(scale()).to_le_bytes()),
+            Scales::Half(places) => places.iter().for_each(|&at| {
+                block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale()).to_le_bytes());
+            }),
+            Scales::Exponent => block[0] = 118 + block[0] % 8,
         }
     }
     bytes
-}
-
-/// The least scale of a block, for values around a tenth: formats differ in how large their quants are.
-fn scale_unit(dtype: Dtype) -> f32 {
-    match dtype {
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 => 0.05,
-        Dtype::Q4_0 | Dtype::Q4_1 | Dtype::Q5_0 | Dtype::Q5_1 => 0.004,
-        Dtype::Q2_K | Dtype::Q3_K => 0.002,
-        Dtype::Q8_0 | Dtype::Q8_K | Dtype::IQ4_NL => 0.0007,
-        Dtype::Q4_K | Dtype::Q5_K | Dtype::Q6_K | Dtype::IQ4_XS | Dtype::MXFP4 => 0.0001,
-    }
 }

@@ -7,14 +7,17 @@ import { gpuTest as test, openStage, root } from './support.mjs';
 
 const read = (name) => readFileSync(join(root, `shaders/${name}.wgsl`), 'utf8');
 const floats = ['f32', 'f16', 'bf16'];
-const codebooks = ['iq4_nl', 'iq4_xs', 'mxfp4'];
-const blocks = [...codebooks, 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'q8_k'];
+/** The parts of each format's decoder, as its file in the registry names them. */
+const decoders = {};
+for (const file of readdirSync(join(root, 'src/quant/formats')).filter((name) => name !== 'mod.rs')) {
+  const source = readFileSync(join(root, 'src/quant/formats', file), 'utf8');
+  decoders[file.replace('.rs', '')] = [...source.matchAll(/wgsl!\("(\w+)"\)/g)].map(([, stem]) => `shared/${stem}`);
+}
 
 /** As src/gpu/shaders.rs puts them together. */
 const parts = {};
-for (const format of [...floats, ...blocks]) {
-  const decoding = ['shared/bindings', 'shared/decode', `shared/${format}`, `shared/${floats.includes(format) ? 'floats' : 'quants'}`];
-  if (codebooks.includes(format)) decoding.push('shared/codebook');
+for (const [format, decoder] of Object.entries(decoders)) {
+  const decoding = ['shared/bindings', 'shared/decode', ...decoder, `shared/${floats.includes(format) ? 'floats' : 'quants'}`];
   parts[`embed ${format}`] = [...decoding, 'embed'];
   parts[`matvec ${format}`] = [...decoding, 'shared/matrix', 'shared/sum', 'matvec'];
   const arithmetics = floats.includes(format) ? ['tile'] : ['tile', 'tile_half', 'tile_integer'];

@@ -11,11 +11,18 @@ use std::path::{Path, PathBuf};
 use wasm_chord::cpu::DiskReader;
 use wasm_chord::engine::{Engine, Event, HeaderReader, Moment, OpenOptions, Request};
 use wasm_chord::pager::Placement;
+use wasm_chord::quant::Dtype;
 use wasm_chord::template::CivilTime;
 
 /// The reference data's folder; `None`, and a line that says so, where it is absent.
 pub fn reference_data() -> Option<PathBuf> {
     wasm_chord::gguf::testing::reference_data()
+}
+
+/// The formats that reference models are there for, in small letters: all but Q8_K, which no file holds.
+pub fn formats_with_reference(data: &Path) -> Vec<String> {
+    let names = Dtype::ALL.into_iter().filter(|dtype| *dtype != Dtype::Q8_K).map(|dtype| dtype.name().to_lowercase());
+    names.inspect(|name| assert!(data.join(format!("quant/{name}.gguf")).exists(), "a model in {name}")).collect()
 }
 
 /// Opens a model given as bytes and supplies everything that it wants.

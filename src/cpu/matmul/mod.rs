@@ -9,12 +9,12 @@ mod layout;
 pub mod scalar;
 #[cfg(target_family = "wasm")]
 pub(super) mod simd128;
-mod six_bits;
 #[cfg(test)]
 mod tests;
 
+pub use crate::quant::GROUP_ROWS;
 pub use activations::Activations;
-pub use layout::{GROUP_ROWS, interleave, repack, repack_unit};
+pub use layout::{interleave, repack, repack_unit};
 
 use crate::quant::Dtype;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub struct Matrix<'a> {
     /// Values in a row: whole blocks.
     pub columns: usize,
     pub rows: usize,
-    /// `rows` rows, those of quantised types after [`repack`].
+    /// `rows` rows, after [`repack`].
     pub bytes: &'a [u8],
 }
 
@@ -40,7 +40,7 @@ pub enum Input<'a> {
 
 /// Whether matrices of this type multiply with quantised activations (else f32).
 pub fn wants_quantised(dtype: Dtype) -> bool {
-    layout::is_quantised(dtype)
+    dtype.quants().is_some()
 }
 
 /// `dst[t · dst_stride + r]` = `W[first_row + r]` · `x[t]` for r in 0..rows and t in `columns`, the numbers

@@ -4,7 +4,7 @@
 use super::activations::{GROUP, PAIR, Pair};
 use super::layout::{BLOCK_BYTES_MAX, file_block, row_bytes};
 use super::{Activations, Input, Matrix, Product, f32_columns, quantised_columns};
-use crate::quant::{Dtype, Parts, dequantise_block};
+use crate::quant::{Dtype, Minimums, Parts, Quants, dequantise_block};
 use half::{bf16, f16};
 use std::ops::Range;
 
@@ -84,18 +84,31 @@ pub fn row(matrix: &Matrix, row: usize, dst: &mut [f32]) {
 /// Columns that share one decoding of a row.
 const TILE: usize = 16;
 
-/// The product of one row with every column.
+/// The product of one row of quants with every column.
 pub(super) fn quantised_row(product: &mut Product, activations: &Activations, row: usize) {
+    decoded_row(product, activations, row, integer_product);
+}
+
+/// As [`quantised_row`], with a twin of [`integer_product`].
+pub(super) fn decoded_row(
+    product: &mut Product,
+    activations: &Activations,
+    row: usize,
+    integers: impl Fn(&[i8; GROUP], &Pair, usize) -> i32,
+) {
     let matrix = product.matrix;
+    let quants = matrix.dtype.quants().expect("rows of floats are not decoded");
+    let pairs = matrix.dtype.block_values() / PAIR;
     let mut parts = Parts::default();
     let mut bytes = [0; BLOCK_BYTES_MAX];
     for start in product.columns.clone().step_by(TILE) {
         let tile = start..product.columns.end.min(start + TILE);
         let mut sums = [0.0; TILE];
         for block in 0..matrix.columns / matrix.dtype.block_values() {
-            parts.decode(matrix.dtype, file_block(matrix, row, block, &mut bytes));
+            (quants.decode)(file_block(matrix, row, block, &mut bytes), &mut parts);
             for (sum, column) in sums.iter_mut().zip(tile.clone()) {
-                *sum = add_block(matrix.dtype, &parts, activations.column(column), block, *sum);
+                let column = &activations.column(column)[block * pairs..][..pairs];
+                *sum = add_block(quants, &parts, column, *sum, &integers);
             }
         }
         for (sum, column) in sums.into_iter().zip(tile) {
@@ -104,39 +117,36 @@ pub(super) fn quantised_row(product: &mut Product, activations: &Activations, ro
     }
 }
 
-/// Adds the product of block number `index` of a row with a column to `sum`.
-fn add_block(dtype: Dtype, parts: &Parts, column: &[Pair], index: usize, sum: f32) -> f32 {
-    let pairs = dtype.block_values() / PAIR;
+/// Adds the product of a block of a row with its values of a column to `sum`.
+fn add_block(
+    quants: &Quants,
+    parts: &Parts,
+    column: &[Pair],
+    sum: f32,
+    integers: impl Fn(&[i8; GROUP], &Pair, usize) -> i32,
+) -> f32 {
     // The first groups of all pairs are added up, and the second ones: vector code has either together.
     let (mut products, mut minimums) = ([0.0; 2], 0.0);
-    for (at, pair) in column[index * pairs..][..pairs].iter().enumerate() {
-        let (low, high) = (2 * at, 2 * at + 1);
-        products[0] += group_product(parts, pair, low);
-        products[1] += group_product(parts, pair, high);
-        // A format has minimums for each 16 values, or for each 32.
-        if dtype == Dtype::Q2_K {
-            minimums += parts.minimums[low] * pair.sums[0];
-            minimums += parts.minimums[high] * pair.sums[1];
+    for (at, (pair, weights)) in column.iter().zip(parts.quants.as_chunks::<PAIR>().0).enumerate() {
+        for (half, weights) in weights.as_chunks::<GROUP>().0.iter().enumerate() {
+            // The product of the integers, the integer scale among them, is exact; then it is scaled.
+            let integer = parts.scales[2 * at + half] as i32 * integers(weights, pair, half);
+            products[half] += pair.scales[half] * integer as f32;
+        }
+        if quants.minimums == Some(Minimums::Groups) {
+            minimums += parts.minimums[2 * at] * pair.sums[0];
+            minimums += parts.minimums[2 * at + 1] * pair.sums[1];
         } else {
-            minimums += parts.minimums[low] * pair.sum;
+            minimums += parts.minimums[2 * at] * pair.sum;
         }
     }
     let sum = sum + parts.scale * (products[0] + products[1]);
-    if has_minimums(dtype) { sum - parts.minimum * minimums } else { sum }
+    if quants.minimums.is_some() { sum - parts.minimum * minimums } else { sum }
 }
 
-/// The product of a block's group with the same group of `pair`: of the integers, the integer scale
-/// among them, which is exact; then scaled.
-fn group_product(parts: &Parts, pair: &Pair, group: usize) -> f32 {
-    let weights = &parts.quants[group * GROUP..][..GROUP];
-    let first = group % 2 * GROUP;
-    let product: i32 = weights.iter().enumerate().map(|(i, &w)| i32::from(w) * pair.value(first + i)).sum();
-    pair.scales[group % 2] * (parts.scales[group] as i32 * product) as f32
-}
-
-/// Whether values of the format have a minimum or offset of their own.
-fn has_minimums(dtype: Dtype) -> bool {
-    matches!(dtype, Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q2_K | Dtype::Q4_K | Dtype::Q5_K)
+/// The product of 16 weights with the first or the second group of `pair`.
+fn integer_product(weights: &[i8; GROUP], pair: &Pair, half: usize) -> i32 {
+    weights.iter().enumerate().map(|(i, &weight)| i32::from(weight) * pair.value(half * GROUP + i)).sum()
 }
 
 /// The product of one row of floats with every column: four sums, of every fourth value each, as a

@@ -1,7 +1,7 @@
 //! Vector twins of the scalar functions: the same bits (but for what a NaN holds).
 
 use super::{LANES, exponential, gelu as gelu_constants, scalar};
-use crate::cpu::arch::*;
+use crate::arch::*;
 
 /// Σ a · b
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -1,11 +1,11 @@
-//! Interleaved Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0; the layouts of the file are in `quant::blocks32`.
+//! Interleaved Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0; the layouts of the file are in `quant::formats`.
 
 #![allow(non_camel_case_types)]
 
 use super::integers::{Weights, swizzle};
 use super::tile::{Format, Offset, Phases, Plain};
 use super::unpack::*;
-use crate::cpu::arch::*;
+use crate::arch::*;
 use crate::quant::Dtype;
 
 /// Q4_0 and Q4_1 differ in their scales only.

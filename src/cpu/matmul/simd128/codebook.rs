@@ -1,11 +1,11 @@
-//! Interleaved IQ4_NL, IQ4_XS and MXFP4; the layouts of the file are in `quant::codebook`.
+//! Interleaved IQ4_NL, IQ4_XS and MXFP4; the layouts of the file are in `quant::formats`.
 
 #![allow(non_camel_case_types)]
 
 use super::integers::{HIGH_ZERO, Weights, swizzle};
 use super::tile::{Format, IntegerScales, PairScales, Phases, Plain};
 use super::unpack::*;
-use crate::cpu::arch::*;
+use crate::arch::*;
 use crate::quant::{Dtype, IQ4_VALUES, MXFP4_VALUES};
 
 /// The mask of nibbles, the table of IQ4_NL and IQ4_XS, and the tables of its low and high nibbles.
@@ -104,7 +104,7 @@ impl Format for MXFP4 {
         two(nibbles.map(|q| Weights::small(k, swizzle(k.own[1], q))))
     }
 
-    /// Half a power of two: see `quant::codebook`.
+    /// Half a power of two: see `quant::formats::mxfp4`.
     #[inline(always)]
     unsafe fn scale(_: &Constants, block: *const u8, half: usize) -> v128 {
         // SAFETY: the exponents lie within the block.

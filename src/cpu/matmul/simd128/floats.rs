@@ -3,7 +3,7 @@
 
 use super::super::Product;
 use super::super::layout::row_bytes;
-use crate::cpu::arch::*;
+use crate::arch::*;
 use crate::cpu::vector::{half_constants, load_f16};
 use crate::quant::Dtype;
 use half::{bf16, f16};

@@ -4,7 +4,7 @@
 //! instructions, and sums are better kept in 16 bits. Others have one instruction for all. What the
 //! engine does shows in a case whose result is left open: pairs saturate at 16 bits.
 
-use crate::cpu::arch::*;
+use crate::arch::*;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
 

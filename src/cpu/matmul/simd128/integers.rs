@@ -8,7 +8,7 @@
 use super::super::activations::Pair;
 use super::tile::splat;
 use super::unpack::Constants;
-use crate::cpu::arch::*;
+use crate::arch::*;
 use std::mem::offset_of;
 
 /// Sixteen weights in the forms that instances multiply; what one does not use is never computed.

@@ -1,4 +1,4 @@
-//! Interleaved Q2_K to Q6_K and Q8_K; the layouts of the file are in `quant::k_quants`, and the order that quants
+//! Interleaved Q2_K to Q6_K and Q8_K; the layouts of the file are in `quant::formats`, and the order that quants
 //! of six bits are brought into is that of `six_bits`.
 
 #![allow(non_camel_case_types)]
@@ -6,7 +6,7 @@
 use super::integers::Weights;
 use super::tile::{Format, GroupMinimums, GroupScales, IntegerScales, PairMinimums, PairScales, Phases};
 use super::unpack::*;
-use crate::cpu::arch::*;
+use crate::arch::*;
 use crate::quant::Dtype;
 use std::array::from_fn;
 

@@ -6,7 +6,7 @@ use super::super::activations::{Activations, PAIR, Pair};
 use super::integers::Sums;
 use super::tile::{Each, Format, IntegerScales, Rows, Shape, negative_sums, place, splat};
 use super::unpack::{Constants, floats};
-use crate::cpu::arch::*;
+use crate::arch::*;
 use std::mem::offset_of;
 use std::ops::Range;
 

@@ -2,11 +2,10 @@
 //! block after block. Formats say how their weights and scales unpack, the loops are here and in `panel`.
 
 use super::super::activations::{PAIR, Pair};
-use super::super::layout::GROUP_ROWS;
 use super::integers::{Sums, Weights};
 use super::unpack::{Constants, nibble_mask};
-use crate::cpu::arch::*;
-use crate::quant::Dtype;
+use crate::arch::*;
+use crate::quant::{Dtype, GROUP_ROWS};
 use std::mem::offset_of;
 
 /// Rows 0 to 3 of a group, which are half 0, and rows 4 to 7, half 1.

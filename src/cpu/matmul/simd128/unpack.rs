@@ -3,7 +3,7 @@
 
 use super::integers::Weights;
 use super::tile::{Phases, Rows, place};
-use crate::cpu::arch::*;
+use crate::arch::*;
 use crate::cpu::vector::{half_constants, load_f16};
 use std::hint::black_box;
 
