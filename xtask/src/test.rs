@@ -74,30 +74,26 @@ struct Verdict {
     skipped: Vec<String>,
 }
 
-/// Runs the tests in three lanes: Rust's tests, the wasm builds and then the browsers, and the checks of the sources.
-/// Specs of browsers wait for the network and for each other most of the time, which is when the others compute.
+/// Runs the tests: Rust's and the wasm builds beside each other, then those in browsers. The checks of the sources go
+/// beside all of it: specs of browsers wait for the network and for timers much of the time, which is when they compute.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tools = setup::run(workspace, Needs::Everything)?;
     let has = |part| options.parts.is_empty() || options.parts.contains(&part);
+    let ended = |lane: thread::ScopedJoinHandle<'_, Vec<Verdict>>| lane.join().expect("no lane panics");
     let verdicts = thread::scope(|scope| {
-        let lanes = [
-            has(Part::Native).then(|| scope.spawn(|| native(workspace))),
-            has(Part::Web).then(|| scope.spawn(|| web_and_browsers(workspace, &tools, options))),
-            has(Part::Check).then(|| scope.spawn(|| vec![check(workspace, &tools)])),
-        ];
-        let ended = |lane: thread::ScopedJoinHandle<'_, Vec<Verdict>>| lane.join().expect("no lane panics");
-        lanes.into_iter().flatten().flat_map(ended).collect::<Vec<_>>()
+        let check = has(Part::Check).then(|| scope.spawn(|| vec![check(workspace, &tools)]));
+        let native = has(Part::Native).then(|| scope.spawn(|| native(workspace)));
+        let mut web = if has(Part::Web) { web(workspace, &tools) } else { Vec::new() };
+        let mut verdicts = native.map_or_else(Vec::new, ended);
+        let is_built = web.iter().all(|verdict| verdict.outcome.is_ok() || verdict.name != "package");
+        verdicts.append(&mut web);
+        if has(Part::Web) && is_built {
+            verdicts.extend(browsers(workspace, &tools, options));
+        }
+        verdicts.extend(check.map_or_else(Vec::new, ended));
+        verdicts
     });
     summarise(&verdicts)
-}
-
-fn web_and_browsers(workspace: &Workspace, tools: &Tools, options: &Options) -> Vec<Verdict> {
-    let mut verdicts = web(workspace, tools);
-    let is_built = verdicts.iter().all(|verdict| verdict.outcome.is_ok() || verdict.name != "package");
-    if is_built {
-        verdicts.extend(browsers(workspace, tools, options));
-    }
-    verdicts
 }
 
 fn check(workspace: &Workspace, tools: &Tools) -> Verdict {

@@ -56,15 +56,22 @@ pub fn package_and_selftest(workspace: &Workspace, tools: &Tools) -> Result<()> 
 fn build(workspace: &Workspace, tools: &Tools, flavours: &[Flavour], only: &str) -> Result<()> {
     let named: Vec<&'static Variant> = VARIANTS.iter().filter(|variant| variant.name.contains(only)).collect();
     ensure!(!named.is_empty(), "no wasm build has a name with {only:?} in it");
-    // Link-time optimisation runs on one core, so the variants are compiled beside each other.
+    let mut folders: Vec<&str> = named.iter().map(|variant| variant.cargo_folder).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    let fill = |folder: &str| -> Result<()> {
+        let variants = named.iter().filter(|variant| variant.cargo_folder == folder);
+        variants
+            .flat_map(|variant| flavours.iter().map(move |flavour| (variant, *flavour)))
+            .try_for_each(|(variant, flavour)| wasm::build(workspace, tools, variant, flavour))
+    };
+    // Link-time optimisation runs on one core, so the folders are filled beside each other.
     thread::scope(|scope| {
-        let compile = |variant: &'static Variant| -> Result<()> {
-            flavours.iter().try_for_each(|flavour| wasm::build(workspace, tools, variant, *flavour))
-        };
-        let variants: Vec<_> = named.iter().map(|variant| scope.spawn(move || compile(variant))).collect();
+        let fill = &fill;
+        let lanes: Vec<_> = folders.into_iter().map(|folder| scope.spawn(move || fill(folder))).collect();
         scripts::package(workspace, tools)?;
         manifest::write(workspace)?;
-        variants.into_iter().try_for_each(|variant| variant.join().expect("a build thread does not panic"))
+        lanes.into_iter().try_for_each(|lane| lane.join().expect("a build thread does not panic"))
     })?;
     let size = size::measure(workspace).context("cannot measure the package")?;
     say("build", format!("pkg/ is ready. {size}"));

@@ -12,6 +12,9 @@ pub struct Variant {
     pub target_features: &'static str,
     /// The same in wasm-opt's words.
     pub wasm_opt: &'static [&'static str],
+    /// Where cargo keeps what it compiles: builds with the same flags share their dependencies there. Only one process
+    /// at a time gets into a folder, so that these are made one after the other.
+    pub cargo_folder: &'static str,
 }
 
 /// The build for browsers with relaxed SIMD.
@@ -28,6 +31,7 @@ pub const VARIANTS: [Variant; 4] = [
         features: &[],
         target_features: "+simd128",
         wasm_opt: &["--enable-simd"],
+        cargo_folder: "simd",
     },
     Variant {
         name: RELAXED,
@@ -35,6 +39,7 @@ pub const VARIANTS: [Variant; 4] = [
         features: &[],
         target_features: "+simd128,+relaxed-simd",
         wasm_opt: &["--enable-simd", "--enable-relaxed-simd"],
+        cargo_folder: "relaxed",
     },
     Variant {
         name: "chord-memory64",
@@ -42,6 +47,7 @@ pub const VARIANTS: [Variant; 4] = [
         features: &[],
         target_features: "+simd128,+relaxed-simd",
         wasm_opt: &["--enable-simd", "--enable-relaxed-simd", "--enable-memory64"],
+        cargo_folder: "memory64",
     },
     Variant {
         name: GPU,
@@ -49,5 +55,6 @@ pub const VARIANTS: [Variant; 4] = [
         features: &["gpu"],
         target_features: "+simd128",
         wasm_opt: &["--enable-simd"],
+        cargo_folder: "simd",
     },
 ];

@@ -69,8 +69,7 @@ pub fn build(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: F
 /// Runs cargo, unless nothing changed. Returns the module it left.
 fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Flavour, step: &str) -> Result<PathBuf> {
     let toolchain = tools.toolchain(variant.target);
-    // Each variant has a target folder of its own, because cargo lets only one process into a folder.
-    let target_folder = workspace.target.join("wasm").join(variant.name);
+    let target_folder = workspace.target.join("wasm").join(variant.cargo_folder);
     let mut flags = vec![format!("-Ctarget-feature={}", variant.target_features)];
     flags.extend(anonymous_paths(workspace));
     let mut command = toolchain.cargo("rustc", &flags);
@@ -81,8 +80,8 @@ fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Fla
         features.push("selftest");
     }
     command.arg("--features").arg(features.join(","));
-    // The flavours share cargo's folder and overwrite each other's module there, so that cargo would compile
-    // each again after the other.
+    // Builds that share cargo's folder overwrite each other's module there, so that cargo would compile each again
+    // after the other.
     let kept = workspace.state().join(format!("{step}.cargo.wasm"));
     let mut inputs = Inputs::default().word(&flags).word(&features).word(toolchain.version());
     for source in ["Cargo.lock", "Cargo.toml", "shaders", "src"] {
