@@ -1,0 +1,6 @@
+// Every tensor type on the GPU, in f32.
+
+import { logitsTest } from './gpu-logits.mjs';
+import { openStage } from './support.mjs';
+
+logitsTest(await openStage({ gpu: true }), 'quant', 17);
