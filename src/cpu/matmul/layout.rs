@@ -5,7 +5,15 @@ use super::Matrix;
 use crate::quant::{Dtype, GROUP_ROWS, Interleaving};
 
 /// The largest block of any format, in bytes.
-pub const BLOCK_BYTES_MAX: usize = 292;
+pub const BLOCK_BYTES_MAX: usize = {
+    let (mut largest, mut at) = (0, 0);
+    while at < Dtype::ALL.len() {
+        let bytes = Dtype::ALL[at].block_bytes();
+        largest = if bytes > largest { bytes } else { largest };
+        at += 1;
+    }
+    largest
+};
 
 /// How rows of the type alternate, if they do.
 pub fn interleaving(dtype: Dtype) -> Option<&'static Interleaving> {
