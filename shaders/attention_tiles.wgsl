@@ -3,11 +3,10 @@
 // nearly the same positions. Keys and values pass through workgroup memory once for all rows of the tile,
 // 32 positions at a time. Dispatch: (key heads, 1, tiles), from op.first_head and op.first on.
 //
-// What fits: rows · (head_dim in eights of quads) ≤ 512 quads of queries, and rows / 4 · quads of values ≤
+// What fits: rows · (head_dim in eights of quads) ≤ QUERY_QUADS, and rows / 4 · quads of values ≤
 // 128, one invocation each. The plan chooses the rows by that; all memory together is below 16 KiB.
 
 const LOWEST: f32 = -3.0e38;
-const THREADS: u32 = 128u;
 const POSITIONS: u32 = 32u;
 // Words of a key that are looked at together, and how far apart keys lie, so that invocations beside each
 // other meet different banks of memory. Scores of a row lie apart likewise.
@@ -17,12 +16,12 @@ const SCORE_STRIDE: u32 = 33u;
 const VALUE_WORDS: u32 = 512u;
 
 // [row][quad], padded to whole slices.
-var<workgroup> q: array<vec4<f32>, 512>;
+var<workgroup> q: array<vec4<f32>, QUERY_QUADS>;
 // A slice of the keys, [position][word], or the values of some positions.
 var<workgroup> stage: array<u32, 544>;
 // [row][position]: scores, then their exponentials.
 var<workgroup> scores: array<f32, 1056>;
-var<workgroup> partial: array<f32, THREADS>;
+var<workgroup> partial: array<f32, TILE_THREADS>;
 var<workgroup> fades: array<f32, 32>;
 
 fn query_at(row: u32, at: u32) -> f32 {
@@ -31,7 +30,7 @@ fn query_at(row: u32, at: u32) -> f32 {
 
 // The queries of the tile, scaled; what is beyond the head or the batch is zero.
 fn load_queries(local: u32, kv_head: u32, first_row: u32, quads: u32) {
-    for (var i = local; i < op.rows * quads; i += THREADS) {
+    for (var i = local; i < op.rows * quads; i += TILE_THREADS) {
         let number = first_row + i / quads;
         let token = number / op.group;
         var value = vec4(0.0);
@@ -57,7 +56,7 @@ fn capped(score: f32) -> f32 {
     return op.softcap * (1.0 - 2.0 / (1.0 + exp(2.0 * t)));
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(TILE_THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let kv_head = op.first_head + group.x;
     let first_row = (op.first + group.z) * op.rows;
@@ -79,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // share a row; for the values an invocation has four rows and a quad of the head.
     let position_of = local % POSITIONS;
     let row_of_scores = local / POSITIONS;
-    let lanes = THREADS / op.rows;
+    let lanes = TILE_THREADS / op.rows;
     let row_of_softmax = local / lanes;
     let lane = local % lanes;
     let value_pairs = op.value_dim / 2u;
@@ -102,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var products = array<f32, 8>();
         for (var slice = 0u; slice < slices; slice++) {
             workgroupBarrier();
-            for (var i = local; i < POSITIONS * SLICE; i += THREADS) {
+            for (var i = local; i < POSITIONS * SLICE; i += TILE_THREADS) {
                 let position = tile + i / SLICE;
                 let word = slice * SLICE + i % SLICE;
                 var pair = 0u;
@@ -167,7 +166,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var first = 0u; first < count; first += staged) {
             let here = min(staged, count - first);
             workgroupBarrier();
-            for (var i = local; i < here * value_pairs; i += THREADS) {
+            for (var i = local; i < here * value_pairs; i += TILE_THREADS) {
                 stage[i] = cache[op.values + (kv_head * op.context + tile + first) * value_pairs + i];
             }
             workgroupBarrier();

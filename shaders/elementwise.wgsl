@@ -7,12 +7,10 @@ struct Op {
     src: u32,
     src_stride: u32,
     quads: u32,
-    // 1: dst = activation(dst) · src. 2: dst = activation(dst). 3: dst += src. 4: dst = number · tanh(dst / number).
-    // 5: dst = dst · number. 6: dst within −number and number.
+    // Which computation: see `main`.
     kind: u32,
     number: f32,
     flag: u32,
-    // 1: SiLU. 2: GELU by tanh. 3: GELU by the error function. 4: ReLU. 5: its square. 6: sigmoid. 7: limited SwiGLU.
     activation: u32,
     pad: vec2<u32>,
 }
@@ -37,12 +35,13 @@ fn erf(x: vec4<f32>) -> vec4<f32> {
 
 fn activated(x: vec4<f32>) -> vec4<f32> {
     switch op.activation {
-        case 1u: { return x * sigmoid(x); }
-        case 2u: { return 0.5 * x * (1.0 + tanh_of(0.7978845608 * x * (1.0 + 0.044715 * x * x))); }
-        case 3u: { return 0.5 * x * (1.0 + erf(0.70710678 * x)); }
-        case 4u: { return max(x, vec4(0.0)); }
-        case 5u: { return max(x, vec4(0.0)) * max(x, vec4(0.0)); }
-        case 6u: { return sigmoid(x); }
+        case IDENTITY: { return x; }
+        case SILU: { return x * sigmoid(x); }
+        case GELU: { return 0.5 * x * (1.0 + tanh_of(0.7978845608 * x * (1.0 + 0.044715 * x * x))); }
+        case GELU_ERF: { return 0.5 * x * (1.0 + erf(0.70710678 * x)); }
+        case RELU: { return max(x, vec4(0.0)); }
+        case RELU_SQUARED: { return max(x, vec4(0.0)) * max(x, vec4(0.0)); }
+        case SIGMOID: { return sigmoid(x); }
         default: {
             let gate = min(x, vec4(7.0));
             return gate * sigmoid(1.702 * gate);
@@ -59,27 +58,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let at = row_of(op.dst, op.dst_stride, op.dst_residual, group.z) + i;
     let x = arena[at];
     switch op.kind {
-        case 2u: {
+        case ACTIVATE: {
             arena[at] = activated(x);
             return;
         }
-        case 4u: {
+        case SOFTCAP: {
             arena[at] = op.number * tanh_of(x / op.number);
             return;
         }
-        case 5u: {
+        case SCALE: {
             arena[at] = x * op.number;
             return;
         }
-        case 6u: {
+        case CLAMP: {
             arena[at] = clamp(x, vec4(-op.number), vec4(op.number));
             return;
         }
         default: {}
     }
     let y = arena[op.src + group.z * op.src_stride + i];
-    if (op.kind == 1u) {
-        arena[at] = activated(x) * select(y, clamp(y, vec4(-7.0), vec4(7.0)) + 1.0, op.activation == 7u);
+    if (op.kind == GATE) {
+        arena[at] = activated(x) * select(y, clamp(y, vec4(-7.0), vec4(7.0)) + 1.0, op.activation == SWIGLU_LIMITED);
     } else {
         let value = x + y;
         if (!is_finite(value)) {

@@ -46,7 +46,7 @@ fn main(
     for (var t = 0u; t < 4u; t++) {
         let token = first_token + 4u * tokens + t;
         if (row < job.rows && token < step.tokens) {
-            let dst = row_of(job.dst, job.dst_stride, (job.flags >> 2u) & 1u, token);
+            let dst = row_of(job.dst, job.dst_stride, (job.flags >> RESIDUAL_SHIFT) & 1u, token);
             store(job, dst + row / 4u, finish(job, sums[t], row, scale));
         }
     }

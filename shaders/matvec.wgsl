@@ -9,8 +9,6 @@
 // Dispatch: (256 / lanes blocks of four rows, rest of the blocks, tokens × experts in use, unless their
 // results are summed up).
 
-const THREADS: u32 = 256u;
-
 // [quad of a chunk][chunk of the tile]; see `place`.
 var<workgroup> x: array<vec4<f32>, 512>;
 
@@ -23,7 +21,7 @@ fn place(quad: u32, lane: u32) -> u32 {
 fn load_source(src: u32, first: u32, local: u32) -> f32 {
     var squares = 0.0;
     let count = 8u * min(op.lanes, op.chunks - first);
-    for (var i = local; i < count; i += THREADS) {
+    for (var i = local; i < count; i += MATVEC_THREADS) {
         let at = 8u * first + i;
         var value = arena[src + at];
         if (op.norm != NONE) {
@@ -100,7 +98,7 @@ fn rows_of(
         let expert = u32(chosen(token, rank));
         first += expert * job.rows;
         scale_at = select(job.scale + expert, NONE, job.scale == NONE);
-        src += select(rank * (op.width / 4u), 0u, op.shared_src == 1u);
+        src += select(rank * (op.width / 4u), 0u, op.form == SHARED);
     }
 
     var squares = 0.0;
@@ -121,7 +119,7 @@ fn rows_of(
     }
     var magnitude = 1.0;
     if (op.norm != NONE) {
-        magnitude = inverseSqrt(sum_of(vec4(squares), local, THREADS, subgroup).x / f32(op.width) + op.epsilon);
+        magnitude = inverseSqrt(sum_of(vec4(squares), local, MATVEC_THREADS, subgroup).x / f32(op.width) + op.epsilon);
     }
     sum = sum_of(sum, local, op.lanes, subgroup) * magnitude;
     if (op.gate != 0u) {
@@ -144,16 +142,18 @@ fn rows_of(
     return result;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(MATVEC_THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
-    //SUBGROUPS @builtin(subgroup_size) subgroup: u32,
+#if SUBGROUPS
+    @builtin(subgroup_size) subgroup: u32,
+#endif
 ) {
     let lane = local % op.lanes;
     let own = local / op.lanes;
-    var block = op.first_block + (group.y * groups.x + group.x) * (THREADS / op.lanes) + own;
+    var block = op.first_block + (group.y * groups.x + group.x) * (MATVEC_THREADS / op.lanes) + own;
     var number = 0u;
     if (op.gate == 0u) {
         while (number < op.jobs && block >= (op.job[number].rows + 3u) / 4u) {
@@ -167,7 +167,7 @@ fn main(
     let has_rows = number < op.jobs && row < job.rows;
 
     // The experts of a token run beside each other, or, where their results are summed up, one after the other.
-    let is_summed = op.shared_src == 2u;
+    let is_summed = op.form == SUMMED;
     let token = select(group.z / op.used, group.z, is_summed);
     let first_rank = select(group.z % op.used, 0u, is_summed);
     let end_rank = select(first_rank + 1u, op.used, is_summed);
@@ -179,6 +179,6 @@ fn main(
     if (lane != 0u || !has_rows) {
         return;
     }
-    let dst = row_of(job.dst, job.dst_stride, (job.flags >> 2u) & 1u, token);
+    let dst = row_of(job.dst, job.dst_stride, (job.flags >> RESIDUAL_SHIFT) & 1u, token);
     store(job, dst + select(first_rank * (job.rows / 4u), 0u, is_summed) + block, result);
 }

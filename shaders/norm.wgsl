@@ -32,7 +32,9 @@ fn vector(at: u32) -> vec4<f32> {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
-    //SUBGROUPS @builtin(subgroup_size) subgroup: u32,
+#if SUBGROUPS
+    @builtin(subgroup_size) subgroup: u32,
+#endif
 ) {
     let first = group.x * op.width / 4u;
     let src = row_of(op.src, op.src_stride, op.src_residual, group.z) + first;

@@ -1,5 +1,5 @@
 // Activations in f16, divided by the largest of their chunk: of four tokens together, two words for each of 32
-// values, then their scales, and the sums of the halves times them: [chunk][four tokens][76 words]. They lie
+// values, then their scales, and the sums of the halves times them: [chunk][four tokens][word]. They lie
 // where other kernels have the cache. Dispatch: (64 chunks, 1, four tokens).
 
 @compute @workgroup_size(64)
@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         most[i] = magnitude_of(src[i]);
     }
     let inverse = select(vec4(0.0), 1.0 / most, most > vec4(LEAST));
-    let dst = (index * ((step.tokens + 3u) / 4u) + group.z) * 76u;
+    let dst = (index * ((step.tokens + 3u) / 4u) + group.z) * PREPARED_WORDS;
     var sums = mat2x4<f32>();
     for (var j = 0u; j < 8u; j++) {
         // A column for each value, of four tokens.

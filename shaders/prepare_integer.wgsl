@@ -1,5 +1,5 @@
 // Activations as 8-bit integers: of each chunk of a token, 32 bytes in eight words, then their scale, the sums
-// of the halves times it, and a word of padding: [chunk][token][12 words]. They lie where other kernels have
+// of the halves times it, and a word of padding: [chunk][token][word]. They lie where other kernels have
 // the cache. Dispatch: (64 chunks, 1, four tokens).
 
 @compute @workgroup_size(64)
@@ -11,7 +11,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < 4u; i++) {
         let token = 4u * group.z + i;
         let src = chunk_at(token, index);
-        let dst = (index * ((step.tokens + 3u) / 4u) * 4u + token) * 12u;
+        let dst = (index * ((step.tokens + 3u) / 4u) * 4u + token) * PREPARED_WORDS;
         let most = magnitude_of(src);
         let inverse = select(0.0, 127.0 / most, most > LEAST);
         var sums = vec2(0);

@@ -21,7 +21,6 @@ struct Op {
     // Pairs that rotate, and where their cosines and sines are: quads of two pairs, `dims / 4` a token.
     pairs: u32,
     table: u32,
-    // 1: pairs are neighbours. 2: queries rotate. 4: keys rotate. 8: keys and values go to the cache.
     flags: u32,
     context: u32,
     // Words at which the values begin in the cache.
@@ -40,7 +39,9 @@ fn load(row: u32, i: u32) -> f32 {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
-    //SUBGROUPS @builtin(subgroup_size) subgroup: u32,
+#if SUBGROUPS
+    @builtin(subgroup_size) subgroup: u32,
+#endif
 ) {
     let token = group.z;
     let is_query = group.x < op.heads;
@@ -78,12 +79,12 @@ fn main(
         workgroupBarrier();
     }
 
-    let rotates = (is_query && (op.flags & 2u) != 0u) || (is_key && (op.flags & 4u) != 0u);
+    let rotates = (is_query && (op.flags & ROTATES_QUERIES) != 0u) || (is_key && (op.flags & ROTATES_KEYS) != 0u);
     if (rotates) {
         for (var i = local; i < op.pairs; i += 64u) {
             let quad = arena[op.table + (token * op.pairs + i) / 2u];
             let turn = select(quad.xy, quad.zw, ((token * op.pairs + i) & 1u) == 1u);
-            let neighbours = (op.flags & 1u) != 0u;
+            let neighbours = (op.flags & INTERLEAVED) != 0u;
             let a = select(i, 2u * i, neighbours);
             let b = select(i + op.pairs, 2u * i + 1u, neighbours);
             let pair = vec2(head[a], head[b]);
@@ -93,7 +94,7 @@ fn main(
         workgroupBarrier();
     }
 
-    if (!is_query && (op.flags & 8u) != 0u) {
+    if (!is_query && (op.flags & KEEPS) != 0u) {
         let base = select(op.values, 0u, is_key) + (number * op.context + position) * (dim / 2u);
         for (var i = local; i < dim / 2u; i += 64u) {
             cache[base + i] = pack2x16float(vec2(head[2u * i], head[2u * i + 1u]));

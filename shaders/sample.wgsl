@@ -3,10 +3,10 @@
 // candidates of the parts of the vocabulary; an invocation stands for a part. Writes the token (as f32, exact
 // below 2^24), and the first group that made a value that is not finite, or −1. Dispatch: (1, 1, 1).
 
-var<workgroup> best: array<vec2<f32>, 256>;
+var<workgroup> best: array<vec2<f32>, PARTS_MAX>;
 var<workgroup> top: array<vec2<f32>, K_MAX>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(PARTS_MAX)
 fn main(@builtin(local_invocation_index) local: u32) {
     let count = candidates_wanted();
     var own = ABSENT;
@@ -17,7 +17,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
     for (var rank = 0u; rank < count; rank++) {
         best[local] = own;
         workgroupBarrier();
-        for (var width = 128u; width > 0u; width /= 2u) {
+        for (var width = PARTS_MAX / 2u; width > 0u; width /= 2u) {
             if (local < width && precedes(best[local + width], best[local])) {
                 best[local] = best[local + width];
             }

@@ -1,5 +1,7 @@
 //! The wasm-bindgen surface: the only module that knows JavaScript. The engine worker drives it.
 
+#[cfg(feature = "selftest")]
+mod selftest;
 mod threads;
 
 use self::threads::{Follower, JsPeers};
@@ -461,21 +463,4 @@ impl Engine {
         let done = self.core.step_logits(&mut self.logits).map_err(thrown)?;
         Ok(done.then(|| std::mem::take(&mut self.logits)))
     }
-}
-
-/// Compares every vector kernel with its scalar twin; the differences found, as JSON.
-#[cfg(feature = "selftest")]
-#[wasm_bindgen(js_name = kernelSelftest)]
-pub fn kernel_selftest() -> String {
-    serde_json::to_string(&crate::cpu::selftest::selftest()).expect("a list of strings")
-}
-
-/// Takes this much memory and never touches it, so that whatever is allocated later lies above it.
-#[cfg(feature = "selftest")]
-#[wasm_bindgen(js_name = takeMemory)]
-pub fn take_memory(bytes: f64) -> bool {
-    let mut taken = Vec::<u8>::new();
-    let is_taken = taken.try_reserve_exact(bytes as usize).is_ok();
-    std::mem::forget(taken);
-    is_taken
 }

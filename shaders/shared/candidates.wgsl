@@ -15,8 +15,6 @@ struct Op {
 
 @group(0) @binding(5) var<uniform> op: Op;
 
-const K_MAX: u32 = 64u;
-
 // No candidate: comes after every token. Tokens are f32 here, exact below 2^24.
 const ABSENT: vec2<f32> = vec2<f32>(-3.4e38, 16777216.0);
 

@@ -12,7 +12,6 @@ struct Job {
     // Quads.
     dst: u32,
     dst_stride: u32,
-    // 1: the scale comes after the bias. 2: the result joins what is there. 4: dst is the residual stream.
     flags: u32,
     pad: u32,
 }
@@ -29,14 +28,13 @@ struct Op {
     norm: u32,
     epsilon: f32,
     jobs: u32,
-    // 1: the first two jobs are gate and up of SiLU; 2: of GELU.
+    // 0, or which gate the first two jobs are gate and up of.
     gate: u32,
-    // Quads of the experts' choice, experts in use, and what becomes of them: 1 where they share one source row,
-    // 2 where their results are summed up by their weights.
+    // Quads of the experts' choice, experts in use, and 0 or what becomes of them.
     choice: u32,
     choice_stride: u32,
     used: u32,
-    shared_src: u32,
+    form: u32,
     // Where the group's flag of non-finite values is, in quads.
     flag: u32,
     first_block: u32,
@@ -48,7 +46,7 @@ struct Op {
 @group(0) @binding(5) var<uniform> op: Op;
 
 fn activate(x: vec4<f32>) -> vec4<f32> {
-    if (op.gate == 1u) {
+    if (op.gate == GATE_SILU) {
         return x / (1.0 + exp(min(-x, vec4(80.0))));
     }
     // The tanh approximation of GELU; tanh by exp, whose argument is bounded for the sake of overflow.
@@ -67,13 +65,14 @@ fn bias_at(job: Job, row: u32) -> vec4<f32> {
 // (W·x)·scale + bias, or (W·x + bias)·scale, for four rows.
 fn finish(job: Job, product: vec4<f32>, row: u32, scale: f32) -> vec4<f32> {
     var result = product;
-    if ((job.flags & 1u) == 0u) {
+    let bias_first = (job.flags & BIAS_FIRST) != 0u;
+    if (!bias_first) {
         result *= scale;
     }
     if (job.bias != NONE) {
         result += bias_at(job, row);
     }
-    if ((job.flags & 1u) == 1u) {
+    if (bias_first) {
         result *= scale;
     }
     // Rows beyond the end are padding, and stay zero.
@@ -82,7 +81,7 @@ fn finish(job: Job, product: vec4<f32>, row: u32, scale: f32) -> vec4<f32> {
 
 fn store(job: Job, at: u32, value: vec4<f32>) {
     var result = value;
-    if ((job.flags & 2u) != 0u) {
+    if ((job.flags & ACCUMULATES) != 0u) {
         result += arena[at];
     }
     if (op.flag != NONE && !is_finite(result)) {

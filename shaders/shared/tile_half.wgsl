@@ -31,20 +31,20 @@ fn load_weights(job: Job, first: u32, index: u32, local: u32) {
     }
 }
 
-// Sixteen times four tokens, 76 words each: two for each of 32 values, and twelve of scales.
+// Sixteen times four tokens: two words for each of 32 values, and twelve of scales.
 fn load_tokens(first_token: u32, index: u32, local: u32) {
     let four_of_all = (step.tokens + 3u) / 4u;
     for (var i = local; i < 560u; i += 256u) {
         if (i < 512u) {
             let four = min(first_token / 4u + i / 32u, four_of_all - 1u);
-            let from_word = (index * four_of_all + four) * 76u + 2u * (i % 32u);
+            let from_word = (index * four_of_all + four) * PREPARED_WORDS + 2u * (i % 32u);
             let value = vec4(unpack2x16float(cache[from_word]), unpack2x16float(cache[from_word + 1u]));
             x[i % 32u * 16u + i / 32u] = vec4<f16>(value);
         } else {
             let number = (i - 512u) / 3u;
             let part = (i - 512u) % 3u;
             let four = min(first_token / 4u + number, four_of_all - 1u);
-            let from_word = (index * four_of_all + four) * 76u + 64u + 4u * part;
+            let from_word = (index * four_of_all + four) * PREPARED_WORDS + 64u + 4u * part;
             let q = vec4(cache[from_word], cache[from_word + 1u], cache[from_word + 2u], cache[from_word + 3u]);
             x_scales[16u * part + number] = bitcast<vec4<f32>>(q);
         }

@@ -26,7 +26,7 @@ fn load_tokens(first_token: u32, index: u32, local: u32) {
     let token = (local - 64u) / 3u;
     let part = (local - 64u) % 3u;
     let from_token = min(first_token + token, step.tokens - 1u);
-    let from_word = (index * ((step.tokens + 3u) / 4u) * 4u + from_token) * 12u + 4u * part;
+    let from_word = (index * ((step.tokens + 3u) / 4u) * 4u + from_token) * PREPARED_WORDS + 4u * part;
     let q = vec4(cache[from_word], cache[from_word + 1u], cache[from_word + 2u], cache[from_word + 3u]);
     let at = spread(token);
     if (part == 2u) {

@@ -7,6 +7,7 @@
 mod counters;
 mod device;
 mod health;
+pub mod kernels;
 mod options;
 mod pass;
 mod plan;

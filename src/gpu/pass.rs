@@ -1,5 +1,6 @@
 //! One pass of tokens on its way to the device: what goes ahead of it, its dispatches, and what is read back.
 
+use super::kernels::{Parameters, Step};
 use super::plan::{self, Cache, Condition, Dispatch, Extent, SPLITS_MAX};
 use super::readback::Form;
 use super::shaders::{Kernel, OP_BYTES, STEP_BYTES};
@@ -120,20 +121,18 @@ impl Gpu {
             Wanted::Token(draw) => draw,
             _ => Draw::GREEDY,
         };
-        let words = [
-            batch.position as u32,
-            batch.tokens.len() as u32,
-            batch.rows.start as u32,
+        let step = Step {
+            position: batch.position as u32,
+            tokens: batch.tokens.len() as u32,
+            row: batch.rows.start as u32,
             splits,
-            draw.top_k,
-            (1.0 / draw.temperature).to_bits(),
-            draw.top_p.to_bits(),
-            draw.min_p.to_bits(),
-            draw.random.to_bits(),
-        ];
-        let mut step = [0; STEP_BYTES];
-        step.chunks_exact_mut(4).zip(words).for_each(|(to, word)| to.copy_from_slice(&word.to_le_bytes()));
-        self.device.write(&self.step, 0, &step);
+            top_k: draw.top_k,
+            inverse_temperature: 1.0 / draw.temperature,
+            top_p: draw.top_p,
+            min_p: draw.min_p,
+            random: draw.random,
+        };
+        self.device.write(&self.step, 0, &step.bytes::<STEP_BYTES>());
 
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut write = |quad: u32, values: &mut dyn Iterator<Item = f32>| {

@@ -78,7 +78,7 @@ const fn storage(read_only: bool) -> wgpu::BindingType {
     }
 }
 
-/// Bytes of the step's uniform, and of one op's at most.
+/// Bytes of the step's uniform, and of one dispatch's parameters at most.
 pub const STEP_BYTES: usize = 64;
 pub const OP_BYTES: usize = 256;
 
@@ -180,6 +180,8 @@ impl Kernel {
     pub fn source(self, variant: Variant) -> String {
         let Variant { subgroups, tiles } = self.variant(variant);
         let arithmetic = tiles.unwrap_or_default();
+        let constants = self.constants(arithmetic).into_iter().flatten();
+        let constants: String = constants.map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect();
         let mut parts = Vec::new();
         if matches!((self, arithmetic), (Kernel::MatMat(_), Arithmetic::Half)) {
             parts.push("enable f16;");
@@ -188,6 +190,7 @@ impl Kernel {
         if subgroups && cfg!(target_family = "wasm") {
             parts.push("enable subgroups;");
         }
+        parts.push(&constants);
         parts.push(shader!("shared/bindings"));
         match self {
             Kernel::Embed(dtype) | Kernel::MatVec(dtype) | Kernel::MatMat(dtype) => {
@@ -227,10 +230,26 @@ impl Kernel {
             Kernel::Top => shader!("top"),
             Kernel::Sample => shader!("sample"),
         });
-        let source = parts.join("\n");
-        // Lines that only the variant with subgroups has are comments elsewhere.
-        if subgroups { source.replace("//SUBGROUPS ", "") } else { source }
+        with_conditions(&parts.join("\n"), |name| name == "SUBGROUPS" && subgroups)
     }
+}
+
+/// A source without the lines between `#if NAME` and `#endif` whose condition does not hold, and without those two.
+fn with_conditions(source: &str, holds: impl Fn(&str) -> bool) -> String {
+    let mut result = String::with_capacity(source.len());
+    let mut is_kept = true;
+    for line in source.lines() {
+        match line.strip_prefix('#').map(|directive| directive.split_once(' ')) {
+            Some(Some(("if", name))) => is_kept = holds(name),
+            Some(_) => is_kept = true,
+            None if is_kept => {
+                result.push_str(line);
+                result.push('\n');
+            }
+            None => {}
+        }
+    }
+    result
 }
 
 /// Whether values are quants with scales rather than floats.

@@ -2,6 +2,7 @@
 
 use super::SPLITS_MAX;
 use crate::exec::Draw;
+use crate::gpu::kernels::{HALF_WORDS, INTEGER_WORDS, PARTS_MAX};
 use crate::program::*;
 
 /// Where activations lie in the arena, in quads of f32.
@@ -75,11 +76,10 @@ impl Arena {
 /// Tokens of a part of the vocabulary that one workgroup samples from, where they make no more parts than
 /// the next kernel has invocations.
 const PART_TOKENS: usize = 512;
-const PARTS_MAX: usize = 256;
 
 /// Parts of the vocabulary, for sampling, and the tokens of each, a multiple of four.
 pub fn parts(vocabulary: usize) -> (usize, usize) {
-    let parts = vocabulary.div_ceil(PART_TOKENS).clamp(1, PARTS_MAX);
+    let parts = vocabulary.div_ceil(PART_TOKENS).clamp(1, PARTS_MAX as usize);
     (parts, vocabulary.div_ceil(parts).next_multiple_of(4))
 }
 
@@ -87,7 +87,10 @@ pub fn parts(vocabulary: usize) -> (usize, usize) {
 /// the larger of the two arithmetics.
 pub fn prepared_bytes(program: &Program, batch: usize) -> usize {
     let matrices = program.weights.iter().filter(|w| w.is_matrix);
-    matrices.map(|w| w.columns.div_ceil(32)).max().unwrap_or(0) * batch.div_ceil(4) * 76 * 4
+    matrices.map(|w| w.columns.div_ceil(32)).max().unwrap_or(0)
+        * batch.div_ceil(4)
+        * HALF_WORDS.max(4 * INTEGER_WORDS) as usize
+        * 4
 }
 
 /// Quads of one split's result: maximum and sum, then the values.

@@ -1,20 +1,24 @@
-//! Dispatches: the words of parameters that each kernel reads, in the order of its `Op` in `shaders/`.
+//! Dispatches: what each kernel is told, and how many workgroups of it there are.
 
 use super::arena::{partial_stride, parts};
 use super::depth::{Head, Part};
 use super::{Cache, Condition, Depth, Dispatch, ExpertForm, Experts, NONE, Planner, Product, TILE_TOKENS};
 use crate::error::Result;
 use crate::gpu::device::unsuited;
+use crate::gpu::kernels::{
+    self, Candidates, Elementwise, Embed, JOBS_MAX, Job, MATVEC_THREADS, MatrixProduct, Parameters, Planes, Prepare,
+    activation_number, job_flags, kinds, rope_flags, tile_rows,
+};
 use crate::gpu::shaders::Kernel;
 use crate::gpu::weights::{Slab, chunks};
 use crate::program::*;
 
 impl Planner<'_> {
-    pub(super) fn push(&mut self, kernel: Kernel, params: Vec<u32>, blocks: u32, depth: Depth) -> &mut Dispatch {
+    pub(super) fn push(&mut self, kernel: Kernel, params: impl Parameters, blocks: u32, depth: Depth) -> &mut Dispatch {
         self.dispatches.push(Dispatch {
             kernel,
             ops: 0..0,
-            params,
+            params: params.words(),
             weights: (self.group, 0),
             cache: Cache::Prepared,
             blocks,
@@ -48,7 +52,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn style(&self, rope: RopeId) -> u32 {
-        u32::from(self.program[rope].style == RopeStyle::Interleaved)
+        if self.program[rope].style == RopeStyle::Interleaved { rope_flags::INTERLEAVED } else { 0 }
     }
 
     pub(super) fn kernel_of(&self, product: &Product) -> Kernel {
@@ -82,17 +86,17 @@ impl Planner<'_> {
     pub(super) fn embed(&mut self, table: WeightId, dst: Slot, scale: f32) {
         let weight = &self.program[table];
         for slab in self.map.slabs(table).to_vec() {
-            let mut params = planes(&slab);
-            params.extend([
-                slab.first_row as u32,
-                slab.rows as u32,
-                chunks(weight) as u32,
-                scale.to_bits(),
-                self.arena.tokens,
-                self.base(dst),
-                self.stride(dst),
-                self.flag(),
-            ]);
+            let params = Embed {
+                planes: planes(&slab),
+                first_row: slab.first_row as u32,
+                rows: slab.rows as u32,
+                chunks: chunks(weight) as u32,
+                scale,
+                tokens: self.arena.tokens,
+                dst: self.base(dst),
+                dst_stride: self.stride(dst),
+                flag: self.flag(),
+            };
             let blocks = chunks(weight).div_ceil(64) as u32;
             let group = weight.group;
             self.push(Kernel::Embed(weight.dtype), params, blocks, Depth::Tokens(1)).weights = (group, slab.buffer);
@@ -105,22 +109,22 @@ impl Planner<'_> {
         let dst = added_to.unwrap_or(dst);
         // Each run of a row has weights of its own, or all have the same.
         let is_whole = weight.or(bias).is_some_and(|id| self.program[id].columns > width);
-        let params = vec![
-            self.base(src),
-            self.stride(src),
-            residual(src),
-            self.base(dst),
-            self.stride(dst),
-            residual(dst),
-            width as u32,
-            self.vector(weight),
-            epsilon.to_bits(),
-            added_to.is_some().into(),
-            self.flag(),
-            (kind == Norm::Layer).into(),
-            self.vector(bias),
-            if is_whole { width as u32 } else { 0 },
-        ];
+        let params = kernels::Norm {
+            src: self.base(src),
+            src_stride: self.stride(src),
+            src_residual: residual(src),
+            dst: self.base(dst),
+            dst_stride: self.stride(dst),
+            dst_residual: residual(dst),
+            width: width as u32,
+            weights: self.vector(weight),
+            epsilon,
+            add: added_to.is_some().into(),
+            flag: self.flag(),
+            is_centred: (kind == Norm::Layer).into(),
+            bias: self.vector(bias),
+            step: if is_whole { width as u32 } else { 0 },
+        };
         let runs = self.program[src] / width;
         self.push(Kernel::Norm, params, runs as u32, Depth::Tokens(1));
     }
@@ -142,31 +146,27 @@ impl Planner<'_> {
         let weight = &self.program[products[0].view.weight];
         let chunks = chunks(weight);
         let lanes = lanes(chunks);
-        let head = |first_block: u32| {
-            vec![
-                self.base(from),
-                self.stride(from),
-                residual(from),
-                chunks as u32,
-                weight.columns as u32,
-                self.vector(norm.map(|n| n.weight)),
-                norm.map_or(0, |n| n.epsilon.to_bits()),
-                products.len() as u32,
-                gate,
-                experts.map_or(NONE, |e| self.base(e.choice)),
-                experts.map_or(0, |e| self.stride(e.choice)),
-                experts.map_or(1, |e| e.used as u32),
-                experts.map_or(0, |e| e.form as u32),
-                match destination_is_checked(self.program, products[0].dst) {
-                    true => self.flag(),
-                    false => NONE,
-                },
-                first_block,
-                lanes,
-            ]
+        let mut job = [Job::ABSENT; JOBS_MAX];
+        job.iter_mut().zip(products).for_each(|(job, product)| *job = self.job(product));
+        let params = MatrixProduct {
+            src: self.base(from),
+            src_stride: self.stride(from),
+            src_residual: residual(from),
+            chunks: chunks as u32,
+            width: weight.columns as u32,
+            norm: self.vector(norm.map(|n| n.weight)),
+            epsilon: norm.map_or(0.0, |n| n.epsilon),
+            jobs: products.len() as u32,
+            gate,
+            choice: experts.map_or(NONE, |e| self.base(e.choice)),
+            choice_stride: experts.map_or(0, |e| self.stride(e.choice)),
+            used: experts.map_or(1, |e| e.used as u32),
+            form: experts.map_or(0, |e| e.form as u32),
+            flag: if destination_is_checked(self.program, products[0].dst) { self.flag() } else { NONE },
+            first_block: 0,
+            lanes,
+            job,
         };
-        let jobs: Vec<u32> = products.iter().flat_map(|product| self.job(product)).collect();
-        let params = |first_block: u32| head(first_block).into_iter().chain(jobs.iter().copied()).collect::<Vec<_>>();
         let rows = products[0].view.rows;
         let all_rows: usize = products.iter().map(|p| p.view.rows.div_ceil(4) * 4).sum();
         let weights = (weight.group, products[0].slab.buffer);
@@ -177,14 +177,14 @@ impl Planner<'_> {
         let has_tiles = !self.is_single && experts.is_none();
         let most =
             self.products_max / (chunks * 32 * if has_tiles { TILE_TOKENS } else { self.batch_of(experts) }).max(1);
-        let mut dispatches: Vec<(Kernel, Vec<u32>, u32, Depth, Condition)> = Vec::new();
+        let mut dispatches: Vec<(Kernel, u32, u32, Depth, Condition)> = Vec::new();
         let condition = if has_tiles { Condition::Few } else { Condition::Always };
         // Whole workgroups, each of which has this many blocks.
         let blocks_of_group = (MATVEC_THREADS / lanes) as usize;
         let step = (most / 4 / blocks_of_group).max(1) * blocks_of_group;
         for first in (0..blocks).step_by(step) {
             let count = step.min(blocks - first).div_ceil(blocks_of_group) as u32;
-            dispatches.push((Kernel::MatVec(dtype), params(first as u32), count, depth, condition));
+            dispatches.push((Kernel::MatVec(dtype), first as u32, count, depth, condition));
         }
         if has_tiles {
             let step = (self.products_max / (chunks * 32 * self.batch) / 64).max(1);
@@ -192,14 +192,14 @@ impl Planner<'_> {
             let depth = Depth::Tiles { rows: 64, of_token: 1 };
             for first in (0..blocks).step_by(step) {
                 let count = step.min(blocks - first) as u32;
-                dispatches.push((Kernel::MatMat(dtype), params(first as u32), count, depth, Condition::Many));
+                dispatches.push((Kernel::MatMat(dtype), first as u32, count, depth, Condition::Many));
             }
         }
         if has_tiles && weight.dtype.block_values() > 1 {
             self.prepare(from, chunks);
         }
-        for (kernel, params, blocks, depth, condition) in dispatches {
-            let dispatch = self.push(kernel, params, blocks, depth);
+        for (kernel, first_block, blocks, depth, condition) in dispatches {
+            let dispatch = self.push(kernel, MatrixProduct { first_block, ..params }, blocks, depth);
             (dispatch.weights, dispatch.condition) = (weights, condition);
         }
         Ok(())
@@ -210,7 +210,12 @@ impl Planner<'_> {
         if self.prepared.replace(src) == Some(src) {
             return;
         }
-        let params = vec![self.base(src), self.stride(src), residual(src), chunks as u32];
+        let params = Prepare {
+            src: self.base(src),
+            src_stride: self.stride(src),
+            src_residual: residual(src),
+            chunks: chunks as u32,
+        };
         let depth = Depth::Tiles { rows: 4, of_token: 1 };
         self.push(Kernel::Prepare, params, chunks.div_ceil(64) as u32, depth).condition = Condition::Prepared;
     }
@@ -220,25 +225,24 @@ impl Planner<'_> {
         if self.is_single { 1 } else { self.batch * experts.map_or(1, |e| e.used) }
     }
 
-    pub(super) fn job(&self, product: &Product) -> Vec<u32> {
+    pub(super) fn job(&self, product: &Product) -> Job {
         let Product { slab, view, dst, epilogue } = product;
         // A slab's rows go where they belong in the whole result.
         let offset = view.first_row - self.first_row_of(product);
-        let mut job = planes(slab);
-        job.extend([
-            (view.first_row - slab.first_row) as u32,
-            view.rows as u32,
-            match epilogue.bias {
-                Some(bias) => self.map.vector(bias) + view.first_row as u32,
-                None => NONE,
-            },
-            self.vector(epilogue.scale),
-            self.base(*dst) + offset as u32 / 4,
-            self.stride(*dst),
-            u32::from(epilogue.bias_first) | u32::from(epilogue.accumulate) << 1 | residual(*dst) << 2,
-            0,
-        ]);
-        job
+        let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+        Job {
+            planes: planes(slab),
+            first_row: (view.first_row - slab.first_row) as u32,
+            rows: view.rows as u32,
+            bias: epilogue.bias.map_or(NONE, |bias| self.map.vector(bias) + view.first_row as u32),
+            scale: self.vector(epilogue.scale),
+            dst: self.base(*dst) + offset as u32 / 4,
+            dst_stride: self.stride(*dst),
+            flags: flag(epilogue.bias_first, job_flags::BIAS_FIRST)
+                | flag(epilogue.accumulate, job_flags::ACCUMULATES)
+                | residual(*dst) << job_flags::RESIDUAL_SHIFT,
+            pad: 0,
+        }
     }
 
     /// The first row of the view that a product is a part of.
@@ -251,29 +255,34 @@ impl Planner<'_> {
     }
 
     pub(super) fn rope(&mut self, parts: RopeParts) {
-        let slot = |slot: Option<Slot>| slot.map_or([0, 0], |s| [self.base(s), self.stride(s)]);
+        let base = |slot: Option<Slot>| slot.map_or(0, |s| self.base(s));
+        let stride = |slot: Option<Slot>| slot.map_or(0, |s| self.stride(s));
         let (query, heads) = parts.query.map_or((None, 0), |(slot, heads)| (Some(slot), heads));
         let (key, value) = parts.cache.map_or((None, None), |(_, key, value)| (Some(key), Some(value)));
         let state = parts.cache.map(|(state, ..)| state);
         let width = |slot: Option<Slot>| slot.map_or(0, |s| self.program[s]);
         let kv_heads = width(key) / parts.head_dim;
         let value_dim = width(value).checked_div(kv_heads).unwrap_or(0);
-        let mut params = Vec::new();
-        params.extend([slot(query), slot(key), slot(value)].into_iter().flatten());
-        params.extend([
-            heads as u32,
-            kv_heads as u32,
-            parts.head_dim as u32,
-            value_dim as u32,
-            parts.query_norm,
-            parts.key_norm,
-            parts.epsilon.to_bits(),
-            parts.rope.map_or(0, |r| self.program[r].dims as u32 / 2),
-            parts.rope.map_or(0, |r| self.arena.tables[r.0 as usize]),
-            parts.flags,
-            self.context as u32,
-            (width(key) * self.context / 2) as u32,
-        ]);
+        let params = kernels::Rope {
+            query: base(query),
+            query_stride: stride(query),
+            key: base(key),
+            key_stride: stride(key),
+            value: base(value),
+            value_stride: stride(value),
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: parts.head_dim as u32,
+            value_dim: value_dim as u32,
+            query_norm: parts.query_norm,
+            key_norm: parts.key_norm,
+            epsilon: parts.epsilon,
+            pairs: parts.rope.map_or(0, |r| self.program[r].dims as u32 / 2),
+            table: parts.rope.map_or(0, |r| self.arena.tables[r.0 as usize]),
+            flags: parts.flags,
+            context: self.context as u32,
+            values: (width(key) * self.context / 2) as u32,
+        };
         let rope = self.push(Kernel::Rope, params, (heads + 2 * kv_heads) as u32, Depth::Tokens(1));
         rope.cache = state.map_or(rope.cache, Cache::State);
     }
@@ -289,26 +298,28 @@ impl Planner<'_> {
         let (keys, values) = self.program[state].kv_widths();
         let value_dim = values / kv_heads;
         let rows = tile_rows(head_dim, value_dim);
-        let params = vec![
-            self.base(query),
-            self.stride(query),
-            self.base(dst),
-            self.stride(dst),
-            self.arena.partials,
-            partial_stride(value_dim) as u32,
-            heads as u32,
-            (heads / kv_heads) as u32,
-            head_dim as u32,
-            value_dim as u32,
-            scale.to_bits(),
-            window.unwrap_or(0) as u32,
-            softcap.unwrap_or(0.0).to_bits(),
-            self.context as u32,
-            (keys * self.context / 2) as u32,
+        let params = kernels::Attention {
+            query: self.base(query),
+            query_stride: self.stride(query),
+            dst: self.base(dst),
+            dst_stride: self.stride(dst),
+            partials: self.arena.partials,
+            partial_stride: partial_stride(value_dim) as u32,
+            heads: heads as u32,
+            group: (heads / kv_heads) as u32,
+            head_dim: head_dim as u32,
+            value_dim: value_dim as u32,
+            scale,
+            window: window.unwrap_or(0) as u32,
+            softcap: softcap.unwrap_or(0.0),
+            context: self.context as u32,
+            values: (keys * self.context / 2) as u32,
             rows,
-        ];
+            first: 0,
+            first_head: 0,
+        };
         if self.is_single {
-            let attend = self.push(Kernel::Attention, params.clone(), heads as u32, Depth::Tokens(1));
+            let attend = self.push(Kernel::Attention, params, heads as u32, Depth::Tokens(1));
             (attend.cache, attend.splits) = (Cache::State(state), true);
             let reduce = self.push(Kernel::AttentionReduce, params, heads as u32, Depth::Tokens(1));
             reduce.condition = Condition::Split;
@@ -323,8 +334,7 @@ impl Planner<'_> {
         let many = Part::all(self.batch, kv_heads, key, most).into_iter();
         let many = many.map(|cut| (Kernel::AttentionTiles, cut, Condition::Many));
         for (kernel, (heads, part), condition) in few.chain(many) {
-            let first = [part.first, heads.start as u32];
-            let params = params.iter().copied().chain(first).collect();
+            let params = kernels::Attention { first: part.first, first_head: heads.start as u32, ..params };
             let attend = self.push(kernel, params, heads.len() as u32, Depth::Part(part));
             (attend.cache, attend.condition) = (Cache::State(state), condition);
         }
@@ -332,43 +342,43 @@ impl Planner<'_> {
 
     pub(super) fn elementwise(&mut self, dst: Slot, src: Option<Slot>, each: Each) {
         let (kind, number, activation) = match each {
-            Each::Gate(activation) => (1, 0.0, activation_number(activation)),
-            Each::Activate(activation) => (2, 0.0, activation_number(activation)),
-            Each::Add => (3, 0.0, 0),
-            Each::Softcap(cap) => (4, cap, 0),
-            Each::Scale(factor) => (5, factor, 0),
-            Each::Clamp(limit) => (6, limit, 0),
+            Each::Gate(activation) => (kinds::GATE, 0.0, activation),
+            Each::Activate(activation) => (kinds::ACTIVATE, 0.0, activation),
+            Each::Add => (kinds::ADD, 0.0, Activation::Identity),
+            Each::Softcap(cap) => (kinds::SOFTCAP, cap, Activation::Identity),
+            Each::Scale(factor) => (kinds::SCALE, factor, Activation::Identity),
+            Each::Clamp(limit) => (kinds::CLAMP, limit, Activation::Identity),
         };
         let quads = self.quads(dst);
-        let params = vec![
-            self.base(dst),
-            self.stride(dst),
-            residual(dst),
-            src.map_or(0, |s| self.base(s)),
-            src.map_or(0, |s| self.stride(s)),
+        let params = Elementwise {
+            dst: self.base(dst),
+            dst_stride: self.stride(dst),
+            dst_residual: residual(dst),
+            src: src.map_or(0, |s| self.base(s)),
+            src_stride: src.map_or(0, |s| self.stride(s)),
             quads,
             kind,
-            number.to_bits(),
-            self.flag(),
-            activation,
-        ];
+            number,
+            flag: self.flag(),
+            activation: activation_number(activation),
+        };
         self.push(Kernel::Elementwise, params, quads.div_ceil(64), Depth::Tokens(1));
     }
 
     pub(super) fn sample(&mut self) {
         let program = self.program;
         let (parts, part) = parts(program.vocabulary);
-        let params = vec![
-            self.base(program.outputs.logits),
-            program.vocabulary as u32,
-            self.arena.result,
-            self.arena.flags,
-            program.groups.len() as u32,
-            self.arena.candidates,
-            parts as u32,
-            part as u32,
-        ];
-        self.push(Kernel::Top, params.clone(), parts as u32, Depth::One);
+        let params = Candidates {
+            logits: self.base(program.outputs.logits),
+            count: program.vocabulary as u32,
+            result: self.arena.result,
+            flags: self.arena.flags,
+            groups: program.groups.len() as u32,
+            candidates: self.arena.candidates,
+            parts: parts as u32,
+            part: part as u32,
+        };
+        self.push(Kernel::Top, params, parts as u32, Depth::One);
         self.push(Kernel::Sample, params, 1, Depth::One);
     }
 }
@@ -381,20 +391,6 @@ pub(super) enum Each {
     Softcap(f32),
     Scale(f32),
     Clamp(f32),
-}
-
-/// What the elementwise kernel calls an activation.
-fn activation_number(activation: Activation) -> u32 {
-    match activation {
-        Activation::Identity => 0,
-        Activation::Silu => 1,
-        Activation::Gelu => 2,
-        Activation::GeluErf => 3,
-        Activation::Relu => 4,
-        Activation::ReluSquared => 5,
-        Activation::Sigmoid => 6,
-        Activation::SwigluLimited => 7,
-    }
 }
 
 /// What a dispatch of the rope kernel does.
@@ -425,25 +421,14 @@ impl Default for RopeParts {
     }
 }
 
-/// Invocations of a workgroup of matrix·vector.
-const MATVEC_THREADS: u32 = 256;
-
-/// How many of them share four rows of so many chunks.
+/// Invocations of matrix·vector that share four rows of so many chunks.
 fn lanes(chunks: usize) -> u32 {
     (chunks.next_power_of_two() as u32).clamp(8, 64)
 }
 
-/// Rows of an attention tile: as many as its workgroup memory and its invocations have room for.
-fn tile_rows(head_dim: usize, value_dim: usize) -> u32 {
-    let queries = |rows: usize| rows * head_dim.div_ceil(32) * 8;
-    let values = |rows: usize| rows / 4 * value_dim.div_ceil(4);
-    let fits = |rows: &usize| queries(*rows) <= 512 && values(*rows) <= 128;
-    [32, 16, 8].into_iter().find(fits).unwrap_or(4) as u32
-}
-
 /// The words at which a slab's planes begin.
-fn planes(slab: &Slab) -> Vec<u32> {
-    slab.planes.iter().map(|bytes| (bytes / 4) as u32).collect()
+fn planes(slab: &Slab) -> Planes {
+    slab.planes.map(|bytes| (bytes / 4) as u32)
 }
 
 /// 1 for the residual stream, whose rows are the sequence's and not the batch's.

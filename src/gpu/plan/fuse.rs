@@ -3,6 +3,7 @@
 use super::dispatch::RopeParts;
 use super::{ExpertForm, Experts, Planner, Product, VirtualNorm, gate_kind};
 use crate::error::Result;
+use crate::gpu::kernels::rope_flags;
 use crate::program::*;
 
 impl Planner<'_> {
@@ -182,7 +183,7 @@ impl Planner<'_> {
             cache: Some((state, key, value)),
             head_dim,
             rope: Some(rope),
-            flags: self.style(rope) | 2 | 4 | 8,
+            flags: self.style(rope) | rope_flags::ROTATES_QUERIES | rope_flags::ROTATES_KEYS | rope_flags::KEEPS,
             ..RopeParts::default()
         };
         for norm in &ops[..norms] {

@@ -8,6 +8,7 @@ mod dispatch;
 mod fuse;
 
 use super::device::{Device, unsuited};
+use super::kernels::{self, NONE, forms, rope_flags};
 use super::shaders::{Kernel, OP_BYTES};
 use super::weights::{Map, Slab};
 use crate::error::Result;
@@ -18,9 +19,6 @@ use std::ops::Range;
 
 pub use arena::{Arena, parts, prepared_bytes};
 pub use depth::{Depth, Extent};
-
-/// An operand that is not there.
-const NONE: u32 = u32::MAX;
 
 /// Workgroups that share a head's positions in decode at most.
 pub const SPLITS_MAX: usize = 16;
@@ -207,8 +205,8 @@ fn check(program: &Program) -> Result<()> {
 /// What products call the activation that gates them, if they have it.
 fn gate_kind(activation: Activation) -> Option<u32> {
     match activation {
-        Activation::Silu => Some(1),
-        Activation::Gelu => Some(2),
+        Activation::Silu => Some(forms::GATE_SILU),
+        Activation::Gelu => Some(forms::GATE_GELU),
         Activation::Identity | Activation::GeluErf | Activation::Relu | Activation::ReluSquared => None,
         Activation::Sigmoid | Activation::SwigluLimited => None,
     }
@@ -245,9 +243,9 @@ enum ExpertForm {
     /// A row of their own each.
     Apart = 0,
     /// The same row to read, and one each to write.
-    Shared = 1,
+    Shared = forms::SHARED as isize,
     /// A row each to read, and the same to add to, by their weights.
-    Summed = 2,
+    Summed = forms::SUMMED as isize,
 }
 
 impl ExpertForm {
@@ -335,12 +333,13 @@ impl Planner<'_> {
                     query: Some((slot, heads)),
                     head_dim,
                     rope: Some(rope),
-                    flags: style | 2,
+                    flags: style | rope_flags::ROTATES_QUERIES,
                     ..RopeParts::default()
                 });
             }
             Op::KvWrite { state, key, value, head_dim } => {
-                self.rope(RopeParts { cache: Some((state, key, value)), head_dim, flags: 8, ..RopeParts::default() });
+                let flags = rope_flags::KEEPS;
+                self.rope(RopeParts { cache: Some((state, key, value)), head_dim, flags, ..RopeParts::default() });
             }
             Op::Attention { .. } => self.attention(&ops[0]),
             Op::Gate { gate, up, activation } => self.elementwise(gate, Some(up), Each::Gate(activation)),
@@ -350,32 +349,32 @@ impl Planner<'_> {
             Op::Clamp { slot, limit } => self.elementwise(slot, None, Each::Clamp(limit)),
             Op::Softcap { slot, cap } => self.elementwise(slot, None, Each::Softcap(cap)),
             Op::Route { logits, choice, used, routing } => {
-                let params = vec![
-                    self.base(logits),
-                    self.stride(logits),
-                    self.base(choice),
-                    self.stride(choice),
-                    self.program[logits] as u32,
-                    used as u32,
-                    routing.normalise.into(),
-                    routing.scale.to_bits(),
-                ];
+                let params = kernels::Route {
+                    logits: self.base(logits),
+                    logits_stride: self.stride(logits),
+                    choice: self.base(choice),
+                    choice_stride: self.stride(choice),
+                    experts: self.program[logits] as u32,
+                    used: used as u32,
+                    normalise: routing.normalise.into(),
+                    scale: routing.scale,
+                };
                 self.push(Kernel::Route, params, 1, Depth::Tokens(1));
             }
             Op::ExpertSum { src, dst, choice, used } => {
                 let quads = self.quads(dst);
-                let params = vec![
-                    self.base(dst),
-                    self.stride(dst),
-                    residual(dst),
-                    self.base(src),
-                    self.stride(src),
+                let params = kernels::ExpertSum {
+                    dst: self.base(dst),
+                    dst_stride: self.stride(dst),
+                    dst_residual: residual(dst),
+                    src: self.base(src),
+                    src_stride: self.stride(src),
                     quads,
-                    self.base(choice),
-                    self.stride(choice),
-                    used as u32,
-                    self.flag(),
-                ];
+                    choice: self.base(choice),
+                    choice_stride: self.stride(choice),
+                    used: used as u32,
+                    flag: self.flag(),
+                };
                 self.push(Kernel::ExpertSum, params, quads.div_ceil(64), Depth::Tokens(1));
             }
             Op::EmbedPosition { .. }
