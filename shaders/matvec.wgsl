@@ -9,11 +9,11 @@
 // Dispatch: (256 / lanes blocks of four rows, rest of the blocks, tokens × experts in use, unless their
 // results are summed up).
 
-// [quad of a chunk][chunk of the tile]; see `place`.
+// [quad of a chunk][chunk of the tile]; see `bank`.
 var<workgroup> x: array<vec4<f32>, 512>;
 
 // Quads of one chunk are written by invocations beside each other: they go to different banks of memory.
-fn place(quad: u32, lane: u32) -> u32 {
+fn bank(quad: u32, lane: u32) -> u32 {
     return 64u * quad + (lane ^ quad);
 }
 
@@ -28,7 +28,7 @@ fn load_source(src: u32, first: u32, local: u32) -> f32 {
             squares += dot(value, value);
             value *= bitcast<vec4<f32>>(quads[op.norm / 4u + at]);
         }
-        x[place(i % 8u, i / 8u)] = value;
+        x[bank(i % 8u, i / 8u)] = value;
     }
     return squares;
 }
@@ -43,8 +43,8 @@ struct Input {
 fn input(lane: u32) -> Input {
     var c: Input;
     for (var j = 0u; j < 4u; j++) {
-        c.a[j] = x[place(j, lane)];
-        c.b[j] = x[place(j + 4u, lane)];
+        c.a[j] = x[bank(j, lane)];
+        c.b[j] = x[bank(j + 4u, lane)];
     }
     let one = vec4(1.0);
     c.sums = vec2(dot(c.a[0] + c.a[1] + c.a[2] + c.a[3], one), dot(c.b[0] + c.b[1] + c.b[2] + c.b[3], one));

@@ -1,23 +1,23 @@
 // The next token: the largest logit, or a draw among the `top_k` largest as the CPU's sampler makes it:
 // top_p and min_p cut by the untempered distribution, then the temperature, then the draw. Joins the sorted
-// candidates of the parts of the vocabulary; an invocation stands for a part. Writes the token (as f32, exact
+// candidates of the segments of the vocabulary; an invocation stands for a segment. Writes the token (as f32, exact
 // below 2^24), and the first group that made a value that is not finite, or −1. Dispatch: (1, 1, 1).
 
-var<workgroup> best: array<vec2<f32>, PARTS_MAX>;
+var<workgroup> best: array<vec2<f32>, SEGMENTS_MAX>;
 var<workgroup> top: array<vec2<f32>, K_MAX>;
 
-@compute @workgroup_size(PARTS_MAX)
+@compute @workgroup_size(SEGMENTS_MAX)
 fn main(@builtin(local_invocation_index) local: u32) {
     let count = candidates_wanted();
     var own = ABSENT;
     var used = 0u;
-    if (local < op.parts) {
+    if (local < op.segments) {
         own = arena[op.candidates + local * K_MAX].xy;
     }
     for (var rank = 0u; rank < count; rank++) {
         best[local] = own;
         workgroupBarrier();
-        for (var width = PARTS_MAX / 2u; width > 0u; width /= 2u) {
+        for (var width = SEGMENTS_MAX / 2u; width > 0u; width /= 2u) {
             if (local < width && precedes(best[local + width], best[local])) {
                 best[local] = best[local + width];
             }
@@ -28,7 +28,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         if (local == 0u) {
             top[rank] = taken;
         }
-        if (own.y == taken.y && local < op.parts) {
+        if (own.y == taken.y && local < op.segments) {
             used++;
             own = ABSENT;
             if (used < count) {

@@ -1,6 +1,6 @@
-// The largest logits of a part of the vocabulary, best first, as many as the draw is among. Each invocation
+// The largest logits of a segment of the vocabulary, best first, as many as the draw is among. Each invocation
 // knows the best of its own tokens; in every round the best of all is taken, and only the invocation that it
-// came from looks for its next, so that logits are read little more than once. Dispatch: (parts, 1, 1).
+// came from looks for its next, so that logits are read little more than once. Dispatch: (segments, 1, 1).
 
 var<workgroup> best: array<vec2<f32>, 64>;
 
@@ -24,8 +24,8 @@ fn next(first: u32, end: u32, limit: vec2<f32>, has_limit: bool) -> vec2<f32> {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let first = group.x * op.part + 4u * local;
-    let end = min((group.x + 1u) * op.part, op.count);
+    let first = group.x * op.segment + 4u * local;
+    let end = min((group.x + 1u) * op.segment, op.count);
     var own = next(first, end, ABSENT, false);
     let count = candidates_wanted();
     for (var rank = 0u; rank < count; rank++) {

@@ -256,16 +256,16 @@ impl Engine {
 
     /// The next few bytes that the running request waits for, to be fetched at once and by themselves: [part,
     /// offset, length].
-    #[wasm_bindgen(js_name = wantAhead)]
-    pub fn want_ahead(&mut self) -> Option<Float64Array> {
-        let range = self.core.want_ahead()?;
+    #[wasm_bindgen(js_name = wantEarly)]
+    pub fn want_early(&mut self) -> Option<Float64Array> {
+        let range = self.core.want_early()?;
         Some(Float64Array::from([f64::from(range.part), range.offset as f64, range.length as f64].as_slice()))
     }
 
-    /// Bytes that were wanted ahead and did not come are wanted again.
-    #[wasm_bindgen(js_name = refetchAhead)]
-    pub fn refetch_ahead(&mut self, part: u16, offset: f64, length: f64) {
-        self.core.refetch_ahead(SourceRange { group: 0, part, offset: offset as u64, length: length as u64 });
+    /// Bytes that were wanted early and did not come are wanted again.
+    #[wasm_bindgen(js_name = refetchEarly)]
+    pub fn refetch_early(&mut self, part: u16, offset: f64, length: f64) {
+        self.core.refetch_early(SourceRange { group: 0, part, offset: offset as u64, length: length as u64 });
     }
 
     /// A wanted range that did not come is wanted again.
@@ -348,9 +348,9 @@ impl Engine {
     }
 
     /// Values of the largest slice that a thread hands to another.
-    #[wasm_bindgen(js_name = partValues)]
-    pub fn part_values(&self) -> usize {
-        self.core.part_values()
+    #[wasm_bindgen(js_name = sliceValues)]
+    pub fn slice_values(&self) -> usize {
+        self.core.slice_values()
     }
 
     /// Sets the way to the other threads.

@@ -1,4 +1,4 @@
-//! Tokens that are guessed ahead change no answer: they only save passes through the layers.
+//! Tokens that are guessed change no answer: they only save passes through the layers.
 
 mod support;
 

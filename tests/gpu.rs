@@ -558,7 +558,7 @@ fn fault_48_a_model_whose_kernels_are_wrong_is_left_to_the_cpu() {
     all("norm", ("norm", "+ op.epsilon", "+ 1000.0 * op.epsilon + 0.01", false));
     survives(&file, ("embed", "c.scale.y * c.b[j]", "c.scale.x * c.a[j]", false), &["embed F32: wrong"], false);
     survives(&file, ("attention", "sum *= fade;", "", false), &["attention: wrong"], false);
-    survives(&file, ("elementwise", "op.kind == 1u", "op.kind == 2u", false), &["elementwise: wrong"], false);
+    survives(&file, ("elementwise", "op.kind == GATE", "op.kind == 2u", false), &["elementwise: wrong"], false);
 }
 
 #[test]

@@ -384,12 +384,12 @@ fn layers_that_are_fetched_ahead_are_not_waited_for() {
         let plan = plan(layers, slots, ring);
         decode(&plan.placements, ring, &Pace { latency: 0.1, per_byte, compute: 1.0 })
     };
-    let (ahead, alone) = (steady(2, 1.7), steady(1, 1.7));
-    assert_eq!((ahead.waits, alone.waits), (0.0, 14.0), "each but the one that the pass before left");
-    assert!(alone.time > 1.4 * ahead.time, "{alone:?}, {ahead:?}");
+    let (prefetching, alone) = (steady(2, 1.7), steady(1, 1.7));
+    assert_eq!((prefetching.waits, alone.waits), (0.0, 14.0), "each but the one that the pass before left");
+    assert!(alone.time > 1.4 * prefetching.time, "{alone:?}, {prefetching:?}");
     // From a slow source every layer is late, but by less.
-    let (ahead, alone) = (steady(2, 3.0), steady(1, 3.0));
-    assert!(ahead.waits > 14.0 && ahead.time < 0.85 * alone.time, "{alone:?}, {ahead:?}");
+    let (prefetching, alone) = (steady(2, 3.0), steady(1, 3.0));
+    assert!(prefetching.waits > 14.0 && prefetching.time < 0.85 * alone.time, "{alone:?}, {prefetching:?}");
 }
 
 #[test]

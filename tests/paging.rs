@@ -47,9 +47,9 @@ fn tokens_are_identical_under_every_ceiling() {
         engine.cancel();
         assert_eq!(ask(&mut engine, &file, request()).expect("an answer after a cancelled one").texts, truth.texts);
         let alone = OpenOptions { prefetch_distance: Some(0), ..ceiling(budget) };
-        let mut engine = open(&file, &alone).expect("the model opens with nothing ahead");
+        let mut engine = open(&file, &alone).expect("the model opens with nothing prefetched");
         assert_eq!(stat(&engine, "layers", "ring"), 1);
-        assert_eq!(ask(&mut engine, &file, request()).expect("an answer"), truth, "at {percent} %, nothing ahead");
+        assert_eq!(ask(&mut engine, &file, request()).expect("an answer"), truth, "at {percent} %, nothing prefetched");
     }
     assert!(paged > 100, "layers moved through the ring");
     assert_eq!(logits.len(), 4 * random_model::VOCABULARY as usize);

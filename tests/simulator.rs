@@ -135,7 +135,7 @@ struct Flight {
     /// Where its bytes that have come end.
     position: u64,
     due: u64,
-    is_ahead: bool,
+    is_early: bool,
     is_kept: bool,
     attempt: u64,
 }
@@ -221,9 +221,9 @@ impl<'a> World<'a> {
         if self.has_failed {
             return;
         }
-        let under_way = |flights: &[Flight], is_ahead| flights.iter().filter(|f| f.is_ahead == is_ahead).count();
+        let under_way = |flights: &[Flight], is_early| flights.iter().filter(|f| f.is_early == is_early).count();
         while under_way(&self.flights, true) < PIECES_IN_FLIGHT {
-            let Some(range) = self.engine.want_ahead() else { break };
+            let Some(range) = self.engine.want_early() else { break };
             self.send(range, true);
         }
         while under_way(&self.flights, false) < RANGES_IN_FLIGHT {
@@ -233,10 +233,10 @@ impl<'a> World<'a> {
         self.check_ring();
     }
 
-    fn send(&mut self, range: SourceRange, is_ahead: bool) {
+    fn send(&mut self, range: SourceRange, is_early: bool) {
         let due = self.now + 1 + self.random.below(self.weather.latency);
-        let is_kept = !is_ahead && self.engine.placement(range.group) == Placement::Disk;
-        self.flights.push(Flight { position: range.offset, range, due, is_ahead, is_kept, attempt: self.attempt });
+        let is_kept = !is_early && self.engine.placement(range.group) == Placement::Disk;
+        self.flights.push(Flight { position: range.offset, range, due, is_early, is_kept, attempt: self.attempt });
     }
 
     /// Time passes: something comes of the request that is due next. False if none is under way.
@@ -284,12 +284,12 @@ impl<'a> World<'a> {
 
     /// A request has ended, before all of its bytes came if it failed.
     fn ended(&mut self, flight: Flight, has_failed: bool) {
-        let Flight { range: SourceRange { group, part, offset, length }, position, is_ahead, is_kept, attempt, .. } =
+        let Flight { range: SourceRange { group, part, offset, length }, position, is_early, is_kept, attempt, .. } =
             flight;
         let rest = SourceRange { group, part, offset: position, length: offset + length - position };
-        match (has_failed, is_ahead) {
+        match (has_failed, is_early) {
             (false, _) => {}
-            (true, true) => self.engine.refetch_ahead(SourceRange { offset, length, ..rest }),
+            (true, true) => self.engine.refetch_early(SourceRange { offset, length, ..rest }),
             // A core that has left the disk since then wants everything anew by itself.
             (true, false) if is_kept && !self.is_on_disk => {}
             (true, false) => self.engine.refetch(rest),

@@ -6,11 +6,11 @@ struct Op {
     result: u32,
     flags: u32,
     groups: u32,
-    // The best of each part of the vocabulary: [part][rank] of logit and token, a quad each.
+    // The best of each segment of the vocabulary: [segment][rank] of logit and token, a quad each.
     candidates: u32,
-    parts: u32,
-    // Tokens of a part, a multiple of four.
-    part: u32,
+    segments: u32,
+    // Tokens of a segment, a multiple of four.
+    segment: u32,
 }
 
 @group(0) @binding(5) var<uniform> op: Op;

@@ -1,7 +1,7 @@
 // Tiles of matrix·matrix in f16: quants less the centre of their range, which f16 has exactly, and
 // activations as prepare_half left them, at most 1. Sums of eight products are f16, and f32 beyond that.
 
-// [quad of values][row], and [value][four tokens]; see `place`.
+// [quad of values][row], and [value][four tokens]; see `bank`.
 var<workgroup> w: array<vec4<f16>, 512>;
 var<workgroup> x: array<vec4<f16>, 512>;
 // [row]: scales and minimums of the halves. [scale, sum of the first half, of the second][four tokens].
@@ -9,7 +9,7 @@ var<workgroup> w_scales: array<vec4<f32>, 64>;
 var<workgroup> x_scales: array<vec4<f32>, 48>;
 
 // Quads of one chunk are written by invocations beside each other: they go to different banks of memory.
-fn place(quad: u32, at: u32) -> u32 {
+fn bank(quad: u32, at: u32) -> u32 {
     return 64u * quad + (at ^ quad);
 }
 
@@ -24,8 +24,8 @@ fn load_weights(job: Job, first: u32, index: u32, local: u32) {
     let half = select(q.a, q.b, quarter >= 2u);
     let two = select(half.xy, half.zw, (quarter & 1u) == 1u);
     let at = spread(local / 4u);
-    w[place(2u * quarter, at)] = centred(two.x);
-    w[place(2u * quarter + 1u, at)] = centred(two.y);
+    w[bank(2u * quarter, at)] = centred(two.x);
+    w[bank(2u * quarter + 1u, at)] = centred(two.y);
     if (quarter == 0u) {
         w_scales[at] = vec4(q.scale, q.minimum - CENTRE * q.scale);
     }
@@ -66,7 +66,7 @@ fn products(rows: u32, tokens: u32) -> mat4x4<f32> {
                 let x2 = x[64u * k + 32u + tokens];
                 let x3 = x[64u * k + 48u + tokens];
                 for (var row = 0u; row < 4u; row++) {
-                    let v = w[place(k, 16u * row + rows)];
+                    let v = w[bank(k, 16u * row + rows)];
                     p[row] += x0 * v.x + x1 * v.y + x2 * v.z + x3 * v.w;
                 }
             }

@@ -77,7 +77,7 @@ mod tests {
             for token in 0..tokens {
                 for head in 0..heads {
                     let group = if interleaved { head % groups } else { head / 2 };
-                    let part = |of: &[f32], i: usize| f64::from(of[(token * groups + group) * columns + i]);
+                    let value_of = |of: &[f32], i: usize| f64::from(of[(token * groups + group) * columns + i]);
                     let s = &mut s[head * rows * columns..][..rows * columns];
                     for (i, s) in s.iter_mut().enumerate() {
                         let d = i % columns % decays;
@@ -87,10 +87,10 @@ mod tests {
                     let beta = 1.0 / (1.0 + (-f64::from(beta[token * heads + head])).exp());
                     for row in 0..rows {
                         let s = &mut s[row * columns..][..columns];
-                        let answer: f64 = s.iter().enumerate().map(|(i, s)| s * part(&key, i)).sum();
+                        let answer: f64 = s.iter().enumerate().map(|(i, s)| s * value_of(&key, i)).sum();
                         let missing = beta * (f64::from(value[(token * heads + head) * rows + row]) - answer);
-                        s.iter_mut().enumerate().for_each(|(i, s)| *s += missing * part(&key, i));
-                        truth.push(s.iter().enumerate().map(|(i, s)| s * part(&query, i)).sum::<f64>());
+                        s.iter_mut().enumerate().for_each(|(i, s)| *s += missing * value_of(&key, i));
+                        truth.push(s.iter().enumerate().map(|(i, s)| s * value_of(&query, i)).sum::<f64>());
                     }
                 }
             }

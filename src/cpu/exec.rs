@@ -1,4 +1,4 @@
-//! The walk through the ops: of the whole program, or of the part of it that one of several threads computes (see
+//! The walk through the ops: of the whole program, or of what one of several threads computes of it (see
 //! [`super::team`]). It pauses where another thread's values are not there yet, and goes on when it is asked again.
 
 use super::team::{Gather, Shares, Split, Step};
@@ -29,12 +29,12 @@ pub trait Peers {
     /// Tells the others to run an order. Only the first shard does.
     fn order(&mut self, order: &Order);
 
-    /// Hands this shard's part of the next exchange to the others, or to the first one only. Pending: it is to be
+    /// Hands this shard's slice of the next exchange to the others, or to the first one only. Pending: it is to be
     /// handed over again, since one of them has not come as far.
-    fn send(&mut self, part: &[f32], is_to_first: bool) -> Poll;
+    fn send(&mut self, slice: &[f32], is_to_first: bool) -> Poll;
 
-    /// Takes the part of shard number `from` of that exchange, if it is there.
-    fn receive(&mut self, from: usize, part: &mut [f32]) -> Poll;
+    /// Takes the slice of shard number `from` of that exchange, if it is there.
+    fn receive(&mut self, from: usize, slice: &mut [f32]) -> Poll;
 }
 
 /// Where a run has come to.
@@ -47,12 +47,12 @@ struct Run {
     is_embedded: bool,
     group: usize,
     step: usize,
-    /// The exchange under way: this shard's part was handed over, and those before number `from` came.
+    /// The exchange under way: this shard's slice was handed over, and those before number `from` came.
     is_sent: bool,
     from: usize,
 }
 
-/// What has come of the weights of the whole program, where the shard has a part of them only.
+/// What has come of the weights of the whole program, where the shard has some of them only.
 struct Coverage {
     /// By weight.
     filled: Vec<Intervals>,
@@ -77,7 +77,7 @@ impl Coverage {
     }
 }
 
-/// One thread's part of a model on the CPU: all of it, where there are no others.
+/// One thread's shard of a model on the CPU: all of it, where there are no others.
 pub struct Shard {
     split: Split,
     cpu: Cpu,
@@ -87,7 +87,7 @@ pub struct Shard {
     is_lost: bool,
     /// The first of several groups of a run that left a value that is not finite in the residual stream.
     damaged: Option<usize>,
-    /// Another shard's part on its way to its place.
+    /// Another shard's slice on its way to its slot.
     stage: Vec<f32>,
     pass_rows: usize,
 }
@@ -121,8 +121,8 @@ impl Shard {
         self.split.shards
     }
 
-    /// Values of the largest part that a shard hands to another.
-    pub fn part_values(&self) -> usize {
+    /// Values of the largest slice that a shard hands to another.
+    pub fn slice_values(&self) -> usize {
         self.stage.len()
     }
 
@@ -203,7 +203,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Keeps a vector that came ahead of its group.
+    /// Keeps a vector that came before its group.
     pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
         if let Some(local) = self.split.local(id) {
             self.cpu.weights.keep(local, bytes);
@@ -296,9 +296,9 @@ impl Shard {
             match &steps[self.run.step] {
                 Step::Op(_) if self.run.is_embedded => {}
                 Step::Op(op) => self.cpu.step(&self.split.program, op, &batch),
-                Step::Narrow { whole, part, shares } => {
+                Step::Narrow { whole, slice, shares } => {
                     let own = shares.of(self.split.shard);
-                    self.cpu.narrow(&self.split.program, *whole, *part, shares.run(), own, &batch);
+                    self.cpu.narrow(&self.split.program, *whole, *slice, shares.run(), own, &batch);
                 }
                 Step::Gather(_) => match self.exchange() {
                     Poll::Ready => {}
@@ -318,26 +318,26 @@ impl Shard {
     fn exchange(&mut self) -> Poll {
         let Shard { split: Split { shard, shards, program, steps, .. }, cpu, peers, run, stage, .. } = self;
         let (Step::Gather(gather), Some(peers)) = (&steps[run.group][run.step], peers) else { return Poll::Lost };
-        let Gather { part, whole, shares, is_to_first } = gather;
+        let Gather { slice, whole, shares, is_to_first } = gather;
         let batch = Batch { tokens: &run.tokens, position: run.order.position, rows: run.order.rows.clone() };
         let receives = *shard == 0 || !is_to_first;
         if !run.is_sent {
-            let values = part.map_or(&[][..], |part| cpu.values(program, part, &batch));
+            let values = slice.map_or(&[][..], |slice| cpu.values(program, slice, &batch));
             match peers.send(values, *is_to_first) {
                 Poll::Ready => (run.is_sent, run.from) = (true, 0),
                 poll => return poll,
             }
-            if let Some(part) = part.filter(|part| receives && part != whole) {
-                let values = std::mem::take(&mut cpu.slots[part.0 as usize]);
-                cpu.place(program, *whole, shares, *shard, &values, &batch);
-                cpu.slots[part.0 as usize] = values;
+            if let Some(slice) = slice.filter(|slice| receives && slice != whole) {
+                let values = std::mem::take(&mut cpu.slots[slice.0 as usize]);
+                cpu.put_slice(program, *whole, shares, *shard, &values, &batch);
+                cpu.slots[slice.0 as usize] = values;
             }
         }
         while receives && run.from < *shards {
             let values = &mut stage[..shares.width(run.from) * batch.rows.len()];
             if run.from != *shard && !values.is_empty() {
                 match peers.receive(run.from, values) {
-                    Poll::Ready => cpu.place(program, *whole, shares, run.from, values, &batch),
+                    Poll::Ready => cpu.put_slice(program, *whole, shares, run.from, values, &batch),
                     poll => return poll,
                 }
             }
@@ -394,28 +394,36 @@ impl Shard {
 }
 
 impl Cpu {
-    /// `part` = `own` of each run of `run` values of `whole`.
-    fn narrow(&mut self, program: &Program, whole: Slot, part: Slot, run: usize, own: Range<usize>, batch: &Batch) {
-        let mut taken = std::mem::take(&mut self.slots[part.0 as usize]);
+    /// `slice` = `own` of each run of `run` values of `whole`.
+    fn narrow(&mut self, program: &Program, whole: Slot, slice: Slot, run: usize, own: Range<usize>, batch: &Batch) {
+        let mut taken = std::mem::take(&mut self.slots[slice.0 as usize]);
         let values = self.values(program, whole, batch);
         for (to, from) in taken.chunks_exact_mut(own.len()).zip(values.chunks_exact(run)) {
             to.copy_from_slice(&from[own.clone()]);
         }
-        self.slots[part.0 as usize] = taken;
-        self.quantised.take_if(|held| *held == part);
+        self.slots[slice.0 as usize] = taken;
+        self.quantised.take_if(|held| *held == slice);
     }
 
-    /// Puts a shard's part where it belongs in `whole`.
-    fn place(&mut self, program: &Program, whole: Slot, shares: &Shares, shard: usize, part: &[f32], batch: &Batch) {
+    /// Puts a shard's slice where it belongs in `whole`.
+    fn put_slice(
+        &mut self,
+        program: &Program,
+        whole: Slot,
+        shares: &Shares,
+        shard: usize,
+        slice: &[f32],
+        batch: &Batch,
+    ) {
         let own = shares.of(shard);
         let values = self.values_mut(program, whole, batch);
-        for (to, from) in values.chunks_exact_mut(shares.run()).zip(part.chunks_exact(own.len())) {
+        for (to, from) in values.chunks_exact_mut(shares.run()).zip(slice.chunks_exact(own.len())) {
             to[own.clone()].copy_from_slice(from);
         }
     }
 }
 
-/// Values of the largest part that a shard gets of another.
+/// Values of the largest slice that a shard gets of another.
 fn stage_values(split: &Split, batch: usize) -> usize {
     let values = |step: &Step| match step {
         Step::Gather(gather) => {

@@ -42,17 +42,17 @@ impl Normalise<'_> {
             let scale = scale(row, self.epsilon);
             row.iter_mut().for_each(|v| *v *= scale);
             if let Some(weight) = self.weight {
-                row.iter_mut().zip(part(weight, run, self.width)).for_each(|(v, w)| *v *= w);
+                row.iter_mut().zip(of_run(weight, run, self.width)).for_each(|(v, w)| *v *= w);
             }
             if let Some(bias) = self.bias {
-                row.iter_mut().zip(part(bias, run, self.width)).for_each(|(v, b)| *v += b);
+                row.iter_mut().zip(of_run(bias, run, self.width)).for_each(|(v, b)| *v += b);
             }
         }
     }
 }
 
-/// A run's part of a weight, which may have one for each run of a row.
-fn part(weight: &[f32], run: usize, width: usize) -> &[f32] {
+/// What a run has of a weight, which may have one for each run of a row.
+fn of_run(weight: &[f32], run: usize, width: usize) -> &[f32] {
     &weight[run * width % weight.len()..][..width]
 }
 

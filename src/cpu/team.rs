@@ -1,7 +1,7 @@
 //! Who computes what where several threads compute one model. Each of them, a *shard*, has memory of its own and in
 //! it rows of every matrix, and heads with their keys and values; what it computed of a slot it hands to the others.
 //!
-//! [`Split`] makes of a program the one that a shard executes: the same ops over a part of the rows, and between them
+//! [`Split`] makes of a program the one that a shard executes: the same ops over some of the rows, and between them
 //! steps at which the shards exchange what they have. A row's sum is never divided, and what stands between matrices
 //! is either computed for the shard's own values or by every shard for all of them: so results are the same to the
 //! bit, for any number of shards.
@@ -61,7 +61,7 @@ impl Shares {
         self.blocks * self.of(shard).len()
     }
 
-    /// Whether no shard has a part of some `width` consecutive values only.
+    /// Whether no shard has a slice of some `width` consecutive values only.
     fn keeps_together(&self, width: usize) -> bool {
         self.blocks == 1 && self.bounds.iter().all(|bound| bound % width == 0)
     }
@@ -71,23 +71,23 @@ impl Shares {
 #[derive(Debug)]
 pub enum Step {
     Op(Op),
-    /// `part` = the shard's own values of `whole`.
+    /// `slice` = the shard's own values of `whole`.
     Narrow {
         whole: Slot,
-        part: Slot,
+        slice: Slot,
         shares: Shares,
     },
     Gather(Gather),
 }
 
-/// An exchange: every shard hands over its `part` of `whole`, and gets the others'.
+/// An exchange: every shard hands over its `slice` of `whole`, and gets the others'.
 #[derive(Debug)]
 pub struct Gather {
-    /// Where this shard's part is; none if it has none.
-    pub part: Option<Slot>,
+    /// Where this shard's slice is; none if it has none.
+    pub slice: Option<Slot>,
     pub whole: Slot,
     pub shares: Shares,
-    /// Only the first shard gets the others' parts.
+    /// Only the first shard gets the others' slices.
     pub is_to_first: bool,
 }
 
@@ -133,7 +133,7 @@ pub fn divides(program: &Program) -> bool {
 }
 
 impl Split {
-    /// The part of shard number `shard` of `shards`.
+    /// What shard number `shard` of `shards` computes.
     pub fn new(whole: &Program, shard: usize, shards: usize) -> Split {
         if shards > 1 {
             return splitter::split(whole, shard, shards);

@@ -51,8 +51,8 @@ pub struct Weights {
     spare: Vec<AlignedBytes>,
     scratch: Vec<u8>,
     disk: Option<DiskReader>,
-    /// Vectors that came ahead of their group.
-    ahead: Vec<(WeightId, Vec<f32>)>,
+    /// Vectors that came before their group.
+    early: Vec<(WeightId, Vec<f32>)>,
     /// Bytes to read from it at once.
     read_bytes: u64,
     /// A product could not read a matrix.
@@ -67,7 +67,7 @@ impl Weights {
             spare: Vec::new(),
             scratch: Vec::new(),
             disk: None,
-            ahead: Vec::new(),
+            early: Vec::new(),
             read_bytes: READ_BYTES,
             failed: Cell::new(false),
         }
@@ -246,17 +246,17 @@ impl Weights {
         bytemuck::cast_slice(bytes.expect("vectors are in memory"))
     }
 
-    /// Keeps a vector that came ahead of its group.
+    /// Keeps a vector that came before its group.
     pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
-        if self.ahead.iter().all(|(kept, _)| *kept != id) {
+        if self.early.iter().all(|(kept, _)| *kept != id) {
             let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            self.ahead.push((id, bytes.chunks_exact(4).map(value).collect()));
+            self.early.push((id, bytes.chunks_exact(4).map(value).collect()));
         }
     }
 
-    /// An F32 vector that came ahead of its group, or of a resident group.
+    /// An F32 vector that came before its group, or of a resident group.
     pub fn vector_ahead<'a>(&'a self, program: &Program, id: WeightId) -> &'a [f32] {
-        let kept = self.ahead.iter().find(|(kept, _)| *kept == id);
+        let kept = self.early.iter().find(|(kept, _)| *kept == id);
         kept.map_or_else(|| self.vector(program, id), |(_, values)| values)
     }
 

@@ -115,7 +115,7 @@ impl Backend {
         })
     }
 
-    /// Keeps a vector that came ahead of its group.
+    /// Keeps a vector that came before its group.
     pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
         either!(self, cpu => cpu.keep(id, bytes), gpu => gpu.weights.keep(id, bytes))
     }
@@ -148,8 +148,8 @@ impl Backend {
     }
 
     /// Values of the largest part that a thread hands to another.
-    pub fn part_values(&self) -> usize {
-        either!(self, cpu => cpu.part_values(), _gpu => 0)
+    pub fn slice_values(&self) -> usize {
+        either!(self, cpu => cpu.slice_values(), _gpu => 0)
     }
 
     /// Sets the way to the other threads.

@@ -64,7 +64,7 @@ pub enum Event {
     Done {
         /// Tokens of the prompt and of all choices.
         usage: Usage,
-        /// Tokens that were guessed ahead, and those of them that were right.
+        /// Tokens that were guessed, and those of them that were right.
         draft: Tally,
         /// What an embedding came to.
         #[serde(skip_serializing_if = "Option::is_none")]

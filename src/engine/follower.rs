@@ -1,7 +1,7 @@
 //! The other threads of an engine on the CPU: each has a part of the model and computes what the first one, the
 //! engine itself, orders.
 
-use super::places::{Piece, Places};
+use super::weight_ranges::{Piece, WeightRanges};
 use crate::cpu::team::{self, Split};
 use crate::cpu::{Order, Peers, Shard};
 use crate::error::Result;
@@ -13,15 +13,18 @@ use std::ops::Range;
 /// One of the other threads' part of a model.
 pub struct Follower {
     program: Program,
-    places: Places,
+    ranges: WeightRanges,
     shard: Shard,
 }
 
 impl Follower {
     /// Shard number `shard` of `shards`, with room for its weights.
     pub(super) fn new(program: Program, context: usize, shard: usize, shards: usize) -> Result<Follower> {
-        let mut follower =
-            Follower { places: Places::new(&program), shard: Shard::new(&program, context, shard, shards)?, program };
+        let mut follower = Follower {
+            ranges: WeightRanges::new(&program),
+            shard: Shard::new(&program, context, shard, shards)?,
+            program,
+        };
         for group in 0..follower.program.groups.len() {
             follower.shard.allocate(group, Placement::Pinned)?;
         }
@@ -41,7 +44,7 @@ impl Follower {
         length: usize,
         mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        for (id, range, source) in self.places.within(Piece { part, offset, length }) {
+        for (id, range, source) in self.ranges.within(Piece { part, offset, length }) {
             self.shard.fill(&self.program, id, range.clone(), |gap, destination| {
                 let from = source + (gap.start - range.start);
                 copy(from..from + gap.len(), destination)
@@ -72,10 +75,10 @@ impl Deliveries {
     }
 
     /// Which bytes of a piece of the source thread number `shard` needs: in their order, none twice.
-    pub fn within(&self, shard: usize, places: &Places, piece: Piece) -> Vec<Range<usize>> {
+    pub fn within(&self, shard: usize, ranges: &WeightRanges, piece: Piece) -> Vec<Range<usize>> {
         let mut needed: Vec<Range<usize>> = Vec::new();
         let Some(pieces) = shard.checked_sub(1).and_then(|index| self.0.get(index)) else { return needed };
-        for (id, range, source) in places.within(piece) {
+        for (id, range, source) in ranges.within(piece) {
             for held in &pieces[id.0 as usize] {
                 let bytes = held.within(&range).map(|(bytes, _)| bytes);
                 needed.extend(bytes.map(|b| source + b.start - range.start..source + b.end - range.start));

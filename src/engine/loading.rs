@@ -1,10 +1,10 @@
 //! Which of the model's bytes are there, which come next, and where what comes belongs.
 
-use super::ahead::Ahead;
 use super::backend::Backend;
+use super::early_rows::EarlyRows;
 use super::follower::Deliveries;
 use super::memory::{MemoryPlan, OpenOptions};
-use super::places::{Piece, Places};
+use super::weight_ranges::{Piece, WeightRanges};
 use crate::cpu::DiskReader;
 use crate::error::Result;
 use crate::exec::Batch;
@@ -17,12 +17,12 @@ pub struct Loading {
     pub pager: Pager,
     pub plan: MemoryPlan,
     pub options: OpenOptions,
-    /// What comes ahead of the first group, if that comes last.
-    pub ahead: Option<Ahead>,
+    /// What comes before the first group, if that comes last.
+    pub early: Option<EarlyRows>,
     /// What the other threads need.
     pub deliveries: Deliveries,
     /// To find where a piece of a file belongs.
-    places: Places,
+    ranges: WeightRanges,
     /// Reads weights that stay on disk.
     disk: Option<DiskReader>,
     peak_bytes: u64,
@@ -31,14 +31,14 @@ pub struct Loading {
 impl Loading {
     /// Nothing is there yet.
     pub fn new(program: &Program, plan: MemoryPlan, options: &OpenOptions, deliveries: Deliveries) -> Loading {
-        let ahead = Ahead::new(program);
+        let early = EarlyRows::new(program);
         Loading {
-            pager: pager(program, &plan, ahead.is_some()),
+            pager: pager(program, &plan, early.is_some()),
             plan,
             options: options.clone(),
-            ahead,
+            early,
             deliveries,
-            places: Places::new(program),
+            ranges: WeightRanges::new(program),
             disk: None,
             peak_bytes: 0,
         }
@@ -46,7 +46,7 @@ impl Loading {
 
     /// Wants everything anew, for another backend.
     pub fn begin_again(&mut self, program: &Program, plan: MemoryPlan, deliveries: Deliveries, backend: &mut Backend) {
-        self.pager = pager(program, &plan, self.ahead.is_some());
+        self.pager = pager(program, &plan, self.early.is_some());
         self.plan = plan;
         self.deliveries = deliveries;
         if let Some(disk) = self.disk.clone() {
@@ -77,10 +77,10 @@ impl Loading {
         piece: Piece,
         mut copy: impl FnMut(Range<usize>, &mut [u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        if let Some(ahead) = &mut self.ahead {
-            ahead.supply(piece.part, piece.offset, piece.length, &mut copy)?;
+        if let Some(early) = &mut self.early {
+            early.supply(piece.part, piece.offset, piece.length, &mut copy)?;
         }
-        for (id, range, source) in self.places.within(piece) {
+        for (id, range, source) in self.ranges.within(piece) {
             let group = program[id].group;
             if self.pager.state(group) != State::Fetching {
                 continue;
@@ -98,7 +98,7 @@ impl Loading {
 
     /// Which bytes of a piece another thread needs; see [`super::Engine::deliveries`].
     pub fn deliver(&self, shard: usize, piece: Piece) -> Vec<Range<usize>> {
-        self.deliveries.within(shard, &self.places, piece)
+        self.deliveries.within(shard, &self.ranges, piece)
     }
 
     /// Sets what reads a part's bytes from disk.
@@ -137,18 +137,18 @@ impl Loading {
     /// Enters a group that is about to be computed for `tokens`; the group that has to come first, if there is one.
     pub fn lacking(&mut self, program: &Program, group: usize, tokens: &[u32]) -> Option<usize> {
         let is_embedded = self.pager.state(0) == State::Resident;
-        if let Some(ahead) = self.ahead.as_mut().filter(|_| !is_embedded) {
+        if let Some(early) = self.early.as_mut().filter(|_| !is_embedded) {
             if group == 0
-                && let Some(is_there) = ahead.want(program, tokens)
+                && let Some(is_there) = early.want(program, tokens)
             {
                 return (!is_there).then_some(0);
             }
             let is_head = program.is_head(group) && self.pager.state(group) == State::Resident;
-            if is_head && ahead.is_head_s(program) && !self.pager.enter(0) {
+            if is_head && early.is_head_s(program) && !self.pager.enter(0) {
                 return Some(0);
             }
-        } else if let Some(ahead) = &mut self.ahead {
-            ahead.clear();
+        } else if let Some(early) = &mut self.early {
+            early.clear();
         }
         (!self.pager.enter(group)).then_some(group)
     }
@@ -160,20 +160,20 @@ impl Loading {
         advances && self.pager.enter(group + 1)
     }
 
-    /// Whether a batch is embedded from the rows that came ahead of the table.
+    /// Whether a batch is embedded from the rows that came before the table.
     pub fn embeds_ahead(&self, group: usize) -> bool {
         group == 0 && self.pager.state(0) != State::Resident
     }
 
-    /// The embedding of a batch, from the rows that came ahead of the table.
+    /// The embedding of a batch, from the rows that came before the table.
     pub fn embed_ahead(&self, program: &Program, backend: &mut Backend, batch: &Batch) {
-        let ahead = self.ahead.as_ref().expect("the first group is entered without it only by what came ahead");
-        for (id, bytes) in ahead.vectors() {
+        let early = self.early.as_ref().expect("the first group is entered without it only by what came before it");
+        for (id, bytes) in early.vectors() {
             backend.keep(id, bytes);
         }
         let mut values = vec![0.0; program.slots[0]];
         for (row, token) in batch.rows.clone().zip(batch.tokens) {
-            ahead.embed(*token, &mut values);
+            early.embed(*token, &mut values);
             backend.set_residual(row, &values);
         }
         backend.share_residual(batch);

@@ -4,10 +4,10 @@
 //! begins a request and calls [`Engine::step`] until it is done. Nothing here waits, reads a clock or
 //! draws random numbers.
 
-mod ahead;
 mod backend;
 mod compute;
 mod continuation;
+mod early_rows;
 mod event;
 mod follower;
 mod forward;
@@ -16,13 +16,13 @@ mod loading;
 mod memory;
 mod open;
 mod opened;
-mod places;
 mod pooling;
 mod reading;
 mod report;
 mod request;
 mod saving;
 mod sequence;
+mod weight_ranges;
 
 pub use open::HeaderReader;
 pub use request::{Moment, Request};
@@ -34,15 +34,15 @@ use crate::pager::{Pace, Placement, SourceRange, State, group_ranges};
 use crate::state::Rewind;
 use crate::template::CivilTime;
 use crate::tokenizer::Tokenizer;
-use ahead::Ahead;
 use compute::Compute;
+use early_rows::EarlyRows;
 use forward::{Forward, Progress};
 use generate::Generation;
 use loading::Loading;
 use opened::Opened;
-use places::Piece;
 use sequence::Sequence;
 use std::ops::Range;
+use weight_ranges::Piece;
 
 pub use event::{Event, FinishReason, Usage};
 pub use follower::Follower;
@@ -69,14 +69,14 @@ impl Engine {
 
     /// The next few bytes to fetch before anything else: the running pass waits for them, and no more than
     /// them should be fetched. Each piece is named once, as by [`Engine::want`].
-    pub fn want_ahead(&mut self) -> Option<SourceRange> {
-        self.loading.ahead.as_mut().and_then(Ahead::poll)
+    pub fn want_early(&mut self) -> Option<SourceRange> {
+        self.loading.early.as_mut().and_then(EarlyRows::poll)
     }
 
-    /// A range that [`Engine::want_ahead`] named could not be fetched and is wanted again.
-    pub fn refetch_ahead(&mut self, range: SourceRange) {
-        if let Some(ahead) = &mut self.loading.ahead {
-            ahead.failed(range);
+    /// A range that [`Engine::want_early`] named could not be fetched and is wanted again.
+    pub fn refetch_early(&mut self, range: SourceRange) {
+        if let Some(early) = &mut self.loading.early {
+            early.failed(range);
         }
     }
 
@@ -111,8 +111,8 @@ impl Engine {
     }
 
     /// Values of the largest part that a thread hands to another.
-    pub fn part_values(&self) -> usize {
-        self.compute.backend.part_values()
+    pub fn slice_values(&self) -> usize {
+        self.compute.backend.slice_values()
     }
 
     /// Goes on with what another thread's part was missing for, as far as that goes. True when the next step finds

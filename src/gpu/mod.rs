@@ -35,8 +35,8 @@ use std::sync::Arc;
 pub use counters::Counters;
 pub use device::{Device, Pipeline, unsuited};
 pub use options::{DeviceOptions, PRODUCTS_MAX, Tamper};
-pub use plan::parts;
-pub use trace::{Output, Pass, Place, Step, Trace};
+pub use plan::segments;
+pub use trace::{Output, Pass, Step, Target, Trace};
 pub use vendor::Vendor;
 pub use weights::Weights;
 

@@ -182,38 +182,38 @@ impl Kernel {
         let arithmetic = tiles.unwrap_or_default();
         let constants = self.constants(arithmetic).into_iter().flatten();
         let constants: String = constants.map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect();
-        let mut parts = Vec::new();
+        let mut texts = Vec::new();
         if matches!((self, arithmetic), (Kernel::MatMat(_), Arithmetic::Half)) {
-            parts.push("enable f16;");
+            texts.push("enable f16;");
         }
         // naga knows them without, and not with it.
         if subgroups && cfg!(target_family = "wasm") {
-            parts.push("enable subgroups;");
+            texts.push("enable subgroups;");
         }
-        parts.push(&constants);
-        parts.push(shader!("shared/bindings"));
+        texts.push(&constants);
+        texts.push(shader!("shared/bindings"));
         match self {
             Kernel::Embed(dtype) | Kernel::MatVec(dtype) | Kernel::MatMat(dtype) => {
-                parts.push(shader!("shared/decode"));
-                parts.extend(dtype.format().planes.shader);
-                parts.push(if is_block(dtype) { shader!("shared/quants") } else { shader!("shared/floats") });
+                texts.push(shader!("shared/decode"));
+                texts.extend(dtype.format().planes.shader);
+                texts.push(if is_block(dtype) { shader!("shared/quants") } else { shader!("shared/floats") });
             }
             Kernel::Attention | Kernel::AttentionReduce | Kernel::AttentionTiles => {
-                parts.push(shader!("shared/attention"));
+                texts.push(shader!("shared/attention"));
             }
-            Kernel::Prepare => parts.push(shader!("shared/prepare")),
-            Kernel::Top | Kernel::Sample => parts.push(shader!("shared/candidates")),
+            Kernel::Prepare => texts.push(shader!("shared/prepare")),
+            Kernel::Top | Kernel::Sample => texts.push(shader!("shared/candidates")),
             _ => {}
         }
         match self {
-            Kernel::MatVec(_) => parts.push(shader!("shared/matrix")),
-            Kernel::MatMat(_) => parts.extend([shader!("shared/matrix"), tile(arithmetic)]),
+            Kernel::MatVec(_) => texts.push(shader!("shared/matrix")),
+            Kernel::MatMat(_) => texts.extend([shader!("shared/matrix"), tile(arithmetic)]),
             _ => {}
         }
         if matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope) {
-            parts.push(if subgroups { shader!("shared/sum_subgroups") } else { shader!("shared/sum") });
+            texts.push(if subgroups { shader!("shared/sum_subgroups") } else { shader!("shared/sum") });
         }
-        parts.push(match self {
+        texts.push(match self {
             Kernel::Embed(_) => shader!("embed"),
             Kernel::MatVec(_) => shader!("matvec"),
             Kernel::MatMat(_) => shader!("matmat"),
@@ -230,7 +230,7 @@ impl Kernel {
             Kernel::Top => shader!("top"),
             Kernel::Sample => shader!("sample"),
         });
-        with_conditions(&parts.join("\n"), |name| name == "SUBGROUPS" && subgroups)
+        with_conditions(&texts.join("\n"), |name| name == "SUBGROUPS" && subgroups)
     }
 }
 

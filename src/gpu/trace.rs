@@ -2,7 +2,7 @@
 
 use super::Gpu;
 use super::device::Buffer;
-use super::plan::{Extent, parts};
+use super::plan::{Extent, segments};
 use super::readback::Mapping;
 use super::shaders::Kernel;
 use crate::error::Result;
@@ -39,14 +39,14 @@ pub struct Step {
 
 /// What an op left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Target {
     /// Rows of a slot, padded to whole chunks.
     Slot(Slot),
     /// Keys and values, as bits of f16.
     Cache(StateId),
     /// A slot's rows prepared for tiles.
     Prepared(Slot),
-    /// The best tokens of each part of the vocabulary: 64 quads a part, of a logit and a token's number.
+    /// The best tokens of each segment of the vocabulary: 64 quads each, of a logit and a token's number.
     Candidates,
     /// The chosen token, and the first group that made a value that is not finite, or −1.
     Token,
@@ -54,7 +54,7 @@ pub enum Place {
 
 /// Where that lies in the trace.
 pub struct Output {
-    pub place: Place,
+    pub target: Target,
     from: u64,
     buffer: usize,
     bytes: Range<usize>,
@@ -100,10 +100,10 @@ impl Gpu {
                     count += 1;
                     let step = left.next_if(|step| (step.pass, step.group, step.dispatch) == (number, group, at));
                     for output in step.iter().flat_map(|step| &step.outputs) {
-                        let source = match output.place {
-                            Place::Cache(state) => &self.caches[state.0 as usize],
-                            Place::Prepared(_) => &self.prepared,
-                            Place::Slot(_) | Place::Candidates | Place::Token => &self.activations,
+                        let source = match output.target {
+                            Target::Cache(state) => &self.caches[state.0 as usize],
+                            Target::Prepared(_) => &self.prepared,
+                            Target::Slot(_) | Target::Candidates | Target::Token => &self.activations,
                         };
                         let (to, bytes) = (output.bytes.start as u64, output.bytes.len() as u64);
                         encoder.copy_buffer_to_buffer(source, output.from, &readbacks[output.buffer], to, bytes);
@@ -143,22 +143,22 @@ impl Gpu {
             let mut dispatches = dispatches.filter(|(_, d)| self.runs(d, pass.extent())).peekable();
             while let Some((at, dispatch)) = dispatches.next() {
                 let ops = &program.ops[group][dispatch.ops.clone()];
-                let places = match (dispatch.kernel, ops.first()) {
-                    (Kernel::Prepare, Some(Op::MatMul { src, .. })) => vec![Place::Prepared(*src)],
-                    (Kernel::Top, _) => vec![Place::Candidates],
-                    (Kernel::Sample, _) => vec![Place::Token],
+                let targets = match (dispatch.kernel, ops.first()) {
+                    (Kernel::Prepare, Some(Op::MatMul { src, .. })) => vec![Target::Prepared(*src)],
+                    (Kernel::Top, _) => vec![Target::Candidates],
+                    (Kernel::Sample, _) => vec![Target::Token],
                     // Of several that compute the same ops the last has them complete.
                     _ if dispatches.peek().is_some_and(|(_, next)| next.ops == dispatch.ops) => continue,
-                    _ => places(ops),
+                    _ => targets(ops),
                 };
-                let outputs = places.into_iter().map(|place| {
-                    let (from, bytes) = self.place(program, place, tokens);
+                let outputs = targets.into_iter().map(|target| {
+                    let (from, bytes) = self.target(program, target, tokens);
                     if ends[ends.len() - 1] + bytes > self.device.buffer_bytes_max() {
                         ends.push(0);
                     }
                     let buffer = ends.len() - 1;
                     ends[buffer] += bytes;
-                    Output { place, from, buffer, bytes: ends[buffer] - bytes..ends[buffer] }
+                    Output { target, from, buffer, bytes: ends[buffer] - bytes..ends[buffer] }
                 });
                 let outputs = outputs.collect();
                 let (kernel, ops) = (dispatch.kernel, dispatch.ops.clone());
@@ -167,20 +167,20 @@ impl Gpu {
         }
     }
 
-    /// The first byte of a place, and how many there are for so many tokens.
-    fn place(&self, program: &Program, place: Place, tokens: usize) -> (u64, usize) {
-        match place {
-            Place::Slot(slot) => {
+    /// The first byte of a target, and how many there are for so many tokens.
+    fn target(&self, program: &Program, target: Target, tokens: usize) -> (u64, usize) {
+        match target {
+            Target::Slot(slot) => {
                 let (base, stride) = (self.arena.slots[slot.0 as usize], self.arena.strides[slot.0 as usize]);
                 (u64::from(base) * 16, tokens * stride as usize * 16)
             }
-            Place::Cache(state) => (0, self.caches[state.0 as usize].size() as usize),
-            Place::Prepared(_) => (0, self.prepared.size() as usize),
-            Place::Candidates => {
-                let (parts, _) = parts(program.vocabulary);
-                (u64::from(self.arena.candidates) * 16, parts * Draw::TOP_K_MAX as usize * 16)
+            Target::Cache(state) => (0, self.caches[state.0 as usize].size() as usize),
+            Target::Prepared(_) => (0, self.prepared.size() as usize),
+            Target::Candidates => {
+                let (segments, _) = segments(program.vocabulary);
+                (u64::from(self.arena.candidates) * 16, segments * Draw::TOP_K_MAX as usize * 16)
             }
-            Place::Token => (u64::from(self.arena.result) * 16, 16),
+            Target::Token => (u64::from(self.arena.result) * 16, 16),
         }
     }
 }
@@ -200,18 +200,18 @@ fn groups(program: &Program, pass: &Pass) -> Range<usize> {
 }
 
 /// Where ops that ran together left something: what only they themselves read may be nowhere.
-fn places(ops: &[Op]) -> Vec<Place> {
-    let mut places = Vec::new();
+fn targets(ops: &[Op]) -> Vec<Target> {
+    let mut targets = Vec::new();
     for (at, op) in ops.iter().enumerate() {
         let later = &ops[at + 1..];
-        let place = match (op.written_state(), op.destination()) {
-            (Some(state), _) => Place::Cache(state),
+        let target = match (op.written_state(), op.destination()) {
+            (Some(state), _) => Target::Cache(state),
             (None, Some(slot)) if !later.iter().any(|op| op.reads(slot) || op.destination() == Some(slot)) => {
-                Place::Slot(slot)
+                Target::Slot(slot)
             }
             (None, _) => continue,
         };
-        places.push(place);
+        targets.push(target);
     }
-    places
+    targets
 }

@@ -242,7 +242,7 @@ impl Weights {
         self.bytes
     }
 
-    /// Sets a vector that is kept for the host, ahead of its group.
+    /// Sets a vector that is kept for the host, before its group.
     pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
         if let Some(kept) = self.kept.get_mut(&id) {
             kept.copy_from_slice(bytes);

@@ -149,7 +149,7 @@ impl Pager {
     }
 
     /// Groups in the order of their next visits.
-    fn ahead(&self) -> impl Iterator<Item = usize> + use<> {
+    fn upcoming(&self) -> impl Iterator<Item = usize> + use<> {
         let (count, position) = (self.groups.len(), self.position);
         (0..count).map(move |step| (position + step) % count)
     }
@@ -161,7 +161,7 @@ impl Pager {
                 return Some(Action::Fetch(range));
             }
         }
-        let group = self.ahead().find(|g| self.groups[*g].given < self.groups[*g].ranges.len())?;
+        let group = self.upcoming().find(|g| self.groups[*g].given < self.groups[*g].ranges.len())?;
         if self.groups[group].state == State::Absent {
             if let Some(victim) = self.crowded(group)? {
                 self.evict(victim);
@@ -181,12 +181,12 @@ impl Pager {
             return Some(None);
         }
         let in_ring = |g: &usize| !self.stays(*g) && self.state(*g) != State::Absent;
-        let held: Vec<usize> = self.ahead().filter(in_ring).collect();
+        let held: Vec<usize> = self.upcoming().filter(in_ring).collect();
         if held.len() < self.ring {
             return Some(None);
         }
         // Held groups come in the order of their visits: only one that is visited after `group` may go.
-        let order = |wanted: usize| self.ahead().position(|g| g == wanted);
+        let order = |wanted: usize| self.upcoming().position(|g| g == wanted);
         let last = *held.iter().rev().find(|g| self.groups[**g].state == State::Resident)?;
         (order(last) > order(group)).then_some(Some(last))
     }

@@ -1,6 +1,6 @@
 //! What several formats have in their blocks.
 
-use super::parts::Parts;
+use super::decoded::DecodedBlock;
 use half::f16;
 
 /// The f16 number at a byte offset.
@@ -14,10 +14,10 @@ pub fn word_at(block: &[u8], at: usize) -> u32 {
 }
 
 /// An f16 scale and an f16 offset. An offset that is added is a minimum of weight −1.
-pub fn scale_and_offset(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 0);
-    parts.minimum = half_at(block, 2);
-    parts.minimums[..2].fill(-1.0);
+pub fn scale_and_offset(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 0);
+    decoded.minimum = half_at(block, 2);
+    decoded.minimums[..2].fill(-1.0);
 }
 
 /// Calls `put` with the index and the value of each of 32 nibbles in 16 bytes: low nibbles are values 0 to 15, high
@@ -47,12 +47,12 @@ pub fn sub_block_nibble(nibbles: &[u8], i: usize) -> u8 {
 }
 
 /// The head of Q4_K and Q5_K.
-pub fn scales_and_minimums(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 0);
-    parts.minimum = half_at(block, 2);
+pub fn scales_and_minimums(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 0);
+    decoded.minimum = half_at(block, 2);
     for (sub, [scale, minimum]) in six_bit_pairs(&block[4..16]).into_iter().enumerate() {
-        parts.scales[2 * sub..2 * sub + 2].fill(f32::from(scale));
-        parts.minimums[2 * sub..2 * sub + 2].fill(f32::from(minimum));
+        decoded.scales[2 * sub..2 * sub + 2].fill(f32::from(scale));
+        decoded.minimums[2 * sub..2 * sub + 2].fill(f32::from(minimum));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a tensor type is: everything that the rest of the crate derives from.
 
+use super::decoded::DecodedBlock;
 use super::interleave::Interleaving;
-use super::parts::Parts;
 #[cfg(feature = "gpu")]
 use super::planes::Planes;
 
@@ -48,8 +48,8 @@ pub enum Values {
 
 /// A format of small integers with scales.
 pub struct Quants {
-    /// Decodes a block. The parts are fresh or have held blocks of the same format.
-    pub decode: fn(&[u8], &mut Parts),
+    /// Decodes a block. The decoded are fresh or have held blocks of the same format.
+    pub decode: fn(&[u8], &mut DecodedBlock),
     /// Which values share a minimum or an offset; `None` without either.
     pub minimums: Option<Minimums>,
     /// How rows alternate in memory for the format's own vector kernel in `cpu::matmul::simd128`. A format without

@@ -1,10 +1,10 @@
 //! Block formats of GGUF tensors: one file a format, and what is derived from all of them.
 
 mod blocks;
+mod decoded;
 mod format;
 mod formats;
 mod interleave;
-mod parts;
 #[cfg(feature = "gpu")]
 mod planes;
 #[cfg(any(test, feature = "selftest", feature = "gpu"))]
@@ -13,10 +13,10 @@ mod six_bits;
 #[cfg(test)]
 mod tests;
 
+pub use decoded::{DecodedBlock, dequantise_block, dequantise_row};
 pub use format::{Format, Minimums, Quants, Scales, Values};
 pub use formats::{Dtype, IQ4_VALUES, MXFP4_VALUES};
 pub use interleave::{GROUP_ROWS, Interleaving};
-pub use parts::{Parts, dequantise_block, dequantise_row};
 #[cfg(feature = "gpu")]
 pub use planes::{CHUNK, PLANES_MAX, Planes};
 

@@ -27,7 +27,7 @@ pub struct Planes {
 }
 
 impl Planes {
-    /// Takes a unit of blocks of `block_bytes` apart. `planes` are the unit's parts of each plane.
+    /// Takes a unit of blocks of `block_bytes` apart. `planes` are the unit's decoded of each plane.
     pub fn split(&self, block_bytes: usize, unit: &[u8], planes: &mut [&mut [u8]]) {
         for (number, block) in unit.chunks_exact(block_bytes).enumerate() {
             (self.split)(block, &mut |plane, bytes| {

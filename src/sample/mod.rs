@@ -102,9 +102,9 @@ impl Sampler {
     }
 
     /// A draw as a backend may make it itself, with its random number; `None` if the parameters need all
-    /// logits. It is for the token that comes `ahead` tokens after the next one, and stays the same until
+    /// logits. It is for the token that comes `offset` tokens after the next one, and stays the same until
     /// [`Sampler::drawn_elsewhere`] or [`Sampler::sample`] has told of the next.
-    pub fn draw_elsewhere(&mut self, ahead: usize) -> Option<Draw> {
+    pub fn draw_elsewhere(&mut self, offset: usize) -> Option<Draw> {
         let p = &self.params;
         let is_plain = p.logit_bias.is_empty()
             && (p.repeat_penalty, p.presence_penalty, p.frequency_penalty) == (1.0, 0.0, 0.0)
@@ -114,10 +114,10 @@ impl Sampler {
             (true, _) => Some(Draw::GREEDY),
             (false, top_k @ 1..=Draw::TOP_K_MAX) => {
                 let (temperature, top_p, min_p) = (p.temperature, p.top_p, p.min_p);
-                while self.reserved.len() <= ahead {
+                while self.reserved.len() <= offset {
                     self.reserved.push_back(self.random.f64());
                 }
-                Some(Draw { top_k, temperature, top_p, min_p, random: self.reserved[ahead] as f32 })
+                Some(Draw { top_k, temperature, top_p, min_p, random: self.reserved[offset] as f32 })
             }
             _ => None,
         }

@@ -53,7 +53,7 @@ pub struct SamplingParams {
     pub logprobs: Option<u32>,
     /// Goes on past end tokens, for benchmarks.
     pub ignore_eos: bool,
-    /// Most tokens that are guessed ahead for one pass; 0 guesses none. Changes no answer, only its speed.
+    /// Most tokens that are guessed for one pass; 0 guesses none. Changes no answer, only its speed.
     pub draft_max: Option<u32>,
 }
 

@@ -24,7 +24,7 @@ impl KvLayer {
 
 /// What a state takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum LayerState {
     /// Keys and values, so many for each position.
     Kv(KvLayer),
     /// So many bytes, whatever the position, once there is one.
@@ -35,30 +35,30 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// By state.
-    pub places: Vec<Place>,
+    pub layers: Vec<LayerState>,
     pub context: usize,
 }
 
 impl Layout {
     /// The layout of a program's states.
     pub fn new(program: &Program, context: usize) -> Layout {
-        let place = |(number, state): (usize, &State)| {
+        let layer = |(number, state): (usize, &State)| {
             let State::Kv { key_width, value_width } = *state else {
-                return Place::Fixed { bytes: state.fixed_values().saturating_mul(4) };
+                return LayerState::Fixed { bytes: state.fixed_values().saturating_mul(4) };
             };
             let heads = program.all_ops().find_map(|op| {
                 let Op::KvWrite { state, head_dim, .. } = op else { return None };
                 (state.0 as usize == number).then(|| key_width / head_dim)
             });
             let heads = heads.unwrap_or(1);
-            Place::Kv(KvLayer { heads, key_dim: key_width / heads, value_dim: value_width / heads })
+            LayerState::Kv(KvLayer { heads, key_dim: key_width / heads, value_dim: value_width / heads })
         };
-        Layout { places: program.states.iter().enumerate().map(place).collect(), context }
+        Layout { layers: program.states.iter().enumerate().map(layer).collect(), context }
     }
 
     /// All states.
     pub fn states(&self) -> impl Iterator<Item = StateId> + use<> {
-        (0..self.places.len()).map(|number| StateId(number as u16))
+        (0..self.layers.len()).map(|number| StateId(number as u16))
     }
 
     /// Bytes of the first `positions` of all states.
@@ -68,10 +68,10 @@ impl Layout {
 
     /// Where these positions of a state lie in its memory, as ranges of bytes in the order of a copy.
     pub fn spans(&self, state: StateId, positions: Range<usize>) -> Vec<Range<usize>> {
-        let KvLayer { heads, key_dim, value_dim } = match self.places[state.0 as usize] {
-            Place::Kv(layer) => layer,
-            Place::Fixed { bytes } if positions.end > 0 => return std::iter::once(0..bytes).collect(),
-            Place::Fixed { .. } => return Vec::new(),
+        let KvLayer { heads, key_dim, value_dim } = match self.layers[state.0 as usize] {
+            LayerState::Kv(layer) => layer,
+            LayerState::Fixed { bytes } if positions.end > 0 => return std::iter::once(0..bytes).collect(),
+            LayerState::Fixed { .. } => return Vec::new(),
         };
         let span = |from: usize, head: usize, dim: usize| {
             let start = from + head * self.context * dim;
@@ -84,9 +84,9 @@ impl Layout {
 
     /// Bytes of a state's first `positions`.
     pub fn state_bytes(&self, state: StateId, positions: usize) -> usize {
-        match self.places[state.0 as usize] {
-            Place::Kv(layer) => layer.bytes(positions),
-            Place::Fixed { bytes } => {
+        match self.layers[state.0 as usize] {
+            LayerState::Kv(layer) => layer.bytes(positions),
+            LayerState::Fixed { bytes } => {
                 if positions > 0 {
                     bytes
                 } else {
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn spans_are_the_positions_of_every_head_once() {
         let layers = [KvLayer { heads: 2, key_dim: 4, value_dim: 6 }, KvLayer { heads: 1, key_dim: 2, value_dim: 2 }];
-        let layout = Layout { places: layers.map(Place::Kv).to_vec(), context: 10 };
+        let layout = Layout { layers: layers.map(LayerState::Kv).to_vec(), context: 10 };
         assert_eq!(layout.spans(StateId(0), 0..3), [0..24, 80..104, 160..196, 280..316]);
         assert_eq!(layout.spans(StateId(1), 2..10), [8..40, 48..80]);
         for state in layout.states() {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_state_of_one_size_is_whole_or_not_there() {
-        let layout = Layout { places: vec![Place::Fixed { bytes: 24 }], context: 10 };
+        let layout = Layout { layers: vec![LayerState::Fixed { bytes: 24 }], context: 10 };
         assert_eq!((layout.bytes(0), layout.bytes(1), layout.bytes(10)), (0, 24, 24));
         assert!(layout.spans(StateId(0), 0..0).is_empty());
         assert_eq!(layout.spans(StateId(0), 0..3).first(), Some(&(0..24)));

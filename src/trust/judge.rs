@@ -6,7 +6,7 @@ use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::exec::{Batch, Draw};
 use crate::gpu::shaders::{Arithmetic, Variant};
-use crate::gpu::{Output, Pass, Place, Room, Step, Trace, parts};
+use crate::gpu::{Output, Pass, Room, Step, Target, Trace, segments};
 use crate::pager::Placement;
 use crate::program::*;
 use crate::sample::Sampler;
@@ -64,8 +64,8 @@ impl<'a> Judge<'a> {
     fn error(&mut self, trace: &Trace, output: &Output, batch: &Batch, draw: Draw) -> f64 {
         let program = self.program;
         let words = || trace.words(output);
-        match output.place {
-            Place::Slot(slot) => {
+        match output.target {
+            Target::Slot(slot) => {
                 let width = program[slot];
                 let words: Vec<f32> = words().map(f32::from_bits).collect();
                 let rows = words.chunks_exact(words.len() / batch.tokens.len());
@@ -75,12 +75,12 @@ impl<'a> Judge<'a> {
                 truth.copy_from_slice(&values);
                 error
             }
-            Place::Cache(state) => {
+            Target::Cache(state) => {
                 let halves = words().flat_map(|word| [word as u16, (word >> 16) as u16]);
                 let value = |bits| f16::from_bits(bits).to_f32();
                 nmse(self.cpu.cache().state(state).map(value), halves.map(value))
             }
-            Place::Prepared(slot) => {
+            Target::Prepared(slot) => {
                 let words: Vec<u32> = words().collect();
                 let prepared = if self.arithmetic == Arithmetic::Half { halves } else { integers };
                 let width = program[slot];
@@ -95,21 +95,21 @@ impl<'a> Judge<'a> {
                 }
                 nmse(truth.into_iter(), values.into_iter())
             }
-            Place::Candidates => {
+            Target::Candidates => {
                 let logits = &*self.cpu.values_mut(program, program.outputs.logits, batch);
                 let words: Vec<f32> = words().map(f32::from_bits).collect();
                 let best = words.chunks_exact(4 * Draw::TOP_K_MAX as usize);
-                let (_, part) = parts(program.vocabulary);
-                let mut parts = logits.chunks(part).enumerate().zip(best);
-                wrong_unless(parts.all(|((number, logits), best)| {
+                let (_, segment) = segments(program.vocabulary);
+                let mut all = logits.chunks(segment).enumerate().zip(best);
+                wrong_unless(all.all(|((number, logits), best)| {
                     let mut truth: Vec<(f32, usize)> =
-                        logits.iter().enumerate().map(|(at, logit)| (*logit, number * part + at)).collect();
+                        logits.iter().enumerate().map(|(at, logit)| (*logit, number * segment + at)).collect();
                     truth.sort_by(|a, b| b.0.total_cmp(&a.0));
                     let mut best = best.chunks_exact(4).map(|quad| (quad[0], quad[1] as usize));
                     truth.into_iter().take(draw.top_k as usize).all(|candidate| best.next() == Some(candidate))
                 }))
             }
-            Place::Token => {
+            Target::Token => {
                 let logits = self.cpu.values_mut(program, program.outputs.logits, batch);
                 let token = Sampler::of(draw).sample(logits, &[]).ok();
                 let mut words = words().map(f32::from_bits);

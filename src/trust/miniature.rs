@@ -135,10 +135,10 @@ impl<'a> Sketch<'a> {
             Op::EmbedPosition { table, dst } => *table = self.weight(*table, POSITIONS, width(*dst)),
             Op::Norm { src, weight, bias, width: run, .. } => {
                 // A norm over heads keeps their width, and may have weights for each of them.
-                let parts = |id: WeightId| self.large[id].columns / *run;
+                let runs = |id: WeightId| self.large[id].columns / *run;
                 let whole = width(*src);
                 let small = if is_of_heads(self.large, *src, *run) { *run } else { whole };
-                let length = |id: WeightId| if parts(id) > 1 { whole } else { small };
+                let length = |id: WeightId| if runs(id) > 1 { whole } else { small };
                 *weight = weight.map(|id| (id, length(id))).map(|(id, length)| self.weight(id, 1, length));
                 *bias = bias.map(|id| (id, length(id))).map(|(id, length)| self.weight(id, 1, length));
                 *run = small;
@@ -201,8 +201,8 @@ impl<'a> Sketch<'a> {
 
     /// The new rows of a view, behind those of the views before it in the same tensor.
     fn view(&mut self, view: RowView, rows: usize, columns: usize, experts: usize) -> RowView {
-        let parts = &self.views[&view.weight];
-        let before = |end: usize| parts.iter().filter(|(first, _)| *first < end).map(|(_, rows)| rows).sum();
+        let views = &self.views[&view.weight];
+        let before = |end: usize| views.iter().filter(|(first, _)| *first < end).map(|(_, rows)| rows).sum();
         let (first_row, all): (usize, usize) = (before(view.first_row), before(usize::MAX));
         RowView { weight: self.weight(view.weight, all.max(rows) * experts, columns), first_row, rows }
     }
@@ -295,8 +295,8 @@ fn views(ops: &[Op], slots: &[usize]) -> HashMap<WeightId, Vec<(usize, usize)>> 
     let mut views: HashMap<WeightId, Vec<(usize, usize)>> = HashMap::new();
     for op in ops {
         let (Some(view), Some(dst)) = (op.matrix(), op.destination()) else { continue };
-        let parts = if let Op::ExpertMatMul { used, .. } = *op { used } else { 1 };
-        views.entry(view.weight).or_default().push((view.first_row, slots[dst.0 as usize] / parts));
+        let used = if let Op::ExpertMatMul { used, .. } = *op { used } else { 1 };
+        views.entry(view.weight).or_default().push((view.first_row, slots[dst.0 as usize] / used));
     }
     views
 }

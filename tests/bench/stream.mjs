@@ -188,7 +188,7 @@ await withServer({}, async (server) => {
 });
 
 // Without a store, what does not fit is fetched again for every pass. LRU keeps nothing of a cycle that is
-// larger than its memory, so that it fetches the whole model for each token. What guessing ahead gains depends
+// larger than its memory, so that it fetches the whole model for each token. What guessing gains depends
 // on the text, so the same is measured without.
 for (const rate of numbers(values['bare-rates'])) {
   await withServer({ bytesPerSecond: rate * 1e6 }, async (server) => {

@@ -8,7 +8,7 @@ use wasm_chord::quant::Dtype;
 use wasm_chord::quant::random::Noise;
 use wasm_chord::trust::Miniature;
 
-/// Nothing but an embedding and a head, whose rows come again in other parts of the vocabulary, and the next
+/// Nothing but an embedding and a head, whose rows come again in other segments of the vocabulary, and the next
 /// one too where the thirds are no whole quads: ties of three.
 fn small(vocabulary: usize) -> Miniature {
     let mut small = Miniature::of(Writer::new(Dtype::F32, 32, vocabulary, 0).head());
@@ -42,7 +42,7 @@ pub fn sample(bench: &Bench) -> Result<(), String> {
         }
     }
     bench.run_small("a vocabulary of 5003", &small(vocabulary), draws(vocabulary, 4, all.into_iter()), bench.ways())?;
-    // Of one part, and of as many as there may be, the last of which is short.
+    // Of one segment, and of as many as there may be, the last of which is short.
     for vocabulary in [3, 131_101] {
         let draw = Draw { top_k: 40, temperature: 3.0, random: 0.7, ..Draw::GREEDY };
         let passes = draws(vocabulary, 3, [Draw::GREEDY, draw].into_iter());

@@ -59,7 +59,7 @@ pub fn supply(engine: &mut Engine, file: &[u8]) -> wasm_chord::Result<()> {
 /// Supplies the pieces that the running request waits for now; how many they were.
 pub fn supply_ahead(engine: &mut Engine, file: &[u8]) -> usize {
     let mut pieces = 0;
-    while let Some(piece) = engine.want_ahead() {
+    while let Some(piece) = engine.want_early() {
         supply_piece(engine, piece.offset, &file[piece.offset as usize..(piece.offset + piece.length) as usize]);
         pieces += 1;
     }
@@ -148,7 +148,7 @@ pub fn ask_with(
         observe(engine, &event);
         let (choice, text, logprobs, reason) = match event {
             Event::Wait { .. } => {
-                // What comes ahead suffices for a while.
+                // What comes early suffices for a while.
                 if supply_ahead(engine, file) == 0 {
                     supply(engine, file)?;
                 }

@@ -39,18 +39,18 @@ impl Pair {
     };
 
     /// Where value `i` lies in `words`.
-    const fn place(i: usize) -> usize {
+    const fn word_of(i: usize) -> usize {
         (i & !3) | (i & 1) << 1 | (i >> 1 & 1)
     }
 
     /// The integer of value `i`.
     pub fn value(&self, i: usize) -> i32 {
-        i32::from(self.words[Self::place(i)])
+        i32::from(self.words[Self::word_of(i)])
     }
 
     /// Sets the integer of value `i`.
     pub fn set(&mut self, i: usize, value: i8) {
-        self.words[Self::place(i)] = value.into();
+        self.words[Self::word_of(i)] = value.into();
         #[cfg(target_feature = "relaxed-simd")]
         {
             self.bytes[i] = value;

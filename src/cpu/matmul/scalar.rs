@@ -4,7 +4,7 @@
 use super::activations::{GROUP, PAIR, Pair};
 use super::layout::{BLOCK_BYTES_MAX, file_block, row_bytes};
 use super::{Activations, Input, Matrix, Product, f32_columns, quantised_columns};
-use crate::quant::{Dtype, Minimums, Parts, Quants, dequantise_block};
+use crate::quant::{DecodedBlock, Dtype, Minimums, Quants, dequantise_block};
 use half::{bf16, f16};
 use std::ops::Range;
 
@@ -99,16 +99,16 @@ pub(super) fn decoded_row(
     let matrix = product.matrix;
     let quants = matrix.dtype.quants().expect("rows of floats are not decoded");
     let pairs = matrix.dtype.block_values() / PAIR;
-    let mut parts = Parts::default();
+    let mut decoded = DecodedBlock::default();
     let mut bytes = [0; BLOCK_BYTES_MAX];
     for start in product.columns.clone().step_by(TILE) {
         let tile = start..product.columns.end.min(start + TILE);
         let mut sums = [0.0; TILE];
         for block in 0..matrix.columns / matrix.dtype.block_values() {
-            (quants.decode)(file_block(matrix, row, block, &mut bytes), &mut parts);
+            (quants.decode)(file_block(matrix, row, block, &mut bytes), &mut decoded);
             for (sum, column) in sums.iter_mut().zip(tile.clone()) {
                 let column = &activations.column(column)[block * pairs..][..pairs];
-                *sum = add_block(quants, &parts, column, *sum, &integers);
+                *sum = add_block(quants, &decoded, column, *sum, &integers);
             }
         }
         for (sum, column) in sums.into_iter().zip(tile) {
@@ -120,28 +120,28 @@ pub(super) fn decoded_row(
 /// Adds the product of a block of a row with its values of a column to `sum`.
 fn add_block(
     quants: &Quants,
-    parts: &Parts,
+    decoded: &DecodedBlock,
     column: &[Pair],
     sum: f32,
     integers: impl Fn(&[i8; GROUP], &Pair, usize) -> i32,
 ) -> f32 {
     // The first groups of all pairs are added up, and the second ones: vector code has either together.
     let (mut products, mut minimums) = ([0.0; 2], 0.0);
-    for (at, (pair, weights)) in column.iter().zip(parts.quants.as_chunks::<PAIR>().0).enumerate() {
+    for (at, (pair, weights)) in column.iter().zip(decoded.quants.as_chunks::<PAIR>().0).enumerate() {
         for (half, weights) in weights.as_chunks::<GROUP>().0.iter().enumerate() {
             // The product of the integers, the integer scale among them, is exact; then it is scaled.
-            let integer = parts.scales[2 * at + half] as i32 * integers(weights, pair, half);
+            let integer = decoded.scales[2 * at + half] as i32 * integers(weights, pair, half);
             products[half] += pair.scales[half] * integer as f32;
         }
         if quants.minimums == Some(Minimums::Groups) {
-            minimums += parts.minimums[2 * at] * pair.sums[0];
-            minimums += parts.minimums[2 * at + 1] * pair.sums[1];
+            minimums += decoded.minimums[2 * at] * pair.sums[0];
+            minimums += decoded.minimums[2 * at + 1] * pair.sums[1];
         } else {
-            minimums += parts.minimums[2 * at] * pair.sum;
+            minimums += decoded.minimums[2 * at] * pair.sum;
         }
     }
-    let sum = sum + parts.scale * (products[0] + products[1]);
-    if quants.minimums.is_some() { sum - parts.minimum * minimums } else { sum }
+    let sum = sum + decoded.scale * (products[0] + products[1]);
+    if quants.minimums.is_some() { sum - decoded.minimum * minimums } else { sum }
 }
 
 /// The product of 16 weights with the first or the second group of `pair`.

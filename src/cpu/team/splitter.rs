@@ -5,7 +5,7 @@ use super::{Gather, Piece, Shares, Split, Step};
 use crate::program::*;
 use std::ops::Range;
 
-/// The part of shard number `shard` of `shards`, of which there are two at least.
+/// What shard number `shard` of `shards` computes, of which there are two at least.
 pub(super) fn split(whole: &Program, shard: usize, shards: usize) -> Split {
     Splitter::new(whole, shard, shards).run()
 }
@@ -17,8 +17,8 @@ enum At {
     All,
     /// The first shard has all of them, the others none.
     First,
-    /// Every shard has its part, in `part`; and all of them, if they were divided only to be read.
-    Parts { shares: Shares, part: Slot, is_all: bool },
+    /// Every shard has its slice, in `slice`; and all of them, if they were divided only to be read.
+    Slices { shares: Shares, slice: Slot, is_all: bool },
 }
 
 /// How the results of a product are needed.
@@ -35,8 +35,8 @@ struct Splitter<'a> {
     heads: Vec<Option<usize>>,
     /// Weights of which single rows are taken: the first shard has all of them.
     tables: Vec<bool>,
-    /// Slots for parts.
-    parts: Vec<(Slot, Shares, Slot)>,
+    /// Slots for slices.
+    slices: Vec<(Slot, Shares, Slot)>,
     /// By slot of the whole program.
     at: Vec<At>,
     steps: Vec<Step>,
@@ -77,7 +77,7 @@ impl<'a> Splitter<'a> {
             split: Split { shard, shards, program, steps: Vec::new(), pieces },
             heads,
             tables,
-            parts: Vec::new(),
+            slices: Vec::new(),
             at: vec![At::All; whole.slots.len()],
             steps: Vec::new(),
         }
@@ -174,23 +174,23 @@ impl<'a> Splitter<'a> {
                 self.product(op, view, dst, Shares::of_rows(used, view.rows, shards), false);
             }
             Op::Norm { src, dst, width, .. } => match self.at[src.0 as usize].clone() {
-                At::Parts { shares, .. } if shares.keeps_together(width) => {
-                    self.by_parts(op, &[src], &[dst], &shares);
+                At::Slices { shares, .. } if shares.keeps_together(width) => {
+                    self.by_slices(op, &[src], &[dst], &shares);
                 }
-                At::All | At::First | At::Parts { .. } => self.by_all(op),
+                At::All | At::First | At::Slices { .. } => self.by_all(op),
             },
             Op::Rope { slot, head_dim, .. } => match self.at[slot.0 as usize].clone() {
-                At::Parts { shares, .. } if shares.keeps_together(head_dim) => {
-                    self.by_parts(op, &[], &[slot], &shares);
+                At::Slices { shares, .. } if shares.keeps_together(head_dim) => {
+                    self.by_slices(op, &[], &[slot], &shares);
                 }
-                At::All | At::First | At::Parts { .. } => self.by_all(op),
+                At::All | At::First | At::Slices { .. } => self.by_all(op),
             },
             Op::KvWrite { state, key, value, .. } => match self.heads[state.0 as usize] {
                 Some(heads) => {
                     let shares = |slot: Slot| Shares::of_heads(heads, self.whole[slot] / heads, shards);
                     let (keys, values) = (shares(key), shares(value));
                     self.narrow(value, &values);
-                    self.by_parts(op, &[key], &[], &keys);
+                    self.by_slices(op, &[key], &[], &keys);
                 }
                 None => self.by_all(op),
             },
@@ -199,31 +199,31 @@ impl<'a> Splitter<'a> {
                     let shares = |slot: Slot| Shares::of_heads(heads, self.whole[slot] / heads, shards);
                     let (queries, results) = (shares(query), shares(dst));
                     self.narrow(query, &queries);
-                    self.by_parts(op, &[], &[dst], &results);
+                    self.by_slices(op, &[], &[dst], &results);
                 }
                 None => self.by_all(op),
             },
             Op::Gate { gate: dst, up: src, .. } | Op::Add { src, dst } => {
-                let parts = |at: &At| if let At::Parts { shares, .. } = at { Some(shares.clone()) } else { None };
-                match [src, dst].map(|slot| parts(&self.at[slot.0 as usize])) {
+                let slices = |at: &At| if let At::Slices { shares, .. } = at { Some(shares.clone()) } else { None };
+                match [src, dst].map(|slot| slices(&self.at[slot.0 as usize])) {
                     [Some(a), Some(b)] if a != b => self.by_all(op),
-                    [Some(shares), _] | [None, Some(shares)] => self.by_parts(op, &[src], &[dst], &shares),
+                    [Some(shares), _] | [None, Some(shares)] => self.by_slices(op, &[src], &[dst], &shares),
                     [None, None] => self.by_all(op),
                 }
             }
             Op::Activate { slot, .. } | Op::Scale { slot, .. } | Op::Clamp { slot, .. } | Op::Softcap { slot, .. } => {
                 match self.at[slot.0 as usize].clone() {
-                    At::Parts { shares, .. } => self.by_parts(op, &[], &[slot], &shares),
+                    At::Slices { shares, .. } => self.by_slices(op, &[], &[slot], &shares),
                     At::First if self.split.shard == 0 => self.steps.push(Step::Op(*op)),
                     At::First => {}
                     At::All => self.by_all(op),
                 }
             }
             Op::ExpertSum { src, dst, choice, .. } => match self.at[src.0 as usize].clone() {
-                At::Parts { shares, .. } => {
+                At::Slices { shares, .. } => {
                     self.gather(choice, false);
                     let shares = Shares { blocks: 1, ..shares };
-                    self.by_parts(op, &[], &[dst], &shares);
+                    self.by_slices(op, &[], &[dst], &shares);
                 }
                 At::All | At::First => self.by_all(op),
             },
@@ -282,7 +282,7 @@ impl<'a> Splitter<'a> {
             }
         });
         read.into_iter().for_each(|slot| self.gather(slot, false));
-        let part = if is_added { self.update(dst, &shares) } else { self.part(dst, &shares) };
+        let slice = if is_added { self.update(dst, &shares) } else { self.slice(dst, &shares) };
         let own = shares.of(self.split.shard);
         if own.is_empty() {
             return;
@@ -301,26 +301,26 @@ impl<'a> Splitter<'a> {
                 true => RowView { weight: self.all_of(view.weight), first_row: first, rows: own.len() },
                 false => self.rows_of(*view, &own, 1),
             };
-            *dst = part;
+            *dst = slice;
         } else if let Op::ExpertMatMul { view, dst, scale, bias, .. } = &mut op {
             let experts = self.whole[view.weight].rows / view.rows;
             *bias = bias.map(|id| self.values_of(id, own.clone(), view.rows, experts));
             *scale = scale.map(|id| self.all_of(id));
             *view = self.rows_of(*view, &own, experts);
-            *dst = part;
+            *dst = slice;
         }
         self.steps.push(Step::Op(op));
     }
 
-    /// An op on parts: `read` are narrowed to these shares, and so are those of `written` that it reads too.
-    fn by_parts(&mut self, op: &Op, read: &[Slot], written: &[Slot], shares: &Shares) {
+    /// An op on slices: `read` are narrowed to these shares, and so are those of `written` that it reads too.
+    fn by_slices(&mut self, op: &Op, read: &[Slot], written: &[Slot], shares: &Shares) {
         for slot in read {
             self.narrow(*slot, shares);
         }
         for slot in written {
             match op.reads(*slot) {
                 true => self.update(*slot, shares),
-                false => self.part(*slot, shares),
+                false => self.slice(*slot, shares),
             };
         }
         let own = shares.of(self.split.shard);
@@ -331,7 +331,7 @@ impl<'a> Splitter<'a> {
         match &mut op {
             Op::Norm { src, weight, bias, .. } => {
                 let width = self.whole[*src];
-                // A weight of the whole row has a part for each run.
+                // A weight of the whole row has values for each run.
                 let mut cut = |id: WeightId| match self.whole[id].columns == width {
                     true => self.values_of(id, own.clone(), 0, 1),
                     false => self.all_of(id),
@@ -365,69 +365,69 @@ impl<'a> Splitter<'a> {
             | Op::ShortConv { .. }
             | Op::Scan { .. }
             | Op::DeltaRule { .. }
-            | Op::ExpertMatMul { .. } => unreachable!("not computed by parts"),
+            | Op::ExpertMatMul { .. } => unreachable!("not computed by slices"),
         }
         op.operands(&mut |operand| {
             if let Operand::Read(slot) | Operand::Write(slot) | Operand::Update(slot) = operand
-                && let At::Parts { part, .. } = self.at[slot.0 as usize]
+                && let At::Slices { slice, .. } = self.at[slot.0 as usize]
             {
-                *slot = part;
+                *slot = slice;
             }
         });
         self.steps.push(Step::Op(op));
     }
 
-    /// The slot for parts of `slot`, which get new values.
-    fn part(&mut self, slot: Slot, shares: &Shares) -> Slot {
-        let found = self.parts.iter().find(|(of, like, _)| *of == slot && like == shares);
-        let part = match found {
-            Some((.., part)) => *part,
+    /// The slot for slices of `slot`, which get new values.
+    fn slice(&mut self, slot: Slot, shares: &Shares) -> Slot {
+        let found = self.slices.iter().find(|(of, like, _)| *of == slot && like == shares);
+        let slice = match found {
+            Some((.., slice)) => *slice,
             None => {
-                let part = self.split.program.push_slot(shares.width(self.split.shard));
-                self.parts.push((slot, shares.clone(), part));
-                part
+                let slice = self.split.program.push_slot(shares.width(self.split.shard));
+                self.slices.push((slot, shares.clone(), slice));
+                slice
             }
         };
-        self.at[slot.0 as usize] = At::Parts { shares: shares.clone(), part, is_all: false };
-        part
+        self.at[slot.0 as usize] = At::Slices { shares: shares.clone(), slice, is_all: false };
+        slice
     }
 
-    /// The slot with this shard's part of the values of `slot`, to be changed.
+    /// The slot with this shard's slice of the values of `slot`, to be changed.
     fn update(&mut self, slot: Slot, shares: &Shares) -> Slot {
-        let part = self.narrow(slot, shares);
-        self.at[slot.0 as usize] = At::Parts { shares: shares.clone(), part, is_all: false };
-        part
+        let slice = self.narrow(slot, shares);
+        self.at[slot.0 as usize] = At::Slices { shares: shares.clone(), slice, is_all: false };
+        slice
     }
 
-    /// The slot with this shard's part of the values of `slot`, to be read.
+    /// The slot with this shard's slice of the values of `slot`, to be read.
     fn narrow(&mut self, slot: Slot, shares: &Shares) -> Slot {
-        if let At::Parts { shares: held, part, .. } = &self.at[slot.0 as usize]
+        if let At::Slices { shares: held, slice, .. } = &self.at[slot.0 as usize]
             && held == shares
         {
-            return *part;
+            return *slice;
         }
         self.gather(slot, false);
-        let part = self.part(slot, shares);
-        self.at[slot.0 as usize] = At::Parts { shares: shares.clone(), part, is_all: true };
+        let slice = self.slice(slot, shares);
+        self.at[slot.0 as usize] = At::Slices { shares: shares.clone(), slice, is_all: true };
         if shares.width(self.split.shard) > 0 {
-            self.steps.push(Step::Narrow { whole: slot, part, shares: shares.clone() });
+            self.steps.push(Step::Narrow { whole: slot, slice, shares: shares.clone() });
         }
-        part
+        slice
     }
 
     /// Brings all values of `slot` to every shard, or to the first one.
     fn gather(&mut self, slot: Slot, is_to_first: bool) {
-        let (part, shares) = match self.at[slot.0 as usize].clone() {
+        let (slice, shares) = match self.at[slot.0 as usize].clone() {
             At::All => return,
-            At::Parts { is_all: true, .. } => {
+            At::Slices { is_all: true, .. } => {
                 self.at[slot.0 as usize] = At::All;
                 return;
             }
             At::First => (slot, Shares::of_first(self.whole[slot], self.split.shards)),
-            At::Parts { shares, part, .. } => (part, shares),
+            At::Slices { shares, slice, .. } => (slice, shares),
         };
-        let part = (shares.width(self.split.shard) > 0).then_some(part);
-        self.steps.push(Step::Gather(Gather { part, whole: slot, shares, is_to_first }));
+        let slice = (shares.width(self.split.shard) > 0).then_some(slice);
+        self.steps.push(Step::Gather(Gather { slice, whole: slot, shares, is_to_first }));
         self.at[slot.0 as usize] = At::All;
     }
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 /// is said again, a short one what usually comes next.
 const RUNS: [usize; 4] = [5, 3, 2, 1];
 
-/// Followers that are kept. New ones take the places of old ones.
+/// Followers that are kept. New ones take the buckets of old ones.
 const FOLLOWERS: usize = 1 << 15;
 
 /// Bytes of the followers.
@@ -23,7 +23,7 @@ pub const TABLE_BYTES: u64 = FOLLOWERS as u64 * size_of::<Follower>() as u64;
 /// What came after a run of tokens last.
 #[derive(Clone, Copy, Default)]
 struct Follower {
-    /// A hash of the run, never 0: 0 is an empty place.
+    /// A hash of the run, never 0: 0 is an empty bucket.
     run: u32,
     token: u32,
 }
@@ -43,7 +43,7 @@ pub struct Drafter {
     tally: Tally,
 }
 
-/// Tokens that were guessed ahead.
+/// Tokens that were guessed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Tally {
@@ -77,7 +77,7 @@ impl Drafter {
         }
         for at in self.noted..sequence.len() {
             for run in runs(&sequence[..at]) {
-                self.followers[place(run)] = Follower { run, token: sequence[at] };
+                self.followers[bucket(run)] = Follower { run, token: sequence[at] };
             }
         }
         self.noted = sequence.len();
@@ -108,7 +108,7 @@ impl Drafter {
     }
 
     fn follower(&self, run: u32) -> Option<u32> {
-        Some(self.followers[place(run)]).filter(|follower| follower.run == run).map(|follower| follower.token)
+        Some(self.followers[bucket(run)]).filter(|follower| follower.run == run).map(|follower| follower.token)
     }
 
     fn judge(&mut self) {
@@ -129,7 +129,7 @@ fn runs(sequence: &[u32]) -> impl Iterator<Item = u32> + '_ {
 }
 
 /// Where a run's follower is kept.
-fn place(run: u32) -> usize {
+fn bucket(run: u32) -> usize {
     (run >> (u32::BITS - FOLLOWERS.ilog2())) as usize
 }
 

@@ -9,12 +9,12 @@ pub mod bounds {
     crate::gpu::kernels::constants! {
         /// Candidates of a draw at most.
         K_MAX = Draw::TOP_K_MAX;
-        /// Parts of the vocabulary at most: invocations that join their candidates.
-        PARTS_MAX = 256;
+        /// Segments of the vocabulary at most: invocations that join their candidates.
+        SEGMENTS_MAX = 256;
     }
 }
 
-pub use bounds::PARTS_MAX;
+pub use bounds::SEGMENTS_MAX;
 
 parameters! {
     /// Logits, and where their best go.
@@ -27,10 +27,10 @@ parameters! {
         result: u32,
         flags: u32,
         groups: u32,
-        /// The best of each part of the vocabulary: [part][rank] of logit and token, a quad each.
+        /// The best of each segment of the vocabulary: [segment][rank] of logit and token, a quad each.
         candidates: u32,
-        parts: u32,
-        /// Tokens of a part, a multiple of four.
-        part: u32,
+        segments: u32,
+        /// Tokens of a segment, a multiple of four.
+        segment: u32,
     }
 }

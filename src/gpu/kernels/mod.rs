@@ -15,7 +15,7 @@ mod route;
 mod step;
 
 pub use attention::{Attention, tile_rows};
-pub use candidates::{Candidates, PARTS_MAX};
+pub use candidates::{Candidates, SEGMENTS_MAX};
 pub use elementwise::Elementwise;
 pub use embed::Embed;
 pub use expert_sum::ExpertSum;

@@ -2,7 +2,7 @@
 
 use super::SPLITS_MAX;
 use crate::exec::Draw;
-use crate::gpu::kernels::{HALF_WORDS, INTEGER_WORDS, PARTS_MAX};
+use crate::gpu::kernels::{HALF_WORDS, INTEGER_WORDS, SEGMENTS_MAX};
 use crate::program::*;
 
 /// Where activations lie in the arena, in quads of f32.
@@ -19,7 +19,7 @@ pub struct Arena {
     /// A quad for each group: whether it made values that are not finite.
     pub flags: u32,
     pub result: u32,
-    /// The best tokens of each part of the vocabulary.
+    /// The best tokens of each segment of the vocabulary.
     pub candidates: u32,
     /// Quads before the residual stream.
     pub fixed: u32,
@@ -47,7 +47,7 @@ impl Arena {
             }
         }
         let partials = take(partials);
-        let candidates = take(parts(program.vocabulary).0 * Draw::TOP_K_MAX as usize);
+        let candidates = take(segments(program.vocabulary).0 * Draw::TOP_K_MAX as usize);
         let mut slots = vec![0];
         for (slot, stride) in strides.iter().enumerate().skip(1) {
             let rows = if slot == program.outputs.logits.0 as usize { 1 } else { batch };
@@ -73,14 +73,14 @@ impl Arena {
     }
 }
 
-/// Tokens of a part of the vocabulary that one workgroup samples from, where they make no more parts than
+/// Tokens of a segment of the vocabulary that one workgroup samples from, where they make no more of them than
 /// the next kernel has invocations.
-const PART_TOKENS: usize = 512;
+const SEGMENT_TOKENS: usize = 512;
 
-/// Parts of the vocabulary, for sampling, and the tokens of each, a multiple of four.
-pub fn parts(vocabulary: usize) -> (usize, usize) {
-    let parts = vocabulary.div_ceil(PART_TOKENS).clamp(1, PARTS_MAX as usize);
-    (parts, vocabulary.div_ceil(parts).next_multiple_of(4))
+/// Segments of the vocabulary, for sampling, and the tokens of each, a multiple of four.
+pub fn segments(vocabulary: usize) -> (usize, usize) {
+    let segments = vocabulary.div_ceil(SEGMENT_TOKENS).clamp(1, SEGMENTS_MAX as usize);
+    (segments, vocabulary.div_ceil(segments).next_multiple_of(4))
 }
 
 /// Bytes of the activations that are prepared for tiles: the widest source of a matrix, for a whole batch, in

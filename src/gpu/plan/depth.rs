@@ -14,15 +14,15 @@ pub enum Depth {
         of_token: u32,
     },
     /// Some of those.
-    Part(Part),
+    Cut(Cut),
 }
 
 /// Tiles of attention from `first` on. They cost more the further the sequence has come, so that a plan has
-/// parts for its end, and a pass leaves some of them out and gives their tiles to those before.
+/// cuts for its end, and a pass leaves some of them out and gives their tiles to those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct Cut {
     pub first: u32,
-    /// Tiles of a part where they cost the most.
+    /// Tiles of a cut where they cost the most.
     least: u32,
     rows: u32,
     of_token: u32,
@@ -53,20 +53,20 @@ pub struct Head {
     pub seen: usize,
 }
 
-impl Part {
-    /// The parts of attention over a batch of `tokens`, and the heads of each.
-    pub fn all(tokens: usize, heads: usize, head: Head, products_max: usize) -> Vec<(Range<usize>, Part)> {
+impl Cut {
+    /// The cuts of attention over a batch of `tokens`, and the heads of each.
+    pub fn all(tokens: usize, heads: usize, head: Head, products_max: usize) -> Vec<(Range<usize>, Cut)> {
         let Head { rows, of_token, products, seen } = head;
         let tiles = (tokens as u32 * of_token).div_ceil(rows);
         let products = u64::from(rows) * products as u64;
-        let part = Part { first: 0, least: 1, rows, of_token, products, seen, products_max };
+        let cut = Cut { first: 0, least: 1, rows, of_token, products, seen, products_max };
         // Where a tile of all heads would take too long, of some of them.
-        let step = (part.fitting(seen) as usize).min(heads);
+        let step = (cut.fitting(seen) as usize).min(heads);
         let of_heads = |first: usize| {
             let heads = first..heads.min(first + step);
-            let part = Part { products: products * heads.len() as u64, ..part };
-            let least = part.fitting(seen).min(tiles);
-            (0..tiles).step_by(least as usize).map(move |first| (heads.clone(), Part { first, least, ..part }))
+            let cut = Cut { products: products * heads.len() as u64, ..cut };
+            let least = cut.fitting(seen).min(tiles);
+            (0..tiles).step_by(least as usize).map(move |first| (heads.clone(), Cut { first, least, ..cut }))
         };
         (0..heads).step_by(step).flat_map(of_heads).collect()
     }
@@ -77,7 +77,7 @@ impl Part {
         (self.products_max as u64 / tile.max(1)).clamp(1, u64::from(u32::MAX)) as u32
     }
 
-    /// The tiles of this part in a pass; none where a part before it has them.
+    /// The tiles of this cut in a pass; none where a cut before it has them.
     fn tiles(&self, tokens: usize, positions: usize) -> u32 {
         let step = (self.fitting(positions) / self.least).max(1) * self.least;
         let all = (tokens as u32 * self.of_token).div_ceil(self.rows);
@@ -92,7 +92,7 @@ impl Depth {
             Depth::One => 1,
             Depth::Tokens(each) => each * tokens as u32,
             Depth::Tiles { rows, of_token } => (tokens as u32 * of_token).div_ceil(rows),
-            Depth::Part(part) => part.tiles(tokens, positions),
+            Depth::Cut(cut) => cut.tiles(tokens, positions),
         }
     }
 }
@@ -103,25 +103,25 @@ mod tests {
     use crate::gpu::{BATCH_MAX, PRODUCTS_MAX};
 
     /// Parts of a model of 32 heads and 8 key heads of 128 values: 8B.
-    fn parts(context: usize, seen: usize) -> Vec<(Range<usize>, Part)> {
+    fn cuts(context: usize, seen: usize) -> Vec<(Range<usize>, Cut)> {
         let head = Head { rows: 32, of_token: 4, products: 256, seen };
-        Part::all(BATCH_MAX.min(context), 8, head, PRODUCTS_MAX)
+        Cut::all(BATCH_MAX.min(context), 8, head, PRODUCTS_MAX)
     }
 
     #[test]
     fn fault_49_attention_is_cut_at_any_position_and_every_tile_is_computed_once() {
         for (context, seen) in [(64, 64), (4096, 4096), (32_768, 32_768), (131_072, 131_072), (131_072, 1152)] {
-            let parts = parts(context, seen);
+            let cuts = cuts(context, seen);
             for position in (0..context).step_by(context / 16) {
                 for tokens in [5, 64, 127, 128].into_iter().filter(|tokens| position + tokens <= context) {
                     let extent = Extent { tokens, positions: position + tokens, splits: 1 };
                     let mut done = [0; 8];
-                    for (heads, part) in &parts {
-                        let tiles = Depth::Part(*part).workgroups(extent);
+                    for (heads, cut) in &cuts {
+                        let tiles = Depth::Cut(*cut).workgroups(extent);
                         let products = tiles as usize * heads.len() * 32 * 256 * extent.positions.min(seen);
-                        assert!(products <= PRODUCTS_MAX, "{part:?}: {products} of {extent:?}");
+                        assert!(products <= PRODUCTS_MAX, "{cut:?}: {products} of {extent:?}");
                         if tiles > 0 {
-                            assert!(done[heads.clone()].iter().all(|next| *next == part.first), "{part:?}, {extent:?}");
+                            assert!(done[heads.clone()].iter().all(|next| *next == cut.first), "{cut:?}, {extent:?}");
                             done[heads.clone()].iter_mut().for_each(|next| *next += tiles);
                         }
                     }
@@ -135,7 +135,7 @@ mod tests {
     fn attention_that_costs_little_is_one_dispatch() {
         let used = |context, positions| {
             let extent = Extent { tokens: 128, positions, splits: 1 };
-            parts(context, context).iter().filter(|(_, part)| Depth::Part(*part).workgroups(extent) > 0).count()
+            cuts(context, context).iter().filter(|(_, cut)| Depth::Cut(*cut).workgroups(extent) > 0).count()
         };
         assert_eq!([used(2048, 2048), used(4096, 2048), used(32_768, 2048)], [1; 3]);
         assert_eq!([used(4096, 4096), used(32_768, 4096)], [2; 2]);

@@ -1,7 +1,7 @@
 //! Dispatches: what each kernel is told, and how many workgroups of it there are.
 
-use super::arena::{partial_stride, parts};
-use super::depth::{Head, Part};
+use super::arena::{partial_stride, segments};
+use super::depth::{Cut, Head};
 use super::{Cache, Condition, Depth, Dispatch, ExpertForm, Experts, NONE, Planner, Product, TILE_TOKENS};
 use crate::error::Result;
 use crate::gpu::device::unsuited;
@@ -254,14 +254,14 @@ impl Planner<'_> {
         views.find(|v| (v.first_row..v.first_row + v.rows).contains(&row)).map_or(row, |v| v.first_row)
     }
 
-    pub(super) fn rope(&mut self, parts: RopeParts) {
+    pub(super) fn rope(&mut self, operands: RopeOperands) {
         let base = |slot: Option<Slot>| slot.map_or(0, |s| self.base(s));
         let stride = |slot: Option<Slot>| slot.map_or(0, |s| self.stride(s));
-        let (query, heads) = parts.query.map_or((None, 0), |(slot, heads)| (Some(slot), heads));
-        let (key, value) = parts.cache.map_or((None, None), |(_, key, value)| (Some(key), Some(value)));
-        let state = parts.cache.map(|(state, ..)| state);
+        let (query, heads) = operands.query.map_or((None, 0), |(slot, heads)| (Some(slot), heads));
+        let (key, value) = operands.cache.map_or((None, None), |(_, key, value)| (Some(key), Some(value)));
+        let state = operands.cache.map(|(state, ..)| state);
         let width = |slot: Option<Slot>| slot.map_or(0, |s| self.program[s]);
-        let kv_heads = width(key) / parts.head_dim;
+        let kv_heads = width(key) / operands.head_dim;
         let value_dim = width(value).checked_div(kv_heads).unwrap_or(0);
         let params = kernels::Rope {
             query: base(query),
@@ -272,14 +272,14 @@ impl Planner<'_> {
             value_stride: stride(value),
             heads: heads as u32,
             kv_heads: kv_heads as u32,
-            head_dim: parts.head_dim as u32,
+            head_dim: operands.head_dim as u32,
             value_dim: value_dim as u32,
-            query_norm: parts.query_norm,
-            key_norm: parts.key_norm,
-            epsilon: parts.epsilon,
-            pairs: parts.rope.map_or(0, |r| self.program[r].dims as u32 / 2),
-            table: parts.rope.map_or(0, |r| self.arena.tables[r.0 as usize]),
-            flags: parts.flags,
+            query_norm: operands.query_norm,
+            key_norm: operands.key_norm,
+            epsilon: operands.epsilon,
+            pairs: operands.rope.map_or(0, |r| self.program[r].dims as u32 / 2),
+            table: operands.rope.map_or(0, |r| self.arena.tables[r.0 as usize]),
+            flags: operands.flags,
             context: self.context as u32,
             values: (width(key) * self.context / 2) as u32,
         };
@@ -329,13 +329,13 @@ impl Planner<'_> {
         let (products, most) = (head_dim + value_dim, self.products_max);
         let query = Head { rows: 1, of_token: 1, products, seen };
         let key = Head { rows, of_token: (heads / kv_heads) as u32, products, seen };
-        let few = Part::all(TILE_TOKENS.min(self.batch), heads, query, most).into_iter();
+        let few = Cut::all(TILE_TOKENS.min(self.batch), heads, query, most).into_iter();
         let few = few.map(|cut| (Kernel::Attention, cut, Condition::Few));
-        let many = Part::all(self.batch, kv_heads, key, most).into_iter();
+        let many = Cut::all(self.batch, kv_heads, key, most).into_iter();
         let many = many.map(|cut| (Kernel::AttentionTiles, cut, Condition::Many));
-        for (kernel, (heads, part), condition) in few.chain(many) {
-            let params = kernels::Attention { first: part.first, first_head: heads.start as u32, ..params };
-            let attend = self.push(kernel, params, heads.len() as u32, Depth::Part(part));
+        for (kernel, (heads, cut), condition) in few.chain(many) {
+            let params = kernels::Attention { first: cut.first, first_head: heads.start as u32, ..params };
+            let attend = self.push(kernel, params, heads.len() as u32, Depth::Cut(cut));
             (attend.cache, attend.condition) = (Cache::State(state), condition);
         }
     }
@@ -367,7 +367,7 @@ impl Planner<'_> {
 
     pub(super) fn sample(&mut self) {
         let program = self.program;
-        let (parts, part) = parts(program.vocabulary);
+        let (segments, segment) = segments(program.vocabulary);
         let params = Candidates {
             logits: self.base(program.outputs.logits),
             count: program.vocabulary as u32,
@@ -375,10 +375,10 @@ impl Planner<'_> {
             flags: self.arena.flags,
             groups: program.groups.len() as u32,
             candidates: self.arena.candidates,
-            parts: parts as u32,
-            part: part as u32,
+            segments: segments as u32,
+            segment: segment as u32,
         };
-        self.push(Kernel::Top, params, parts as u32, Depth::One);
+        self.push(Kernel::Top, params, segments as u32, Depth::One);
         self.push(Kernel::Sample, params, 1, Depth::One);
     }
 }
@@ -394,7 +394,7 @@ pub(super) enum Each {
 }
 
 /// What a dispatch of the rope kernel does.
-pub(super) struct RopeParts {
+pub(super) struct RopeOperands {
     pub(super) query: Option<(Slot, usize)>,
     /// Keys and values, and where they are kept.
     pub(super) cache: Option<(StateId, Slot, Slot)>,
@@ -406,9 +406,9 @@ pub(super) struct RopeParts {
     pub(super) flags: u32,
 }
 
-impl Default for RopeParts {
+impl Default for RopeOperands {
     fn default() -> Self {
-        RopeParts {
+        RopeOperands {
             query: None,
             cache: None,
             head_dim: 1,

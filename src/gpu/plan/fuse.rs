@@ -1,6 +1,6 @@
 //! Fusions: each plans a run of ops as one dispatch and tells the run's length, or 0.
 
-use super::dispatch::RopeParts;
+use super::dispatch::RopeOperands;
 use super::{ExpertForm, Experts, Planner, Product, VirtualNorm, gate_kind};
 use crate::error::Result;
 use crate::gpu::kernels::rope_flags;
@@ -178,26 +178,26 @@ impl Planner<'_> {
         if keys != key || rope != same {
             return Ok(0);
         }
-        let mut parts = RopeParts {
+        let mut operands = RopeOperands {
             query: Some((query, heads)),
             cache: Some((state, key, value)),
             head_dim,
             rope: Some(rope),
             flags: self.style(rope) | rope_flags::ROTATES_QUERIES | rope_flags::ROTATES_KEYS | rope_flags::KEEPS,
-            ..RopeParts::default()
+            ..RopeOperands::default()
         };
         for norm in &ops[..norms] {
             let Op::Norm { kind: Norm::Rms, src, weight: Some(weight), bias: None, width, epsilon, .. } = *norm else {
                 return Ok(0);
             };
             match width == head_dim && self.program[weight].columns == width {
-                true if src == query => parts.query_norm = self.map.vector(weight),
-                true if src == key => parts.key_norm = self.map.vector(weight),
+                true if src == query => operands.query_norm = self.map.vector(weight),
+                true if src == key => operands.key_norm = self.map.vector(weight),
                 _ => return Ok(0),
             }
-            parts.epsilon = epsilon;
+            operands.epsilon = epsilon;
         }
-        self.rope(parts);
+        self.rope(operands);
         Ok(norms + 3)
     }
 }

@@ -13,11 +13,11 @@ use super::shaders::{Kernel, OP_BYTES};
 use super::weights::{Map, Slab};
 use crate::error::Result;
 use crate::program::*;
-use dispatch::{Each, RopeParts, residual};
+use dispatch::{Each, RopeOperands, residual};
 use std::collections::HashMap;
 use std::ops::Range;
 
-pub use arena::{Arena, parts, prepared_bytes};
+pub use arena::{Arena, prepared_bytes, segments};
 pub use depth::{Depth, Extent};
 
 /// Workgroups that share a head's positions in decode at most.
@@ -329,17 +329,22 @@ impl Planner<'_> {
             Op::Rope { slot, heads, head_dim, rope } => {
                 let style = self.style(rope);
                 // Only the first rows of the grid are heads of queries.
-                self.rope(RopeParts {
+                self.rope(RopeOperands {
                     query: Some((slot, heads)),
                     head_dim,
                     rope: Some(rope),
                     flags: style | rope_flags::ROTATES_QUERIES,
-                    ..RopeParts::default()
+                    ..RopeOperands::default()
                 });
             }
             Op::KvWrite { state, key, value, head_dim } => {
                 let flags = rope_flags::KEEPS;
-                self.rope(RopeParts { cache: Some((state, key, value)), head_dim, flags, ..RopeParts::default() });
+                self.rope(RopeOperands {
+                    cache: Some((state, key, value)),
+                    head_dim,
+                    flags,
+                    ..RopeOperands::default()
+                });
             }
             Op::Attention { .. } => self.attention(&ops[0]),
             Op::Gate { gate, up, activation } => self.elementwise(gate, Some(up), Each::Gate(activation)),

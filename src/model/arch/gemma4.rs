@@ -2,7 +2,7 @@
 //! models a row of its own for each token in each layer.
 
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::model::blocks::{FeedForward, attend, feed_forward, multiply, part, rotate};
+use crate::model::blocks::{FeedForward, attend, feed_forward, multiply, rotate, take_columns};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::{Config, WIDTH_MAX};
 use crate::model::keys::Keys;
@@ -72,7 +72,7 @@ fn projections(b: &mut Builder, l: &Layer) -> Result<()> {
         b.linear(&l.name("attn_k"), s.normed, s.key)?;
         match b.has(&l.name("attn_v.weight")) {
             true => b.linear(&l.name("attn_v"), s.normed, s.value)?,
-            false => part(b, s.key, 0, s.value),
+            false => take_columns(b, s.key, 0, s.value),
         }
     }
     b.norm_runs(&l.name("attn_q_norm"), s.query, s.query, dim)?;
@@ -104,7 +104,7 @@ fn own_input(b: &mut Builder, l: &Layer) -> Result<Slot> {
     b.push(Op::Scale { slot: projected, factor: 1.0 / (embedding as f32).sqrt() });
     b.norm_of_first_group("per_layer_proj_norm", projected)?;
     b.push(Op::Embed { table: table.weight, dst: rows, scale: (width as f32).sqrt() });
-    part(b, rows, l.index * width, own);
+    take_columns(b, rows, l.index * width, own);
     b.push(Op::Add { src: projected, dst: own });
     b.push(Op::Scale { slot: own, factor: std::f32::consts::FRAC_1_SQRT_2 });
     Ok(own)

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model::blocks::{
-    FeedForward, attend, experts, feed_forward, multiply, norm_heads, part, project_qkv, rotate, short_conv,
+    FeedForward, attend, experts, feed_forward, multiply, norm_heads, project_qkv, rotate, short_conv, take_columns,
 };
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::{Config, KERNEL_MAX};
@@ -59,9 +59,9 @@ fn convolution(b: &mut Builder, l: &Layer) -> Result<()> {
     let all = b.slot("convolution inputs", 3 * width);
     let [before, after, values] = ["gate before", "gate after", "convolved"].map(|name| b.slot(name, width));
     b.linear(&l.name("shortconv.in_proj"), normed, all)?;
-    part(b, all, 0, before);
-    part(b, all, width, after);
-    part(b, all, 2 * width, values);
+    take_columns(b, all, 0, before);
+    take_columns(b, all, width, after);
+    take_columns(b, all, 2 * width, values);
     multiply(b, values, before);
     short_conv(b, &l.name("shortconv.conv"), kernel, values)?;
     multiply(b, values, after);

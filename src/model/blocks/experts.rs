@@ -1,7 +1,7 @@
 //! A mixture of experts.
 
 use super::feed_forward::{FeedForward, Form};
-use super::recurrent::part;
+use super::recurrent::take_columns;
 use crate::error::{ChordError, Result};
 use crate::model::builder::{Builder, ExpertSlots, Layer};
 use crate::model::shape::Experts;
@@ -51,7 +51,7 @@ pub fn weighed_experts(b: &mut Builder, l: &Layer, kind: FeedForward, src: Slot)
     expert_outputs(b, l, kind, src, true)?;
     let embedding = b.config.embedding;
     for rank in 0..shape.used {
-        part(b, s.outputs, rank * embedding, l.slots.output);
+        take_columns(b, s.outputs, rank * embedding, l.slots.output);
         b.push(Op::Add { src: l.slots.output, dst: RESIDUAL });
     }
     Ok(())

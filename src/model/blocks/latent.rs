@@ -1,6 +1,6 @@
 //! Multi-head latent attention: keys and values of all heads come from one narrow row, <https://arxiv.org/abs/2405.04434>.
 
-use super::{attend, copy_runs, part, rotate};
+use super::{attend, copy_runs, rotate, take_columns};
 use crate::error::{ChordError, Result};
 use crate::model::builder::{Builder, Layer};
 use crate::program::{Epilogue, Op, RowView, Runs, Slot};
@@ -35,7 +35,7 @@ pub fn latent_attention(b: &mut Builder, l: &Layer, src: Slot) -> Result<Slot> {
     let both = b.slot("latent and rotated", w.rank + w.rotated);
     let latent = b.slot("latent", w.rank);
     b.linear_unscaled(&l.name("attn_kv_a_mqa"), src, both)?;
-    part(b, both, 0, latent);
+    take_columns(b, both, 0, latent);
     b.norm(&l.name("attn_kv_a_norm"), latent, latent)?;
 
     let plain = w.key - w.rotated;
@@ -47,7 +47,7 @@ pub fn latent_attention(b: &mut Builder, l: &Layer, src: Slot) -> Result<Slot> {
         let (narrow, wide) = (b.slot("plain query", plain), b.slot("latent query", w.rank));
         let matrix = b.matrix(&l.name("attn_k_b.weight"), w.rank, plain, heads)?;
         for head in 0..heads {
-            part(b, query, head * w.key, narrow);
+            take_columns(b, query, head * w.key, narrow);
             of_head(b, matrix, head, narrow, wide);
             copy_runs(
                 b,
@@ -60,7 +60,7 @@ pub fn latent_attention(b: &mut Builder, l: &Layer, src: Slot) -> Result<Slot> {
             );
         }
         copy_runs(b, latent, Runs { first: 0, step: 0 }, s.key, behind, w.rank, 1);
-        part(b, latent, 0, s.value);
+        take_columns(b, latent, 0, s.value);
     } else {
         copy_runs(b, query, Runs { first: 0, step: w.key }, s.query, behind, plain, heads);
         let all = b.slot("plain keys and values", heads * (plain + w.value));
@@ -77,7 +77,7 @@ pub fn latent_attention(b: &mut Builder, l: &Layer, src: Slot) -> Result<Slot> {
     let (values, value) = (b.slot("latent values", heads * w.value), b.slot("latent value", w.value));
     let matrix = b.matrix(&l.name("attn_v_b.weight"), w.value, w.rank, heads)?;
     for head in 0..heads {
-        part(b, s.attended, head * w.rank, latent);
+        take_columns(b, s.attended, head * w.rank, latent);
         of_head(b, matrix, head, latent, value);
         let to = Runs { first: head * w.value, step: 0 };
         copy_runs(b, value, Runs { first: 0, step: 0 }, values, to, w.value, 1);

@@ -10,4 +10,6 @@ pub use attention::{attend, attention, norm_heads, project_qkv, rotate};
 pub use experts::{chosen_experts, experts, gated_shared_experts, route, shared_experts, weighed_experts};
 pub use feed_forward::{FeedForward, Form, feed_forward};
 pub use latent::{Latent, latent_attention};
-pub use recurrent::{DeltaNet, copy_runs, delta_net, mamba, mamba2, multiply, normalise_keys, part, short_conv};
+pub use recurrent::{
+    DeltaNet, copy_runs, delta_net, mamba, mamba2, multiply, normalise_keys, short_conv, take_columns,
+};

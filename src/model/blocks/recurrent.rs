@@ -6,7 +6,7 @@ use crate::model::builder::{Builder, Layer};
 use crate::program::{Activation, Op, Runs, Slot, State};
 
 /// dst = the values of `src` from `first` on.
-pub fn part(b: &mut Builder, src: Slot, first: usize, dst: Slot) {
+pub fn take_columns(b: &mut Builder, src: Slot, first: usize, dst: Slot) {
     let (run, from, to) = (b.width(dst), Runs { first, step: 0 }, Runs { first: 0, step: 0 });
     b.push(Op::Copy { src, dst, run, count: 1, from, to });
 }
@@ -45,9 +45,9 @@ pub fn mamba2(b: &mut Builder, l: &Layer, src: Slot) -> Result<Slot> {
     b.fused(&l.name("ssm_in"), src, &[gate, mixed, step], true)?;
     short_conv(b, &l.name("ssm_conv1d"), r.kernel, mixed)?;
     b.push(Op::Activate { slot: mixed, activation: Activation::Silu });
-    part(b, mixed, 0, input);
-    part(b, mixed, r.inner, key);
-    part(b, mixed, r.inner + shared, query);
+    take_columns(b, mixed, 0, input);
+    take_columns(b, mixed, r.inner, key);
+    take_columns(b, mixed, r.inner + shared, query);
     let state = b.state(State::Recurrent { heads: r.heads, rows: r.inner / r.heads, columns: r.state });
     let bias = Some(b.vector(&l.name("ssm_dt.bias"), r.heads)?);
     let rate = b.vector(&l.name("ssm_a"), r.heads)?;
@@ -112,9 +112,9 @@ pub fn delta_net(b: &mut Builder, l: &Layer, slots: &DeltaNet, interleaved: bool
     let key = b.slot("delta key", keys);
     let value = b.slot("delta value", values);
     let output = b.slot("delta output", values);
-    part(b, mixed, 0, query);
-    part(b, mixed, keys, key);
-    part(b, mixed, 2 * keys, value);
+    take_columns(b, mixed, 0, query);
+    take_columns(b, mixed, keys, key);
+    take_columns(b, mixed, 2 * keys, value);
     normalise_keys(b, query, key, dim);
     let state = b.state(State::Recurrent { heads: r.heads, rows: dim, columns: dim });
     let bias = b.vector(&l.name("ssm_dt.bias"), r.heads)?;

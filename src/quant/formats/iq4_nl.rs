@@ -3,7 +3,7 @@
 use crate::quant::blocks::{half_at, nibbles};
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, halves, joined, wgsl};
 
@@ -27,9 +27,9 @@ pub const FORMAT: Format = Format {
 /// The table of IQ4_NL and IQ4_XS, denser near zero.
 pub const IQ4_VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 0);
-    nibbles(&block[2..], |i, nibble| parts.quants[i] = IQ4_VALUES[nibble as usize]);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 0);
+    nibbles(&block[2..], |i, nibble| decoded.quants[i] = IQ4_VALUES[nibble as usize]);
 }
 
 #[cfg(feature = "gpu")]

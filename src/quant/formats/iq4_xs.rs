@@ -6,7 +6,7 @@ use super::iq4_nl::IQ4_VALUES;
 use crate::quant::blocks::{half_at, nibbles};
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, halves, joined, wgsl};
 
@@ -27,11 +27,11 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 2, bytes: &[256, 16, 4], split, shader: &[wgsl!("iq4_xs"), wgsl!("codebook")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 0);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 0);
     for (sub, bytes) in block[8..].chunks_exact(16).enumerate() {
-        parts.scales[2 * sub..2 * sub + 2].fill(f32::from(sub_block_scale(block, sub)));
-        nibbles(bytes, |i, nibble| parts.quants[32 * sub + i] = IQ4_VALUES[nibble as usize]);
+        decoded.scales[2 * sub..2 * sub + 2].fill(f32::from(sub_block_scale(block, sub)));
+        nibbles(bytes, |i, nibble| decoded.quants[32 * sub + i] = IQ4_VALUES[nibble as usize]);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::quant::blocks::nibbles;
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, halves, joined, wgsl};
 
@@ -35,9 +35,9 @@ fn half_power(exponent: u8) -> f32 {
     }
 }
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_power(block[0]);
-    nibbles(&block[1..], |i, nibble| parts.quants[i] = MXFP4_VALUES[nibble as usize]);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_power(block[0]);
+    nibbles(&block[1..], |i, nibble| decoded.quants[i] = MXFP4_VALUES[nibble as usize]);
 }
 
 #[cfg(feature = "gpu")]

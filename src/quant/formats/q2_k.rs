@@ -4,7 +4,7 @@
 use crate::quant::blocks::{crumb, half_at};
 use crate::quant::format::{Format, Minimums, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, crumbs, wgsl};
 
@@ -25,16 +25,16 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 1, bytes: &[64, 16, 4], split, shader: &[wgsl!("q2_k")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
     let (scales, quants) = (&block[..16], &block[16..80]);
-    parts.scale = half_at(block, 80);
-    parts.minimum = half_at(block, 82);
+    decoded.scale = half_at(block, 80);
+    decoded.minimum = half_at(block, 82);
     for (group, &byte) in scales.iter().enumerate() {
-        parts.scales[group] = f32::from(byte & 15);
-        parts.minimums[group] = f32::from(byte >> 4);
+        decoded.scales[group] = f32::from(byte & 15);
+        decoded.minimums[group] = f32::from(byte >> 4);
     }
     for i in 0..256 {
-        parts.quants[i] = crumb(quants, i);
+        decoded.quants[i] = crumb(quants, i);
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::quant::blocks::{crumb, half_at};
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, crumbs, transposed, wgsl};
 
@@ -26,15 +26,15 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 2, bytes: &[128, 64, 32, 4], split, shader: &[wgsl!("q3_k")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
     let (high, quants) = (&block[..32], &block[32..96]);
-    parts.scale = half_at(block, 108);
-    for (group, scale) in parts.scales.iter_mut().enumerate() {
+    decoded.scale = half_at(block, 108);
+    for (group, scale) in decoded.scales.iter_mut().enumerate() {
         *scale = f32::from(group_scale(&block[96..108], group));
     }
     for i in 0..256 {
         let third = (high[i % 32] >> (i / 32) & 1) as i8;
-        parts.quants[i] = (crumb(quants, i) | third << 2) - 4;
+        decoded.quants[i] = (crumb(quants, i) | third << 2) - 4;
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::quant::blocks::{half_at, nibbles};
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, halves, joined, wgsl};
 
@@ -24,9 +24,9 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 2, bytes: &[32, 4], split, shader: &[wgsl!("q4_0")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 0);
-    nibbles(&block[2..], |i, nibble| parts.quants[i] = nibble as i8 - 8);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 0);
+    nibbles(&block[2..], |i, nibble| decoded.quants[i] = nibble as i8 - 8);
 }
 
 #[cfg(feature = "gpu")]

@@ -3,7 +3,7 @@
 use crate::quant::blocks::{nibbles, scale_and_offset};
 use crate::quant::format::{Format, Minimums, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, halves, joined, wgsl};
 
@@ -24,9 +24,9 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 1, bytes: &[16, 4], split, shader: &[wgsl!("q4_1")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    scale_and_offset(block, parts);
-    nibbles(&block[4..], |i, nibble| parts.quants[i] = nibble as i8);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    scale_and_offset(block, decoded);
+    nibbles(&block[4..], |i, nibble| decoded.quants[i] = nibble as i8);
 }
 
 #[cfg(feature = "gpu")]

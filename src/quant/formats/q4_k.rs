@@ -4,7 +4,7 @@
 use crate::quant::blocks::{scales_and_minimums, sub_block_nibble};
 use crate::quant::format::{Format, Minimums, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, scale_bytes, sub_blocks, wgsl};
 
@@ -25,10 +25,10 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 1, bytes: &[128, 16, 4], split, shader: &[wgsl!("q4_k")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    scales_and_minimums(block, parts);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    scales_and_minimums(block, decoded);
     for i in 0..256 {
-        parts.quants[i] = sub_block_nibble(&block[16..], i) as i8;
+        decoded.quants[i] = sub_block_nibble(&block[16..], i) as i8;
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::quant::blocks::{half_at, nibbles, with_fifth, word_at};
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, halves, joined, wgsl};
 
@@ -24,10 +24,10 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 2, bytes: &[32, 8, 4], split, shader: &[wgsl!("q5_0")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 0);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 0);
     let high = word_at(block, 2);
-    nibbles(&block[6..], |i, nibble| parts.quants[i] = with_fifth(high, i, nibble) - 16);
+    nibbles(&block[6..], |i, nibble| decoded.quants[i] = with_fifth(high, i, nibble) - 16);
 }
 
 #[cfg(feature = "gpu")]

@@ -3,7 +3,7 @@
 use crate::quant::blocks::{nibbles, scale_and_offset, with_fifth, word_at};
 use crate::quant::format::{Format, Minimums, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, halves, joined, wgsl};
 
@@ -24,10 +24,10 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 1, bytes: &[16, 4, 4], split, shader: &[wgsl!("q5_1")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    scale_and_offset(block, parts);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    scale_and_offset(block, decoded);
     let high = word_at(block, 4);
-    nibbles(&block[8..], |i, nibble| parts.quants[i] = with_fifth(high, i, nibble));
+    nibbles(&block[8..], |i, nibble| decoded.quants[i] = with_fifth(high, i, nibble));
 }
 
 #[cfg(feature = "gpu")]

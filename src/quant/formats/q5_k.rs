@@ -4,7 +4,7 @@
 use crate::quant::blocks::{scales_and_minimums, sub_block_nibble};
 use crate::quant::format::{Format, Minimums, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, scale_bytes, sub_blocks, transposed, wgsl};
 
@@ -25,11 +25,11 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 1, bytes: &[128, 32, 16, 4], split, shader: &[wgsl!("q5_k")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    scales_and_minimums(block, parts);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    scales_and_minimums(block, decoded);
     for i in 0..256 {
         let fifth = block[16 + i % 32] >> (i / 32) & 1;
-        parts.quants[i] = (sub_block_nibble(&block[48..], i) | fifth << 4) as i8;
+        decoded.quants[i] = (sub_block_nibble(&block[48..], i) | fifth << 4) as i8;
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::quant::blocks::half_at;
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, crumbs, joined, quad, wgsl};
 
@@ -26,17 +26,17 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 2, bytes: &[256, 128, 32, 4], split, shader: &[wgsl!("q6_k")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
     let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
-    parts.scale = half_at(block, 208);
+    decoded.scale = half_at(block, 208);
     for (group, &byte) in scales.iter().enumerate() {
-        parts.scales[group] = f32::from(byte as i8);
+        decoded.scales[group] = f32::from(byte as i8);
     }
     for i in 0..256 {
         let (half, i_half) = (i / 128, i % 128);
         let nibble = low[64 * half + i_half % 64] >> (4 * (i_half / 64)) & 15;
         let upper = high[32 * half + i_half % 32] >> (2 * (i_half / 32)) & 3;
-        parts.quants[i] = (nibble | upper << 4) as i8 - 32;
+        decoded.quants[i] = (nibble | upper << 4) as i8 - 32;
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::quant::blocks::half_at;
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, wgsl};
 
@@ -24,9 +24,9 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 2, bytes: &[64, 4], split, shader: &[wgsl!("q8_0")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 0);
-    for (quant, &byte) in parts.quants.iter_mut().zip(&block[2..]) {
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 0);
+    for (quant, &byte) in decoded.quants.iter_mut().zip(&block[2..]) {
         *quant = byte as i8;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::interleave::interleaving;
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, wgsl};
 
@@ -23,9 +23,9 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 1, bytes: &[256, 4], split, shader: &[wgsl!("q8_k")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = f32::from_le_bytes([block[0], block[1], block[2], block[3]]);
-    for (quant, &byte) in parts.quants.iter_mut().zip(&block[4..260]) {
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = f32::from_le_bytes([block[0], block[1], block[2], block[3]]);
+    for (quant, &byte) in decoded.quants.iter_mut().zip(&block[4..260]) {
         *quant = byte as i8;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::quant::blocks::{crumb, half_at};
 use crate::quant::format::{Format, Quants, Scales, Values};
-use crate::quant::parts::Parts;
+use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
 use crate::quant::planes::{Planes, crumbs, wgsl};
 
@@ -23,10 +23,10 @@ pub const FORMAT: Format = Format {
     planes: Planes { blocks: 2, bytes: &[128, 4], split, shader: &[wgsl!("tq2_0")] },
 };
 
-fn decode(block: &[u8], parts: &mut Parts) {
-    parts.scale = half_at(block, 64);
+fn decode(block: &[u8], decoded: &mut DecodedBlock) {
+    decoded.scale = half_at(block, 64);
     for i in 0..256 {
-        parts.quants[i] = crumb(block, i) - 1;
+        decoded.quants[i] = crumb(block, i) - 1;
     }
 }
 

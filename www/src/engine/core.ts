@@ -61,8 +61,8 @@ export interface Engine {
   /** The next range to fetch: part, offset, length, group, and 1 if its bytes stay on disk. */
   want(): Float64Array | undefined;
   /** The next few bytes that the running request waits for: part, offset, length. */
-  wantAhead(): Float64Array | undefined;
-  refetchAhead(part: number, offset: number, length: number): void;
+  wantEarly(): Float64Array | undefined;
+  refetchEarly(part: number, offset: number, length: number): void;
   supply(part: number, offset: number, bytes: Uint8Array): void;
   /** The file in which a part is. */
   setFile(part: number, file: ReadableFile): void;
@@ -94,7 +94,7 @@ export interface Engine {
   /** Threads that compute: this one and the others, which are to be started. */
   threads(): number;
   /** Values of the largest slice that a thread hands to another. */
-  partValues(): number;
+  sliceValues(): number;
   setPeers(peers: Peers): void;
   /** Start and end of each run of bytes of a piece that thread number `shard` needs. */
   deliveries(shard: number, part: number, offset: number, length: number): Uint32Array;

@@ -197,9 +197,9 @@ export class Loader {
       return;
     }
     while (this.#piecesInFlight < PIECES_IN_FLIGHT) {
-      const piece = this.#guard(() => this.engine.wantAhead());
+      const piece = this.#guard(() => this.engine.wantEarly());
       if (!piece) break;
-      this.#fetchAhead(piece);
+      this.#fetchEarly(piece);
     }
     while (this.#inFlight < RANGES_IN_FLIGHT && this.team?.isFull !== true) {
       const range = this.#want();
@@ -278,7 +278,7 @@ export class Loader {
   }
 
   /** Fetches a few bytes that the computation waits for. They come again with the range that they are part of. */
-  #fetchAhead([part = 0, offset = 0, length = 0]: Float64Array): void {
+  #fetchEarly([part = 0, offset = 0, length = 0]: Float64Array): void {
     this.#piecesInFlight += 1;
     const attempt = this.#attempt;
     let position = offset;
@@ -292,7 +292,7 @@ export class Loader {
     }, 'peek');
     const ended = (error?: ChordError): void => {
       this.#piecesInFlight -= 1;
-      if (position < offset + length) this.#guard(() => this.engine.refetchAhead(part, offset, length));
+      if (position < offset + length) this.#guard(() => this.engine.refetchEarly(part, offset, length));
       if (error && attempt === this.#attempt) this.#fail(error);
       else if (!error && position < offset + length) this.#fail(new ChordError('InvalidGguf', `${this.io.name(part)} ends early, after ${position} bytes`));
       else this.pump();

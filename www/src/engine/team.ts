@@ -71,7 +71,7 @@ export class Team implements Peers {
 
   constructor(private readonly engine: Engine, core: Core, headers: HeaderBytes[], options: string, private readonly events: TeamEvents) {
     const threads = engine.threads();
-    const values = engine.partValues();
+    const values = engine.sliceValues();
     const mailbox = isShared() ? new SharedArrayBuffer(mailboxBytes(threads, values)) : undefined;
     const ports = mailbox ? [] : channels(threads);
     this.#followers = Array.from({ length: threads - 1 }, (_, index): Follower => {

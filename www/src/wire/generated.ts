@@ -115,7 +115,7 @@ export type Usage = {
   };
 };
 
-/** Tokens that were guessed ahead. */
+/** Tokens that were guessed. */
 export type Tally = {
   /** All of them. */
   drafted: number;
@@ -202,7 +202,7 @@ export type StepEvent = {
   type: 'done';
   /** Tokens of the prompt and of all choices. */
   usage: Usage;
-  /** Tokens that were guessed ahead, and those of them that were right. */
+  /** Tokens that were guessed, and those of them that were right. */
   draft: Tally;
   /** What an embedding came to. */
   embedding?: Array<number>;

@@ -197,7 +197,7 @@ export interface SamplingParams {
   /** Go on past end tokens, for benchmarks. */
   ignore_eos?: boolean;
   /**
-   * Most tokens that are guessed ahead for one pass through the layers, 0 to 127. The guesses are what followed the same
+   * Most tokens that are guessed for one pass through the layers, 0 to 127. The guesses are what followed the same
    * words in what the engine has read and written so far; those that are right save a pass, and the answer is the same with or
    * without. The default guesses only where layers do not all stay in memory. On the GPU nothing is guessed.
    */
@@ -354,7 +354,7 @@ export interface Timings {
   predicted_per_token_ms: number;
   /** Tokens after the first, in a second. */
   predicted_per_second: number;
-  /** Tokens that were guessed ahead, and those of them that were right. */
+  /** Tokens that were guessed, and those of them that were right. */
   draft_n: number;
   draft_n_accepted: number;
 }

@@ -4,7 +4,7 @@
 
 use super::super::activations::{Activations, PAIR, Pair};
 use super::integers::Sums;
-use super::tile::{Each, Format, IntegerScales, Rows, Shape, negative_sums, place, splat};
+use super::tile::{Each, Format, IntegerScales, Rows, Shape, at_byte, negative_sums, splat};
 use super::unpack::{Constants, floats};
 use crate::arch::*;
 use std::mem::offset_of;
@@ -99,7 +99,7 @@ impl Panel {
         for index in 0..count {
             // SAFETY: sections, groups and phases within the block, which the caller promises.
             unsafe {
-                let block = place(blocks, index * 8 * F::DTYPE.block_bytes());
+                let block = at_byte(blocks, index * 8 * F::DTYPE.block_bytes());
                 F::integer_scales(block, &mut table);
                 self.fill_scales::<F>(&k, block, index, &table);
                 for section in 0..F::SECTIONS {
@@ -176,7 +176,7 @@ impl Panel {
         for index in 0..count {
             // SAFETY: by the caller's promise.
             unsafe {
-                let columns = places(columns, index * H::PAIRS);
+                let columns = all_at(columns, index * H::PAIRS);
                 let mut products = [[f32x4_splat(0.0); 2]; COLUMNS];
                 self.add_groups::<H, S, 0, COLUMNS>(index, zero, columns, &mut products);
                 self.add_groups::<H, S, 1, COLUMNS>(index, zero, columns, &mut products);
@@ -212,10 +212,10 @@ impl Panel {
         for pair in 0..H::PAIRS {
             // SAFETY: the group was unpacked, and the columns have the pair.
             unsafe {
-                let columns = places(columns, pair);
+                let columns = all_at(columns, pair);
                 let group = 2 * (index * H::PAIRS + pair) + GROUP;
                 let width = if S::NARROW { 1 } else { 2 };
-                let weights = place(self.weights.as_ptr(), 128 * width * group);
+                let weights = at_byte(self.weights.as_ptr(), 128 * width * group);
                 let start = |column| match H::MINIMUMS {
                     // What has minimums has no zero point.
                     Some(_) => S::new(i16x8_splat(0), 0),
@@ -234,7 +234,7 @@ impl Panel {
                         }
                     }
                 }
-                let scales = place(self.scales.as_ptr(), 32 * group);
+                let scales = at_byte(self.scales.as_ptr(), 32 * group);
                 for column in 0..COLUMNS {
                     let factor = splat(columns[column], offset_of!(Pair, scales) + 4 * GROUP);
                     for half in 0..2 {
@@ -267,8 +267,8 @@ impl Panel {
         for pair in 0..H::PAIRS {
             // SAFETY: the columns have the pair, and its minimums were unpacked.
             unsafe {
-                let columns = places(columns, pair);
-                let weights = place(self.minimums.as_ptr(), 64 * (index * H::PAIRS + pair));
+                let columns = all_at(columns, pair);
+                let weights = at_byte(self.minimums.as_ptr(), 64 * (index * H::PAIRS + pair));
                 for column in 0..COLUMNS {
                     let sum = splat(columns[column], offset_of!(Pair, sum));
                     for half in 0..2 {
@@ -298,11 +298,11 @@ impl Panel {
 /// # Safety
 /// They exist.
 #[inline(always)]
-unsafe fn places<const COLUMNS: usize>(columns: [*const Pair; COLUMNS], index: usize) -> [*const Pair; COLUMNS] {
+unsafe fn all_at<const COLUMNS: usize>(columns: [*const Pair; COLUMNS], index: usize) -> [*const Pair; COLUMNS] {
     let mut result = columns;
     for column in &mut result {
         // SAFETY: by the caller's promise.
-        *column = unsafe { place(*column, index * size_of::<Pair>()) };
+        *column = unsafe { at_byte(*column, index * size_of::<Pair>()) };
     }
     result
 }

@@ -162,8 +162,8 @@ pub fn column<F: Format, S: Sums>(blocks: &[u8], column: &[Pair]) -> Rows {
     for index in 0..count {
         // SAFETY: there are `count` blocks, and as many times the pairs of a block in the column.
         unsafe {
-            let block = place(blocks.as_ptr(), index * block_bytes);
-            let pairs = place(column.as_ptr(), index * F::Shape::PAIRS * size_of::<Pair>());
+            let block = at_byte(blocks.as_ptr(), index * block_bytes);
+            let pairs = at_byte(column.as_ptr(), index * F::Shape::PAIRS * size_of::<Pair>());
             F::integer_scales(block, &mut scales);
             if F::PHASES > 2 {
                 // So much unpacking leaves too few registers for eight rows.
@@ -233,8 +233,8 @@ unsafe fn sections<F: Format, S: Sums, const HALVES: usize, const GROUP: usize>(
     for section in 0..F::SECTIONS {
         // SAFETY: sections and phases within the block and its pairs.
         unsafe {
-            let rows = place(block, 16 * first);
-            let pairs = place(pairs, section * section_pairs * size_of::<Pair>());
+            let rows = at_byte(block, 16 * first);
+            let pairs = at_byte(pairs, section * section_pairs * size_of::<Pair>());
             let mut sums = [[S::new(i16x8_splat(0), 0); HALVES]; 4];
             for phase in 0..F::PHASES {
                 sums[phase] = [S::new(negative_sums(pairs.add(pair[phase]), group[phase]), F::ZERO); HALVES];
@@ -280,7 +280,7 @@ unsafe fn minimums<F: Format, const HALVES: usize>(
     let Some(each) = F::Shape::MINIMUMS else { return minimums };
     for index in 0..F::Shape::PAIRS {
         // SAFETY: the pair exists, by the caller's promise.
-        let pair = unsafe { place(pairs, index * size_of::<Pair>()) };
+        let pair = unsafe { at_byte(pairs, index * size_of::<Pair>()) };
         for (half, minimum) in minimums.iter_mut().enumerate() {
             // SAFETY: as before.
             unsafe {
@@ -313,7 +313,7 @@ unsafe fn minimums<F: Format, const HALVES: usize>(
 /// # Safety
 /// The result lies within what `from` points to.
 #[inline(always)]
-pub unsafe fn place<T>(from: *const T, bytes: usize) -> *const T {
+pub unsafe fn at_byte<T>(from: *const T, bytes: usize) -> *const T {
     std::ptr::with_exposed_provenance(from.expose_provenance() + bytes)
 }
 

@@ -2,7 +2,7 @@
 //! byte `8 b` of an interleaved one.
 
 use super::integers::Weights;
-use super::tile::{Phases, Rows, place};
+use super::tile::{Phases, Rows, at_byte};
 use crate::arch::*;
 use crate::cpu::vector::{half_constants, load_f16};
 use std::hint::black_box;
@@ -27,14 +27,14 @@ impl Constants {
 }
 
 /// Four bytes of four rows: unit `first + unit` of the field that begins at byte `field`. What depends
-/// on a loop belongs into `first`: see [`place`].
+/// on a loop belongs into `first`: see [`at_byte`].
 ///
 /// # Safety
 /// They lie within the block.
 #[inline(always)]
 pub unsafe fn load(block: *const u8, field: usize, first: usize, unit: usize, half: usize) -> v128 {
     // SAFETY: by the caller's promise.
-    unsafe { v128_load(place(block, 32 * first).add(8 * field + 32 * unit + 16 * half).cast()) }
+    unsafe { v128_load(at_byte(block, 32 * first).add(8 * field + 32 * unit + 16 * half).cast()) }
 }
 
 /// Bytes `2 · index` and `2 · index + 1` of a field of single bytes, each of 8 rows.

@@ -1,4 +1,4 @@
-//! What the first layer needs of the embedding's group, fetched ahead of the group: the table's rows of the
+//! What the first layer needs of the embedding's group, fetched before the group: the table's rows of the
 //! tokens that are about to be computed, and the vectors beside the table. So an answer begins with the first
 //! layer, and the table itself can come last: where the head has a matrix of its own, the first token comes
 //! before the table does.
@@ -15,7 +15,7 @@ const TABLE_BYTES_MIN: usize = 1 << 20;
 const PIECES_MAX: usize = 256;
 
 /// The pieces of one program's first group, until the group is there.
-pub struct Ahead {
+pub struct EarlyRows {
     table: WeightId,
     dtype: Dtype,
     scale: f32,
@@ -41,9 +41,9 @@ struct Piece {
     filled: Intervals,
 }
 
-impl Ahead {
+impl EarlyRows {
     /// None for a program whose first group has more than an embedding and vectors, or a small table.
-    pub fn new(program: &Program) -> Option<Ahead> {
+    pub fn new(program: &Program) -> Option<EarlyRows> {
         let [Op::Embed { table, dst: RESIDUAL, scale }] = *program.ops[0].as_slice() else { return None };
         let weight = |id: WeightId| &program[id];
         let others = program.groups[0].weights.iter().filter(|id| **id != table);
@@ -51,7 +51,7 @@ impl Ahead {
             return None;
         }
         let dtype = weight(table).dtype;
-        Some(Ahead { table, dtype, scale, pieces: Vec::new(), wanted: Vec::new(), missing: 0 })
+        Some(EarlyRows { table, dtype, scale, pieces: Vec::new(), wanted: Vec::new(), missing: 0 })
     }
 
     /// Whether the head multiplies with the table too.

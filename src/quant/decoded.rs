@@ -12,7 +12,7 @@ pub const BLOCK_VALUES_MAX: usize = 256;
 /// A decoded block. Value `i` of it is
 /// `(scale · scales[i / 16]) · quants[i] − minimum · minimums[i / 16]`.
 #[derive(Clone, Debug)]
-pub struct Parts {
+pub struct DecodedBlock {
     pub quants: [i8; BLOCK_VALUES_MAX],
     pub scales: [f32; BLOCK_VALUES_MAX / GROUP],
     pub minimums: [f32; BLOCK_VALUES_MAX / GROUP],
@@ -20,10 +20,10 @@ pub struct Parts {
     pub minimum: f32,
 }
 
-impl Default for Parts {
+impl Default for DecodedBlock {
     /// Scales of one and no minimums: what the formats without sub-blocks leave as it is.
     fn default() -> Self {
-        Parts {
+        DecodedBlock {
             quants: [0; BLOCK_VALUES_MAX],
             scales: [1.0; BLOCK_VALUES_MAX / GROUP],
             minimums: [0.0; BLOCK_VALUES_MAX / GROUP],
@@ -33,7 +33,7 @@ impl Default for Parts {
     }
 }
 
-impl Parts {
+impl DecodedBlock {
     /// The values of the block.
     pub fn values(&self, out: &mut [f32]) {
         for (group, out) in out.chunks_mut(GROUP).enumerate() {
@@ -52,9 +52,9 @@ pub fn dequantise_block(dtype: Dtype, block: &[u8], out: &mut [f32]) {
     match &dtype.format().values {
         Values::Floats(value) => out[0] = value(block),
         Values::Quants(quants) => {
-            let mut parts = Parts::default();
-            (quants.decode)(block, &mut parts);
-            parts.values(out);
+            let mut decoded = DecodedBlock::default();
+            (quants.decode)(block, &mut decoded);
+            decoded.values(out);
         }
     }
 }

@@ -106,10 +106,10 @@ fn pieces_that_fail_are_wanted_again() {
     let file = model(false);
     let mut engine = begun(&file, &OpenOptions::default(), &body());
     assert!(matches!(engine.step().expect("a step"), Event::Wait { group: 0 }));
-    let piece = engine.want_ahead().expect("a piece");
-    engine.refetch_ahead(piece.clone());
-    assert_eq!(engine.want_ahead(), Some(piece.clone()));
-    engine.refetch_ahead(piece);
+    let piece = engine.want_early().expect("a piece");
+    engine.refetch_early(piece.clone());
+    assert_eq!(engine.want_early(), Some(piece.clone()));
+    engine.refetch_early(piece);
     let (pieces, _) = first_token(&mut engine, &file);
     assert_eq!(pieces, 7);
 }

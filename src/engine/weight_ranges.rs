@@ -12,28 +12,28 @@ pub struct Piece {
 }
 
 /// The weights in the order of their bytes in the source.
-pub struct Places(Vec<Place>);
+pub struct WeightRanges(Vec<WeightRange>);
 
 /// A weight's bytes in the source.
-struct Place {
+struct WeightRange {
     part: u16,
     start: u64,
     end: u64,
     weight: WeightId,
 }
 
-impl Places {
+impl WeightRanges {
     /// The weights of a program.
-    pub fn new(program: &Program) -> Places {
-        let place = |(index, w): (usize, &Weight)| Place {
+    pub fn new(program: &Program) -> WeightRanges {
+        let range = |(index, w): (usize, &Weight)| WeightRange {
             part: w.part,
             start: w.file_offset,
             end: w.file_offset + w.bytes as u64,
             weight: WeightId(index as u32),
         };
-        let mut places: Vec<Place> = program.weights.iter().enumerate().map(place).collect();
-        places.sort_unstable_by_key(|p| (p.part, p.start));
-        Places(places)
+        let mut ranges: Vec<WeightRange> = program.weights.iter().enumerate().map(range).collect();
+        ranges.sort_unstable_by_key(|p| (p.part, p.start));
+        WeightRanges(ranges)
     }
 
     /// The weights of which a piece has bytes: which of the weight's bytes, and where in the piece they begin.
@@ -41,11 +41,11 @@ impl Places {
         let Piece { part, offset, length } = piece;
         let end = offset.saturating_add(length as u64);
         let first = self.0.partition_point(|p| (p.part, p.end) <= (part, offset));
-        self.0[first..].iter().take_while(move |p| p.part == part && p.start < end).map(move |place| {
-            let within = offset.max(place.start) - place.start..end.min(place.end) - place.start;
+        self.0[first..].iter().take_while(move |p| p.part == part && p.start < end).map(move |held| {
+            let within = offset.max(held.start) - held.start..end.min(held.end) - held.start;
             // A piece is in memory already, so its part of a weight is a usize.
             let range = within.start as usize..within.end as usize;
-            (place.weight, range, (place.start + within.start - offset) as usize)
+            (held.weight, range, (held.start + within.start - offset) as usize)
         })
     }
 }
