@@ -54,11 +54,11 @@ parameters! {
         src_stride: u32,
         /// Quads of a row.
         quads: u32,
-        /// One of [`kinds`].
+        /// One of `kinds`.
         kind: u32,
         number: f32,
         flag: u32,
-        /// One of [`activations`].
+        /// One of `activations`.
         activation: u32,
     }
 }

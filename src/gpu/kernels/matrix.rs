@@ -53,7 +53,7 @@ parameters! {
         /// Quads.
         dst: u32,
         dst_stride: u32,
-        /// See [`flags`].
+        /// See `flags`.
         flags: u32,
         pad: u32,
     }
@@ -87,14 +87,14 @@ parameters! {
         norm: u32,
         epsilon: f32,
         jobs: u32,
-        /// 0, or a gate of [`forms`].
+        /// 0, or a gate of `forms`.
         gate: u32,
         /// Quads of the experts' choice, or `NONE`.
         choice: u32,
         choice_stride: u32,
         /// Experts in use.
         used: u32,
-        /// 0, or what becomes of experts, of [`forms`].
+        /// 0, or what becomes of experts, of `forms`.
         form: u32,
         /// Quads: where the group's flag of values that are not finite is, or `NONE`.
         flag: u32,

@@ -37,7 +37,7 @@ parameters! {
         /// Pairs that rotate, and where their cosines and sines are: quads of two pairs.
         pairs: u32,
         table: u32,
-        /// See [`flags`].
+        /// See `flags`.
         flags: u32,
         /// Tokens that the cache has room for.
         context: u32,
