@@ -15,10 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let head = op.first_head + group.x;
     let kv_head = head / op.group;
     let end = step.position + token + 1u;
-    var start = 0u;
-    if (op.window != 0u && end > op.window) {
-        start = end - op.window;
-    }
+    let start = first_seen(end - 1u);
     let share = (end - start + step.splits - 1u) / step.splits;
     let from_position = start + group.y * share;
     let to_position = min(end, from_position + share);
@@ -34,6 +31,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let value_pairs = op.value_dim / 2u;
     var highest = LOWEST;
     var sum = 0.0;
+    if (op.sinks != NONE && group.y == 0u) {
+        highest = weight(op.sinks + head);
+        sum = 1.0;
+    }
     // An invocation has pairs local, local + 64, … of the values.
     var result = array<vec2<f32>, 4>();
     for (var tile = from_position; tile < to_position; tile += TILE) {
@@ -45,11 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             for (var i = 0u; i < pairs; i++) {
                 products += q[i] * unpack2x16float(cache[at + i]);
             }
-            score = products.x + products.y;
-            if (op.softcap != 0.0) {
-                let t = clamp(score / op.softcap, -15.0, 15.0);
-                score = op.softcap * (1.0 - 2.0 / (1.0 + exp(2.0 * t)));
-            }
+            score = adjusted(products.x + products.y, head, end - 1u - position);
         }
         maxima[local] = score;
         workgroupBarrier();
@@ -71,13 +68,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         let count = min(TILE, to_position - tile);
         for (var p = 0u; p < count; p++) {
-            let weight = weights[p];
-            sum += weight;
+            let share_of = weights[p];
+            sum += share_of;
             let at = op.values + (kv_head * op.context + tile + p) * value_pairs;
             for (var j = 0u; j < 4u; j++) {
                 let i = local + TILE * j;
                 if (i < value_pairs) {
-                    result[j] += weight * unpack2x16float(cache[at + i]);
+                    result[j] += share_of * unpack2x16float(cache[at + i]);
                 }
             }
         }

@@ -48,14 +48,6 @@ fn load_queries(local: u32, kv_head: u32, first_row: u32, quads: u32) {
     }
 }
 
-fn capped(score: f32) -> f32 {
-    if (op.softcap == 0.0) {
-        return score;
-    }
-    let t = clamp(score / op.softcap, -15.0, 15.0);
-    return op.softcap * (1.0 - 2.0 / (1.0 + exp(2.0 * t)));
-}
-
 @compute @workgroup_size(TILE_THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let kv_head = op.first_head + group.x;
@@ -63,11 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Positions that any row of the tile sees.
     let last_token = min((first_row + op.rows - 1u) / op.group, step.tokens - 1u);
     let to_position = step.position + last_token + 1u;
-    var from_position = 0u;
-    let first_end = step.position + first_row / op.group + 1u;
-    if (op.window != 0u && first_end > op.window) {
-        from_position = first_end - op.window;
-    }
+    let from_position = first_seen(step.position + first_row / op.group);
 
     let pairs = op.head_dim / 2u;
     let slices = (pairs + SLICE - 1u) / SLICE;
@@ -89,12 +77,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     let own_token = (first_row + row_of_softmax) / op.group;
     let own_end = step.position + own_token + 1u;
-    var own_start = 0u;
-    if (op.window != 0u && own_end > op.window) {
-        own_start = own_end - op.window;
-    }
+    let own_start = first_seen(own_end - 1u);
     var highest = LOWEST;
     var sum = 0.0;
+    if (op.sinks != NONE) {
+        highest = weight(op.sinks + kv_head * op.group + (first_row + row_of_softmax) % op.group);
+        sum = select(0.0, 1.0, lane == 0u);
+    }
     var result = mat4x4<f32>();
 
     for (var tile = from_position; tile < to_position; tile += POSITIONS) {
@@ -125,7 +114,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var j = 0u; j < 8u; j++) {
             let row = row_of_scores + 4u * j;
             if (row < op.rows) {
-                scores[row * SCORE_STRIDE + position_of] = capped(products[j]);
+                let number = first_row + row;
+                let head = kv_head * op.group + number % op.group;
+                // Positions beyond the row's own are left out below.
+                let distance = max(step.position + number / op.group, tile + position_of) - (tile + position_of);
+                scores[row * SCORE_STRIDE + position_of] = adjusted(products[j], head, distance);
             }
         }
         workgroupBarrier();
@@ -145,12 +138,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let fade = exp(before - highest);
         sum *= fade;
         for (var i = lane; i < POSITIONS; i += lanes) {
-            var weight = 0.0;
+            var share = 0.0;
             if (tile + i >= own_start && tile + i < own_end) {
-                weight = exp(scores[scores_of + i] - highest);
+                share = exp(scores[scores_of + i] - highest);
             }
-            scores[scores_of + i] = weight;
-            sum += weight;
+            scores[scores_of + i] = share;
+            sum += share;
         }
         if (lane == 0u) {
             fades[row_of_softmax] = fade;

@@ -12,7 +12,8 @@ struct Op {
     number: f32,
     flag: u32,
     activation: u32,
-    pad: vec2<u32>,
+    // Values of a row: what lies behind them stays zero.
+    width: u32,
 }
 
 @group(0) @binding(5) var<uniform> op: Op;
@@ -59,7 +60,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let x = arena[at];
     switch op.kind {
         case ACTIVATE: {
-            arena[at] = activated(x);
+            let is_there = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(op.width);
+            arena[at] = select(vec4(0.0), activated(x), is_there);
             return;
         }
         case SOFTCAP: {
@@ -72,6 +74,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         case CLAMP: {
             arena[at] = clamp(x, vec4(-op.number), vec4(op.number));
+            return;
+        }
+        case WEIGH: {
+            if (op.src_stride == 0u) {
+                arena[at] = x * weight(op.src);
+            } else {
+                let first = op.src + 4u * i;
+                arena[at] = x * vec4(weight(first), weight(first + 1u), weight(first + 2u), weight(first + 3u));
+            }
             return;
         }
         default: {}

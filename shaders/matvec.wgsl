@@ -82,7 +82,7 @@ fn choice_weight(token: u32, rank: u32) -> f32 {
 // Four rows of a job times a token's source, finished: by its expert of this rank, if there are experts. All
 // invocations of the workgroup come here together; lane 0 has the sum.
 fn rows_of(
-    job: Job,
+    all: Job,
     row: u32,
     has_rows: bool,
     token: u32,
@@ -91,6 +91,7 @@ fn rows_of(
     local: u32,
     subgroup: u32,
 ) -> vec4<f32> {
+    var job = all;
     var first = job.first_row;
     var scale_at = job.scale;
     var src = row_of(op.src, op.src_stride, op.src_residual, token);
@@ -98,6 +99,7 @@ fn rows_of(
         let expert = u32(chosen(token, rank));
         first += expert * job.rows;
         scale_at = select(job.scale + expert, NONE, job.scale == NONE);
+        job.bias = select(job.bias + expert * job.rows, NONE, job.bias == NONE);
         src += select(rank * (op.width / 4u), 0u, op.form == SHARED);
     }
 

@@ -11,6 +11,10 @@ struct Op {
     used: u32,
     normalise: u32,
     scale: f32,
+    // What is chosen by.
+    scores: u32,
+    // Words of what is added to the scores for the choice, or NONE.
+    bias: u32,
 }
 
 @group(0) @binding(5) var<uniform> op: Op;
@@ -29,6 +33,22 @@ fn chosen(index: u32) -> f32 {
     return arena[op.choice + token * op.choice_stride + index / 4u][index & 3u];
 }
 
+// What an expert's logit is for the choice and its weight; `highest` and `total` are the softmax's.
+fn score_of(expert: u32, highest: f32, total: f32) -> f32 {
+    switch op.scores {
+        case SOFTMAX: { return exp(logit(expert) - highest) / total; }
+        case SIGMOID: { return 1.0 / (1.0 + exp(min(-logit(expert), 80.0))); }
+        default: { return logit(expert); }
+    }
+}
+
+fn with_bias(score: f32, expert: u32) -> f32 {
+    if (op.bias == NONE) {
+        return score;
+    }
+    return score + weight(op.bias + expert);
+}
+
 @compute @workgroup_size(1)
 fn main(@builtin(workgroup_id) group: vec3<u32>) {
     token = group.z;
@@ -42,21 +62,40 @@ fn main(@builtin(workgroup_id) group: vec3<u32>) {
     }
     var sum = 0.0;
     for (var rank = 0u; rank < op.used; rank++) {
-        // The first of equals wins.
+        // The first of equals wins. Without a bias logits decide, which differ where their scores are equal.
         var best = NONE;
+        var best_value = 0.0;
         for (var e = 0u; e < op.experts; e++) {
             var taken = false;
             for (var before = 0u; before < rank; before++) {
                 taken = taken || u32(chosen(before)) == e;
             }
-            if (!taken && (best == NONE || logit(e) > logit(best))) {
+            var value = logit(e);
+            if (op.bias != NONE) {
+                value = with_bias(score_of(e, highest, total), e);
+            }
+            if (!taken && (best == NONE || value > best_value)) {
                 best = e;
+                best_value = value;
             }
         }
-        let probability = exp(logit(best) - highest) / total;
+        var score = score_of(best, highest, total);
+        if (op.scores == SOFTMAX_OF_CHOSEN) {
+            // Of the chosen the first has the highest logit, unless a bias says otherwise.
+            score = exp(min(logit(best) - logit(u32(chosen(0u))), 80.0));
+            if (rank == 0u) {
+                score = 1.0;
+            }
+        }
         put(rank, f32(best));
-        put(op.used + rank, probability);
-        sum += probability;
+        put(op.used + rank, score);
+        sum += score;
+    }
+    if (op.scores == SOFTMAX_OF_CHOSEN) {
+        for (var rank = 0u; rank < op.used; rank++) {
+            put(op.used + rank, chosen(op.used + rank) / sum);
+        }
+        sum = 1.0;
     }
     // The smallest normal f16, below which llama.cpp does not divide.
     let factor = select(op.scale, op.scale / max(sum, 6.103515625e-5), op.normalise == 1u);

@@ -207,15 +207,16 @@ impl Backend {
 
     /// Copies the states that a group moves on and that hold the whole past, as they are now.
     pub fn copy_states(&mut self, program: &Program, group: usize, copy: usize) {
-        for state in program.ops[group].iter().filter_map(Op::written_state) {
-            // A program with such states runs on no GPU.
-            either!(self, cpu => cpu.copy_state(state, copy), _gpu => {});
-        }
+        either!(self, cpu => {
+            for state in program.ops[group].iter().filter_map(Op::written_state) {
+                cpu.copy_state(state, copy);
+            }
+        }, gpu => gpu.copy_states(program, group, copy))
     }
 
     /// Puts a copy in place of all states that hold the whole past.
     pub fn take_back(&mut self, copy: usize) {
-        either!(self, cpu => cpu.take_back(copy), _gpu => {})
+        either!(self, cpu => cpu.take_back(copy), gpu => gpu.take_back(copy))
     }
 
     /// The state holds nothing from this position on: whatever is read there before it is computed again makes

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::exec::{DeviceStats, Poll};
 use crate::program::*;
 use crate::rope::Rotation;
+use crate::state::COPIES;
 use device::{Buffer, check_size};
 use plan::{Arena, Plan};
 use readback::Readback;
@@ -119,6 +120,8 @@ pub struct Gpu {
     step: Buffer,
     params: Buffer,
     caches: Vec<Buffer>,
+    /// Of each state that holds the whole past the copies to go back to.
+    copies: Vec<Option<[Buffer; COPIES]>>,
     /// Activations prepared for tiles.
     prepared: Buffer,
     readback: Readback,
@@ -209,6 +212,9 @@ impl Gpu {
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let cache = |state| device.buffer("cache", cache_bytes(state, context), storage);
         let caches = program.states.iter().map(cache).collect();
+        let is_fixed = |state: &&State| state.fixed_values() > 0;
+        let copies = |state| Some(state).filter(is_fixed).map(|state| std::array::from_fn(|_| cache(state)));
+        let copies = program.states.iter().map(copies).collect();
         let prepared = plan::prepared_bytes(program, batch);
         let pipelines = pipelines(&device, &plan, ways.kernels);
         let values = program.vocabulary.max(program.slots[0]);
@@ -219,6 +225,7 @@ impl Gpu {
             step: device.buffer("step", STEP_BYTES, uniform),
             params: device.buffer("params", plan.params_bytes(), uniform),
             caches,
+            copies,
             prepared: device.buffer("prepared", prepared, storage),
             readback: Readback::new(&device, 16 * program.groups.len() + values * 4),
             reading: None,
@@ -309,7 +316,8 @@ impl Gpu {
         let arena = Arena::new(program, BATCH_MAX.min(context));
         let batch = BATCH_MAX.min(context);
         let values = program.vocabulary.max(program.slots[0]);
-        (arena.bytes(context) + plan::prepared_bytes(program, batch) + 4 * values) as u64
+        let copies = 4 * COPIES as u64 * program.fixed_values() as u64;
+        (arena.bytes(context) + plan::prepared_bytes(program, batch) + 4 * values) as u64 + copies
     }
 
     /// The device.

@@ -23,7 +23,7 @@ impl Gpu {
             self.begin(program, batch, wanted, extent.splits);
             self.begun = Some(positions);
         }
-        let bound = self.bind(program, group)?;
+        let bound = self.bind(group)?;
         let (mut encoder, before) = self.recording.take().unwrap_or_else(|| (self.device.encoder(), 0));
         let bound = &self.bound[group][bound];
         let bound = if tokens == 1 { &bound.single } else { &bound.batch };
@@ -154,16 +154,17 @@ impl Gpu {
         self.before = self.device.counters();
     }
 
-    /// The sets that a group's dispatches read: its own, and the embedding's for a tied head.
-    fn sets(&self, program: &Program, group: usize) -> [usize; 2] {
+    /// The sets that a group's dispatches read: its own, and the first group's, as a tied head does.
+    fn sets(&self, group: usize) -> [usize; 2] {
         let id = |group: usize| self.weights.set(group).map_or(0, |set| set.id);
-        [id(group), if program.is_head(group) { id(0) } else { 0 }]
+        let reads_first = self.plan.single[group].iter().any(|dispatch| dispatch.weights.0 == 0);
+        [id(group), if reads_first { id(0) } else { 0 }]
     }
 
     /// Makes the bind groups of a group for the buffers that it is in, unless they are there; their number
     /// in `bound`.
-    pub(super) fn bind(&mut self, program: &Program, group: usize) -> Result<usize> {
-        let sets = self.sets(program, group);
+    pub(super) fn bind(&mut self, group: usize) -> Result<usize> {
+        let sets = self.sets(group);
         if let Some(bound) = self.bound[group].iter().position(|b| b.sets == sets) {
             return Ok(bound);
         }

@@ -19,6 +19,10 @@ pub enum Kernel {
     ExpertSum,
     Top,
     Sample,
+    Copy,
+    Conv,
+    Scan,
+    Delta,
 }
 
 /// What the tiles of matrix·matrix are multiplied in. Sums are f32 always; weights that are floats in the
@@ -121,6 +125,10 @@ impl Kernel {
             ExpertSum,
             Top,
             Sample,
+            Copy,
+            Conv,
+            Scan,
+            Delta,
         ];
         Dtype::ALL.into_iter().flat_map(|d| [Embed(d), MatVec(d), MatMat(d)]).chain(plain)
     }
@@ -142,6 +150,10 @@ impl Kernel {
             Kernel::ExpertSum => "expert_sum".into(),
             Kernel::Top => "top".into(),
             Kernel::Sample => "sample".into(),
+            Kernel::Copy => "copy".into(),
+            Kernel::Conv => "conv".into(),
+            Kernel::Scan => "scan".into(),
+            Kernel::Delta => "delta".into(),
         }
     }
 
@@ -203,6 +215,7 @@ impl Kernel {
             }
             Kernel::Prepare => texts.push(shader!("shared/prepare")),
             Kernel::Top | Kernel::Sample => texts.push(shader!("shared/candidates")),
+            Kernel::Scan | Kernel::Delta => texts.push(shader!("shared/recurrent")),
             _ => {}
         }
         match self {
@@ -229,6 +242,10 @@ impl Kernel {
             Kernel::ExpertSum => shader!("expert_sum"),
             Kernel::Top => shader!("top"),
             Kernel::Sample => shader!("sample"),
+            Kernel::Copy => shader!("copy"),
+            Kernel::Conv => shader!("conv"),
+            Kernel::Scan => shader!("scan"),
+            Kernel::Delta => shader!("delta"),
         });
         with_conditions(&texts.join("\n"), |name| name == "SUBGROUPS" && subgroups)
     }

@@ -4,7 +4,7 @@ use super::Gpu;
 use super::device::Buffer;
 use super::readback::Mapping;
 use crate::exec::Poll;
-use crate::program::StateId;
+use crate::program::{Op, Program, StateId};
 use std::ops::Range;
 
 /// A state's part that was asked for.
@@ -56,6 +56,30 @@ impl Gpu {
         self.device.count(|c| c.readback_bytes += bytes as u64);
         let mapping = Mapping::ask(&buffer, bytes, self.wake.clone());
         Reading { buffer, bytes, mapping }
+    }
+
+    /// Copies the states that a group moves on and that hold the whole past, as they are before what is recorded next.
+    pub fn copy_states(&mut self, program: &Program, group: usize, copy: usize) {
+        for state in program.ops[group].iter().filter_map(Op::written_state) {
+            let number = state.0 as usize;
+            if let Some(copies) = &self.copies[number] {
+                let (mut encoder, recorded) = self.recording.take().unwrap_or_else(|| (self.device.encoder(), 0));
+                encoder.copy_buffer_to_buffer(&self.caches[number], 0, &copies[copy], 0, None);
+                self.recording = Some((encoder, recorded));
+            }
+        }
+    }
+
+    /// Puts a copy in place of all states that hold the whole past.
+    pub fn take_back(&mut self, copy: usize) {
+        self.flush();
+        let mut encoder = self.device.encoder();
+        for (cache, copies) in self.caches.iter().zip(&self.copies) {
+            if let Some(copies) = copies {
+                encoder.copy_buffer_to_buffer(&copies[copy], 0, cache, 0, None);
+            }
+        }
+        self.device.submit(encoder, 0);
     }
 
     /// Puts bytes at these spans of a state's cache, before whatever is computed next.

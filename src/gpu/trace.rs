@@ -44,6 +44,8 @@ pub enum Target {
     Slot(Slot),
     /// Keys and values, as bits of f16.
     Cache(StateId),
+    /// A state that holds the whole past, in f32.
+    Past(StateId),
     /// A slot's rows prepared for tiles.
     Prepared(Slot),
     /// The best tokens of each segment of the vocabulary: 64 quads each, of a logit and a token's number.
@@ -87,7 +89,7 @@ impl Gpu {
             self.begin(program, &batch, Wanted::Token(pass.draw), pass.splits);
             let (extent, mut encoder, mut count) = (pass.extent(), self.device.encoder(), 0);
             for group in groups(program, pass) {
-                let bound = self.bind(program, group)?;
+                let bound = self.bind(group)?;
                 let bound = &self.bound[group][bound];
                 let bound = if tokens == 1 { &bound.single } else { &bound.batch };
                 for (at, (dispatch, bind)) in self.plan.dispatches(group, tokens).iter().zip(bound).enumerate() {
@@ -101,7 +103,7 @@ impl Gpu {
                     let step = left.next_if(|step| (step.pass, step.group, step.dispatch) == (number, group, at));
                     for output in step.iter().flat_map(|step| &step.outputs) {
                         let source = match output.target {
-                            Target::Cache(state) => &self.caches[state.0 as usize],
+                            Target::Cache(state) | Target::Past(state) => &self.caches[state.0 as usize],
                             Target::Prepared(_) => &self.prepared,
                             Target::Slot(_) | Target::Candidates | Target::Token => &self.activations,
                         };
@@ -149,7 +151,7 @@ impl Gpu {
                     (Kernel::Sample, _) => vec![Target::Token],
                     // Of several that compute the same ops the last has them complete.
                     _ if dispatches.peek().is_some_and(|(_, next)| next.ops == dispatch.ops) => continue,
-                    _ => targets(ops),
+                    _ => targets(program, ops),
                 };
                 let outputs = targets.into_iter().map(|target| {
                     let (from, bytes) = self.target(program, target, tokens);
@@ -174,7 +176,7 @@ impl Gpu {
                 let (base, stride) = (self.arena.slots[slot.0 as usize], self.arena.strides[slot.0 as usize]);
                 (u64::from(base) * 16, tokens * stride as usize * 16)
             }
-            Target::Cache(state) => (0, self.caches[state.0 as usize].size() as usize),
+            Target::Cache(state) | Target::Past(state) => (0, self.caches[state.0 as usize].size() as usize),
             Target::Prepared(_) => (0, self.prepared.size() as usize),
             Target::Candidates => {
                 let (segments, _) = segments(program.vocabulary);
@@ -200,18 +202,15 @@ fn groups(program: &Program, pass: &Pass) -> Range<usize> {
 }
 
 /// Where ops that ran together left something: what only they themselves read may be nowhere.
-fn targets(ops: &[Op]) -> Vec<Target> {
+fn targets(program: &Program, ops: &[Op]) -> Vec<Target> {
     let mut targets = Vec::new();
     for (at, op) in ops.iter().enumerate() {
-        let later = &ops[at + 1..];
-        let target = match (op.written_state(), op.destination()) {
-            (Some(state), _) => Target::Cache(state),
-            (None, Some(slot)) if !later.iter().any(|op| op.reads(slot) || op.destination() == Some(slot)) => {
-                Target::Slot(slot)
-            }
-            (None, _) => continue,
-        };
-        targets.push(target);
+        targets.extend(op.written_state().map(|state| match program[state] {
+            State::Kv { .. } => Target::Cache(state),
+            State::Conv { .. } | State::Recurrent { .. } => Target::Past(state),
+        }));
+        let is_last = |slot: &Slot| !ops[at + 1..].iter().any(|op| op.reads(*slot) || op.destination() == Some(*slot));
+        targets.extend(op.destination().filter(is_last).map(Target::Slot));
     }
     targets
 }

@@ -80,6 +80,14 @@ impl<'a> Judge<'a> {
                 let value = |bits| f16::from_bits(bits).to_f32();
                 nmse(self.cpu.cache().state(state).map(value), halves.map(value))
             }
+            Target::Past(state) => {
+                let truth: &mut [f32] = bytemuck::cast_slice_mut(self.cpu.state_bytes(state));
+                // A buffer may be longer than what it is for.
+                let values: Vec<f32> = words().map(f32::from_bits).take(truth.len()).collect();
+                let error = nmse(truth.iter().copied(), values.iter().copied());
+                truth.copy_from_slice(&values);
+                error
+            }
             Target::Prepared(slot) => {
                 let words: Vec<u32> = words().collect();
                 let prepared = if self.arithmetic == Arithmetic::Half { halves } else { integers };

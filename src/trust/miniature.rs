@@ -44,10 +44,17 @@ impl Miniature {
     pub fn of(program: Program) -> Miniature {
         let truth = as_f32(&program);
         let mut noise = Noise::new(7);
-        let data = program.weights.iter().map(|weight| match weight.is_matrix {
+        let mut means = vec![1.0f32; program.weights.len()];
+        for op in program.all_ops() {
+            if let Op::Scan { rate, .. } | Op::DeltaRule { rate, .. } = *op {
+                // The past fades.
+                means[rate.0 as usize] = -1.0;
+            }
+        }
+        let data = program.weights.iter().zip(means).map(|(weight, mean)| match weight.is_matrix {
             true => random_rows(weight.dtype, weight.columns, weight.rows, &mut noise),
             // Norms, biases, scales and divisors of frequencies are all well near one.
-            false => (0..weight.columns).flat_map(|_| (1.0 + 0.1 * noise.normal()).to_le_bytes()).collect(),
+            false => (0..weight.columns).flat_map(|_| (mean + 0.1 * noise.normal()).to_le_bytes()).collect(),
         });
         Miniature { data: data.collect(), program, truth }
     }
@@ -80,6 +87,8 @@ impl Miniature {
 struct Sketch<'a> {
     large: &'a Program,
     slots: Vec<usize>,
+    /// By slot: whether it is as wide as in the large program.
+    is_kept: Vec<bool>,
     small: Program,
     ids: HashMap<WeightId, WeightId>,
     states: HashMap<StateId, StateId>,
@@ -89,7 +98,8 @@ struct Sketch<'a> {
 
 impl<'a> Sketch<'a> {
     fn new(large: &'a Program) -> Sketch<'a> {
-        let slots = slots(large);
+        let is_kept = kept(large);
+        let slots = slots(large, &is_kept);
         let empty = Program {
             slots: slots.clone(),
             ropes: large.ropes.clone(),
@@ -99,7 +109,7 @@ impl<'a> Sketch<'a> {
             ..Program::empty(WIDTH, VOCABULARY, 0)
         };
         let (ids, states, views) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Sketch { large, slots, small: empty, ids, states, views }
+        Sketch { large, slots, is_kept, small: empty, ids, states, views }
     }
 
     fn draw(mut self) -> Program {
@@ -133,6 +143,10 @@ impl<'a> Sketch<'a> {
         match &mut op {
             Op::Embed { table, dst, .. } => *table = self.weight(*table, VOCABULARY, width(*dst)),
             Op::EmbedPosition { table, dst } => *table = self.weight(*table, POSITIONS, width(*dst)),
+            Op::Norm { src, weight, bias, .. } if self.is_kept[src.0 as usize] => {
+                *weight = weight.map(|id| self.whole(id));
+                *bias = bias.map(|id| self.whole(id));
+            }
             Op::Norm { src, weight, bias, width: run, .. } => {
                 // A norm over heads keeps their width, and may have weights for each of them.
                 let runs = |id: WeightId| self.large[id].columns / *run;
@@ -176,17 +190,41 @@ impl<'a> Sketch<'a> {
             }
             Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Softcap { .. } => {}
             Op::Scale { .. } | Op::Clamp { .. } | Op::ExpertSum { .. } => {}
-            // A model with these has no kernels on a device yet, and no self-test.
-            Op::Weigh { .. } => {}
-            Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => {}
+            Op::Weigh { slot, weight } => {
+                let length = if self.large[*weight].columns == 1 { 1 } else { width(*slot) };
+                *weight = self.weight(*weight, 1, length);
+            }
+            Op::Copy { .. } => {}
+            Op::ShortConv { state, kernel, bias, .. } => {
+                *state = self.state(*state);
+                *kernel = self.whole(*kernel);
+                *bias = bias.map(|id| self.whole(id));
+            }
+            Op::Scan { state, bias, rate, skip, .. } => {
+                *state = self.state(*state);
+                *bias = bias.map(|id| self.whole(id));
+                (*rate, *skip) = (self.whole(*rate), self.whole(*skip));
+            }
+            Op::DeltaRule { state, bias, rate, .. } => {
+                *state = self.state(*state);
+                (*bias, *rate) = (self.whole(*bias), self.whole(*rate));
+            }
         }
         op
+    }
+
+    /// A vector of the same length.
+    fn whole(&mut self, id: WeightId) -> WeightId {
+        self.weight(id, 1, self.large[id].columns)
     }
 
     /// The small state in place of `id`, which is made when it is met first.
     fn state(&mut self, id: StateId) -> StateId {
         let (large, slots, small) = (self.large, &self.slots, &mut self.small);
         *self.states.entry(id).or_insert_with(|| {
+            if large[id].fixed_values() > 0 {
+                return small.push_state(large[id]);
+            }
             let mut widths = large[id].kv_widths();
             for op in large.all_ops() {
                 if let Op::KvWrite { state, key, value, .. } = *op
@@ -207,12 +245,14 @@ impl<'a> Sketch<'a> {
         RowView { weight: self.weight(view.weight, all.max(rows) * experts, columns), first_row, rows }
     }
 
-    /// The small weight in place of `id`, in the group that is drawn when it is met first.
+    /// The small weight in place of `id`, in the group that is drawn when it is met first, or in the first group.
     fn weight(&mut self, id: WeightId, rows: usize, columns: usize) -> WeightId {
         let (large, small) = (self.large, &mut self.small);
         *self.ids.entry(id).or_insert_with(|| {
-            let Weight { dtype, is_matrix, .. } = large[id];
-            small.add_weight(small.groups.len() - 1, dtype, [rows, columns], is_matrix)
+            let Weight { dtype, is_matrix, group, .. } = large[id];
+            // What every layer may read is in the first group here, too.
+            let group = if group == 0 { 0 } else { small.groups.len() - 1 };
+            small.add_weight(group, dtype, [rows, columns], is_matrix)
         })
     }
 }
@@ -253,8 +293,48 @@ fn is_of_heads(large: &Program, slot: Slot, run: usize) -> bool {
     })
 }
 
+/// The slots whose widths stay: of what cuts rows, or has a state of its own shape, and whatever is as wide as these.
+fn kept(large: &Program) -> Vec<bool> {
+    let mut kept = vec![false; large.slots.len()];
+    loop {
+        let before = kept.clone();
+        for op in large.all_ops() {
+            let alike = match *op {
+                Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => {
+                    let mut op = *op;
+                    op.operands(&mut |operand| {
+                        if let Operand::Read(slot) | Operand::Write(slot) | Operand::Update(slot) = operand {
+                            kept[slot.0 as usize] = true;
+                        }
+                    });
+                    continue;
+                }
+                Op::Norm { src, dst, .. } | Op::Add { src, dst } => vec![src, dst],
+                Op::ExpertSum { src, dst, .. } => vec![src, dst],
+                Op::Gate { gate, up, .. } => vec![gate, up],
+                Op::Attention { state, query, dst, .. } => {
+                    let written = large.all_ops().filter_map(|op| {
+                        let Op::KvWrite { state: to, key, value, .. } = *op else { return None };
+                        (to == state).then_some([key, value])
+                    });
+                    written.flatten().chain([query, dst]).collect()
+                }
+                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::MatMul { .. } | Op::Rope { .. } => continue,
+                Op::KvWrite { .. } | Op::Activate { .. } | Op::Scale { .. } | Op::Weigh { .. } => continue,
+                Op::Clamp { .. } | Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } => continue,
+            };
+            if alike.iter().any(|slot| kept[slot.0 as usize]) {
+                alike.iter().for_each(|slot| kept[slot.0 as usize] = true);
+            }
+        }
+        if kept == before {
+            return kept;
+        }
+    }
+}
+
 /// The width of each slot, by what it is used for.
-fn slots(large: &Program) -> Vec<usize> {
+fn slots(large: &Program, is_kept: &[bool]) -> Vec<usize> {
     let mut slots = vec![WIDTH; large.slots.len()];
     slots[large.outputs.logits.0 as usize] = VOCABULARY;
     let keys = |of: StateId| {
@@ -286,6 +366,9 @@ fn slots(large: &Program) -> Vec<usize> {
         if let Op::ExpertMatMul { dst, used, .. } = *op {
             slots[dst.0 as usize] = used * WIDTH;
         }
+    }
+    for (number, slot) in slots.iter_mut().enumerate().filter(|(number, _)| is_kept[*number]) {
+        *slot = large.slots[number];
     }
     slots
 }

@@ -17,13 +17,13 @@ pub const EXPERT_INNER: usize = 32;
 pub const KERNEL: usize = 4;
 /// Of scans and delta rules: width beside the residual stream, width of a key, heads, and groups of them.
 pub const SSM_INNER: usize = 2 * WIDTH;
-pub const SSM_STATE: usize = 6;
+pub const SSM_STATE: usize = 8;
 pub const SSM_HEADS: usize = 4;
 pub const SSM_GROUPS: usize = 2;
 /// Of latent attention: the narrow row of keys and values, that of queries, a head's query, what of it rotates, and a
 /// head's value.
-pub const RANK: usize = 10;
-pub const QUERY_RANK: usize = 12;
+pub const RANK: usize = 12;
+pub const QUERY_RANK: usize = 20;
 pub const LATENT_KEY: usize = 8;
 pub const LATENT_ROTATED: usize = 4;
 pub const LATENT_VALUE: usize = 6;
@@ -450,9 +450,9 @@ pub fn all() -> Vec<Style> {
             shares: |layer| layer.checked_sub(2),
             value_norm: true,
             score_scale: Some(1.0),
-            own_inputs: 6,
+            own_inputs: 8,
             keys: {
-                let own = [("attention.shared_kv_layers", 2u32), ("embedding_length_per_layer_input", 6)];
+                let own = [("attention.shared_kv_layers", 2u32), ("embedding_length_per_layer_input", 8)];
                 let own = own.map(|(key, value)| (key, Value::from(value)));
                 [window(2), own.to_vec()].concat()
             },

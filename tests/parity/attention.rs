@@ -25,19 +25,48 @@ const SHAPES: [Heads; 10] = [
     Heads { heads: 2, kv_heads: 1, head_dim: 2, value_dim: 2, ..PLAIN },
 ];
 
+/// What some models have beside that: chunks that end within a tile, sinks, and scores that fall off with the
+/// distance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    chunk: Option<usize>,
+    has_sinks: bool,
+    alibi: Option<f32>,
+}
+
+const BESIDE: [(Heads, Beside); 5] = [
+    (PLAIN, Beside { chunk: Some(23), has_sinks: false, alibi: None }),
+    (Heads { heads: 6, window: Some(9), ..PLAIN }, Beside { chunk: None, has_sinks: true, alibi: None }),
+    (Heads { heads: 8, kv_heads: 1, ..PLAIN }, Beside { chunk: None, has_sinks: true, alibi: None }),
+    // Heads that are no power of two.
+    (
+        Heads { heads: 6, kv_heads: 6, head_dim: 18, ..PLAIN },
+        Beside { chunk: None, has_sinks: false, alibi: Some(8.0) },
+    ),
+    (Heads { kv_heads: 1, ..PLAIN }, Beside { chunk: Some(40), has_sinks: true, alibi: Some(4.0) }),
+];
+
 /// Attention between projections, and nothing else.
-fn program(shape: Heads) -> Program {
+fn program(shape: Heads, beside: Beside) -> Program {
     let mut w = Writer::new(Dtype::F32, 32, VOCABULARY, 1);
     let (layer, slots) = w.heads(shape);
     slots[..3].iter().for_each(|dst| w.multiply(RESIDUAL, *dst));
     // Random weights and rows are around a tenth; scores should be well above one.
     w.attend(shape, layer, slots, 500.0 / (shape.head_dim as f32).sqrt());
+    let with_sinks = beside.has_sinks.then(|| w.vector(shape.heads));
+    if let Some(Op::Attention { mask, sinks, alibi, .. }) = w.program.ops[w.group].last_mut() {
+        *mask = beside.chunk.map_or(*mask, Mask::Chunked);
+        (*sinks, *alibi) = (with_sinks, beside.alibi);
+    }
     w.multiply(slots[3], RESIDUAL);
     w.head()
 }
 
 fn run(bench: &Bench, passes: impl Fn() -> Vec<Pass>) -> Result<(), String> {
-    SHAPES.iter().try_for_each(|shape| bench.run(&format!("{shape:?}"), program(*shape), passes(), bench.ways()))
+    let plain = SHAPES.map(|shape| (shape, Beside::default()));
+    plain.into_iter().chain(BESIDE).try_for_each(|(shape, beside)| {
+        bench.run(&format!("{shape:?} {beside:?}"), program(shape, beside), passes(), bench.ways())
+    })
 }
 
 /// Single tokens and few, with the first of a sequence among them, and more positions than a tile has.

@@ -8,6 +8,7 @@ mod support;
 
 mod attention;
 mod matrices;
+mod recurrent;
 mod sampling;
 mod values;
 
@@ -36,6 +37,7 @@ macro_rules! tests_of_shaders {
 tests_of_shaders! {
     attention: attention, attention_reduce, attention_tiles;
     matrices: embed, matmat, matvec, prepare_half, prepare_integer;
+    recurrent: conv, copy, delta, scan;
     sampling: sample, top;
     values: elementwise, expert_sum, norm, rope, route;
 }
@@ -44,13 +46,15 @@ tests_of_shaders! {
 fn error_max(shader: &str, arithmetic: Arithmetic) -> f64 {
     match (shader, arithmetic) {
         // Choices are right or wrong.
-        ("sample" | "top", _) => 0.0,
+        ("copy" | "sample" | "top", _) => 0.0,
         // A product or two, each rounded to f32 once: 2^-24 of a value at most.
         ("embed", _) => 1e-13,
         // Sums of f32 in another order.
-        ("expert_sum" | "norm" | "matvec", _) | ("matmat", Arithmetic::Single) => 1e-11,
+        ("conv" | "expert_sum" | "norm" | "matvec", _) | ("matmat", Arithmetic::Single) => 1e-11,
         // exp, which WGSL lets differ by several units in the last place, more the larger its argument.
         ("elementwise" | "route" | "attention_reduce" | "attention" | "attention_tiles", _) => 1e-10,
+        // The same in factors that are multiplied over the tokens of a batch.
+        ("delta" | "scan", _) => 1e-9,
         // Keys and values whose last bit of f16 falls otherwise, since sums do: 2^-20 of a value's square each.
         ("rope", _) => 1e-8,
         // 11 bits of each value, after division by the largest of its chunk.
@@ -184,6 +188,9 @@ fn every_test_notices_a_wrong_kernel() {
         ("attention_reduce", "value / sum", "value"),
         ("attention_tiles", "sum *= fade;", ""),
         ("elementwise", "0.044715", "0.04"),
+        ("conv", "past[tap] = past[tap + 1u]", "past[tap] = past[tap]"),
+        ("copy", "number * op.from_step", "number * op.to_step"),
+        ("delta", "+ missing * key", "- missing * key"),
         ("embed", "c.scale.y * c.b[j]", "c.scale.x * c.a[j]"),
         ("expert_sum", "j < op.used", "j + 1u < op.used"),
         ("matmat", "finish(job, sums[t], row, scale)", "1.1 * finish(job, sums[t], row, scale)"),
@@ -192,8 +199,9 @@ fn every_test_notices_a_wrong_kernel() {
         ("prepare_half", "pack2x16float(value.xy)", "pack2x16float(value.yx)"),
         ("prepare_integer", "let scale = most / 127.0;", "let scale = most / 125.0;"),
         ("rope", "pair.x * turn.y + pair.y", "pair.x * turn.y - pair.y"),
-        ("route", "logit(e) > logit(best)", "logit(e) >= logit(best)"),
+        ("route", "value > best_value", "value >= best_value"),
         ("sample", "sum > drawn", "sum > 0.9 * drawn"),
+        ("scan", "* fade + width", "* fade - width"),
         ("top", "precedes(candidate, found)", "!precedes(candidate, found)"),
     ];
     assert_eq!(changes.map(|(name, ..)| name).len(), TESTS.len());

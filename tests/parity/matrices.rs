@@ -30,6 +30,15 @@ pub fn embed(bench: &Bench) -> Result<(), String> {
             }
         }
     }
+    // Beside the residual stream, and rows of positions.
+    let mut w = Writer::new(Dtype::Q8_0, 256, VOCABULARY, 1);
+    let beside = w.slot(96);
+    let [table, positions] =
+        [(VOCABULARY, 96), (64, 256)].map(|(rows, width)| w.program.add_weight(1, Dtype::Q8_0, [rows, width], true));
+    w.op(Op::Embed { table, dst: beside, scale: 3.0 });
+    w.op(Op::EmbedPosition { table: positions, dst: RESIDUAL });
+    w.multiply(beside, RESIDUAL);
+    bench.run("beside, and positions", w.head(), passes(5, VOCABULARY, &[1, 3, 41]), bench.ways())?;
     let small = bench.with(|options| options.buffer_bytes_max = Some(280_000));
     let program = Writer::new(Dtype::F32, 1024, 300, 0).head();
     small.run("slabs", program, passes(0, 300, &[1, 3, 30]), small.ways())
@@ -68,7 +77,7 @@ fn products(dtype: Dtype, width: usize, activation: Activation) -> Program {
 }
 
 /// Experts that read one row, experts that read their own, and their sum.
-fn experts(dtype: Dtype, all: usize, used: usize) -> Program {
+fn experts(dtype: Dtype, all: usize, used: usize, has_bias: bool) -> Program {
     let width = 256;
     let mut w = Writer::new(dtype, width, VOCABULARY, 1);
     let normed = w.slot(width);
@@ -82,7 +91,8 @@ fn experts(dtype: Dtype, all: usize, used: usize) -> Program {
         let weight = w.program.add_weight(1, dtype, [all * width, width], true);
         let view = RowView { weight, first_row: 0, rows: width };
         let scale = Some(w.vector(all));
-        w.op(Op::ExpertMatMul { view, src, shared: src == normed, dst, choice, used, scale, bias: None });
+        let bias = has_bias.then(|| w.vector(all * width));
+        w.op(Op::ExpertMatMul { view, src, shared: src == normed, dst, choice, used, scale, bias });
     };
     multiply(normed, gate);
     multiply(normed, up);
@@ -110,8 +120,9 @@ pub fn matvec(bench: &Bench) -> Result<(), String> {
         for dtype in [Dtype::F32, Dtype::Q4_0, Dtype::Q6_K] {
             for (all, used) in [(3, 1), (8, 2), (5, 5)] {
                 let what = what(format!("{used} of {all} experts in {}", dtype.name()));
-                bench.run(&what, experts(dtype, all, used), counts(), ways)?;
-                bench.run(&format!("{what} apart"), experts(dtype, all, used), counts(), apart)?;
+                bench.run(&what, experts(dtype, all, used, false), counts(), ways)?;
+                bench.run(&format!("{what} with biases"), experts(dtype, all, used, true), counts(), ways)?;
+                bench.run(&format!("{what} apart"), experts(dtype, all, used, false), counts(), apart)?;
             }
         }
     }

@@ -9,7 +9,8 @@ use wasm_chord::trust::Miniature;
 
 const VOCABULARY: usize = 70;
 
-const ACTIVATIONS: [Activation; 7] = [
+const ACTIVATIONS: [Activation; 8] = [
+    Activation::Identity,
     Activation::Silu,
     Activation::Gelu,
     Activation::GeluErf,
@@ -29,12 +30,16 @@ pub fn elementwise(bench: &Bench) -> Result<(), String> {
                 let [gate, up] = [width, width].map(|width| w.project(RESIDUAL, width));
                 w.op(Op::Gate { gate, up, activation });
                 w.op(Op::Add { src: up, dst: gate });
-                // What comes of a sigmoid alone is not zero where its input is.
-                if activation != Activation::Sigmoid {
-                    w.op(Op::Activate { slot: up, activation });
-                }
+                w.op(Op::Activate { slot: up, activation });
                 w.op(Op::Scale { slot: gate, factor: -0.3 });
                 w.op(Op::Clamp { slot: gate, limit: 0.7 });
+            }
+            if width.is_multiple_of(4) {
+                for length in [1, width] {
+                    let slot = w.project(RESIDUAL, width);
+                    let weight = w.vector(length);
+                    w.op(Op::Weigh { slot, weight });
+                }
             }
             let slot = w.project(RESIDUAL, width);
             // Not so far above the values that its tanh is lost in rounding.
@@ -122,13 +127,12 @@ pub fn rope(bench: &Bench) -> Result<(), String> {
 }
 
 /// Experts with their routing, and what was chosen added up.
-fn experts(all: usize, used: usize, normalise: bool, width: usize) -> Program {
+fn experts(all: usize, used: usize, routing: Routing, has_bias: bool, width: usize) -> Program {
     let mut w = Writer::new(Dtype::F32, width, VOCABULARY, 1).scaled(30.0);
     let logits = w.project(RESIDUAL, all);
     let choice = w.slot(2 * used);
-    let scale = if normalise { 1.0 } else { 2.5 };
-    let routing = Routing { scores: Scores::Softmax, bias: None, normalise, scale };
-    w.op(Op::Route { logits, choice, used, routing });
+    let bias = has_bias.then(|| w.vector(all));
+    w.op(Op::Route { logits, choice, used, routing: Routing { bias, ..routing } });
     let src = w.project(RESIDUAL, used * width);
     w.op(Op::ExpertSum { src, dst: RESIDUAL, choice, used });
     head(w)
@@ -138,13 +142,22 @@ fn experts(all: usize, used: usize, normalise: bool, width: usize) -> Program {
 pub fn route(bench: &Bench) -> Result<(), String> {
     for (all, used) in [(3, 1), (8, 2), (60, 4), (128, 8), (5, 5)] {
         for normalise in [true, false] {
-            let mut small = Miniature::of(experts(all, used, normalise, 32));
-            // The first expert's row again, for the second and the last.
-            let rows = &mut small.data[1];
-            rows.copy_within(..32 * 4, 32 * 4);
-            rows.copy_within(..32 * 4, (all - 1) * 32 * 4);
-            let what = format!("{used} of {all}{}", if normalise { ", normalised" } else { "" });
-            bench.run_small(&what, &small, passes(0, VOCABULARY, &[1, 3, 33]), bench.ways())?;
+            for (scores, has_bias) in [
+                (Scores::Softmax, false),
+                (Scores::Softmax, true),
+                (Scores::SoftmaxOfChosen, false),
+                (Scores::Sigmoid, false),
+                (Scores::Sigmoid, true),
+            ] {
+                let routing = Routing { scores, bias: None, normalise, scale: if normalise { 1.0 } else { 2.5 } };
+                let mut small = Miniature::of(experts(all, used, routing, has_bias, 32));
+                // The first expert's row again, for the second and the last.
+                let rows = &mut small.data[1];
+                rows.copy_within(..32 * 4, 32 * 4);
+                rows.copy_within(..32 * 4, (all - 1) * 32 * 4);
+                let what = format!("{used} of {all} by {routing:?}{}", if has_bias { " and a bias" } else { "" });
+                bench.run_small(&what, &small, passes(0, VOCABULARY, &[1, 3, 33]), bench.ways())?;
+            }
         }
     }
     Ok(())
@@ -153,7 +166,8 @@ pub fn route(bench: &Bench) -> Result<(), String> {
 /// Rows of no whole workgroup and of several.
 pub fn expert_sum(bench: &Bench) -> Result<(), String> {
     for (width, used) in [(4, 1), (36, 2), (260, 8), (1028, 3)] {
-        let program = experts(8, used, true, width);
+        let routing = Routing { scores: Scores::Softmax, bias: None, normalise: true, scale: 1.0 };
+        let program = experts(8, used, routing, false, width);
         bench.run(&format!("{used} of {width}"), program, passes(0, VOCABULARY, &[1, 3, 9]), bench.ways())?;
     }
     Ok(())

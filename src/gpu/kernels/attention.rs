@@ -20,7 +20,7 @@ parameters! {
         query_stride: u32,
         dst: u32,
         dst_stride: u32,
-        /// Results of splits: [token][head][split] of maximum, sum and values.
+        /// Results of splits: `[token][head][split]` of maximum, sum and values.
         partials: u32,
         partial_stride: u32,
         heads: u32,
@@ -41,6 +41,12 @@ parameters! {
         /// The first tile, or token, of the dispatch, and the first head of keys, or of queries.
         first: u32,
         first_head: u32,
+        /// Positions of a chunk, of which a token sees its own only; 0: none.
+        chunk: u32,
+        /// Words of a logit for each head that takes its share of the softmax, or `NONE`.
+        sinks: u32,
+        /// The largest bias by which scores fall off with the distance; 0: none.
+        alibi: f32,
     }
 }
 

@@ -27,7 +27,7 @@ parameters! {
         result: u32,
         flags: u32,
         groups: u32,
-        /// The best of each segment of the vocabulary: [segment][rank] of logit and token, a quad each.
+        /// The best of each segment of the vocabulary: `[segment][rank]` of logit and token, a quad each.
         candidates: u32,
         segments: u32,
         /// Tokens of a segment, a multiple of four.

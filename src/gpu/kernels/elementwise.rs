@@ -18,6 +18,8 @@ pub mod kinds {
         SCALE = 5;
         /// dst within −number and number.
         CLAMP = 6;
+        /// dst = dst · weight: of the word `src` if `src_stride` is 0, or of one for each value from there on.
+        WEIGH = 7;
     }
 }
 
@@ -60,6 +62,8 @@ parameters! {
         flag: u32,
         /// One of `activations`.
         activation: u32,
+        /// Values of a row.
+        width: u32,
     }
 }
 

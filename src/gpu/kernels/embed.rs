@@ -12,10 +12,12 @@ parameters! {
         /// Chunks of a row.
         chunks: u32,
         scale: f32,
-        /// Quads: the tokens' numbers, the residual stream and its rows' stride, the group's flag.
+        /// Quads: the tokens' numbers, or `NONE` for rows of their positions, which are added.
         tokens: u32,
         dst: u32,
         dst_stride: u32,
+        /// 1 for the residual stream.
+        dst_residual: u32,
         flag: u32,
     }
 }

@@ -4,6 +4,9 @@
 
 mod attention;
 mod candidates;
+mod conv;
+mod copy;
+mod delta;
 mod elementwise;
 mod embed;
 mod expert_sum;
@@ -12,10 +15,14 @@ mod norm;
 mod prepare;
 mod rope;
 mod route;
+mod scan;
 mod step;
 
 pub use attention::{Attention, tile_rows};
 pub use candidates::{Candidates, SEGMENTS_MAX};
+pub use conv::{Conv, TAPS_MAX};
+pub use copy::Copy;
+pub use delta::Delta;
 pub use elementwise::Elementwise;
 pub use embed::Embed;
 pub use expert_sum::ExpertSum;
@@ -24,8 +31,10 @@ pub use norm::Norm;
 pub use prepare::{HALF_WORDS, INTEGER_WORDS, Prepare};
 pub use rope::Rope;
 pub use route::Route;
+pub use scan::Scan;
 pub use step::Step;
 
+pub(super) use route::scores_number;
 pub(super) use {elementwise::activation_number, elementwise::kinds};
 pub(super) use {matrix::flags as job_flags, matrix::forms, rope::flags as rope_flags};
 
@@ -168,6 +177,10 @@ impl Kernel {
             Kernel::Route => Route::FIELDS,
             Kernel::ExpertSum => ExpertSum::FIELDS,
             Kernel::Top | Kernel::Sample => Candidates::FIELDS,
+            Kernel::Copy => Copy::FIELDS,
+            Kernel::Conv => Conv::FIELDS,
+            Kernel::Scan => Scan::FIELDS,
+            Kernel::Delta => Delta::FIELDS,
         }
     }
 
@@ -182,8 +195,11 @@ impl Kernel {
             Kernel::AttentionTiles => vec![attention::tiles::ALL],
             Kernel::Elementwise => vec![elementwise::kinds::ALL, elementwise::activations::ALL],
             Kernel::Top | Kernel::Sample => vec![candidates::bounds::ALL],
+            Kernel::Route => vec![route::scores::ALL],
+            Kernel::Conv => vec![conv::bounds::ALL],
             Kernel::Embed(_) | Kernel::Norm | Kernel::Attention => Vec::new(),
-            Kernel::AttentionReduce | Kernel::Route | Kernel::ExpertSum => Vec::new(),
+            Kernel::AttentionReduce | Kernel::ExpertSum => Vec::new(),
+            Kernel::Copy | Kernel::Scan | Kernel::Delta => Vec::new(),
         }
     }
 }

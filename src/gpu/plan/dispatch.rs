@@ -83,7 +83,8 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn embed(&mut self, table: WeightId, dst: Slot, scale: f32) {
+    /// Rows of a table: of the tokens, or of their positions, which are added.
+    pub(super) fn embed(&mut self, table: WeightId, dst: Slot, scale: f32, of_positions: bool) {
         let weight = &self.program[table];
         for slab in self.map.slabs(table).to_vec() {
             let params = Embed {
@@ -92,9 +93,10 @@ impl Planner<'_> {
                 rows: slab.rows as u32,
                 chunks: chunks(weight) as u32,
                 scale,
-                tokens: self.arena.tokens,
+                tokens: if of_positions { NONE } else { self.arena.tokens },
                 dst: self.base(dst),
                 dst_stride: self.stride(dst),
+                dst_residual: residual(dst),
                 flag: self.flag(),
             };
             let blocks = chunks(weight).div_ceil(64) as u32;
@@ -126,7 +128,8 @@ impl Planner<'_> {
             step: if is_whole { width as u32 } else { 0 },
         };
         let runs = self.program[src] / width;
-        self.push(Kernel::Norm, params, runs as u32, Depth::Tokens(1));
+        let group = weight.or(bias).map_or(self.group, |id| self.program[id].group);
+        self.push(Kernel::Norm, params, runs as u32, Depth::Tokens(1)).weights = (group, 0);
     }
 
     /// Products of one input, in one dispatch where there is one token or few of them, and tiled where there
@@ -288,12 +291,14 @@ impl Planner<'_> {
     }
 
     pub(super) fn attention(&mut self, op: &Op) {
-        let Op::Attention { state, query, dst, heads, kv_heads, head_dim, scale, mask, softcap, .. } = *op else {
+        let Op::Attention { state, query, dst, heads, kv_heads, head_dim, scale, mask, softcap, sinks, alibi } = *op
+        else {
             return;
         };
-        let window = match mask {
-            Mask::Window(tokens) => Some(tokens),
-            Mask::Causal | Mask::Chunked(_) => None,
+        let (window, chunk) = match mask {
+            Mask::Causal => (None, 0),
+            Mask::Window(tokens) => (Some(tokens), 0),
+            Mask::Chunked(tokens) => (None, tokens),
         };
         let (keys, values) = self.program[state].kv_widths();
         let value_dim = values / kv_heads;
@@ -317,6 +322,9 @@ impl Planner<'_> {
             rows,
             first: 0,
             first_head: 0,
+            chunk: chunk as u32,
+            sinks: self.vector(sinks),
+            alibi: alibi.unwrap_or(0.0),
         };
         if self.is_single {
             let attend = self.push(Kernel::Attention, params, heads as u32, Depth::Tokens(1));
@@ -361,8 +369,50 @@ impl Planner<'_> {
             number,
             flag: self.flag(),
             activation: activation_number(activation),
+            width: self.program[dst] as u32,
         };
         self.push(Kernel::Elementwise, params, quads.div_ceil(64), Depth::Tokens(1));
+    }
+
+    pub(super) fn weigh(&mut self, slot: Slot, weight: WeightId) {
+        let quads = self.quads(slot);
+        let params = Elementwise {
+            dst: self.base(slot),
+            dst_stride: self.stride(slot),
+            dst_residual: residual(slot),
+            src: self.map.vector(weight),
+            src_stride: (self.program[weight].columns > 1).into(),
+            quads,
+            kind: kinds::WEIGH,
+            number: 0.0,
+            flag: self.flag(),
+            activation: activation_number(Activation::Identity),
+            width: self.program[slot] as u32,
+        };
+        self.push(Kernel::Elementwise, params, quads.div_ceil(64), Depth::Tokens(1));
+    }
+
+    pub(super) fn copy(&mut self, op: &Op) {
+        let Op::Copy { src, dst, run, count, from, to } = *op else { return };
+        let quads = self.quads(dst);
+        let params = kernels::Copy {
+            src: self.base(src),
+            src_stride: self.stride(src),
+            src_residual: residual(src),
+            dst: self.base(dst),
+            dst_stride: self.stride(dst),
+            dst_residual: residual(dst),
+            quads,
+            run: run as u32,
+            count: count as u32,
+            from_first: from.first as u32,
+            from_step: from.step as u32,
+            to_first: to.first as u32,
+            // One run has none after it.
+            to_step: if count > 1 { to.step } else { run } as u32,
+            flag: self.flag(),
+        };
+        self.push(Kernel::Copy, params, quads.div_ceil(64), Depth::Tokens(1));
     }
 
     pub(super) fn sample(&mut self) {

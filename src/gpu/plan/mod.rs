@@ -6,9 +6,10 @@ mod arena;
 mod depth;
 mod dispatch;
 mod fuse;
+mod recurrent;
 
 use super::device::{Device, unsuited};
-use super::kernels::{self, NONE, forms, rope_flags};
+use super::kernels::{self, NONE, TAPS_MAX, forms, rope_flags, scores_number};
 use super::shaders::{Kernel, OP_BYTES};
 use super::weights::{Map, Slab};
 use crate::error::Result;
@@ -168,32 +169,37 @@ fn check(program: &Program) -> Result<()> {
                 let is_alike = length(weight).zip(length(bias)).is_none_or(|(weight, bias)| weight == bias);
                 need(is_alike, "a norm whose weight and bias differ in length")?;
             }
-            Op::ExpertMatMul { view, bias, .. } => {
+            Op::ExpertMatMul { view, .. } => {
                 need(view.rows % 32 == 0, "an expert with rows that are no multiple of 32")?;
-                need(bias.is_none(), "an expert with a bias")?;
             }
-            Op::Attention { state, kv_heads, head_dim, mask, sinks, alibi, .. } => {
+            Op::Attention { state, kv_heads, head_dim, .. } => {
                 let value_dim = program[state].kv_widths().1 / kv_heads;
                 need(head_dim % 2 == 0 && value_dim.is_multiple_of(2), "an odd head")?;
                 need(head_dim <= 512 && value_dim <= 512, "a head of more than 512 values")?;
-                need(!matches!(mask, Mask::Chunked(_)), "attention in chunks")?;
-                need(sinks.is_none(), "an attention sink")?;
-                need(alibi.is_none(), "ALiBi")?;
             }
-            Op::Route { routing, .. } => {
-                let is_plain = routing.scores == Scores::Softmax && routing.bias.is_none();
-                need(is_plain, "a router of this kind")?;
+            Op::Route { logits, used, routing, .. } => {
+                let is_known = routing.scores != Scores::SoftmaxOfChosen || routing.bias.is_none();
+                need(is_known && used <= program[logits], "a router of this kind")?;
             }
-            Op::EmbedPosition { .. } => need(false, "a table of positions")?,
-            Op::Weigh { .. } => need(false, "a product with a vector")?,
-            Op::Copy { .. } => need(false, "a copy of parts of a row")?,
-            Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => {
-                need(false, "a state that holds the whole past")?
+            Op::Weigh { slot, weight } => {
+                let is_whole = program[slot].is_multiple_of(4) && [1, program[slot]].contains(&program[weight].columns);
+                need(is_whole, "a product with a vector of another length")?;
             }
-            // What lies behind a row's values stays zero.
-            Op::Activate { activation, .. } => need(activation != Activation::Sigmoid, "a sigmoid without a gate")?,
-            Op::Gate { activation, .. } => need(activation != Activation::Identity, "a product of two slots")?,
-            Op::Embed { dst, .. } => need(dst == RESIDUAL, "an embedding beside the residual stream")?,
+            Op::Copy { src, dst, run, count, to, .. } => {
+                need(src != dst && run > 0 && (count < 2 || to.step >= run), "a copy over itself")?;
+            }
+            Op::ShortConv { state, slot, .. } => {
+                let State::Conv { taps, .. } = program[state] else { return need(false, "a state of this kind") };
+                need((1..=TAPS_MAX as usize).contains(&taps), "a convolution over so many tokens")?;
+                need(program[slot].is_multiple_of(4), "a convolution of channels that are no multiple of four")?;
+            }
+            Op::Scan { state, .. } | Op::DeltaRule { state, .. } => {
+                let State::Recurrent { heads, rows, .. } = program[state] else {
+                    return need(false, "a state of this kind");
+                };
+                need((heads * rows).is_multiple_of(4), "a state with rows that are no multiple of four")?;
+            }
+            Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Gate { .. } | Op::Activate { .. } => {}
             Op::MatMul { .. } | Op::Rope { .. } | Op::KvWrite { .. } => {}
             Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => {}
             Op::Softcap { .. } | Op::ExpertSum { .. } => {}
@@ -311,7 +317,8 @@ impl Planner<'_> {
             }
         }
         match ops[0] {
-            Op::Embed { table, dst, scale } => self.embed(table, dst, scale),
+            Op::Embed { table, dst, scale } => self.embed(table, dst, scale, false),
+            Op::EmbedPosition { table, dst } => self.embed(table, dst, 1.0, true),
             Op::Norm { dst, .. } => {
                 self.virtual_norms.remove(&dst);
                 self.norm(&ops[0], None);
@@ -321,8 +328,9 @@ impl Planner<'_> {
                     self.multiply(&[product], src, None, 0)?;
                 }
             }
-            Op::ExpertMatMul { view, src, shared, dst, choice, used, scale, bias: _ } => {
-                let product = self.expert_product(view, dst, scale)?;
+            Op::ExpertMatMul { view, src, shared, dst, choice, used, scale, bias } => {
+                let mut product = self.expert_product(view, dst, scale)?;
+                product.epilogue.bias = bias;
                 let form = ExpertForm::reading(shared);
                 self.multiply(&[product], src, Some(Experts { choice, used, form }), 0)?;
             }
@@ -363,6 +371,8 @@ impl Planner<'_> {
                     used: used as u32,
                     normalise: routing.normalise.into(),
                     scale: routing.scale,
+                    scores: scores_number(routing.scores),
+                    bias: self.vector(routing.bias),
                 };
                 self.push(Kernel::Route, params, 1, Depth::Tokens(1));
             }
@@ -382,14 +392,11 @@ impl Planner<'_> {
                 };
                 self.push(Kernel::ExpertSum, params, quads.div_ceil(64), Depth::Tokens(1));
             }
-            Op::EmbedPosition { .. }
-            | Op::Weigh { .. }
-            | Op::Copy { .. }
-            | Op::ShortConv { .. }
-            | Op::Scan { .. }
-            | Op::DeltaRule { .. } => {
-                return Err(unsuited("an op without a kernel is not supported"));
-            }
+            Op::Weigh { slot, weight } => self.weigh(slot, weight),
+            Op::Copy { .. } => self.copy(&ops[0]),
+            Op::ShortConv { .. } => self.short_conv(&ops[0]),
+            Op::Scan { .. } => self.scan(&ops[0]),
+            Op::DeltaRule { .. } => self.delta_rule(&ops[0]),
         }
         Ok(1)
     }
