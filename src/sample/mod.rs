@@ -25,7 +25,7 @@ use std::collections::{HashMap, VecDeque};
 
 pub use self::logprobs::top_logprobs;
 pub use self::params::{RequestKind, SamplingParams};
-use self::select::{Candidate, largest};
+use self::select::{Candidate, among, largest, largest_among};
 pub use self::stop::StopMatcher;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Draw;
@@ -88,17 +88,42 @@ impl Sampler {
     /// # Errors
     /// `NonFinite` if a logit is NaN or infinite.
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Result<u32> {
+        self.sample_from(logits, history, None)
+    }
+
+    /// The same, of the tokens whose bits are set in `allowed` only: 32 of them a word, the first in the lowest bit. What
+    /// is not allowed is as if it were not in the vocabulary, so that the cuts are made among what is.
+    ///
+    /// # Errors
+    /// `NonFinite` as before, and `Internal` if no token is allowed.
+    pub fn sample_among(&mut self, logits: &mut [f32], history: &[u32], allowed: &[u32]) -> Result<u32> {
+        if among(logits, allowed).next().is_none() {
+            return Err(ChordError::internal("no token is allowed"));
+        }
+        self.sample_from(logits, history, Some(allowed))
+    }
+
+    fn sample_from(&mut self, logits: &mut [f32], history: &[u32], allowed: Option<&[u32]>) -> Result<u32> {
         check(logits)?;
         self.add_bias(logits);
         self.penalise(logits, history);
-        let token = if self.params.temperature == 0.0 { greedy(logits) } else { self.draw(logits) };
+        let token = match allowed {
+            _ if self.params.temperature != 0.0 => self.draw(logits, allowed),
+            Some(allowed) => greedy(among(logits, allowed)),
+            None => greedy(logits.iter().copied().enumerate()),
+        };
         for (at, before) in self.changed.drain(..).rev() {
             logits[at] = before;
         }
+        self.count(token);
+        Ok(token)
+    }
+
+    /// A token came without being drawn, as the only one that could: penalties count it.
+    pub fn count(&mut self, token: u32) {
         if self.params.presence_penalty != 0.0 || self.params.frequency_penalty != 0.0 {
             *self.sampled.entry(token).or_default() += 1;
         }
-        Ok(token)
     }
 
     /// A draw as a backend may make it itself, with its random number; `None` if the parameters need all
@@ -156,12 +181,15 @@ impl Sampler {
         }
     }
 
-    fn draw(&mut self, logits: &[f32]) -> u32 {
+    fn draw(&mut self, logits: &[f32], allowed: Option<&[u32]>) -> u32 {
         let top_k = match self.params.top_k as usize {
             0 => logits.len(),
             top_k => top_k,
         };
-        largest(logits, top_k, &mut self.candidates);
+        match allowed {
+            Some(allowed) => largest_among(logits, allowed, top_k, &mut self.candidates),
+            None => largest(logits, top_k, &mut self.candidates),
+        }
         if top_k <= Draw::TOP_K_MAX as usize {
             // A backend that samples itself draws from candidates in this order.
             self.candidates.sort_unstable_by(select::best_first);
@@ -179,7 +207,8 @@ impl Sampler {
         let drawn = random * total;
         let at = self.cumulative.partition_point(|&sum| sum <= drawn);
         // Rounding can make the draw as large as the total; the best token is always a candidate.
-        self.candidates.get(at).map_or_else(|| greedy(logits), |candidate| candidate.token)
+        let best = || self.candidates.iter().min_by(|a, b| select::best_first(a, b));
+        self.candidates.get(at).or_else(best).map_or(0, |candidate| candidate.token)
     }
 
     /// Applies `top_p` and `min_p`. Both keep the likeliest candidates, so their order does not
@@ -238,12 +267,7 @@ fn change(logits: &mut [f32], changed: &mut Vec<(usize, f32)>, token: u32, by: i
 }
 
 /// The largest logit; the lowest id on ties.
-fn greedy(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (at, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = at;
-        }
-    }
-    best as u32
+fn greedy(logits: impl Iterator<Item = (usize, f32)>) -> u32 {
+    let best = logits.reduce(|best, other| if other.1 > best.1 { other } else { best });
+    best.map_or(0, |(token, _)| token as u32)
 }

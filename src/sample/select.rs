@@ -18,10 +18,29 @@ pub(super) fn best_first(a: &Candidate, b: &Candidate) -> Ordering {
 /// Linear in the vocabulary: candidates below the `count` largest so far are passed over, and the
 /// others are thinned out whenever twice as many as needed have come together.
 pub(super) fn largest(logits: &[f32], count: usize, out: &mut Vec<Candidate>) {
+    largest_of(logits.iter().copied().enumerate(), count, out);
+}
+
+/// The same of those tokens whose bits are set in `allowed`, 32 of them a word, the first in the lowest bit.
+pub(super) fn largest_among(logits: &[f32], allowed: &[u32], count: usize, out: &mut Vec<Candidate>) {
+    largest_of(among(logits, allowed), count, out);
+}
+
+/// The allowed tokens and their logits, in order.
+pub(super) fn among<'a>(logits: &'a [f32], allowed: &'a [u32]) -> impl Iterator<Item = (usize, f32)> + 'a {
+    allowed.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(move |(at, &word)| {
+        let first = 32 * at;
+        (0..32)
+            .filter(move |bit| word >> bit & 1 == 1)
+            .filter_map(move |bit| Some((first + bit, *logits.get(first + bit)?)))
+    })
+}
+
+fn largest_of(logits: impl Iterator<Item = (usize, f32)>, count: usize, out: &mut Vec<Candidate>) {
     out.clear();
     let full = count.saturating_mul(2).max(64);
     let mut threshold = f32::NEG_INFINITY;
-    for (token, &logit) in logits.iter().enumerate() {
+    for (token, logit) in logits {
         // Of equal logits the earlier one stays, so an equal one that comes later is no candidate.
         if logit <= threshold {
             continue;

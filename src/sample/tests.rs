@@ -351,3 +351,34 @@ fn requests_are_read() {
     assert_eq!(read(json!({"logprobs": false}), RequestKind::Chat).logprobs, None);
     assert_eq!(read(json!({"logprobs": 50}), RequestKind::Completion).logprobs, Some(50));
 }
+
+#[test]
+fn what_is_not_allowed_is_as_if_it_were_not_there() {
+    let mut random = fastrand::Rng::with_seed(4);
+    for seed in 0..40 {
+        let count = random.usize(1..300);
+        let logits = random_logits(seed, count);
+        let mut allowed: Vec<u32> = (0..count.div_ceil(32) + 1).map(|_| random.u32(..) & random.u32(..)).collect();
+        allowed[0] |= 1;
+        let is_allowed = |token: usize| allowed[token / 32] >> (token % 32) & 1 == 1;
+        let tokens: Vec<usize> = (0..count).filter(|token| is_allowed(*token)).collect();
+        // All of few candidates would be sorted, and all of many not: other draws of the same probabilities.
+        let all = SamplingParams { top_k: 500, ..open() };
+        for params in [SamplingParams { temperature: 0.0, ..open() }, all, SamplingParams::default()] {
+            let (mut among, mut alone) = (Sampler::new(params.clone(), seed), Sampler::new(params, seed));
+            for _ in 0..20 {
+                let mut scratch = logits.clone();
+                let token = among.sample_among(&mut scratch, &[], &allowed).unwrap();
+                assert_eq!(scratch, logits, "the logits are as before");
+                let mut fewer: Vec<f32> = tokens.iter().map(|token| logits[*token]).collect();
+                assert_eq!(token as usize, tokens[alone.sample(&mut fewer, &[]).unwrap() as usize]);
+            }
+        }
+    }
+    let mut sampler = Sampler::new(open(), 0);
+    assert_eq!(
+        sampler.sample_among(&mut [1.0], &[], &[2]).unwrap_err().code,
+        ErrorCode::Internal,
+        "beyond the vocabulary"
+    );
+}
