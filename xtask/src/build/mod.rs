@@ -63,6 +63,7 @@ fn build(workspace: &Workspace, tools: &Tools, flavours: &[Flavour], only: &str)
         let variants = named.iter().filter(|variant| variant.cargo_folder == folder);
         variants
             .flat_map(|variant| flavours.iter().map(move |flavour| (variant, *flavour)))
+            .filter(|(variant, flavour)| variant.is_engine() || *flavour == Flavour::Package)
             .try_for_each(|(variant, flavour)| wasm::build(workspace, tools, variant, flavour))
     };
     // Link-time optimisation runs on one core, so the folders are filled beside each other.

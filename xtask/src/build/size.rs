@@ -9,7 +9,7 @@ use anyhow::Result;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::variant::{GPU, VARIANTS};
+use super::variant::{CONSTRAIN, GPU, VARIANTS};
 use crate::stamp::files_below;
 use crate::workspace::Workspace;
 
@@ -22,6 +22,8 @@ pub struct Size {
     pub scripts: usize,
     /// The largest of those builds.
     pub wasm: usize,
+    /// What a page downloads besides that asks for answers of a grammar.
+    pub grammars: usize,
 }
 
 impl Size {
@@ -36,11 +38,12 @@ impl fmt::Display for Size {
         let kilobytes = |bytes: usize| bytes as f64 / 1000.0;
         write!(
             formatter,
-            "A page downloads {:.1} KB gzipped: wasm {:.1}, scripts {:.1} (limit {:.0})",
+            "A page downloads {:.1} KB gzipped: wasm {:.1}, scripts {:.1} (limit {:.0}); grammars take {:.1} KB more",
             kilobytes(self.download()),
             kilobytes(self.wasm),
             kilobytes(self.scripts),
-            kilobytes(DOWNLOAD_BYTES_MAX)
+            kilobytes(DOWNLOAD_BYTES_MAX),
+            kilobytes(self.grammars)
         )
     }
 }
@@ -54,11 +57,12 @@ pub fn measure(workspace: &Workspace) -> Result<Size> {
             scripts += gzip_bytes(&file)?;
         }
     }
+    let module_bytes = |name: &str| gzip_bytes(&package.join("wasm").join(name).with_extension("wasm"));
     let mut wasm = 0;
-    for variant in VARIANTS.iter().filter(|variant| variant.name != GPU) {
-        wasm = wasm.max(gzip_bytes(&package.join("wasm").join(variant.name).with_extension("wasm"))?);
+    for variant in VARIANTS.iter().filter(|variant| variant.is_engine() && variant.name != GPU) {
+        wasm = wasm.max(module_bytes(variant.name)?);
     }
-    Ok(Size { scripts, wasm })
+    Ok(Size { scripts, wasm, grammars: module_bytes(CONSTRAIN)? })
 }
 
 fn gzip_bytes(file: &Path) -> Result<usize> {

@@ -4,6 +4,8 @@
 pub struct Variant {
     /// Stem of its files: `pkg/wasm/<name>.wasm` and `.js`.
     pub name: &'static str,
+    /// The crate that it is of.
+    pub package: &'static str,
     /// Rust's target triple.
     pub target: &'static str,
     /// Cargo features.
@@ -23,10 +25,17 @@ pub const RELAXED: &str = "chord-relaxed";
 /// The build for WebGPU, loaded only where there is a device.
 pub const GPU: &str = "chord-gpu";
 
-/// A page loads exactly one of these; the engine worker chooses.
-pub const VARIANTS: [Variant; 4] = [
+/// What reads grammars: beside any other build, loaded only where a request names one.
+pub const CONSTRAIN: &str = "chord-constrain";
+
+/// The crate that is a page's engine. wasm-bindgen writes the JavaScript side of its builds.
+pub const ENGINE: &str = "wasm-chord";
+
+/// A page loads exactly one of the engine's; the engine worker chooses.
+pub const VARIANTS: [Variant; 5] = [
     Variant {
         name: "chord-simd",
+        package: ENGINE,
         target: "wasm32-unknown-unknown",
         features: &[],
         target_features: "+simd128",
@@ -35,6 +44,7 @@ pub const VARIANTS: [Variant; 4] = [
     },
     Variant {
         name: RELAXED,
+        package: ENGINE,
         target: "wasm32-unknown-unknown",
         features: &[],
         target_features: "+simd128,+relaxed-simd",
@@ -43,6 +53,7 @@ pub const VARIANTS: [Variant; 4] = [
     },
     Variant {
         name: "chord-memory64",
+        package: ENGINE,
         target: "wasm64-unknown-unknown",
         features: &[],
         target_features: "+simd128,+relaxed-simd",
@@ -51,10 +62,27 @@ pub const VARIANTS: [Variant; 4] = [
     },
     Variant {
         name: GPU,
+        package: ENGINE,
         target: "wasm32-unknown-unknown",
         features: &["gpu"],
         target_features: "+simd128",
         wasm_opt: &["--enable-simd"],
         cargo_folder: "simd",
     },
+    Variant {
+        name: CONSTRAIN,
+        package: CONSTRAIN,
+        target: "wasm32-unknown-unknown",
+        features: &[],
+        target_features: "+bulk-memory",
+        wasm_opt: &[],
+        cargo_folder: "constrain",
+    },
 ];
+
+impl Variant {
+    /// Whether it is a build of the engine.
+    pub fn is_engine(&self) -> bool {
+        self.package == ENGINE
+    }
+}

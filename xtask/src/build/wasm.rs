@@ -44,12 +44,17 @@ pub fn build(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: F
     let flags: Vec<&str> = WASM_OPT_BASELINE.iter().chain(variant.wasm_opt).copied().collect();
     let inputs = Inputs::default().path(&compiled)?.path(&workspace.npm_program("binaryen/package.json"))?.word(&flags);
     let stamp = Stamp::new(workspace, &step, inputs);
-    if stamp.is_fresh(&[wasm.clone(), glue.clone()]) {
+    let made = if variant.is_engine() { vec![wasm.clone(), glue.clone()] } else { vec![wasm.clone()] };
+    if stamp.is_fresh(&made) {
         return Ok(());
     }
     fs::create_dir_all(&folder)?;
     let bound = workspace.state().join(format!("{step}.bound.wasm"));
-    fs::write(&bound, bind(&compiled, variant.name, &glue)?)?;
+    if variant.is_engine() {
+        fs::write(&bound, bind(&compiled, variant.name, &glue)?)?;
+    } else {
+        fs::copy(&compiled, &bound)?;
+    }
     let ready = match flavour {
         Flavour::Package => {
             let optimised = workspace.state().join(format!("{step}.optimised.wasm"));
@@ -73,7 +78,7 @@ fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Fla
     let mut flags = vec![format!("-Ctarget-feature={}", variant.target_features)];
     flags.extend(anonymous_paths(workspace));
     let mut command = toolchain.cargo("rustc", &flags);
-    command.args(["--package", "wasm-chord", "--lib", "--crate-type", "cdylib", "--release", "--locked"]);
+    command.args(["--package", variant.package, "--lib", "--crate-type", "cdylib", "--release", "--locked"]);
     command.arg("--target-dir").arg(&target_folder).current_dir(&workspace.root);
     let mut features = variant.features.to_vec();
     if flavour == Flavour::Selftest {
@@ -84,7 +89,8 @@ fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Fla
     // after the other.
     let kept = workspace.state().join(format!("{step}.cargo.wasm"));
     let mut inputs = Inputs::default().word(&flags).word(&features).word(toolchain.version());
-    for source in ["Cargo.lock", "Cargo.toml", "shaders", "src"] {
+    let sources: &[&str] = if variant.is_engine() { &["shaders", "src"] } else { &["constrain"] };
+    for source in ["Cargo.lock", "Cargo.toml"].iter().chain(sources) {
         inputs = inputs.path(&workspace.root.join(source))?;
     }
     let stamp = Stamp::new(workspace, &format!("{step}.cargo"), inputs);
@@ -92,7 +98,11 @@ fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Fla
         return Ok(kept);
     }
     run(step, "cargo", &mut command)?;
-    let built = target_folder.join(variant.target).join("release/wasm_chord.wasm");
+    let built = target_folder
+        .join(variant.target)
+        .join("release")
+        .join(variant.package.replace('-', "_"))
+        .with_extension("wasm");
     fs::create_dir_all(workspace.state())?;
     fs::copy(&built, &kept).with_context(|| format!("cargo left no {}", built.display()))?;
     stamp.write()?;

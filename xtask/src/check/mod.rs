@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::build::variant::{GPU, RELAXED, VARIANTS, Variant};
+use crate::build::variant::{CONSTRAIN, GPU, RELAXED, VARIANTS, Variant};
 use crate::command::{clean, run as run_program};
 use crate::setup::Tools;
 use crate::workspace::Workspace;
@@ -70,9 +70,10 @@ fn documentation(workspace: &Workspace, _: &Tools) -> Result<()> {
     run_program("check", "cargo doc", &mut command).map(drop)
 }
 
-/// Two builds have the sources of all: the one with relaxed SIMD, and the one with WebGPU, which has SIMD128 too.
+/// Two builds have the sources of all of the engine's: the one with relaxed SIMD, and the one with WebGPU, which has
+/// SIMD128 too.
 fn wasm_lints(workspace: &Workspace, tools: &Tools) -> Result<()> {
-    let is_linted = |variant: &&Variant| [RELAXED, GPU].contains(&variant.name);
+    let is_linted = |variant: &&Variant| [RELAXED, GPU, CONSTRAIN].contains(&variant.name);
     VARIANTS.iter().filter(is_linted).try_for_each(|variant| wasm_lint(workspace, tools, variant))
 }
 
@@ -80,8 +81,9 @@ fn wasm_lints(workspace: &Workspace, tools: &Tools) -> Result<()> {
 fn wasm_lint(workspace: &Workspace, tools: &Tools, variant: &Variant) -> Result<()> {
     let flags = [format!("-Ctarget-feature={}", variant.target_features)];
     let mut command = tools.toolchain(variant.target).clippy(&flags);
-    command.args(["--package", "wasm-chord", "--lib", "--locked", "--quiet", "--features"]);
-    command.arg(variant.features.iter().copied().chain(["selftest"]).collect::<Vec<_>>().join(","));
+    command.args(["--package", variant.package, "--lib", "--locked", "--quiet", "--features"]);
+    let selftest = variant.is_engine().then_some("selftest");
+    command.arg(variant.features.iter().copied().chain(selftest).collect::<Vec<_>>().join(","));
     command.arg("--target-dir").arg(workspace.target.join("wasm-lints")).current_dir(&workspace.root);
     run_program("check", &format!("clippy for {}", variant.name), &mut command).map(drop)
 }

@@ -21,7 +21,8 @@ const LONG_FILES: [(&str, usize, &str); 4] = [
 ];
 
 /// Folders that hold sources of this project.
-const FOLDERS: [&str; 9] = ["src", "shaders", "www", "tests", "xtask", "fuzz", "models", "examples", ".ci"];
+const FOLDERS: [&str; 10] =
+    ["src", "constrain", "shaders", "www", "tests", "xtask", "fuzz", "models", "examples", ".ci"];
 /// The documents at the root.
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
