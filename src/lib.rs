@@ -10,6 +10,7 @@
 pub mod answer;
 #[cfg(target_family = "wasm")]
 mod arch;
+pub mod constrain;
 pub mod cpu;
 pub mod engine;
 pub mod error;

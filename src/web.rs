@@ -1,5 +1,6 @@
 //! The wasm-bindgen surface: the only module that knows JavaScript. The engine worker drives it.
 
+mod constrain;
 #[cfg(feature = "selftest")]
 mod selftest;
 mod threads;

@@ -35,6 +35,7 @@ pub enum Step {
 }
 
 /// Reads the calls of a section.
+#[derive(Clone)]
 pub struct Calls {
     section: Option<&'static Section>,
     /// Calls of the answer that have begun.
@@ -50,6 +51,7 @@ pub struct Calls {
     state: State,
 }
 
+#[derive(Clone)]
 enum State {
     Between,
     /// Behind the opening of a fence, where the language may stand.

@@ -15,6 +15,7 @@ const CHANNEL: &str = "<|channel|>";
 const NAMESPACE: &str = "functions.";
 
 /// Who a part of the answer is for.
+#[derive(Clone)]
 enum State {
     /// Within a header, or before one.
     Header,
@@ -30,6 +31,7 @@ enum State {
 }
 
 /// Reads an answer in frames.
+#[derive(Clone)]
 pub struct Framed {
     frames: &'static Frames,
     state: State,
@@ -42,6 +44,11 @@ impl Framed {
     /// Begins an answer.
     pub fn new(frames: &'static Frames) -> Framed {
         Framed { frames, state: State::Header, is_first: true, ended: 0 }
+    }
+
+    /// Whether what comes next is content.
+    pub fn is_content(&self) -> bool {
+        matches!(self.state, State::Content)
     }
 
     /// Calls that have ended.

@@ -104,6 +104,7 @@ pub struct Plan {
 }
 
 /// Reads one answer.
+#[derive(Clone)]
 pub struct Reader {
     plan: Arc<Plan>,
     /// Text that was not read yet.
@@ -118,6 +119,7 @@ pub struct Reader {
     is_done: bool,
 }
 
+#[derive(Clone)]
 enum Mode {
     /// Nothing has come but white space.
     Start {
@@ -149,6 +151,17 @@ impl Reader {
     /// Whether the model has called something.
     pub fn has_calls(&self) -> bool {
         self.calls > 0
+    }
+
+    /// Whether what comes next is of the answer itself, as far as what was read tells: no thought, no header. None before
+    /// the first text of an answer that may still begin with a thought.
+    pub fn is_answering(&self) -> Option<bool> {
+        match &self.mode {
+            Mode::Start { may_think: true, .. } => None,
+            Mode::Start { .. } | Mode::Content => Some(true),
+            Mode::Framed(framed) => Some(framed.is_content()),
+            Mode::Reasoning { .. } | Mode::Calls(_) => Some(false),
+        }
     }
 
     /// Whether a control token of this name is to be given to [`push`](Self::push) as text. It is never shown.

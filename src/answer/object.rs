@@ -27,6 +27,7 @@ enum Field {
 }
 
 /// Reads the object.
+#[derive(Clone)]
 pub struct CallObject {
     json: Json,
     /// The depth at which the fields of the call are.

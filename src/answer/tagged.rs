@@ -20,7 +20,7 @@ pub enum Step {
 }
 
 /// The object that the arguments of a call become.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Object {
     index: usize,
     name: String,
@@ -90,7 +90,7 @@ pub static TAGS: [Tags; 4] = [
 ];
 
 /// Reads tagged arguments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tagged {
     pub object: Object,
     tags: &'static Tags,
@@ -99,7 +99,7 @@ pub struct Tagged {
     seen: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum At {
     /// Before a parameter or the end.
     Between,
@@ -211,7 +211,7 @@ fn key_of(tag: &str) -> (String, Option<bool>) {
 }
 
 /// Reads arguments as of a programming language, behind their opening bracket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Literals {
     pub object: Object,
     close: char,

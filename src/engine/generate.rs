@@ -4,6 +4,7 @@ use super::Engine;
 use super::backend::Backend;
 use super::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use super::forward::{Output, Progress};
+use super::guide::Guide;
 use super::pooling::Pooling;
 use super::reading::Reading;
 use super::request::{Moment, Request};
@@ -49,6 +50,8 @@ struct Text {
     stops: StopMatcher,
     detokenizer: Detokenizer,
     reading: Reading,
+    /// What the answer is held to.
+    guide: Option<Guide>,
     /// Prompt and generated tokens of this choice.
     history: Vec<u32>,
     /// Guesses at what follows the token that was chosen last.
@@ -65,8 +68,8 @@ struct Text {
 impl Text {
     /// What the next pass is for.
     fn wanted(&mut self, backend: &Backend) -> Wanted {
-        // A draw takes a random number, so it is taken once: here, or by the sampler.
-        let draw = if backend.samples() { self.sampler.draw_elsewhere(0) } else { None };
+        // A draw takes a random number, so it is taken once: here, or by the sampler. A grammar allows some tokens only.
+        let draw = if backend.samples() && self.guide.is_none() { self.sampler.draw_elsewhere(0) } else { None };
         draw.map_or(Wanted::Logits, Wanted::Token)
     }
 
@@ -90,14 +93,14 @@ impl Engine {
                 params.validate(self.opened.program.vocabulary)?;
                 let (tokens, reading) = self.opened.chat_prompt(&chat, moment.now)?;
                 self.opened.check_length(&tokens, "messages", 1)?;
-                let text = self.text(params, moment.seed, &tokens, reading);
+                let text = self.text(params, moment.seed, &tokens, reading)?;
                 (tokens, text)
             }
             Request::Completion(prompt, params) => {
                 params.validate(self.opened.program.vocabulary)?;
                 let tokens = self.opened.prompt_tokens(prompt)?;
                 self.opened.check_length(&tokens, "prompt", 1)?;
-                let text = self.text(params, moment.seed, &tokens, None);
+                let text = self.text(params, moment.seed, &tokens, None)?;
                 (tokens, text)
             }
             Request::Embedding(input) => {
@@ -132,16 +135,26 @@ impl Engine {
         Ok(())
     }
 
-    fn text(&self, params: SamplingParams, seed: u64, prompt: &[u32], reading: Option<Arc<Plan>>) -> Purpose {
+    fn text(&mut self, params: SamplingParams, seed: u64, prompt: &[u32], plan: Option<Arc<Plan>>) -> Result<Purpose> {
         let seed = params.seed.map_or(seed, |s| s as u64);
-        Purpose::Text(Box::new(Text {
+        let guide = match &params.grammar {
+            Some(grammar) => {
+                let constrainer = self.constrainer.as_mut();
+                let constrainer =
+                    constrainer.ok_or_else(|| ChordError::internal("there is nothing that reads grammars"))?;
+                Some(Guide::new(constrainer.compile(grammar)?, plan.clone(), &self.opened))
+            }
+            None => None,
+        };
+        Ok(Purpose::Text(Box::new(Text {
             seed,
             choice: 0,
             first_logits: Vec::new(),
             sampler: Sampler::new(params.clone(), seed),
             stops: stop_matcher(&params),
             detokenizer: self.opened.tokenizer.stream(),
-            reading: Reading::new(reading),
+            reading: Reading::new(plan),
+            guide,
             history: prompt.to_vec(),
             guesses: Vec::new(),
             held: VecDeque::new(),
@@ -149,7 +162,7 @@ impl Engine {
             shown: 0,
             ended: false,
             params,
-        }))
+        })))
     }
 
     /// Does a bounded piece of the running request. An error ends the request and leaves the engine usable.
@@ -220,7 +233,7 @@ impl Engine {
                     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
                     return Ok(Event::Done { usage: *usage, draft: self.sequence.drafter.tally(), embedding: None });
                 }
-                self.restart(text, prompt);
+                self.restart(text, prompt)?;
                 self.next_token(text, usage)
             }
             Purpose::Text(text) => {
@@ -240,7 +253,7 @@ impl Engine {
     }
 
     /// Goes back to the end of the prompt for another choice.
-    fn restart(&mut self, text: &mut Text, prompt: &[u32]) {
+    fn restart(&mut self, text: &mut Text, prompt: &[u32]) -> Result<()> {
         self.compute.backend.set_logits(&text.first_logits);
         text.history.truncate(prompt.len());
         self.sequence.drafter.truncate(prompt.len());
@@ -249,56 +262,82 @@ impl Engine {
         text.detokenizer = self.opened.tokenizer.stream();
         text.reading.restart();
         (text.made, text.shown, text.ended) = (0, 0, false);
+        text.guide.as_mut().map_or(Ok(()), |guide| guide.restart(&self.opened.tokenizer))
     }
 
-    /// Chooses a token from the logits and starts the next pass, or ends the choice.
+    /// Chooses a token from the logits, and after it those that a grammar forces, and starts the next pass, or ends the
+    /// choice.
     fn next_token(&mut self, text: &mut Text, usage: &mut Usage) -> Result<Event> {
-        if text.params.max_tokens == Some(0) {
-            return Ok(self.finish(text, Delta::default(), FinishReason::Length));
-        }
-        let token = match self.compute.backend.chosen() {
-            Some(token) => {
-                text.sampler.drawn_elsewhere();
-                token
-            }
-            None => text.sampler.sample(self.compute.backend.logits(), &text.history)?,
-        };
-        let ends = self.opened.tokenizer.is_end(token);
-        if ends && !text.params.ignore_eos {
-            usage.completion_tokens += 1;
-            return Ok(self.finish(text, Delta::default(), FinishReason::Stop));
-        }
-        text.history.push(token);
-        usage.completion_tokens += 1;
-        let mut fresh = String::new();
-        if !ends {
-            fresh = text.detokenizer.push(&self.opened.tokenizer, token)?;
-            fresh.push_str(text.reading.mark(&self.opened.tokenizer, token)?);
-        }
-        text.made += fresh.len();
-        if let Some(count) = text.params.logprobs {
-            let logprob = self.logprob(token, count as usize)?;
-            text.held.push_back((text.made, logprob));
-        }
-        let mut released = String::new();
-        let stopped = text.stops.push(&fresh, &mut released);
-        text.shown += released.len();
         let mut delta = Delta::default();
-        let satisfied = text.reading.push(released, &mut delta);
-        if stopped || satisfied {
-            return Ok(text.finished(delta, FinishReason::Stop));
-        }
-        let generated = text.history.len() - usage.prompt_tokens;
-        let full = text.history.len() >= self.opened.config.context;
-        if full || text.params.max_tokens.is_some_and(|most| generated >= most as usize) {
+        if text.params.max_tokens == Some(0) {
             return Ok(self.finish(text, delta, FinishReason::Length));
         }
-        match self.continue_draft(token) {
-            true => self.sequence.drafter.accept(),
-            false => self.start_token(text, token, generated)?,
+        loop {
+            let token = self.choose(text)?;
+            usage.completion_tokens += 1;
+            let ends = self.opened.tokenizer.is_end(token);
+            if ends && !text.params.ignore_eos {
+                return Ok(self.finish(text, delta, FinishReason::Stop));
+            }
+            text.history.push(token);
+            let mut fresh = String::new();
+            if !ends {
+                fresh = text.detokenizer.push(&self.opened.tokenizer, token)?;
+                fresh.push_str(text.reading.mark(&self.opened.tokenizer, token)?);
+            }
+            text.made += fresh.len();
+            if let Some(count) = text.params.logprobs {
+                let logprob = self.logprob(token, count as usize)?;
+                text.held.push_back((text.made, logprob));
+            }
+            let is_complete = match &mut text.guide {
+                Some(guide) => guide.accept(&self.opened.tokenizer, token)?,
+                None => false,
+            };
+            let mut released = String::new();
+            let stopped = text.stops.push(&fresh, &mut released);
+            text.shown += released.len();
+            let satisfied = text.reading.push(released, &mut delta);
+            if stopped || satisfied {
+                return Ok(text.finished(delta, FinishReason::Stop));
+            }
+            if is_complete {
+                return Ok(self.finish(text, delta, FinishReason::Stop));
+            }
+            let generated = text.history.len() - usage.prompt_tokens;
+            let full = text.history.len() >= self.opened.config.context;
+            if full || text.params.max_tokens.is_some_and(|most| generated >= most as usize) {
+                return Ok(self.finish(text, delta, FinishReason::Length));
+            }
+            if self.continue_draft(token) {
+                self.sequence.drafter.accept();
+                break;
+            }
+            // What has to come needs no logits, unless their probabilities are asked for.
+            let must_come = match &mut text.guide {
+                Some(guide) if text.params.logprobs.is_none() => guide.must_come(&self.opened.tokenizer)?,
+                _ => false,
+            };
+            if !must_come {
+                self.start_token(text, token, generated)?;
+                break;
+            }
         }
         let Delta { content, reasoning, calls } = delta;
         Ok(Event::Token { choice: text.choice, text: content, reasoning, calls, logprobs: release(text) })
+    }
+
+    /// Chooses the next token.
+    fn choose(&mut self, text: &mut Text) -> Result<u32> {
+        if let Some(token) = self.compute.backend.chosen() {
+            text.sampler.drawn_elsewhere();
+            return Ok(token);
+        }
+        let logits = self.compute.backend.logits();
+        match &mut text.guide {
+            Some(guide) => guide.choose(&self.opened, &mut text.sampler, logits, &text.history),
+            None => text.sampler.sample(logits, &text.history),
+        }
     }
 
     /// Begins the pass of a token that was chosen, the last of `generated`, and of guesses at those after it.
@@ -312,6 +351,11 @@ impl Engine {
         let count = self.guesses(text.params.draft_max, room.min(left));
         text.guesses.clear();
         self.sequence.drafter.draft(&text.history, count, &mut text.guesses);
+        if let Some(guide) = &mut text.guide {
+            let agreeing = guide.agreeing(&text.guesses)?;
+            self.sequence.drafter.withdraw(text.guesses.len() - agreeing);
+            text.guesses.truncate(agreeing);
+        }
         let output = match text.guesses.len() {
             0 => Output::Last,
             guesses => Output::Drafted { guesses },

@@ -12,6 +12,7 @@ mod event;
 mod follower;
 mod forward;
 mod generate;
+mod guide;
 mod loading;
 mod memory;
 mod open;
@@ -27,6 +28,7 @@ mod weight_ranges;
 pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
+use crate::constrain::Constrainer;
 use crate::cpu::{DiskReader, Peers};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::{Poll, Wanted};
@@ -57,6 +59,8 @@ pub struct Engine {
     compute: Compute,
     sequence: Sequence,
     generation: Option<Generation>,
+    /// What prepares grammars, once there is one.
+    constrainer: Option<Box<dyn Constrainer>>,
 }
 
 impl Engine {
@@ -169,6 +173,16 @@ impl Engine {
     /// Where a group is kept.
     pub fn placement(&self, group: usize) -> Placement {
         self.loading.plan.placements[group]
+    }
+
+    /// Sets what prepares grammars, before the first request that names one.
+    pub fn set_constrainer(&mut self, constrainer: Box<dyn Constrainer>) {
+        self.constrainer = Some(constrainer);
+    }
+
+    /// The bytes that each token adds to a text, for a [`Constrainer`]: none for those that add nothing.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.opened.program.vocabulary as u32).map(|token| self.opened.tokenizer.piece(token).unwrap_or_default())
     }
 
     /// The tokenizer.

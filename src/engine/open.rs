@@ -206,6 +206,7 @@ impl HeaderReader {
             compute: Compute::new(backend, &program),
             sequence: Sequence::new(config.context, rewind),
             generation: None,
+            constrainer: None,
             opened: Opened {
                 layout: Layout::new(&program, config.context),
                 controls: ControlTexts::new(tokenizer.control_texts()),

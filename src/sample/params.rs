@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use crate::constrain::Grammar;
 use crate::error::{ChordError, Result};
 
 /// Larger values of `top_k` are refused as mistakes.
@@ -55,6 +56,8 @@ pub struct SamplingParams {
     pub ignore_eos: bool,
     /// Most tokens that are guessed for one pass; 0 guesses none. Changes no answer, only its speed.
     pub draft_max: Option<u32>,
+    /// What the answer is held to.
+    pub grammar: Option<Grammar>,
 }
 
 impl Default for SamplingParams {
@@ -77,6 +80,7 @@ impl Default for SamplingParams {
             logprobs: None,
             ignore_eos: false,
             draft_max: None,
+            grammar: None,
         }
     }
 }
@@ -107,6 +111,7 @@ impl SamplingParams {
             logprobs: fields.logprobs(kind)?,
             ignore_eos: fields.flag("ignore_eos")?.unwrap_or(default.ignore_eos),
             draft_max: fields.integer("draft_max")?,
+            grammar: Grammar::from_request(request)?,
         };
         params.check_ranges()?;
         Ok(params)

@@ -88,6 +88,14 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The tokens of a text that goes on where another one has ended: no space is put before it, and no name of a control
+    /// token is one. None if the model's tokens have no text.
+    pub fn encode_on(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.encode_plain(text, None, false, &mut Merger::default(), &mut ids);
+        ids
+    }
+
     /// The names of the tokens that text can turn into only where they are asked for: what content of
     /// a chat must not contain unguarded.
     pub fn control_texts(&self) -> impl Iterator<Item = &str> {

@@ -547,12 +547,12 @@ describe('odd requests', () => {
   test('OpenAI\'s fields without a meaning here are taken, those with one that is missing are refused', async () => {
     const harmless = {
       model: 'x', user: 'u', metadata: { a: 'b' }, service_tier: 'auto', safety_identifier: 's', prompt_cache_key: 'k', prediction: { type: 'content', content: 'a' }, store: false,
-      response_format: { type: 'text' }, modalities: ['text'], parallel_tool_calls: false, functions: [], logit_bias: null, cache_prompt: true, typical_p: 1, mirostat: 0,
+      response_format: { type: 'text' }, modalities: ['text'], parallel_tool_calls: false, functions: [], logit_bias: null, cache_prompt: true, typical_p: 1, mirostat: 0, grammar: '',
       stream_options: { include_usage: true }, reasoning_effort: null,
     };
     const usage = await inPage(async (given) => (await engine.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], max_tokens: 1, ...given })).usage, harmless);
     assert.equal(usage.completion_tokens, 1);
-    const meant = { store: true, response_format: { type: 'json_object' }, modalities: ['text', 'audio'], reasoning_effort: 'high', functions: [{ name: 'f' }], best_of: 2, typical_p: 0.5, grammar: 'root ::= "a"' };
+    const meant = { store: true, response_format: { type: 'xml' }, modalities: ['text', 'audio'], reasoning_effort: 'high', functions: [{ name: 'f' }], best_of: 2, typical_p: 0.5, json_schema: {} };
     const outcomes = await assertRefused('chat', Object.entries(meant).map(([name, value]) => ({ messages: [{ role: 'user', content: 'a' }], [name]: value })), 'InvalidParameter');
     assert.deepEqual(outcomes.map(({ details }) => details.name), Object.keys(meant));
   });

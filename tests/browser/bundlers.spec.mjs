@@ -35,7 +35,7 @@ describe('a build', () => {
       await stage.visit({ path: `/${name.replace(' ', '-')}/` }, async (page) => assertAnswered(await resultOf(page)));
       // Each worker and each wasm file once.
       const { scriptBytes, ...counts } = emitted(to);
-      assert.deepEqual(counts, { workers: 3, distinctWorkers: 3, wasmFiles: 4, distinctWasmFiles: 4 });
+      assert.deepEqual(counts, { workers: 3, distinctWorkers: 3, wasmFiles: 5, distinctWasmFiles: 5 });
       assert.ok(scriptBytes < 1.2 * emitted(join(root, 'pkg')).scriptBytes, `${scriptBytes} bytes of scripts`);
     });
   }

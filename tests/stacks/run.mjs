@@ -130,7 +130,7 @@ async function build(folder, stack) {
   try {
     const said = await answerAt(server.url('/'));
     const { workers, wasmFiles, scriptBytes } = emitted(output);
-    if (workers !== (stack.workers ?? 3) || wasmFiles !== 4) throw new Error(`there are ${workers} workers and ${wasmFiles} wasm files`);
+    if (workers !== (stack.workers ?? 3) || wasmFiles !== 5) throw new Error(`there are ${workers} workers and ${wasmFiles} wasm files`);
     return `${said}; ${workers} workers, ${wasmFiles} wasm files, ${Math.round(scriptBytes / 1024)} KiB of scripts`;
   } finally {
     await server.close();

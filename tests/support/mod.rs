@@ -1,8 +1,10 @@
 //! Opens model files for integration tests, as the engine worker opens them in the browser.
 #![allow(dead_code)] // Each test binary uses a part.
 
+pub mod constrain;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod json_schema;
 pub mod program;
 pub mod random_model;
 pub mod team;

@@ -20,6 +20,8 @@ export async function generate(file: File, signal: AbortSignal): Promise<string>
   await engine.chat.completions.create({
     messages, tools: [weather], tool_choice: { type: 'function', function: { name: 'weather' } }, max_completion_tokens: 8, user: 'someone',
   });
+  await engine.chat.completions.create({ messages, response_format: { type: 'json_schema', json_schema: { name: 'x', schema: { type: 'object' } } } });
+  await engine.completions.create({ prompt: 'a', regex: '[0-9]+' });
   // @ts-expect-error The name is max_tokens.
   await engine.completions.create({ prompt: 'a', maxTokens: 8 });
   const content: string | null | undefined = answer.choices[0]?.message.content;

@@ -342,7 +342,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     build: core.build,
     simd: core.simd,
     threads,
-    memory: { ...memory, wasmBytes: core.memory.buffer.byteLength + (loader.team?.wasmBytes ?? 0), gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
+    memory: { ...memory, wasmBytes: core.memory.buffer.byteLength + (loader.team?.wasmBytes ?? 0) + runner.grammarBytes, gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
     layers,
     ...gpu ? deviceStatistics(gpu) : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.engine.diskBytes() },

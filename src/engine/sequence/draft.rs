@@ -96,6 +96,12 @@ impl Drafter {
         self.tally.drafted += self.offered;
     }
 
+    /// The last `count` guesses of the draft under way are not tried.
+    pub fn withdraw(&mut self, count: usize) {
+        self.offered -= count;
+        self.tally.drafted -= count;
+    }
+
     /// A guess of the draft under way was right.
     pub fn accept(&mut self) {
         self.right += 1;

@@ -6,6 +6,7 @@
 
 import { ChordError } from '../wire/errors.js';
 import type { CorePlan, CoreStats, ModelInfo, StepEvent } from '../wire/generated.js';
+import type { Constrainer } from './constrainer.js';
 import type { ReadableFile } from '../wire/local-file.js';
 import { addSubgroups } from './subgroups.js';
 // Not imported when it is wanted: bundlers that put workers into one script refuse that.
@@ -83,6 +84,11 @@ export interface Engine {
   ranges(): Float64Array;
   /** The state of each group, as a number of `GROUP_STATES`. */
   groups(): Uint8Array;
+  /** Whether a request names a grammar, which something has to read: `setConstrainer` comes before it begins. */
+  asksForGrammar(requestJson: string): boolean;
+  /** The vocabulary as `Constrainer.load` takes it. */
+  vocabulary(): Uint8Array;
+  setConstrainer(constrainer: Constrainer): void;
   begin(requestJson: string): void;
   step(): Json<StepEvent>;
   cancel(): void;
@@ -301,7 +307,7 @@ async function instantiate(begin: Start, compiled: WebAssembly.Module): Promise<
 }
 
 /** Compiles while the bytes arrive; a server that sends a wrong MIME type only costs that overlap. */
-async function compile(url: URL): Promise<WebAssembly.Module> {
+export async function compile(url: URL): Promise<WebAssembly.Module> {
   const abort = new AbortController();
   let ticks = 0;
   const timer = setInterval(() => {

@@ -1,5 +1,6 @@
 /** Runs one request at a time on the core, a bounded step between two turns of the event loop. */
 
+import { Constrainer } from './constrainer.js';
 import { parsed, type Engine } from './core.js';
 import { ChordError, toChordError } from '../wire/errors.js';
 import type { StepEvent, Tally, Usage } from '../wire/generated.js';
@@ -35,6 +36,8 @@ export class Runner {
   last: EngineStats['last'];
   #run: Run | undefined;
   #wake: (() => void) | undefined;
+  /** What reads grammars, once a request has named one. */
+  #constrainer: Constrainer | undefined;
 
   constructor(private readonly engine: Engine, private readonly loader: Loader, private readonly events: RunnerEvents) {}
 
@@ -49,6 +52,7 @@ export class Runner {
     let begun = false;
     try {
       this.loader.resume();
+      if (this.engine.asksForGrammar(request)) await this.#prepareGrammars();
       this.engine.begin(request);
       begun = true;
       this.events.accepted(call);
@@ -60,6 +64,11 @@ export class Runner {
     } finally {
       this.#run = undefined;
     }
+  }
+
+  /** Bytes of memory of what reads grammars. */
+  get grammarBytes(): number {
+    return this.#constrainer?.wasmBytes ?? 0;
   }
 
   cancel(call: number): void {
@@ -79,6 +88,19 @@ export class Runner {
   wake(): void {
     this.#wake?.();
     this.#wake = undefined;
+  }
+
+  /** Sees that there is something that reads grammars. */
+  async #prepareGrammars(): Promise<void> {
+    if (this.#constrainer && !this.#constrainer.isBroken) return;
+    try {
+      this.#constrainer = await Constrainer.load(this.engine.vocabulary());
+    } catch (thrown) {
+      if (typeof thrown !== 'string') throw thrown;
+      const { message } = JSON.parse(thrown) as { message: string };
+      throw new ChordError('InvalidModel', message);
+    }
+    this.engine.setConstrainer(this.#constrainer);
   }
 
   async #steps(run: Run): Promise<void> {

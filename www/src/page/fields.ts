@@ -21,7 +21,7 @@ const IGNORED: FieldsOf<IgnoredFields> = {
 
 const SAMPLING: FieldsOf<Sampling> = {
   temperature: true, top_k: true, top_p: true, min_p: true, repeat_penalty: true, presence_penalty: true, frequency_penalty: true,
-  logit_bias: true, seed: true, stop: true, max_tokens: true, n: true, ignore_eos: true, draft_max: true, stream: true, stream_options: true,
+  logit_bias: true, seed: true, stop: true, max_tokens: true, n: true, ignore_eos: true, draft_max: true, grammar: true, regex: true, stream: true, stream_options: true,
 };
 
 const TEMPLATE: FieldsOf<TemplateOptions> = {
@@ -32,7 +32,7 @@ const TEMPLATE: FieldsOf<TemplateOptions> = {
 /** What may be given, by what it is given to. */
 const KNOWN = {
   'a chat request': {
-    ...IGNORED, ...SAMPLING, ...TEMPLATE, messages: true, logprobs: true, top_logprobs: true, parallel_tool_calls: true, max_completion_tokens: true,
+    ...IGNORED, ...SAMPLING, ...TEMPLATE, messages: true, logprobs: true, top_logprobs: true, response_format: true, parallel_tool_calls: true, max_completion_tokens: true,
   } satisfies FieldsOf<ChatCompletionRequest>,
   'a completion request': { ...IGNORED, ...SAMPLING, prompt: true, logprobs: true } satisfies FieldsOf<CompletionRequest>,
   'an embedding request': { input: true, encoding_format: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
@@ -64,7 +64,7 @@ const HINTS: Readonly<Record<string, string>> = {
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   echo: [false], suffix: [''], best_of: [1], functions: [], function_call: ['none'], response_format: ['text'], store: [false], dimensions: [],
   modalities: ['text'], audio: [], web_search_options: [], verbosity: [],
-  grammar: [''], json_schema: [], typical_p: [1], mirostat: [0], repeat_last_n: [64], dry_multiplier: [0], xtc_probability: [0], top_n_sigma: [-1],
+  json_schema: [], typical_p: [1], mirostat: [0], repeat_last_n: [64], dry_multiplier: [0], xtc_probability: [0], top_n_sigma: [-1],
   samplers: [],
 };
 

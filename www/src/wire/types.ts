@@ -241,6 +241,32 @@ export type ToolChoice =
   | { type: 'function'; function: { name: string } }
   | { type: 'allowed_tools'; allowed_tools: { mode: 'auto'; tools: { type: 'function'; function: { name: string } }[] } };
 
+/** What an answer is to be, in OpenAI's words. */
+export type ResponseFormat =
+  /** Text, as without it. */
+  | { type: 'text' }
+  /** A JSON object. The model does best where the messages ask for one, too. */
+  | { type: 'json_object' }
+  /**
+   * JSON that a JSON Schema describes. Properties come in the order in which the schema has them. A schema is always kept to
+   * the letter, `strict` or not; a keyword that is not supported is refused, with its name in `details.keyword`.
+   */
+  | { type: 'json_schema'; json_schema: { name: string; description?: string | null; schema: Record<string, unknown>; strict?: boolean | null } };
+
+/**
+ * What holds an answer to a grammar: one of these fields, or `response_format`. Tokens that would leave the grammar are never
+ * drawn, and the answer ends only where the grammar is satisfied, or is cut. `logprobs` are those of the model, over all tokens.
+ */
+export interface GrammarParams {
+  /**
+   * A grammar for the answer: GBNF, as llama.cpp has it, where there is a `::=` in it, and otherwise Lark, as llguidance has
+   * it. Its first rule is `root`, in Lark `start`.
+   */
+  grammar?: string;
+  /** A regular expression for the whole answer, in the syntax of Rust's `regex`: without look-around and back-references. */
+  regex?: string;
+}
+
 /** One message of a chat. Fields beyond these go to the chat template as they are. */
 export interface ChatMessage {
   /** Who speaks: `system`, `user`, `assistant`, `tool`, or what else the template knows. */
@@ -293,9 +319,14 @@ export interface ChatToolCallDelta {
 }
 
 /** What a chat is to be answered with. */
-export interface ChatCompletionRequest extends SamplingParams, TemplateOptions, IgnoredFields {
+export interface ChatCompletionRequest extends SamplingParams, GrammarParams, TemplateOptions, IgnoredFields {
   /** The chat so far. */
   messages: ChatMessage[];
+  /**
+   * What the answer is to be. Where the model thinks first, the thought is free and the answer behind it is not. It does not go
+   * together with `tools`, `grammar`, `regex` or `ignore_eos`.
+   */
+  response_format?: ResponseFormat;
   /** `false` ends an answer after its first call of a tool. Default true. */
   parallel_tool_calls?: boolean;
   /** Reports the log probability of every token. */
@@ -311,7 +342,7 @@ export interface ChatCompletionRequest extends SamplingParams, TemplateOptions, 
 }
 
 /** What a text is to be continued with. */
-export interface CompletionRequest extends SamplingParams, IgnoredFields {
+export interface CompletionRequest extends SamplingParams, GrammarParams, IgnoredFields {
   /** Text, or token ids that are used as they are. */
   prompt: string | number[];
   /** Alternatives to report per token, up to 50. */
@@ -489,7 +520,10 @@ export interface EngineStats {
   threads: number;
   /** Bytes of memory. */
   memory: MemoryStats & {
-    /** Memory of the wasm modules of all threads, which holds what the CPU computes with and never shrinks. */
+    /**
+     * Memory of the wasm modules of all threads, which holds what the CPU computes with and never shrinks; and of the
+     * module that reads grammars, once a request has named one.
+     */
     wasmBytes: number;
     /** What of `residentBytes` is the GPU's. */
     gpuBytes: number;
