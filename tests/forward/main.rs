@@ -11,6 +11,7 @@ mod pass;
 mod styles;
 mod weights;
 
+use std::collections::BTreeSet;
 use support::team::Team;
 use support::{nmse, open};
 use wasm_chord::engine::OpenOptions;
@@ -100,10 +101,10 @@ fn every_architecture_agrees_on_a_gpu() {
 
 #[test]
 fn every_row_of_the_registry_has_a_style() {
-    let mut rows: Vec<&str> = REGISTRY.iter().map(|architecture| architecture.name).collect();
-    let mut styles: Vec<&str> = styles::all().iter().map(|style| style.name).collect();
-    rows.sort_unstable();
-    styles.sort_unstable();
-    styles.dedup();
-    assert_eq!(rows, styles);
+    let rows: BTreeSet<&str> = REGISTRY.iter().map(|architecture| architecture.name).collect();
+    let styles: BTreeSet<&str> = styles::all().iter().map(|style| style.name).collect();
+    let (bare, strange): (Vec<_>, Vec<_>) = (rows.difference(&styles).collect(), styles.difference(&rows).collect());
+    assert!(bare.is_empty(), "tests/forward/styles.rs has no row for {bare:?}");
+    assert!(strange.is_empty(), "src/model/registry.rs has no row for {strange:?}");
+    assert_eq!(rows.len(), REGISTRY.len(), "the registry has each name once");
 }
