@@ -28,6 +28,8 @@ const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md",
 
 /// What the scripts have of the core, the stable codes of errors among it; a test of the crate writes it.
 const GENERATED: &str = "www/src/wire/generated.ts";
+/// The fields of requests and options.
+const FIELDS: &str = "www/src/page/fields.ts";
 
 /// The readers of optional reference data, which look beside the checkout and say so where there is none.
 const LOOK_BESIDE: [&str; 4] = ["tests/support/", "tests/browser/", "tests/bench/", "src/gguf/testing.rs"];
@@ -82,6 +84,8 @@ pub fn check(root: &Path) -> Result<()> {
         &fs::read_to_string(root.join("src/model/registry.rs")).context("there is no registry")?,
         &readme,
     ));
+    let fields = fs::read_to_string(root.join(FIELDS)).with_context(|| format!("there is no {FIELDS}"))?;
+    broken.extend(unnamed_fields(&fields, &readme)?);
     let generated = fs::read_to_string(root.join(GENERATED)).with_context(|| format!("there is no {GENERATED}"))?;
     let codes = error_codes(&generated);
     broken.extend(misnamed_codes(&codes, &readme));
@@ -276,6 +280,20 @@ fn unnamed_architectures(registry: &str, readme: &str) -> Vec<String> {
     rows.filter(is_missing).map(|name| format!("README.md does not list the architecture {name}")).collect()
 }
 
+/// Fields of requests that the README does not name: those of the two lists that requests of several kinds share.
+fn unnamed_fields(fields: &str, readme: &str) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    for list in ["SAMPLING", "TEMPLATE"] {
+        let start = format!("\nconst {list}: ");
+        let (_, rest) = fields.split_once(&start).with_context(|| format!("{FIELDS} has no list {list}"))?;
+        let body = rest.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(body, _)| body);
+        let names = body.split(',').filter_map(|field| field.trim().strip_suffix(": true"));
+        let is_missing = |name: &&str| !readme.contains(&format!("`{name}`"));
+        broken.extend(names.filter(is_missing).map(|name| format!("README.md does not name the field {name}")));
+    }
+    Ok(broken)
+}
+
 /// The codes of `ChordErrorCode`.
 fn error_codes(generated: &str) -> Vec<&str> {
     let lines = generated.lines().skip_while(|line| !line.starts_with("export type ChordErrorCode ="));
@@ -376,6 +394,14 @@ mod tests {
         let registry = r#"row("a", X), row("b-c", Y),"#;
         assert!(unnamed_architectures(registry, "| `a`, `b-c` |").is_empty());
         assert_eq!(unnamed_architectures(registry, "| `a` |").len(), 1);
+    }
+
+    #[test]
+    fn the_readme_names_every_field() {
+        let fields = "\nconst SAMPLING: X = {\n  a: true, b: true,\n};\nconst TEMPLATE: X = { c: true };";
+        assert!(unnamed_fields(fields, "`a`, `b`, `c`").expect("two lists").is_empty());
+        assert_eq!(unnamed_fields(fields, "`a`").expect("two lists").len(), 2);
+        assert!(unnamed_fields("", "`a`").is_err());
     }
 
     #[test]
