@@ -2,11 +2,13 @@
 //! of models; a model writes the list and knows nothing of backends.
 
 mod op;
+mod operands;
 mod rope;
 mod state;
 mod weight;
 
-pub use op::{Activation, Epilogue, Mask, Norm, Op, Operand, RESIDUAL, Routing, Runs, Scores, Slot, alibi_slope};
+pub use op::{Activation, Epilogue, Mask, Norm, Op, RESIDUAL, Routing, Runs, Scores, Slot, alibi_slope};
+pub use operands::Operand;
 pub use rope::{Rope, RopeId, RopeStyle};
 pub use state::{State, StateId};
 pub use weight::{Group, Role, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
