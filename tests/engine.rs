@@ -1,4 +1,4 @@
-//! Requests through an engine: bad input, limits, choices, prefixes, embeddings. Numbers are those of `faults.md`.
+//! Requests through an engine: bad input, limits, choices, prefixes, embeddings. Numbers are those of the faults in CONTRIBUTING.md.
 
 mod support;
 
@@ -157,6 +157,18 @@ fn fault_57_parameters_out_of_range_are_named() {
         assert_eq!((error.code, &error.details["name"]), (ErrorCode::InvalidParameter, &json!(name)), "{error}");
     }
     assert_eq!(refused(json!({"prompt": [9999]})).code, ErrorCode::InvalidParameter);
+    for (name, value) in [
+        ("add_generation_prompt", json!(1)),
+        ("chat_template", json!(5)),
+        ("chat_template_kwargs", json!([])),
+        ("reasoning_effort", json!(true)),
+        ("temperature", json!("hot")),
+    ] {
+        let error = Request::from_json(&json!({"kind": "chat", "messages": [], name: value}).to_string());
+        assert_eq!(error.expect_err("refused").details["name"], json!(name));
+    }
+    let error = Request::from_json(&json!({"kind": "chat", "temperature": 0}).to_string()).expect_err("no messages");
+    assert_eq!(error.details["name"], "messages");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Request {
             |name: &str| body.remove(name).ok_or_else(|| ChordError::parameter(name, format!("'{name}' is missing")));
         match kind.as_ref().and_then(Json::as_str) {
             Some("chat") => {
-                let chat = parse_value(Json::Object(body.clone()), "messages")?;
+                let chat = chat(&body)?;
                 Ok(Request::Chat(chat, SamplingParams::from_request(&body, RequestKind::Chat)?))
             }
             Some("completion") => {
@@ -88,8 +88,17 @@ fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| ChordError::parameter("body", format!("the request is not readable: {e}")))
 }
 
-fn parse_value<T: serde::de::DeserializeOwned>(value: Json, name: &str) -> Result<T> {
-    serde_json::from_value(value).map_err(|e| ChordError::parameter(name, format!("'{name}': {e}")))
+/// What of a chat's body is not for the sampler. An error names the field that is not readable, or `messages` where they
+/// are missing.
+fn chat(body: &Map<String, Json>) -> Result<Chat> {
+    let read = |body| serde_json::from_value::<Chat>(Json::Object(body));
+    read(body.clone()).map_err(|error| {
+        let is_readable = |name: &String, value: &Json| {
+            read(Map::from_iter([("messages".to_string(), Json::Null), (name.clone(), value.clone())])).is_ok()
+        };
+        let name = body.iter().find(|(name, value)| !is_readable(name, value)).map_or("messages", |(name, _)| name);
+        ChordError::parameter(name, format!("'{name}': {error}"))
+    })
 }
 
 fn prompt(value: Json, name: &str) -> Result<Prompt> {
@@ -137,7 +146,7 @@ impl Opened {
 
     /// The text of a chat's prompt, from a JSON body.
     pub fn apply_chat_template(&self, json: &str, now: CivilTime) -> Result<String> {
-        Ok(self.render(&parse(json)?, now, false)?.0.plain_text())
+        Ok(self.render(&chat(&parse(json)?)?, now, false)?.0.plain_text())
     }
 
     /// Tokens of a JSON string, or of a JSON array of messages as a chat's prompt.
