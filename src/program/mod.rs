@@ -30,7 +30,9 @@ pub struct Program {
     /// Width of each slot in f32 values per token. Slot 0 is the residual stream: it lives across
     /// groups, the others only within one.
     pub slots: Vec<usize>,
+    /// By [`WeightId`]: the tensors that are used, with their places in the file.
     pub weights: Vec<Weight>,
+    /// By [`RopeId`]: layers that rotate alike share one.
     pub ropes: Vec<Rope>,
     /// What a sequence keeps from token to token.
     pub states: Vec<State>,
@@ -39,7 +41,9 @@ pub struct Program {
     pub groups: Vec<Group>,
     /// The ops of each group.
     pub ops: Vec<Vec<Op>>,
+    /// The slots that a caller reads after the head.
     pub outputs: Outputs,
+    /// Tokens that there are logits for: rows of the embedding's table.
     pub vocabulary: usize,
 }
 

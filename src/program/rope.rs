@@ -21,7 +21,9 @@ pub enum RopeStyle {
 pub struct Rope {
     /// Values of each head that rotate; the rest pass through.
     pub dims: usize,
+    /// Which two values turn together.
     pub style: RopeStyle,
+    /// The base of the angles; above zero, 10000 unless the file says otherwise.
     pub base: f32,
     /// Linear scaling of positions: 1 / factor.
     pub frequency_scale: f32,
@@ -29,7 +31,10 @@ pub struct Rope {
     pub extrapolation: f32,
     /// Magnitude of the rotated vectors.
     pub attention_factor: f32,
+    /// Turns over the original context from which on YaRN leaves a frequency as it is; 32 in the paper,
+    /// <https://arxiv.org/abs/2309.00071>.
     pub beta_fast: f32,
+    /// Turns up to which it is scaled wholly; 1 in the paper. Between the two stands the ramp.
     pub beta_slow: f32,
     /// The context length that the model was first trained with.
     pub original_context: f32,

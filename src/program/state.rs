@@ -9,11 +9,28 @@ pub struct StateId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Keys and values of every position, so many of each a token, in f16.
-    Kv { key_width: usize, value_width: usize },
+    Kv {
+        /// Values of all heads' keys together, for one token.
+        key_width: usize,
+        /// Values of all heads' values together, for one token.
+        value_width: usize,
+    },
     /// The last `taps` inputs of a short convolution, `width` values each, the oldest first, in f32.
-    Conv { width: usize, taps: usize },
+    Conv {
+        /// Values that are convolved, each for itself.
+        width: usize,
+        /// Tokens before the present one: one less than the kernel has.
+        taps: usize,
+    },
     /// A matrix for each of `heads`, `[head][row][column]`, in f32.
-    Recurrent { heads: usize, rows: usize, columns: usize },
+    Recurrent {
+        /// Matrices.
+        heads: usize,
+        /// Rows of each: values of a head's input and output.
+        rows: usize,
+        /// Columns of each: values of a head's key and query.
+        columns: usize,
+    },
 }
 
 impl State {
