@@ -7,6 +7,7 @@ use std::ops::Range;
 /// Consecutive tokens of the sequence.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
+    /// Their numbers in the vocabulary.
     pub tokens: &'a [u32],
     /// Position of the first in the sequence.
     pub position: usize,
@@ -19,8 +20,11 @@ pub struct Batch<'a> {
 pub struct Draw {
     /// 1 is greedy.
     pub top_k: u32,
+    /// Divides the logits of those that are left; above zero.
     pub temperature: f32,
+    /// Keeps the likeliest tokens whose probabilities sum to this; 1 keeps all.
     pub top_p: f32,
+    /// Keeps tokens at least this many times as probable as the likeliest; 0 keeps all.
     pub min_p: f32,
     /// Between 0 and 1.
     pub random: f32,

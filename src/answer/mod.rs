@@ -94,6 +94,7 @@ enum Rest {
 /// How an answer is read.
 #[derive(Debug)]
 pub struct Plan {
+    /// The marks to look for.
     pub style: Arc<Style>,
     /// The tools that may be called; without any, nothing is read as a call.
     pub tools: Tools,

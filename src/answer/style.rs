@@ -12,7 +12,9 @@ const ANSWER_MARK: &str = "qzj5said9";
 /// What opens a section of calls, and what closes it where something does.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Section {
+    /// The mark before the first call.
     pub open: &'static str,
+    /// The mark behind the last. Sections without one end where no further call begins.
     pub close: Option<&'static str>,
     /// The opening mark is the beginning of a call, too.
     pub is_call: bool,
@@ -79,7 +81,9 @@ const QUOTES: [&str; 2] = ["<|\"|>", "<escape>"];
 /// Marks around what a model thinks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Thought {
+    /// The mark before a thought. Where the prompt ends with it, the answer begins within one.
     pub open: &'static str,
+    /// The mark behind it.
     pub close: &'static str,
 }
 
@@ -132,17 +136,21 @@ pub static FRAMES: [Frames; 3] = [
 /// How a model marks what is not its answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Style {
+    /// The headers of a format that has them. There are no sections then.
     pub frames: Option<&'static Frames>,
     /// What may open calls.
     pub sections: Vec<&'static Section>,
     /// Calls may be JSON that nothing marks.
     pub is_bare: bool,
+    /// The marks around thoughts, where the model thinks.
     pub thought: Option<&'static Thought>,
 }
 
 /// A conversation that tells something of a template.
 pub struct Probe<'a> {
+    /// A list of messages, as in a request.
     pub messages: &'a Json,
+    /// The tools that it has, as in a request.
     pub tools: Option<&'a Json>,
     /// Ends with the opening of the assistant's turn.
     pub opens: bool,

@@ -43,6 +43,7 @@ pub const STEP_BYTES_MAX: u64 = 256 << 20;
 
 /// The state of a model on the CPU.
 pub struct Cpu {
+    /// The groups that are in memory, and where the others are read from.
     pub weights: Weights,
     slots: Vec<Vec<f32>>,
     cache: KvCache,

@@ -22,7 +22,9 @@ const RUNS_MIN: usize = 4;
 /// from `bounds[k]` to `bounds[k + 1]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
+    /// Runs of a token's values; the slot is so many times as wide as `run`.
     pub blocks: usize,
+    /// Values at which shards begin within a run, and the run's width as the last: one more than there are shards.
     pub bounds: Vec<usize>,
 }
 
@@ -70,13 +72,18 @@ impl Shares {
 /// What a shard does next.
 #[derive(Debug)]
 pub enum Step {
+    /// An op of the shard's program.
     Op(Op),
     /// `slice` = the shard's own values of `whole`.
     Narrow {
+        /// A slot of which every shard has all values.
         whole: Slot,
+        /// As wide as the shard's shares.
         slice: Slot,
+        /// Who has what.
         shares: Shares,
     },
+    /// An exchange, for which the shard waits.
     Gather(Gather),
 }
 
@@ -85,7 +92,9 @@ pub enum Step {
 pub struct Gather {
     /// Where this shard's slice is; none if it has none.
     pub slice: Option<Slot>,
+    /// Where all slices come to lie.
     pub whole: Slot,
+    /// Who hands over what.
     pub shares: Shares,
     /// Only the first shard gets the others' slices.
     pub is_to_first: bool,
@@ -116,7 +125,9 @@ impl Piece {
 
 /// What one shard executes.
 pub struct Split {
+    /// The shard's number, from 0.
     pub shard: usize,
+    /// How many there are.
     pub shards: usize,
     /// Slots, weights, states and ops of the shard. The slots of the whole program come first.
     pub program: Program,

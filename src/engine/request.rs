@@ -15,7 +15,9 @@ use std::sync::Arc;
 /// What the core may not find out by itself: the time, and a seed for requests that bring none.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
+    /// For chat templates that write the date.
     pub now: CivilTime,
+    /// For requests without a `seed`; those of one engine should differ.
     pub seed: u64,
 }
 
@@ -57,8 +59,11 @@ pub enum Prompt {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time; in 32 bits they are nearer to each other")]
 pub enum Request {
+    /// An answer to messages.
     Chat(Chat, SamplingParams),
+    /// A text or tokens, continued.
     Completion(Prompt, SamplingParams),
+    /// One vector for a text or tokens.
     Embedding(Prompt),
 }
 

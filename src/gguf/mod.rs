@@ -23,26 +23,41 @@ pub use strings::StringArray;
 use crate::quant::Dtype;
 use std::collections::HashMap;
 
-/// A metadata value.
+/// A metadata value. Types are numbered as the format does; all are little-endian.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    /// Type 0 of the format.
     U8(u8),
+    /// Type 1.
     I8(i8),
+    /// Type 2.
     U16(u16),
+    /// Type 3.
     I16(i16),
+    /// Type 4.
     U32(u32),
+    /// Type 5.
     I32(i32),
+    /// Type 6.
     F32(f32),
+    /// Type 7: one byte, 0 or 1.
     Bool(bool),
+    /// Type 10.
     U64(u64),
+    /// Type 11.
     I64(i64),
+    /// Type 12.
     F64(f64),
+    /// Type 8: a length in 64 bits, and as many bytes of UTF-8.
     String(String),
+    /// Type 9: the values' type, their number in 64 bits, and the values.
     Array(Array),
 }
 
-/// An array of metadata values of one type. Nested arrays are not used by any model and are refused.
+/// An array of metadata values of one type, which is a variant of [`Value`]. Nested arrays are not used by any model
+/// and are refused.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "a variant for each of `Value`")]
 pub enum Array {
     U8(Vec<u8>),
     I8(Vec<i8>),
@@ -61,22 +76,28 @@ pub enum Array {
 /// A tensor's place and shape. All sizes are checked: they do not overflow and lie within the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
+    /// At most 64 bytes of text, and no other tensor's: `blk.0.attn_q.weight`.
     pub name: String,
     /// Fastest-varying first, as in the file; 1 to 4 of them, each at least 1.
     pub dimensions: Vec<u64>,
+    /// How blocks of the fastest dimension are encoded.
     pub dtype: Dtype,
     /// Number of the file part, 0 unless the model is split.
     pub part: u16,
     /// From the start of that file, in bytes.
     pub offset: u64,
+    /// Length of its data, by type and dimensions.
     pub bytes: u64,
 }
 
 /// A parsed header. For a split model, the headers of all parts joined.
 #[derive(Clone, Debug)]
 pub struct Header {
+    /// 2 or 3, which differ in nothing that is read here.
     pub version: u32,
+    /// Keys and values; of a split model those of its first part.
     pub metadata: Metadata,
+    /// In the order of the file, or of the parts.
     pub tensors: Vec<TensorInfo>,
     /// What is wrong with it but does no harm, for people.
     pub warnings: Vec<String>,

@@ -37,7 +37,10 @@ pub enum Progress {
     /// More bytes are needed.
     NeedMore,
     /// The header is complete: it is the first `header_bytes` bytes of the file.
-    Done { header_bytes: u64 },
+    Done {
+        /// Where the header ends, before the padding to the tensors' data.
+        header_bytes: u64,
+    },
 }
 
 /// What comes next in the file.

@@ -6,8 +6,11 @@ use crate::quant::Dtype;
 /// A tensor's entry as it is to stand in the file.
 #[derive(Clone, Debug)]
 pub struct TensorEntry {
+    /// Its name, at any length.
     pub name: String,
+    /// Fastest-varying first; as many as are given.
     pub dimensions: Vec<u64>,
+    /// The type's number, one that no reader knows among them.
     pub ggml_type: u32,
     /// From the start of the data.
     pub offset: u64,
@@ -16,7 +19,9 @@ pub struct TensorEntry {
 /// Builds the bytes of a file. Counts, version and alignment can be set to what does not fit.
 #[derive(Clone, Debug)]
 pub struct Writer {
+    /// The number behind the magic; 3 is right.
     pub version: u32,
+    /// Data begins at multiples of it. The key `general.alignment`, which readers need unless it is 32, is the caller's to add.
     pub alignment: u64,
     /// Overrides the number of keys that the header declares.
     pub key_count: Option<u64>,

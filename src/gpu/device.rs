@@ -61,6 +61,7 @@ pub struct Device {
 
 /// A kernel on the device.
 pub struct Pipeline {
+    /// What dispatches name; it may still be in the making, or refused.
     pub pipeline: wgpu::ComputePipeline,
     /// 0 until the device has said whether it takes it, then 1, or 2 if it does not.
     state: Arc<AtomicU8>,

@@ -64,6 +64,7 @@ pub struct Outcome {
 /// Called from outside when results are there; natively from any thread that polls.
 #[cfg(not(target_family = "wasm"))]
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
+/// The same in a browser, where all of it is on one thread.
 #[cfg(target_family = "wasm")]
 pub type Wake = std::rc::Rc<dyn Fn()>;
 
@@ -108,6 +109,7 @@ struct Bound {
 /// The state of a model on a GPU.
 pub struct Gpu {
     device: Rc<Device>,
+    /// The groups that are in its memory.
     pub weights: Weights,
     plan: Plan,
     arena: Arena,

@@ -5,23 +5,41 @@ use crate::quant::Dtype;
 /// A kernel, one for each format where it reads a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
+    /// Rows of a table, as they are.
     Embed(Dtype),
+    /// A matrix times the column of one token.
     MatVec(Dtype),
+    /// A matrix times the columns of a prompt, in tiles.
     MatMat(Dtype),
+    /// Activations in the arithmetic of tiles, before [`Kernel::MatMat`].
     Prepare,
+    /// A norm of rows or of heads.
     Norm,
+    /// Norms of heads, rotation, and the way into the cache.
     Rope,
+    /// Attention of one head of one token; of a long cache a part, for [`Kernel::AttentionReduce`].
     Attention,
+    /// Joins the parts of a head.
     AttentionReduce,
+    /// Attention of a prompt, in tiles.
     AttentionTiles,
+    /// What happens to each value on its own: sums, factors, activations.
     Elementwise,
+    /// The choice of experts.
     Route,
+    /// What the chosen experts answer, weighed.
     ExpertSum,
+    /// The best tokens of each segment of the vocabulary.
     Top,
+    /// The next token, from those.
     Sample,
+    /// Runs of values from one slot to another.
     Copy,
+    /// A short convolution over the tokens before, which are its state.
     Conv,
+    /// A selective scan, which moves its state on.
     Scan,
+    /// The gated delta rule, which moves its state on.
     Delta,
 }
 
@@ -29,6 +47,7 @@ pub enum Kernel {
 /// file are multiplied in f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
+    /// f32 activations and weights.
     #[default]
     Single,
     /// f16 activations, divided by the largest of their 32 so that they are in range, and quants in f16.
@@ -82,8 +101,9 @@ const fn storage(read_only: bool) -> wgpu::BindingType {
     }
 }
 
-/// Bytes of the step's uniform, and of one dispatch's parameters at most.
+/// Bytes of the step's uniform.
 pub const STEP_BYTES: usize = 64;
+/// Bytes of one dispatch's parameters at most, and from each to the next: the alignment of offsets that every device has.
 pub const OP_BYTES: usize = 256;
 
 macro_rules! shader {

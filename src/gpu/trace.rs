@@ -12,10 +12,13 @@ use std::ops::Range;
 
 /// A pass to trace: `tokens` from `position`, and the head for a single one.
 pub struct Pass {
+    /// At least one.
     pub tokens: Vec<u32>,
+    /// Of the first token in the sequence.
     pub position: usize,
     /// Workgroups that share the positions of a head.
     pub splits: u32,
+    /// How the next token is chosen, where the head is computed.
     pub draw: Draw,
 }
 
@@ -28,12 +31,16 @@ impl Pass {
 
 /// What a dispatch did, or the last of several that did it together.
 pub struct Step {
+    /// Number of the pass.
     pub pass: usize,
+    /// Number of the group.
     pub group: usize,
     dispatch: usize,
+    /// What was launched.
     pub kernel: Kernel,
     /// The ops of the group that it computed; none of them where it chose a token.
     pub ops: Range<usize>,
+    /// What it left behind, each to be read by [`Trace::words`].
     pub outputs: Vec<Output>,
 }
 
@@ -56,6 +63,7 @@ pub enum Target {
 
 /// Where that lies in the trace.
 pub struct Output {
+    /// What it is.
     pub target: Target,
     from: u64,
     buffer: usize,
@@ -64,7 +72,9 @@ pub struct Output {
 
 /// Passes that were sent off.
 pub struct Trace {
+    /// As they were asked for.
     pub passes: Vec<Pass>,
+    /// In the order in which they ran.
     pub steps: Vec<Step>,
     readbacks: Vec<Buffer>,
     mappings: Vec<Mapping>,

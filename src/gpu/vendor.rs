@@ -5,11 +5,17 @@ use super::shaders::Arithmetic;
 /// A maker of GPUs, as far as it matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Vendor {
+    /// GeForce and datacentre GPUs.
     Nvidia,
+    /// Integrated and Arc.
     Intel,
+    /// Radeon, integrated or not.
     Amd,
+    /// Mali and Immortalis, in phones.
     Arm,
+    /// Adreno, in phones and some laptops.
     Qualcomm,
+    /// Apple's, software, and whoever does not say.
     #[default]
     Other,
 }

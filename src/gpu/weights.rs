@@ -146,6 +146,7 @@ struct Resident {
 
 /// The groups that are in GPU memory.
 pub struct Weights {
+    /// Where each weight lies in the buffers of its group.
     pub map: Map,
     groups: Vec<Option<Resident>>,
     pinned: Vec<bool>,

@@ -11,7 +11,9 @@ use crate::program::{Mask, Norm, Rope, RopeStyle, Scores};
 /// What holds for a model as a whole, and the shape of each of its layers.
 #[derive(Clone)]
 pub struct Config {
+    /// Its row of the registry.
     pub architecture: &'static Architecture,
+    /// From the first layer on.
     pub layers: Vec<LayerShape>,
     /// Tokens that the model was trained for.
     pub context_length: usize,
@@ -19,11 +21,15 @@ pub struct Config {
     pub context: usize,
     /// Width of the residual stream.
     pub embedding: usize,
+    /// Added to the mean square or the variance in every norm.
     pub epsilon: f32,
-    /// Factors of the embedding, of what a block adds to the residual stream, and of the logits.
+    /// Factor of the embedding.
     pub embedding_scale: f32,
+    /// Factor of what a block adds to the residual stream.
     pub residual_scale: f32,
+    /// Factor of the logits.
     pub logit_scale: f32,
+    /// c: logits x become c · tanh(x / c).
     pub final_softcap: Option<f32>,
     /// Whether attention and feed-forward stand side by side, where files differ in that.
     pub is_parallel: bool,
@@ -37,6 +43,7 @@ pub struct Config {
     pub recurrence: Recurrence,
     /// Of models with latent attention.
     pub latent: Latent,
+    /// Rows of the embedding's table.
     pub vocabulary: usize,
 }
 

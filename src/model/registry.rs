@@ -10,9 +10,11 @@ use crate::program::RopeStyle::{self, Halves, Interleaved};
 
 /// What there is to know of an architecture.
 pub struct Architecture {
+    /// As files have it in `general.architecture`; also what their other keys begin with.
     pub name: &'static str,
-    /// How pairs of its heads rotate, and how its rows are normalised.
+    /// Which values of a head rotate together.
     pub rope: RopeStyle,
+    /// How its rows are normalised.
     pub norm: Norm,
     /// Reads what its files have beside the keys that all architectures share.
     pub configure: fn(&mut Config, &Keys) -> Result<()>,

@@ -48,6 +48,7 @@ pub struct Counters {
     pub direct: u64,
     /// Groups whose bytes had all come before the visit.
     pub prefetched: u64,
+    /// Groups whose memory another one got.
     pub evictions: u64,
 }
 

@@ -11,9 +11,13 @@ const GAP_BYTES_MAX: u64 = 64 << 10;
 /// Consecutive bytes of one file part, needed by one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRange {
+    /// Number of the group.
     pub group: usize,
+    /// Number of the part; 0 unless the model is split.
     pub part: u16,
+    /// Bytes from the beginning of the part.
     pub offset: u64,
+    /// Bytes, 1 to [`RANGE_BYTES_MAX`].
     pub length: u64,
 }
 

@@ -13,10 +13,15 @@ pub const BLOCK_VALUES_MAX: usize = 256;
 /// `(scale · scales[i / 16]) · quants[i] − minimum · minimums[i / 16]`.
 #[derive(Clone, Debug)]
 pub struct DecodedBlock {
+    /// As many as the format's block has values, from the first on; the rest is not read.
     pub quants: [i8; BLOCK_VALUES_MAX],
+    /// One for each group of 16 values, in units of `scale`.
     pub scales: [f32; BLOCK_VALUES_MAX / GROUP],
+    /// One for each group of 16 values, in units of `minimum`.
     pub minimums: [f32; BLOCK_VALUES_MAX / GROUP],
+    /// The block's own, which the file has in f16 as a rule.
     pub scale: f32,
+    /// The block's own; 0 in formats without minimums.
     pub minimum: f32,
 }
 

@@ -10,8 +10,11 @@ const VALUE_BYTES: usize = 2;
 /// The shape of one layer's keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvLayer {
+    /// Heads of keys, and as many of values.
     pub heads: usize,
+    /// Values of a head of keys.
     pub key_dim: usize,
+    /// Values of a head of values.
     pub value_dim: usize,
 }
 
@@ -28,7 +31,10 @@ pub enum LayerState {
     /// Keys and values, so many for each position.
     Kv(KvLayer),
     /// So many bytes, whatever the position, once there is one.
-    Fixed { bytes: usize },
+    Fixed {
+        /// All of it, in f32.
+        bytes: usize,
+    },
 }
 
 /// The states of a sequence of up to `context` positions.
@@ -36,6 +42,7 @@ pub enum LayerState {
 pub struct Layout {
     /// By state.
     pub layers: Vec<LayerState>,
+    /// Positions that there is room for.
     pub context: usize,
 }
 

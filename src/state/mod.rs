@@ -17,7 +17,10 @@ pub enum Rewind {
     /// To the copies that passes made of it.
     Copies,
     /// To copies that were made of it at every so many positions.
-    Snapshots { every: usize },
+    Snapshots {
+        /// Positions from one copy to the next; above zero.
+        every: usize,
+    },
     /// Nowhere: what was taken in is part of it for good.
     Nowhere,
 }

@@ -106,6 +106,7 @@ pub struct RenderInput<'a> {
 /// The prompt's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
+    /// What the tokeniser gets.
     pub text: String,
     /// Set if messages contained the text of control tokens. It then stands behind the first
     /// character of each such text: the tokeniser looks for control tokens first (a match whose

@@ -21,13 +21,17 @@ const MONTHS: [&str; 12] = [
 /// A moment on the calendar and the clock of the person's own time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CivilTime {
+    /// Of the Gregorian calendar.
     pub year: i32,
     /// 1 to 12.
     pub month: u8,
     /// 1 to 31.
     pub day: u8,
+    /// 0 to 23.
     pub hour: u8,
+    /// 0 to 59.
     pub minute: u8,
+    /// 0 to 59.
     pub second: u8,
 }
 

@@ -27,6 +27,7 @@ const WINDOW_MAX: usize = 66;
 
 /// A small model in the formats of a large one.
 pub struct Miniature {
+    /// The ops of the large one, each with its formats and few values.
     pub program: Program,
     /// The same with every matrix in F32, for a backend that would round its inputs otherwise.
     pub truth: Program,

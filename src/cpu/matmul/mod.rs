@@ -22,9 +22,11 @@ use std::ops::Range;
 /// A weight matrix in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
+    /// How the blocks of a row are encoded.
     pub dtype: Dtype,
     /// Values in a row: whole blocks.
     pub columns: usize,
+    /// Values of a product with one column.
     pub rows: usize,
     /// `rows` rows, after [`repack`].
     pub bytes: &'a [u8],
@@ -35,6 +37,7 @@ pub struct Matrix<'a> {
 pub enum Input<'a> {
     /// One column after another.
     F32(&'a [f32]),
+    /// The same columns rounded to int8, for the types that want it.
     Quantised(&'a Activations),
 }
 

@@ -1,6 +1,12 @@
 //! What the kernels are told: for each kind of shader a file with the parameters of its `Op`, in their order,
 //! and with the numbers that host and shader must agree on. Those are written into the shaders' sources; that
 //! names, offsets and types are the same on both sides is what `tests/shaders.rs` checks.
+//!
+//! Fields have a comment where their names leave a question. Where slots begin among the activations (`query`, `src`,
+//! `dst`), and `_stride`, from one token's row to the next one's, are in quads of four values; `_residual` is 1 where the
+//! slot is the residual stream, of which the step says the row; `flag` is where the group notes values that are not
+//! finite. Heads, tokens and experts are counted; `head_dim`, `value_dim` and `width` are values; `scale`, `softcap` and
+//! `epsilon` are the op's.
 
 mod attention;
 mod candidates;
@@ -120,6 +126,7 @@ macro_rules! parameters {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug)]
+        #[allow(missing_docs, reason = "the module says what their names mean")]
         pub struct $name { $($(#[$doc])* pub $field: $type,)+ }
 
         impl $crate::gpu::kernels::Words for $name {
