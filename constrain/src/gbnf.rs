@@ -19,8 +19,11 @@ const REGEX_BYTES_MAX: usize = 20_000;
 /// More repetitions are a mistake or an attack.
 const REPEATS_MAX: u32 = 2_000;
 
-/// Groups within groups.
+/// Groups within groups, and rules within rules of a regular expression.
 const DEPTH_MAX: usize = 100;
+
+/// Rules within rules, along the way on which llguidance goes through them, which takes of the stack for each.
+const CHAIN_MAX: usize = 200;
 
 /// What a rule or a part of it stands for.
 #[derive(Clone, Debug)]
@@ -54,18 +57,28 @@ pub fn to_lark(text: &str) -> Result<String, Refused> {
         return Ok(format!("start: /{regex}/\n"));
     }
     let mut lark = format!("start: r{root}\n");
-    let mut reached = vec![root];
-    let mut seen: HashSet<usize> = reached.iter().copied().collect();
-    while let Some(number) = reached.pop() {
-        let _ = write!(lark, "r{number}: ");
-        write_rule(&rules[&number], &mut lark, &mut |rule| {
-            if seen.insert(rule) {
-                reached.push(rule);
-            }
-        });
-        lark.push('\n');
+    if !write_rules(root, &rules, &mut HashSet::new(), 0, &mut lark) {
+        return Err(Refused::new(format!("the grammar has more than {CHAIN_MAX} rules within rules")));
     }
     Ok(lark)
+}
+
+/// Appends a rule and those that it uses, but for those that are there already; false where they lie too deep.
+fn write_rules(
+    number: usize,
+    rules: &BTreeMap<usize, Node>,
+    seen: &mut HashSet<usize>,
+    depth: usize,
+    out: &mut String,
+) -> bool {
+    if !seen.insert(number) {
+        return true;
+    }
+    let mut used = Vec::new();
+    let _ = write!(out, "r{number}: ");
+    write_rule(&rules[&number], out, &mut |rule| used.push(rule));
+    out.push('\n');
+    depth < CHAIN_MAX && used.into_iter().all(|rule| write_rules(rule, rules, seen, depth + 1, out))
 }
 
 /// Appends `node` as a regular expression; false where it is none, or too long. `within` are the rules that it stands in.
@@ -76,7 +89,7 @@ fn write_regex(node: &Node, rules: &BTreeMap<usize, Node>, within: &mut Vec<usiz
     match node {
         Node::Chars(ranges) => write_class(ranges, out),
         Node::Rule(rule) => {
-            if within.contains(rule) {
+            if within.contains(rule) || within.len() > DEPTH_MAX {
                 return false;
             }
             within.push(*rule);

@@ -131,6 +131,16 @@ fn errors_of_gbnf_name_the_line() {
     }
     let deep = format!("root ::= {}", "(".repeat(100_000));
     assert!(compile(Grammar::Grammar(deep)).is_err());
+    let chain = |rules: usize| {
+        let chain: String = (0..rules).map(|rule| format!("r{rule} ::= r{}\n", rule + 1)).collect();
+        Grammar::Grammar(format!("root ::= r0\n{chain}r{rules} ::= \"a\""))
+    };
+    check(chain(180), &["a"], &["", "b"]);
+    assert!(compile(chain(2_000)).is_err_and(|error| error.message.contains("rules within rules")));
+    // As a regular expression it would be very long.
+    let doubled: String = (0..12).map(|rule| format!("d{rule} ::= d{0} d{0}\n", rule + 1)).collect();
+    let doubled = Grammar::Grammar(format!("root ::= d0\n{doubled}d12 ::= \"a\""));
+    check(doubled, &["a".repeat(4096).as_str()], &["a", "a".repeat(4095).as_str()]);
 }
 
 #[test]

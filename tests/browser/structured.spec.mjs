@@ -50,9 +50,11 @@ describe('an answer is held to', () => {
       texts.push(content);
     }
     assert.equal(new Set(texts).size, 1, JSON.stringify(texts));
-    const threads = await inPage(async (body) => (await engine.chat.completions.create(body)).choices[0].message.content,
-      { messages, response_format: responseFormat, temperature: 0.8, seed: 1, max_tokens: 300 }, { threads: 2 });
-    assert.equal(threads, texts[0], 'any number of threads computes the same');
+    for (const options of [{ threads: 2 }, { memory64: true }]) {
+      const text = await inPage(async (body) => (await engine.chat.completions.create(body)).choices[0].message.content,
+        { messages, response_format: responseFormat, temperature: 0.8, seed: 1, max_tokens: 300 }, options);
+      assert.equal(text, texts[0], JSON.stringify(options));
+    }
   });
 
   gpuTest('a schema, on a GPU', async () => {
