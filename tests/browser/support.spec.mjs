@@ -11,7 +11,8 @@ const stage = await openStage({
   },
 });
 
-const settle = () => new Promise((done) => setTimeout(done, 200));
+/** Resolves when a page or one of its workers says something, however long it takes to start. */
+const said = (page) => Promise.any(['weberror', 'console'].map((event) => page.context().waitForEvent(event)));
 const startWorker = (path) => void new Worker(path, { type: 'module' });
 
 for (const [name, stray, text] of [
@@ -21,21 +22,24 @@ for (const [name, stray, text] of [
 ]) {
   test(`${name} in the page`, () =>
     assert.rejects(stage.visit({}, async (page) => {
+      const heard = said(page);
       await page.evaluate(stray);
-      await settle();
+      await heard;
     }), text));
 }
 
 for (const [path, text] of [['/rejecting.js', /stray in a worker/], ['/complaining.js', /complaint in a worker/]]) {
   test(`${path} as a worker`, () =>
     assert.rejects(stage.visit({}, async (page) => {
+      const heard = said(page);
       await page.evaluate(startWorker, path);
-      await settle();
+      await heard;
     }), text));
 }
 
 test('what a test allows', () =>
   stage.visit({ allow: [/complaint/] }, async (page) => {
+    const heard = said(page);
     await page.evaluate(() => console.error('complaint'));
-    await settle();
+    await heard;
   }));
