@@ -7,7 +7,7 @@ mod formats;
 mod interleave;
 #[cfg(feature = "gpu")]
 mod planes;
-#[cfg(any(test, feature = "selftest", feature = "gpu"))]
+#[cfg(any(test, feature = "selftest", feature = "testing", feature = "gpu"))]
 pub mod random;
 mod six_bits;
 #[cfg(test)]
