@@ -40,9 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let skip = weight(op.skip + head);
     if (step.position == 0u && has_row) {
-        for (var c = 0u; c < op.columns; c++) {
-            cache[first + c] = 0u;
-        }
+        clear(first, op.columns);
     }
     for (var token = 0u; token < step.tokens; token++) {
         if (has_row) {
@@ -61,11 +59,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             given[local / 4u][local & 3u] = sum;
         }
-        workgroupBarrier();
-        let quad = ROWS / 4u * group.x + local;
-        if (local < ROWS / 4u && 4u * quad < op.heads * op.rows) {
-            arena[op.dst + token * op.dst_stride + quad] = given[local];
-        }
-        workgroupBarrier();
+        put(op.dst + token * op.dst_stride, group.x, local, op.heads * op.rows);
     }
 }

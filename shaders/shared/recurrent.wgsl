@@ -24,3 +24,20 @@ fn softplus(x: f32) -> f32 {
     // The logarithm's series, where adding one would lose what y is.
     return select(log(1.0 + y), y * (1.0 - y * (0.5 - y / 3.0)), y < 0.004);
 }
+
+// Before the first position nothing is past.
+fn clear(first: u32, columns: u32) {
+    for (var c = 0u; c < columns; c++) {
+        cache[first + c] = 0u;
+    }
+}
+
+// Puts what the rows of a workgroup gave, of `rows` in all, into a row of the arena. All invocations come here together.
+fn put(dst: u32, group: u32, local: u32, rows: u32) {
+    workgroupBarrier();
+    let quad = ROWS / 4u * group + local;
+    if (local < ROWS / 4u && 4u * quad < rows) {
+        arena[dst + quad] = given[local];
+    }
+    workgroupBarrier();
+}

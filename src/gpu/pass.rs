@@ -157,8 +157,7 @@ impl Gpu {
     /// The sets that a group's dispatches read: its own, and the first group's, as a tied head does.
     fn sets(&self, group: usize) -> [usize; 2] {
         let id = |group: usize| self.weights.set(group).map_or(0, |set| set.id);
-        let reads_first = self.plan.single[group].iter().any(|dispatch| dispatch.weights.0 == 0);
-        [id(group), if reads_first { id(0) } else { 0 }]
+        [id(group), if self.plan.reads_first[group] { id(0) } else { 0 }]
     }
 
     /// Makes the bind groups of a group for the buffers that it is in, unless they are there; their number

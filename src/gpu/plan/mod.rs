@@ -81,6 +81,8 @@ impl Dispatch {
 pub struct Plan {
     pub single: Vec<Vec<Dispatch>>,
     pub batch: Vec<Vec<Dispatch>>,
+    /// Of each group, whether its dispatches read weights of the first one.
+    pub reads_first: Vec<bool>,
 }
 
 impl Plan {
@@ -118,10 +120,10 @@ impl Plan {
             }
         };
         let groups = 0..program.groups.len();
-        Ok(Plan {
-            single: groups.clone().map(|g| plan(true, g)).collect::<Result<_>>()?,
-            batch: groups.map(|g| plan(false, g)).collect::<Result<_>>()?,
-        })
+        let single: Vec<Vec<Dispatch>> = groups.clone().map(|g| plan(true, g)).collect::<Result<_>>()?;
+        let batch = groups.map(|g| plan(false, g)).collect::<Result<_>>()?;
+        let reads_first = single.iter().map(|group| group.iter().any(|d| d.weights.0 == 0)).collect();
+        Ok(Plan { single, batch, reads_first })
     }
 
     /// A group's dispatches for so many tokens.
