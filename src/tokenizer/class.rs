@@ -113,6 +113,23 @@ pub fn kind_of(character: char) -> u32 {
     }
 }
 
+/// Punctuation (P).
+pub fn is_punctuation(character: char) -> bool {
+    kind_of(character) & kind::PUNCTUATION != 0
+}
+
+/// Marks (M).
+pub fn is_mark(character: char) -> bool {
+    kind_of(character) & kind::MARK != 0
+}
+
+/// Control and format characters, surrogates and those of private use (C), but not unassigned ones.
+pub fn is_control(character: char) -> bool {
+    use GeneralCategory::*;
+    kind_of(character) & (kind::OTHER | kind::LINE_END | kind::WHITE_OTHER) != 0
+        && matches!(get_general_category(character), Control | Format | Surrogate | PrivateUse)
+}
+
 /// A set of characters.
 #[derive(Clone, Copy, Debug)]
 pub enum Class {

@@ -1,16 +1,20 @@
 //! Reading a tokeniser from the metadata of a file. The keys are those of
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer>.
 
+use super::accents::Accents;
 use super::bpe::{Bpe, decode_alphabet};
+use super::charsmap::Charsmap;
 use super::end::{WellKnown, is_marker, well_known};
 use super::merge::NO_TOKEN;
 use super::patterns::PreTokeniser;
 use super::special::Specials;
 use super::spm::{Spm, byte_of_name, decode_spaces};
+use super::unigram::Unigram;
 use super::vocabulary::{Kind, Vocabulary};
+use super::wordpiece::WordPiece;
 use super::{Model, Tokenizer};
 use crate::error::{ChordError, Result};
-use crate::gguf::{Metadata, StringArray};
+use crate::gguf::{Array, Metadata, StringArray, Value};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -18,14 +22,17 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const SCORES: &str = "tokenizer.ggml.scores";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
+const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
 /// How a file writes its tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writing {
     /// Not as text.
     None,
-    /// As text with U+2581 for spaces.
+    /// As text with U+2581 for spaces, cut by merging, by the longest token, or by the likeliest.
     Spm,
+    WordPiece,
+    Unigram,
     /// As characters that stand for bytes.
     Bytes,
 }
@@ -37,6 +44,7 @@ struct SpecialIds {
     eot: Option<u32>,
     eom: Option<u32>,
     unknown: Option<u32>,
+    separator: Option<u32>,
 }
 
 impl Tokenizer {
@@ -61,6 +69,8 @@ impl Tokenizer {
         let model = match writing {
             Writing::None => Model::None,
             Writing::Spm => Model::Spm(Spm::new(scores.into_iter(), byte_tokens(&vocabulary))),
+            Writing::WordPiece => Model::WordPiece(word_piece(metadata)?),
+            Writing::Unigram => Model::Unigram(unigram(metadata, &vocabulary, scores)?),
             Writing::Bytes => Model::Bpe(bpe(metadata, pre_tokeniser, &vocabulary, &mut warnings)?),
         };
         let mut tokenizer = assemble(vocabulary, model, ids, known);
@@ -76,10 +86,19 @@ impl Tokenizer {
         pre_adds_bos: bool,
         warnings: &mut Vec<String>,
     ) -> Result<()> {
-        let spm = writing == Writing::Spm;
+        let (spm, is_words) = (writing == Writing::Spm, writing == Writing::WordPiece);
         self.space_prefix = metadata.opt_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(spm) && spm;
         self.add_bos = metadata.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(spm || pre_adds_bos);
-        self.add_eos = metadata.opt_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
+        let is_unigram = writing == Writing::Unigram;
+        self.add_eos = metadata.opt_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(is_unigram);
+        self.add_separator = metadata.opt_bool("tokenizer.ggml.add_sep_token")?.unwrap_or(false) && !is_words;
+        if is_words {
+            // Each text has its token of a beginning before it and its separator behind it, whatever the file says.
+            (self.add_bos, self.add_eos, self.eos) = (true, true, self.separator);
+        }
+        if let Model::Unigram(unigram) = &self.model {
+            self.space_prefix = unigram.adds_space || unigram.merges_spaces;
+        }
         for (add, id, name) in [(&mut self.add_bos, self.bos, "start"), (&mut self.add_eos, self.eos, "end")] {
             if *add && id.is_none() {
                 *add = false;
@@ -116,8 +135,10 @@ fn assemble(vocabulary: Vocabulary, model: Model, ids: SpecialIds, known: WellKn
         eos: ids.eos,
         eot: ids.eot.or(known.turn),
         unknown: ids.unknown,
+        separator: ids.separator,
         add_bos: false,
         add_eos: false,
+        add_separator: false,
         space_prefix: false,
         ends,
         strips: Vec::new(),
@@ -129,6 +150,8 @@ fn writing(metadata: &Metadata, warnings: &mut Vec<String>) -> Result<Writing> {
     Ok(match metadata.opt_str(MODEL)? {
         Some("llama") => Writing::Spm,
         Some("gpt2") => Writing::Bytes,
+        Some("bert") => Writing::WordPiece,
+        Some("t5") => Writing::Unigram,
         Some("none" | "no_vocab" | "test") | None => Writing::None,
         Some(other) => {
             warnings.push(format!("the tokeniser '{other}' is not supported: prompts must be token ids"));
@@ -155,7 +178,8 @@ fn pre_tokeniser(metadata: &Metadata, writing: Writing, warnings: &mut Vec<Strin
 /// The tokens named by id. An id beyond the vocabulary counts as none, with a warning unless it is
 /// the number that some files write for none.
 fn special_ids(metadata: &Metadata, writing: Writing, count: usize, warnings: &mut Vec<String>) -> Result<SpecialIds> {
-    let spm = |id: u32| (writing == Writing::Spm).then_some(id);
+    let of = |which: Writing, id: u32| (writing == which).then_some(id);
+    let spm = |id: u32| of(Writing::Spm, id);
     let mut read = |name: &str, default: Option<u32>| {
         let key = format!("tokenizer.ggml.{name}_token_id");
         let inside = |id: &u32| (*id as usize) < count;
@@ -170,11 +194,13 @@ fn special_ids(metadata: &Metadata, writing: Writing, count: usize, warnings: &m
         Ok::<_, ChordError>(found.filter(inside).or(default.filter(inside)))
     };
     Ok(SpecialIds {
-        bos: read("bos", spm(1))?,
-        eos: read("eos", spm(2))?,
+        bos: read("bos", spm(1).or(of(Writing::WordPiece, 101)))?,
+        eos: read("eos", spm(2).or(of(Writing::Unigram, 1)))?,
         eot: read("eot", None)?,
         eom: read("eom", None)?,
-        unknown: read("unknown", spm(0))?,
+        unknown: read("unknown", spm(0).or(of(Writing::WordPiece, 100)).or(of(Writing::Unigram, 2)))?,
+        // The key is spelt like this.
+        separator: read("seperator", of(Writing::WordPiece, 102))?,
     })
 }
 
@@ -263,7 +289,8 @@ fn vocabulary(writing: Writing, tokens: &StringArray, kinds: &[Kind]) -> Result<
                     out.push(byte);
                     return false;
                 }
-                (None, Writing::Spm, Kind::Normal) => decode_spaces(token, out),
+                (None, Writing::Spm | Writing::WordPiece, Kind::Normal) => decode_spaces(token, out),
+                (None, Writing::Unigram, Kind::Normal | Kind::Unused) => decode_spaces(token, out),
                 (None, Writing::Bytes, Kind::Normal) => decode_alphabet(token, out),
                 _ => {
                     out.extend_from_slice(token);
@@ -292,6 +319,31 @@ fn byte_tokens(vocabulary: &Vocabulary) -> Box<[u32; 256]> {
         ids[vocabulary.bytes(id)[0] as usize] = id;
     }
     ids
+}
+
+/// How the file wants a text normalised before it is cut into words.
+fn word_piece(metadata: &Metadata) -> Result<WordPiece> {
+    let flag = |name: &str| metadata.opt_bool(&format!("tokenizer.ggml.normalizer.{name}"));
+    let lowercase = flag("lowercase")?.unwrap_or(true);
+    let accents = flag("strip_accents")?.unwrap_or(lowercase).then(Accents::new);
+    Ok(WordPiece { accents, lowercase })
+}
+
+/// The scores and the normalisation of a unigram vocabulary.
+fn unigram(metadata: &Metadata, vocabulary: &Vocabulary, scores: Vec<f32>) -> Result<Unigram> {
+    let bytes = match metadata.get(CHARSMAP) {
+        None => Vec::new(),
+        Some(Value::Array(Array::U8(bytes))) => bytes.clone(),
+        Some(Value::Array(Array::I8(bytes))) => bytes.iter().map(|byte| byte.cast_unsigned()).collect(),
+        Some(_) => return Err(ChordError::model(format!("'{CHARSMAP}' is no list of bytes"))),
+    };
+    let charsmap = Charsmap::new(&bytes);
+    let flag = |name: &str| Ok::<_, ChordError>(metadata.opt_bool(&format!("tokenizer.ggml.{name}"))?.unwrap_or(false));
+    let mut unigram = Unigram::new(vocabulary, scores);
+    unigram.charsmap = charsmap.ok_or_else(|| ChordError::model(format!("'{CHARSMAP}' ends too early")))?;
+    unigram.adds_space = flag("add_space_prefix")?;
+    unigram.merges_spaces = flag("remove_extra_whitespaces")?;
+    Ok(unigram)
 }
 
 /// The merges of a byte-level vocabulary.

@@ -2,9 +2,12 @@
 //!
 //! Text is cut at special tokens (`special`), the rest goes through one of two ways of merging
 //! (`merge`): SentencePiece's by score (`spm`), or byte-level BPE by rank (`bpe`) within the words of
-//! a pre-tokeniser (`split`, `patterns`, `class`). Time is O(n log n) in the length of the text.
+//! a pre-tokeniser (`split`, `patterns`, `class`). Time is O(n log n) in the length of the text. Encoders
+//! have two ways more, which look for whole tokens: `wordpiece` takes the longest, `unigram` the likeliest.
 
+mod accents;
 mod bpe;
+mod charsmap;
 mod class;
 mod end;
 mod index;
@@ -17,7 +20,9 @@ mod spm;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unigram;
 mod vocabulary;
+mod wordpiece;
 
 pub use stream::Detokenizer;
 
@@ -44,8 +49,12 @@ pub struct Tokenizer {
     eos: Option<u32>,
     eot: Option<u32>,
     unknown: Option<u32>,
+    /// Stands between two texts.
+    separator: Option<u32>,
     add_bos: bool,
     add_eos: bool,
+    /// Whether the separator comes between two texts, beside the tokens around each.
+    add_separator: bool,
     /// Whether a space is put before text that follows a special token or starts the input.
     space_prefix: bool,
     /// Tokens that end a generation, in order.
@@ -61,6 +70,8 @@ enum Model {
     None,
     Spm(spm::Spm),
     Bpe(bpe::Bpe),
+    WordPiece(wordpiece::WordPiece),
+    Unigram(unigram::Unigram),
 }
 
 impl Tokenizer {
@@ -71,6 +82,22 @@ impl Tokenizer {
         ids.extend(self.bos.filter(|_| options.add_special && self.add_bos));
         self.encode_fragments(text, options.parse_special, None, &mut ids);
         ids.extend(self.eos.filter(|_| options.add_special && self.add_eos));
+        Ok(ids)
+    }
+
+    /// The tokens of two texts that belong together, a query and a document, with those that the model wants around and
+    /// between them. Names of control tokens are text.
+    pub fn encode_pair(&self, first: &str, second: &str) -> Result<Vec<u32>> {
+        self.check_text(first)?;
+        self.check_text(second)?;
+        let (start, end) = (self.bos.filter(|_| self.add_bos), self.eos.filter(|_| self.add_eos));
+        let mut ids = Vec::new();
+        ids.extend(start);
+        self.encode_fragments(first, false, None, &mut ids);
+        ids.extend(end);
+        ids.extend(self.separator.filter(|_| self.add_separator));
+        self.encode_fragments(second, false, None, &mut ids);
+        ids.extend(end);
         Ok(ids)
     }
 
@@ -119,7 +146,7 @@ impl Tokenizer {
     /// a text is taken away.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let mut bytes = Vec::new();
-        let mut at_start = self.space_prefix;
+        let mut at_start = self.space_prefix || matches!(self.model, Model::WordPiece(_));
         for &id in ids {
             let mut piece = self.piece(id)?;
             if at_start && !piece.is_empty() {
@@ -257,6 +284,8 @@ impl Tokenizer {
         match &self.model {
             Model::None => {}
             Model::Bpe(bpe) => bpe.encode(&self.vocabulary, text, self.unknown, merger, out),
+            Model::WordPiece(words) => words.encode(&self.vocabulary, text, self.unknown, out),
+            Model::Unigram(unigram) => unigram.encode(&self.vocabulary, text, self.unknown, out),
             Model::Spm(spm) => {
                 let space = if prefix { " " } else { "" };
                 let spaced = format!("{space}{}", text.replace(spm::SPACE, " "));

@@ -66,7 +66,7 @@ impl Vocabulary {
     /// the capacity asked for. Text turns into the token only if it is `indexed`.
     pub fn push(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (id, start) = (self.len() as u32, self.bytes.len());
-        let indexed = write(&mut self.bytes) && kind == Kind::Normal;
+        let indexed = write(&mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
         self.kinds.push(kind);
         let length = self.bytes.len() - start;
@@ -76,6 +76,11 @@ impl Vocabulary {
             self.index.insert(hash_bytes(token), id, |other| slice(bytes, ends, other) == token);
             self.indexed_bytes_max = self.indexed_bytes_max.max(length);
         }
+    }
+
+    /// Bytes of the longest token that text can turn into.
+    pub fn indexed_bytes_max(&self) -> usize {
+        self.indexed_bytes_max
     }
 
     /// Number of tokens.

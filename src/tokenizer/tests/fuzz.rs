@@ -70,7 +70,7 @@ fn value(numbers: &mut Numbers) -> Value {
         0 => Value::U32(numbers.pick(&[0, 1, 5, 300, u32::MAX])),
         1 => Value::I64(numbers.pick(&[-1, 0, 3, i64::MIN, i64::MAX])),
         2 => Value::Bool(numbers.below(2) == 1),
-        3 => Value::String(numbers.pick(&["llama", "gpt2", "qwen2", "phi-3", "", "test"]).into()),
+        3 => Value::String(numbers.pick(&["llama", "gpt2", "qwen2", "phi-3", "", "test", "bert", "t5"]).into()),
         4 => Value::Array(Array::F32(
             (0..length).map(|_| numbers.pick(&[0.0, -0.0, f32::NAN, f32::INFINITY, -1.5])).collect(),
         )),
@@ -94,6 +94,8 @@ fn hostile_metadata_never_panics() {
         "bos_token_id",
         "eos_token_id",
         "unknown_token_id",
+        "seperator_token_id",
+        "precompiled_charsmap",
     ];
     let mut numbers = Numbers(7);
     let mut accepted = 0;

@@ -1,6 +1,7 @@
 //! Tests of the whole tokeniser. Vocabularies are built here, and what they must give is computed by
 //! definitions that share no code with what is tested.
 
+mod encoders;
 mod fuzz;
 mod malformed;
 mod naive;
