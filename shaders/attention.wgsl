@@ -1,4 +1,4 @@
-// Causal grouped-query attention with online softmax, one head of one token a workgroup. For decode the
+// Grouped-query attention with online softmax, one head of one token a workgroup. For decode the
 // positions are split over `step.splits` workgroups, whose results attention_reduce joins.
 // Dispatch: (heads, splits, tokens), from op.first_head and op.first on.
 
@@ -14,8 +14,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let token = op.first + group.z;
     let head = op.first_head + group.x;
     let kv_head = head / op.group;
-    let end = step.position + token + 1u;
-    let start = first_seen(end - 1u);
+    let own = step.position + token;
+    let end = end_seen(own);
+    let start = first_seen(own);
     let share = (end - start + step.splits - 1u) / step.splits;
     let from_position = start + group.y * share;
     let to_position = min(end, from_position + share);
@@ -46,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             for (var i = 0u; i < pairs; i++) {
                 products += q[i] * unpack2x16float(cache[at + i]);
             }
-            score = adjusted(products.x + products.y, head, end - 1u - position);
+            score = adjusted(products.x + products.y, head, max(own, position) - min(own, position));
         }
         maxima[local] = score;
         workgroupBarrier();

@@ -1,4 +1,4 @@
-// Causal grouped-query attention with online softmax for a prompt: a workgroup has a tile of `op.rows`
+// Grouped-query attention with online softmax for a prompt: a workgroup has a tile of `op.rows`
 // queries of one key head. A row is a head of a token, row = token · group + head, so that neighbours see
 // nearly the same positions. Keys and values pass through workgroup memory once for all rows of the tile,
 // 32 positions at a time. Dispatch: (key heads, 1, tiles), from op.first_head and op.first on.
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first_row = (op.first + group.z) * op.rows;
     // Positions that any row of the tile sees.
     let last_token = min((first_row + op.rows - 1u) / op.group, step.tokens - 1u);
-    let to_position = step.position + last_token + 1u;
+    let to_position = end_seen(step.position + last_token);
     let from_position = first_seen(step.position + first_row / op.group);
 
     let pairs = op.head_dim / 2u;
@@ -76,8 +76,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let staged = VALUE_WORDS / value_pairs;
 
     let own_token = (first_row + row_of_softmax) / op.group;
-    let own_end = step.position + own_token + 1u;
-    let own_start = first_seen(own_end - 1u);
+    let own_end = end_seen(step.position + own_token);
+    let own_start = first_seen(step.position + own_token);
     var highest = LOWEST;
     var sum = 0.0;
     if (op.sinks != NONE) {
@@ -116,8 +116,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             if (row < op.rows) {
                 let number = first_row + row;
                 let head = kv_head * op.group + number % op.group;
-                // Positions beyond the row's own are left out below.
-                let distance = max(step.position + number / op.group, tile + position_of) - (tile + position_of);
+                // Positions that the row does not see are left out below.
+                let own = step.position + number / op.group;
+                let at = tile + position_of;
+                let distance = max(own, at) - min(own, at);
                 scores[row * SCORE_STRIDE + position_of] = adjusted(products[j], head, distance);
             }
         }

@@ -6,6 +6,7 @@ struct Op {
     dst_residual: u32,
     src: u32,
     src_stride: u32,
+    src_residual: u32,
     quads: u32,
     // Which computation: see `main`.
     kind: u32,
@@ -87,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         default: {}
     }
-    let y = arena[op.src + group.z * op.src_stride + i];
+    let y = arena[row_of(op.src, op.src_stride, op.src_residual, group.z) + i];
     if (op.kind == GATE) {
         arena[at] = activated(x) * select(y, clamp(y, vec4(-7.0), vec4(7.0)) + 1.0, op.activation == SWIGLU_LIMITED);
     } else {

@@ -13,6 +13,9 @@ pub struct Batch<'a> {
     pub position: usize,
     /// Their rows of the residual stream.
     pub rows: Range<usize>,
+    /// Positions that have keys when these tokens attend: up to the last token of the batch, or where tokens look ahead,
+    /// of the whole pass.
+    pub positions: usize,
 }
 
 /// How a backend that samples itself chooses a token: the sampler's fields for one draw.

@@ -25,6 +25,8 @@ struct Op {
     first_head: u32,
     // 0, or positions of a chunk, of which a token sees its own only.
     chunk: u32,
+    // Positions after its own that a token sees.
+    ahead: u32,
     // Words of a logit for each head that takes its share of the softmax and adds nothing, or NONE.
     sinks: u32,
     // 0, or the largest bias by which scores fall off with the distance.
@@ -42,6 +44,11 @@ fn first_seen(position: u32) -> u32 {
         return position + 1u - op.window;
     }
     return 0u;
+}
+
+// The position after the last that a token sees.
+fn end_seen(position: u32) -> u32 {
+    return min(position + 1u + op.ahead, step.positions);
 }
 
 // A score as the softmax takes it: capped, and lower the further away its key is.

@@ -16,6 +16,8 @@ struct Step {
     top_p: f32,
     min_p: f32,
     random: f32,
+    // Positions that have keys when the batch attends.
+    positions: u32,
     pad: vec3<u32>,
 }
 

@@ -1,8 +1,9 @@
-//! Causal grouped-query attention over the f16 cache.
+//! Grouped-query attention over the f16 cache.
 
 use super::kv::KvCache;
 use super::vector;
 use crate::program::{Mask, StateId, alibi_slope};
+use std::ops::Range;
 
 /// What a call of [`attend`] computes; the fields of `Op::Attention`.
 pub struct Attention<'a> {
@@ -47,13 +48,21 @@ impl Scratch {
     }
 }
 
-/// Attends from `tokens` queries at `position` and after; `query` and `dst` are token-major.
-pub fn attend(a: &Attention, cache: &KvCache, query: &[f32], dst: &mut [f32], position: usize, scratch: &mut Scratch) {
+/// Attends from the queries of consecutive tokens, the first at the first of `positions`, which end where the keys do;
+/// `query` and `dst` are token-major.
+pub fn attend(
+    a: &Attention,
+    cache: &KvCache,
+    query: &[f32],
+    dst: &mut [f32],
+    positions: Range<usize>,
+    scratch: &mut Scratch,
+) {
     let tokens = query.len() / (a.heads * a.head_dim);
     for first in (0..tokens).step_by(TILE) {
         let last = tokens.min(first + TILE);
         for head in 0..a.kv_heads {
-            tile(a, cache, query, dst, position, first..last, head, scratch);
+            tile(a, cache, query, dst, positions.clone(), first..last, head, scratch);
         }
     }
 }
@@ -66,15 +75,15 @@ fn tile(
     cache: &KvCache,
     query: &[f32],
     dst: &mut [f32],
-    position: usize,
-    tokens: std::ops::Range<usize>,
+    positions: Range<usize>,
+    tokens: Range<usize>,
     kv_head: usize,
     scratch: &mut Scratch,
 ) {
     let group = a.heads / a.kv_heads;
     let visible = |token: usize| {
-        let at = position + token;
-        a.mask.first(at)..at + 1
+        let at = positions.start + token;
+        a.mask.first(at)..a.mask.end(at, positions.end)
     };
     let (first, end) = (visible(tokens.start).start, visible(tokens.end - 1).end);
     let start = first / ALIGNED * ALIGNED;
@@ -100,7 +109,7 @@ fn tile(
             };
             scratch.scores[index * span + at - start] = match a.alibi {
                 None => score,
-                Some(most) => score - alibi_slope(most, a.heads, head) * (position + token).abs_diff(at) as f32,
+                Some(most) => score - alibi_slope(most, a.heads, head) * (positions.start + token).abs_diff(at) as f32,
             };
         }
     }
@@ -151,7 +160,7 @@ mod tests {
         values: &[f32],
         query: &[f32],
         token: usize,
-        position: usize,
+        [position, end]: [usize; 2],
         head: usize,
     ) -> Vec<f64> {
         let group = a.heads / a.kv_heads;
@@ -160,6 +169,8 @@ mod tests {
             Mask::Causal => at <= position,
             Mask::Window(w) => at <= position && position - at < w,
             Mask::Chunked(n) => at <= position && at / n == position / n,
+            Mask::Full => true,
+            Mask::Around(n) => at.abs_diff(position) <= n,
         };
         let score = |at: usize| {
             let k = &keys[(at * a.kv_heads + head / group) * a.head_dim..][..a.head_dim];
@@ -170,9 +181,9 @@ mod tests {
             let slopes = [2.0, 4.0, 6.0, 8.0, 1.0, 3.0]
                 .map(|power: f64| (-power / 8.0 * f64::from(a.alibi.unwrap_or(0.0))).exp2());
             let fall = if a.alibi.is_some() { slopes[head] } else { 0.0 };
-            score - fall * (position - at) as f64
+            score - fall * position.abs_diff(at) as f64
         };
-        let weights: Vec<f64> = (0..=position).map(|at| if visible(at) { score(at).exp() } else { 0.0 }).collect();
+        let weights: Vec<f64> = (0..end).map(|at| if visible(at) { score(at).exp() } else { 0.0 }).collect();
         let sum: f64 = weights.iter().sum::<f64>() + a.sinks.map_or(0.0, |sinks| f64::from(sinks[head]).exp());
         let value = |at: usize, i: usize| f64::from(values[(at * a.kv_heads + head / group) * a.value_dim + i]);
         (0..a.value_dim).map(|i| weights.iter().enumerate().map(|(at, w)| w / sum * value(at, i)).sum()).collect()
@@ -197,6 +208,10 @@ mod tests {
             (Mask::Chunked(7), None, None, None),
             (Mask::Window(9), None, sinks, None),
             (Mask::Causal, None, None, Some(8.0)),
+            (Mask::Full, None, None, None),
+            (Mask::Full, None, None, Some(8.0)),
+            (Mask::Around(4), None, None, None),
+            (Mask::Around(0), None, sinks, None),
         ] {
             let a = Attention {
                 state: StateId(0),
@@ -221,10 +236,12 @@ mod tests {
                 let query = values(tokens * heads * head_dim, 0.917);
                 let mut out = vec![f32::NAN; tokens * heads * value_dim];
                 let mut scratch = Scratch::new(heads / kv_heads, context, head_dim, tokens).expect("small scratch");
-                attend(&a, &cache, &query, &mut out, position, &mut scratch);
+                // Some of the positions after the batch have keys, too.
+                let end = (position + tokens + 3).min(context);
+                attend(&a, &cache, &query, &mut out, position..end, &mut scratch);
                 for token in 0..tokens {
                     for head in 0..heads {
-                        let truth = naive(&a, &keys, &vals, &query, token, position + token, head);
+                        let truth = naive(&a, &keys, &vals, &query, token, [position + token, end], head);
                         let got = &out[(token * heads + head) * value_dim..][..value_dim];
                         assert!(
                             truth.iter().zip(got).all(|(t, g)| (t - f64::from(*g)).abs() < 1e-5),
@@ -239,7 +256,7 @@ mod tests {
     #[test]
     fn a_token_s_result_is_the_same_in_every_batch() {
         let (heads, kv_heads, dim, context) = (4, 2, 20, 75);
-        for mask in [Mask::Causal, Mask::Window(7), Mask::Window(33), Mask::Chunked(9)] {
+        for mask in [Mask::Causal, Mask::Window(7), Mask::Window(33), Mask::Chunked(9), Mask::Full, Mask::Around(6)] {
             let a = Attention {
                 state: StateId(0),
                 heads,
@@ -262,7 +279,8 @@ mod tests {
                 let width = heads * dim;
                 let mut out = vec![f32::NAN; tokens * width];
                 let mut scratch = Scratch::new(heads / kv_heads, context, dim, tokens).expect("small scratch");
-                attend(&a, &cache, &query[position * width..][..tokens * width], &mut out, position, &mut scratch);
+                let query = &query[position * width..][..tokens * width];
+                attend(&a, &cache, query, &mut out, position..context, &mut scratch);
                 out.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
             };
             let alone: Vec<Vec<u32>> = (0..context).map(|position| attend_from(position, 1)).collect();

@@ -18,6 +18,8 @@ pub struct Order {
     pub position: usize,
     /// Rows of the residual stream.
     pub rows: Range<usize>,
+    /// Positions that have keys when the batch attends.
+    pub positions: usize,
     /// Rows that the pass has in all.
     pub pass_rows: usize,
     /// Of the head only what the hidden state takes.
@@ -50,6 +52,13 @@ struct Run {
     /// The exchange under way: this shard's slice was handed over, and those before number `from` came.
     is_sent: bool,
     from: usize,
+}
+
+impl Order {
+    /// The batch that it is about.
+    fn batch<'a>(&self, tokens: &'a [u32]) -> Batch<'a> {
+        Batch { tokens, position: self.position, rows: self.rows.clone(), positions: self.positions }
+    }
 }
 
 /// What has come of the weights of the whole program, where the shard has some of them only.
@@ -238,7 +247,8 @@ impl Shard {
     fn start(&mut self, groups: Range<usize>, batch: &Batch, is_hidden: bool, is_embedded: bool) {
         debug_assert!(!self.is_running() && batch.rows.len() == batch.tokens.len());
         let (position, rows) = (batch.position, batch.rows.clone());
-        let order = Order { groups, position, rows, pass_rows: self.pass_rows, is_hidden };
+        let positions = batch.positions;
+        let order = Order { groups, position, rows, positions, pass_rows: self.pass_rows, is_hidden };
         if let Some(peers) = &mut self.peers {
             peers.order(&order);
         }
@@ -291,8 +301,7 @@ impl Shard {
                 }
                 continue;
             }
-            let order = &self.run.order;
-            let batch = Batch { tokens: &self.run.tokens, position: order.position, rows: order.rows.clone() };
+            let batch = self.run.order.batch(&self.run.tokens);
             match &steps[self.run.step] {
                 Step::Op(_) if self.run.is_embedded => {}
                 Step::Op(op) => self.cpu.step(&self.split.program, op, &batch),
@@ -319,7 +328,7 @@ impl Shard {
         let Shard { split: Split { shard, shards, program, steps, .. }, cpu, peers, run, stage, .. } = self;
         let (Step::Gather(gather), Some(peers)) = (&steps[run.group][run.step], peers) else { return Poll::Lost };
         let Gather { slice, whole, shares, is_to_first } = gather;
-        let batch = Batch { tokens: &run.tokens, position: run.order.position, rows: run.order.rows.clone() };
+        let batch = run.order.batch(&run.tokens);
         let receives = *shard == 0 || !is_to_first;
         if !run.is_sent {
             let values = slice.map_or(&[][..], |slice| cpu.values(program, slice, &batch));

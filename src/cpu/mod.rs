@@ -205,6 +205,11 @@ impl Cpu {
                     vector::add(row, &embedding);
                 }
             }
+            Op::EmbedRow { table, row, .. } => {
+                let mut embedding = vec![0.0; program.slots[0]];
+                self.weights.row(program, table, row, &mut self.stage, &mut embedding);
+                out.chunks_exact_mut(program.slots[0]).for_each(|row| vector::add(row, &embedding));
+            }
             Op::Norm { kind, src, weight, bias, dst, width, epsilon } => {
                 let vector = |id: Option<WeightId>| id.map(|id| self.weights.vector(program, id));
                 let norm = norm::Normalise { kind, weight: vector(weight), bias: vector(bias), width, epsilon };
@@ -231,7 +236,7 @@ impl Cpu {
                 let sinks = sinks.map(|id| self.weights.vector(program, id));
                 let a = Attention { state, heads, kv_heads, head_dim, value_dim, scale, mask, softcap, sinks, alibi };
                 let query = &self.slots[query.0 as usize][span(program, query, batch)];
-                attention::attend(&a, &self.cache, query, out, batch.position, &mut self.scratch);
+                attention::attend(&a, &self.cache, query, out, batch.position..batch.positions, &mut self.scratch);
             }
             Op::Gate { up, activation, .. } => activation::gate(activation, out, self.values(program, up, batch)),
             Op::Activate { activation, .. } => activation::activate(activation, out),

@@ -70,6 +70,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(test, ts(optional))]
         embedding: Option<Vec<f32>>,
+        /// What a document came to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(test, ts(optional))]
+        score: Option<f32>,
     },
 }
 

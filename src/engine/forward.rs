@@ -255,7 +255,9 @@ impl Engine {
     /// Runs the next rows of the pass, of `all` that its group is for, through the group, or sends that off. A single
     /// token is run through all groups that follow where they stay in memory, so that threads need one order for it.
     fn run_rows(&mut self, forward: &mut Forward, all: Range<usize>, head: bool) -> Result<Range<usize>> {
-        let Engine { opened: Opened { program, .. }, loading, compute: Compute { backend, .. }, .. } = self;
+        let Engine { opened, loading, compute: Compute { backend, .. }, .. } = self;
+        let Opened { program, looks_ahead, .. } = &*opened;
+        let looks_ahead = *looks_ahead;
         let most = if head { backend.head_rows_max(program, forward.wanted) } else { backend.batch_max() };
         let first = forward.done.max(all.start);
         let mut rows = first..all.end.min(first + most);
@@ -272,6 +274,7 @@ impl Engine {
             tokens: &forward.tokens[rows.clone()],
             position: forward.position + rows.start,
             rows: rows.clone(),
+            positions: forward.position + if looks_ahead { forward.tokens.len() } else { rows.end },
         };
         if loading.embeds_ahead(forward.group) {
             loading.embed_ahead(program, backend, &batch);

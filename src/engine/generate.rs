@@ -5,7 +5,7 @@ use super::backend::Backend;
 use super::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use super::forward::{Output, Progress};
 use super::guide::Guide;
-use super::pooling::Pooling;
+use super::pooling::{Pooling, Ranking};
 use super::reading::Reading;
 use super::request::{Moment, Request};
 use super::sequence::Tally;
@@ -36,6 +36,8 @@ pub struct Generation {
 enum Purpose {
     /// The sum of hidden states so far, of those that count.
     Embedding(Pooling, Vec<f32>),
+    /// The score, once it is there.
+    Score(Ranking, f32),
     Text(Box<Text>),
 }
 
@@ -90,6 +92,7 @@ impl Engine {
         self.check_idle()?;
         let (prompt, purpose) = match request {
             Request::Chat(chat, params) => {
+                self.opened.check_writes()?;
                 params.validate(self.opened.program.vocabulary)?;
                 let (tokens, reading) = self.opened.chat_prompt(&chat, moment.now)?;
                 self.opened.check_length(&tokens, "messages", 1)?;
@@ -97,11 +100,18 @@ impl Engine {
                 (tokens, text)
             }
             Request::Completion(prompt, params) => {
+                self.opened.check_writes()?;
                 params.validate(self.opened.program.vocabulary)?;
                 let tokens = self.opened.prompt_tokens(prompt)?;
                 self.opened.check_length(&tokens, "prompt", 1)?;
                 let text = self.text(params, moment.seed, &tokens, None)?;
                 (tokens, text)
+            }
+            Request::Score(pair) => {
+                let ranking = self.opened.ranking.clone()?;
+                let tokens = self.opened.pair_tokens(pair)?;
+                self.opened.check_length(&tokens, "documents", 0)?;
+                (tokens, Purpose::Score(ranking, 0.0))
             }
             Request::Embedding(input) => {
                 let tokens = self.opened.prompt_tokens(input)?;
@@ -113,16 +123,18 @@ impl Engine {
         self.opened.check_tokens(&prompt)?;
         let output = match &purpose {
             Purpose::Embedding(pooling, _) => pooling.output(),
+            Purpose::Score(ranking, _) => ranking.output(),
             Purpose::Text(_) => Output::Last,
         };
         let position = match output {
             // What is in the cache already need not be computed again.
-            Output::Last => self.sequence.common(&prompt).min(prompt.len() - 1),
+            Output::Last if !self.opened.looks_ahead => self.sequence.common(&prompt).min(prompt.len() - 1),
             _ => 0,
         };
         let mut purpose = purpose;
         let wanted = match &mut purpose {
             Purpose::Embedding(..) => Wanted::Hidden,
+            Purpose::Score(..) => Wanted::Logits,
             // Choices that start from the same prompt need its logits.
             Purpose::Text(text) if text.params.n > 1 => Wanted::Logits,
             Purpose::Text(text) => text.wanted(&self.compute.backend),
@@ -221,7 +233,24 @@ impl Engine {
                     Some(event) => event,
                     None => {
                         usage.total_tokens = usage.prompt_tokens;
-                        Event::Done { usage: *usage, draft: Tally::default(), embedding: Some(normalised(sum)) }
+                        Event::Done {
+                            usage: *usage,
+                            draft: Tally::default(),
+                            embedding: Some(normalised(sum)),
+                            score: None,
+                        }
+                    }
+                })
+            }
+            Purpose::Score(ranking, score) => {
+                let ranking = *ranking;
+                let progress = self.advance(&mut |_, scores| *score = ranking.score(scores))?;
+                Ok(match waiting(progress) {
+                    Some(event) => event,
+                    None => {
+                        usage.total_tokens = usage.prompt_tokens;
+                        let (draft, score) = (Tally::default(), Some(*score));
+                        Event::Done { usage: *usage, draft, embedding: None, score }
                     }
                 })
             }
@@ -231,7 +260,8 @@ impl Engine {
                 text.choice += 1;
                 if text.choice == text.params.n as usize {
                     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-                    return Ok(Event::Done { usage: *usage, draft: self.sequence.drafter.tally(), embedding: None });
+                    let draft = self.sequence.drafter.tally();
+                    return Ok(Event::Done { usage: *usage, draft, embedding: None, score: None });
                 }
                 self.restart(text, prompt)?;
                 self.next_token(text, usage)

@@ -7,7 +7,7 @@ use super::loading::Loading;
 #[cfg(feature = "gpu")]
 use super::memory::Demand;
 use super::opened::Opened;
-use super::pooling::Pooling;
+use super::pooling::{Pooling, Ranking};
 use super::report::json;
 use super::sequence::Sequence;
 use super::{Engine, MemoryPlan, ModelDescription, ModelInfo, OpenOptions, OpenPlan};
@@ -199,6 +199,7 @@ impl HeaderReader {
         let description = describe(&header, &config, &program);
         let info = ModelInfo { description, warnings, has_text: tokenizer.has_text() };
         let pooling = Pooling::from_metadata(&header.metadata);
+        let (ranking, looks_ahead) = (Ranking::new(&config), config.looks_ahead);
         let Opening { backend, plan, deliveries } = backend(&program, config.context, options)?;
         let rewind = if program.fixed_values() > 0 { Rewind::Copies } else { Rewind::Anywhere };
         Ok(Engine {
@@ -215,6 +216,8 @@ impl HeaderReader {
                 tokenizer,
                 template,
                 pooling,
+                ranking,
+                looks_ahead,
                 info: json(&info),
             },
         })

@@ -1,8 +1,8 @@
 //! What a file's header says, made ready for use: it never changes while a model is open.
 
-use super::pooling::Pooling;
+use super::pooling::{Pooling, Ranking};
 use super::sequence::{SEED, fold};
-use crate::error::{ChordError, Result};
+use crate::error::{ChordError, ErrorCode, Result};
 use crate::model::Config;
 use crate::program::Program;
 use crate::state::Layout;
@@ -20,6 +20,10 @@ pub struct Opened {
     pub template: ChatTemplates,
     /// How embeddings are made; an error if they cannot be, which only they meet.
     pub pooling: Result<Pooling>,
+    /// How texts are ranked; an error if they cannot be, which only they meet.
+    pub ranking: Result<Ranking>,
+    /// Whether tokens attend to those after them: then nothing that was computed before is of use for another text.
+    pub looks_ahead: bool,
     /// Texts of control tokens, which must not come out of messages.
     pub controls: ControlTexts,
     /// What `Engine.model` shows.
@@ -27,6 +31,20 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// A model that is asked to go on with a text must make logits.
+    pub fn check_writes(&self) -> Result<()> {
+        if self.program.makes_logits() {
+            return Ok(());
+        }
+        let (name, does) = match self.ranking {
+            Ok(_) => ("a reranker", "it ranks documents by a query"),
+            Err(_) => ("an encoder", "it makes embeddings"),
+        };
+        let architecture = self.config.architecture.name;
+        let text = format!("this model is {name} ({architecture}): {does}, and writes no text");
+        Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text).with("architecture", architecture))
+    }
+
     /// Tokens from outside must be of the vocabulary.
     pub fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         let vocabulary = self.program.vocabulary;

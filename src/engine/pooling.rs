@@ -1,8 +1,9 @@
-//! How the hidden states of a text become its embedding.
+//! How the hidden states of a text become its embedding, or its score.
 
 use super::forward::Output;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::gguf::Metadata;
+use crate::model::Config;
 
 /// Which hidden states count, by `pooling_type` of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,46 @@ impl Pooling {
             Pooling::Mean => Output::Every,
             Pooling::First => Output::First,
             Pooling::Last => Output::Last,
+        }
+    }
+}
+
+/// How the hidden states of a query and a document become a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranking {
+    /// The first token's, by a classifier.
+    First,
+    /// The last token's, by the share of yes of a softmax.
+    Softmax,
+}
+
+impl Ranking {
+    /// What the file has of it. An error is one that only rankings meet.
+    pub fn new(config: &Config) -> Result<Ranking> {
+        match (config.ranks, config.looks_ahead) {
+            (true, true) => Ok(Ranking::First),
+            (true, false) => Ok(Ranking::Softmax),
+            (false, _) => {
+                let text = "this model does not rank texts: it has no classifier, or its file does not say so";
+                Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text))
+            }
+        }
+    }
+
+    /// The row whose hidden state it takes.
+    pub fn output(self) -> Output {
+        match self {
+            Ranking::First => Output::First,
+            Ranking::Softmax => Output::Last,
+        }
+    }
+
+    /// The score that a classifier's values stand for.
+    pub fn score(self, values: &[f32]) -> f32 {
+        let first = values.first().copied().unwrap_or(0.0);
+        match self {
+            Ranking::First => first,
+            Ranking::Softmax => 1.0 / values.iter().map(|value| (value - first).exp()).sum::<f32>(),
         }
     }
 }

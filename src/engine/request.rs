@@ -65,6 +65,19 @@ pub enum Request {
     Completion(Prompt, SamplingParams),
     /// One vector for a text or tokens.
     Embedding(Prompt),
+    /// How well a document answers a query.
+    Score(Pair),
+}
+
+/// A query and a document.
+#[derive(Clone, Debug)]
+pub enum Pair {
+    Texts {
+        query: String,
+        document: String,
+    },
+    /// With whatever the model wants around and between them.
+    Tokens(Vec<u32>),
 }
 
 impl Request {
@@ -84,7 +97,14 @@ impl Request {
                 Ok(Request::Completion(prompt, SamplingParams::from_request(&body, RequestKind::Completion)?))
             }
             Some("embedding") => Ok(Request::Embedding(prompt(take("input")?, "input")?)),
-            _ => Err(ChordError::parameter("kind", "a request is a chat, a completion or an embedding")),
+            Some("score") => Ok(Request::Score(match take("input").ok() {
+                Some(input) => Pair::Tokens(serde_json::from_value(input).map_err(|_| not_tokens("input"))?),
+                None => {
+                    let (query, document) = (take("query")?, take("document")?);
+                    Pair::Texts { query: string(query, "query")?, document: string(document, "document")? }
+                }
+            })),
+            _ => Err(ChordError::parameter("kind", "a request is a chat, a completion, an embedding or a score")),
         }
     }
 }
@@ -109,6 +129,17 @@ fn chat(body: &Map<String, Json>) -> Result<Chat> {
 fn prompt(value: Json, name: &str) -> Result<Prompt> {
     serde_json::from_value(value)
         .map_err(|_| ChordError::parameter(name, format!("'{name}' must be a string or a list of token ids")))
+}
+
+fn not_tokens(name: &str) -> ChordError {
+    ChordError::parameter(name, format!("'{name}' must be a list of token ids"))
+}
+
+fn string(value: Json, name: &str) -> Result<String> {
+    match value {
+        Json::String(text) => Ok(text),
+        _ => Err(ChordError::parameter(name, format!("'{name}' must be a string"))),
+    }
 }
 
 impl Opened {
@@ -194,6 +225,19 @@ impl Opened {
                 self.tokenizer.encode(&text, EncodeOptions { add_special: true, parse_special: true })
             }
         }
+    }
+
+    /// The tokens of a query and a document, in the words that the file has for a pair, or between the tokens that the
+    /// model wants around each.
+    pub(super) fn pair_tokens(&self, pair: Pair) -> Result<Vec<u32>> {
+        let (query, document) = match &pair {
+            Pair::Texts { query, document } => (query, document),
+            Pair::Tokens(tokens) => return Ok(tokens.clone()),
+        };
+        if let Some(rendered) = self.template.pair(query, document, &self.controls)? {
+            return self.tokenizer.encode_chat(&rendered.text, rendered.guard);
+        }
+        self.tokenizer.encode_pair(query, document)
     }
 
     /// A prompt must have a token and leave room for one more.

@@ -209,6 +209,8 @@ impl Gpu {
     pub fn make(device: Rc<Device>, program: &Program, design: Design, ways: Ways) -> Gpu {
         let Design { map, arena, plan, room } = design;
         let Room { context, batch, rows_max } = room;
+        // Without logits there is nothing to choose among.
+        let ways = Ways { samples: ways.samples && program.makes_logits(), ..ways };
         let rows = ROWS_MIN.min(rows_max);
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
@@ -266,7 +268,7 @@ impl Gpu {
             self.params = self.device.buffer("params", self.plan.params_bytes(), usage);
             self.write_params();
         }
-        self.ways = ways;
+        self.ways = Ways { samples: ways.samples && program.makes_logits(), ..ways };
         self.disabled = disabled.to_vec();
         self.pipelines = pipelines(&self.device, &self.plan, ways.kernels);
         Ok(())

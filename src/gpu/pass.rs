@@ -16,7 +16,7 @@ impl Gpu {
         let tokens = batch.tokens.len();
         let head = program.is_head(group);
         let positions = batch.position..batch.position + tokens;
-        let extent = Extent { tokens, positions: positions.end, splits: self.splits(batch) };
+        let extent = Extent { tokens, positions: batch.positions, splits: self.splits(batch) };
         if self.begun.as_ref() != Some(&positions) {
             // The last batch of a prompt may be of one token, and its groups are not one after the other.
             self.flush();
@@ -65,7 +65,7 @@ impl Gpu {
             return Ok(false);
         }
         // The number of the token is not known here: the sampler leaves it where the embedding reads it.
-        let batch = Batch { tokens: &[0], position, rows: 0..1 };
+        let batch = Batch { tokens: &[0], position, rows: 0..1, positions: position + 1 };
         self.is_ahead = true;
         let result = (0..program.groups.len()).try_for_each(|g| self.run(program, g, &batch, Wanted::Token(draw)));
         self.is_ahead = false;
@@ -110,7 +110,7 @@ impl Gpu {
     /// Workgroups that share a head's positions.
     fn splits(&self, batch: &Batch) -> u32 {
         match batch.tokens.len() {
-            1 if self.ways.splits => (batch.position + 1).div_ceil(SPLIT_POSITIONS).clamp(1, SPLITS_MAX) as u32,
+            1 if self.ways.splits => batch.positions.div_ceil(SPLIT_POSITIONS).clamp(1, SPLITS_MAX) as u32,
             _ => 1,
         }
     }
@@ -131,6 +131,7 @@ impl Gpu {
             top_p: draw.top_p,
             min_p: draw.min_p,
             random: draw.random,
+            positions: batch.positions as u32,
         };
         self.device.write(&self.step, 0, &step.bytes::<STEP_BYTES>());
 
@@ -209,7 +210,7 @@ impl Gpu {
     ) -> (usize, Form) {
         let (slot, rows, width) = match wanted {
             Wanted::Token(_) if self.ways.samples => (RESIDUAL, 0..0, 0),
-            Wanted::Token(_) | Wanted::Logits => (program.outputs.logits, 0..1, program.vocabulary),
+            Wanted::Token(_) | Wanted::Logits => (program.outputs.logits, 0..1, program[program.outputs.logits]),
             Wanted::Hidden => match program.outputs.hidden {
                 RESIDUAL => (RESIDUAL, batch.rows.clone(), program.slots[0]),
                 slot => (slot, 0..batch.rows.len(), program.slots[0]),

@@ -27,6 +27,12 @@ impl Pass {
         let tokens = self.tokens.len();
         Extent { tokens, positions: self.position + tokens, splits: self.splits }
     }
+
+    /// Its tokens, which are the last of the sequence.
+    pub fn batch(&self) -> Batch<'_> {
+        let Pass { tokens, position, .. } = self;
+        Batch { tokens, position: *position, rows: 0..tokens.len(), positions: position + tokens.len() }
+    }
 }
 
 /// What a dispatch did, or the last of several that did it together.
@@ -95,7 +101,7 @@ impl Gpu {
         let mut left = steps.iter().peekable();
         for (number, pass) in passes.iter().enumerate() {
             let tokens = pass.tokens.len();
-            let batch = Batch { tokens: &pass.tokens, position: pass.position, rows: 0..tokens };
+            let batch = pass.batch();
             self.begin(program, &batch, Wanted::Token(pass.draw), pass.splits);
             let (extent, mut encoder, mut count) = (pass.extent(), self.device.encoder(), 0);
             for group in groups(program, pass) {
@@ -189,7 +195,7 @@ impl Gpu {
             Target::Cache(state) | Target::Past(state) => (0, self.caches[state.0 as usize].size() as usize),
             Target::Prepared(_) => (0, self.prepared.size() as usize),
             Target::Candidates => {
-                let (segments, _) = segments(program.vocabulary);
+                let (segments, _) = segments(program[program.outputs.logits]);
                 (u64::from(self.arena.candidates) * 16, segments * Draw::TOP_K_MAX as usize * 16)
             }
             Target::Token => (u64::from(self.arena.result) * 16, 16),

@@ -6,6 +6,7 @@ use crate::gguf::{Header, TensorInfo};
 use crate::program::*;
 use crate::quant::Dtype;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::config::{Config, WIDTH_MAX};
 use super::shape::{Experts, LayerShape};
@@ -55,6 +56,14 @@ impl<'a> Builder<'a> {
         written
     }
 
+    /// What `write` adds belongs to the end of the group before, through which all of a text goes before this one.
+    pub fn in_group_before<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.group -= 1;
+        let written = write(self);
+        self.group += 1;
+        written
+    }
+
     /// Width of a slot.
     pub fn width(&self, slot: Slot) -> usize {
         self.program[slot]
@@ -73,6 +82,11 @@ impl<'a> Builder<'a> {
     /// Declares a state.
     pub fn state(&mut self, state: State) -> StateId {
         self.program.push_state(state)
+    }
+
+    /// Whether a state is like this one.
+    pub fn is_state(&self, id: StateId, like: State) -> bool {
+        self.program[id] == like
     }
 
     /// Registers a rotation, with the frequency factors of the file if it `has_factors`.
@@ -104,7 +118,7 @@ impl<'a> Builder<'a> {
             );
             return Err(ChordError::model(text).with("tensor", name));
         }
-        Ok(self.weight(name, info, 1, length, false))
+        Ok(self.weight(name, name, info, 1, length, false))
     }
 
     /// The same, where the file has it.
@@ -130,21 +144,61 @@ impl<'a> Builder<'a> {
             let text = format!("tensor '{name}' has shape {:?}; {expected:?} is needed", info.dimensions);
             return Err(ChordError::model(text).with("tensor", name));
         }
-        let weight = self.weight(name, info, rows * experts.max(1), columns, true);
+        let weight = self.weight(name, name, info, rows * experts.max(1), columns, true);
         Ok(RowView { weight, first_row: 0, rows })
     }
 
-    /// How many rows a matrix of the file has, within what is plausible.
+    /// dst = W·src with so many rows of the named tensor of `all` rows, and their part of its optional bias. They are a
+    /// weight of this group: the other rows may be another's.
+    pub fn linear_part(&mut self, name: &str, rows: Range<usize>, all: usize, src: Slot, dst: Slot) -> Result<()> {
+        let columns = self.width(src);
+        let [matrix, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
+        let info = self.find(&matrix)?;
+        if info.dimensions != [columns as u64, all as u64] {
+            let text = format!("tensor '{matrix}' has shape {:?}; [{columns}, {all}] is needed", info.dimensions);
+            return Err(ChordError::model(text).with("tensor", matrix));
+        }
+        let weight = self.part(&matrix, &rows, all, rows.len(), columns, true)?;
+        let bias = match self.values(&bias) {
+            Some(values) if values == all as u64 && self.find(&bias)?.dtype == Dtype::F32 => {
+                Some(self.part(&bias, &rows, all, 1, rows.len(), false)?)
+            }
+            Some(_) => return self.vector(&bias, all).map(|_| ()),
+            None => None,
+        };
+        let view = RowView { weight, first_row: 0, rows: rows.len() };
+        self.push(Op::MatMul { view, src, dst, epilogue: Epilogue { bias, ..Epilogue::default() } });
+        Ok(())
+    }
+
+    /// The bytes of a tensor for `part` of its `all` rows or values, as a weight.
+    fn part(
+        &mut self,
+        name: &str,
+        part: &Range<usize>,
+        all: usize,
+        rows: usize,
+        columns: usize,
+        is_matrix: bool,
+    ) -> Result<WeightId> {
+        let info = self.find(name)?;
+        let each = info.bytes / all as u64;
+        let (offset, bytes) = (info.offset + part.start as u64 * each, part.len() as u64 * each);
+        let info = TensorInfo { offset, bytes, ..info.clone() };
+        Ok(self.weight(&format!("{name} from {}", part.start), name, &info, rows, columns, is_matrix))
+    }
+
+    /// How many rows a matrix of the file has, within what is plausible. One of a single row may be written as a vector.
     pub fn rows(&self, name: &str) -> Result<usize> {
         let info = self.find(name)?;
-        let rows = info.dimensions.get(1).copied().and_then(|rows| usize::try_from(rows).ok());
+        let rows = usize::try_from(info.dimensions.get(1).copied().unwrap_or(1)).ok();
         rows.filter(|rows| (1..=WIDTH_MAX).contains(rows)).ok_or_else(|| {
             ChordError::model(format!("tensor '{name}' has shape {:?}", info.dimensions)).with("tensor", name)
         })
     }
 
     /// How many values a tensor has, if the file has it.
-    fn values(&self, name: &str) -> Option<u64> {
+    pub fn values(&self, name: &str) -> Option<u64> {
         self.tensors.get(name).map(|info| info.dimensions.iter().product())
     }
 
@@ -153,9 +207,17 @@ impl<'a> Builder<'a> {
         info.ok_or_else(|| ChordError::model(format!("tensor '{name}' is missing")).with("tensor", name))
     }
 
-    /// Adds a tensor to the current group, once.
-    fn weight(&mut self, name: &str, info: &TensorInfo, rows: usize, columns: usize, is_matrix: bool) -> WeightId {
-        if let Some(id) = self.ids.get(name) {
+    /// Adds a tensor, or the part of it that `key` tells from others, to the current group, once.
+    fn weight(
+        &mut self,
+        key: &str,
+        name: &str,
+        info: &TensorInfo,
+        rows: usize,
+        columns: usize,
+        is_matrix: bool,
+    ) -> WeightId {
+        if let Some(id) = self.ids.get(key) {
             return *id;
         }
         // The file's bounds were checked in 64 bits; what does not fit usize fails at allocation.
@@ -173,7 +235,7 @@ impl<'a> Builder<'a> {
             file_offset: info.offset,
             is_matrix,
         });
-        self.ids.insert(name.into(), id);
+        self.ids.insert(key.into(), id);
         id
     }
 
@@ -200,11 +262,13 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// slot = norm(slot) with a weight that every layer may read.
-    pub fn norm_of_first_group(&mut self, name: &str, slot: Slot) -> Result<()> {
-        let (kind, epsilon, width) = (self.config.architecture.norm, self.config.epsilon, self.width(slot));
-        let weight = Some(self.in_first_group(|b| b.vector(&format!("{name}.weight"), width))?);
-        self.push(Op::Norm { kind, src: slot, weight, bias: None, dst: slot, width, epsilon });
+    /// dst = norm(src) with a weight and an optional bias that every layer may read.
+    pub fn norm_of_first_group(&mut self, name: &str, src: Slot, dst: Slot) -> Result<()> {
+        let (kind, epsilon, width) = (self.config.architecture.norm, self.config.epsilon, self.width(src));
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
+        let weight = Some(self.in_first_group(|b| b.vector(&weight, width))?);
+        let bias = self.in_first_group(|b| b.optional(&bias, width))?;
+        self.push(Op::Norm { kind, src, weight, bias, dst, width, epsilon });
         Ok(())
     }
 

@@ -39,6 +39,12 @@ pub struct Config {
     pub per_layer: usize,
     /// The name of the last norm.
     pub output_norm: &'static str,
+    /// Whether tokens attend to those after them: then a text is computed as a whole, and there are no logits.
+    pub looks_ahead: bool,
+    /// Whether it ranks texts by scores.
+    pub ranks: bool,
+    /// Whether gates are by SiLU, where files differ in that.
+    pub uses_silu: bool,
     /// Of models with a state that holds the whole past.
     pub recurrence: Recurrence,
     /// Of models with latent attention.
@@ -96,12 +102,36 @@ impl Config {
             has_output_bias: true,
             per_layer: 0,
             output_norm: "output_norm",
+            looks_ahead: false,
+            ranks: ranks(header, &keys)?,
+            uses_silu: false,
             recurrence: Recurrence::default(),
             latent: Latent::default(),
             vocabulary: vocabulary(header)?,
         };
         (architecture.configure)(&mut config, &keys)?;
         Ok(config)
+    }
+
+    /// Lets layers see half of the file's window to either side, if it has one, of every `period` those that `slide` says.
+    pub fn slide_both_ways(
+        &mut self,
+        keys: &Keys,
+        slide: fn(&mut Config, &Keys, usize, Mask) -> Result<()>,
+        period: usize,
+    ) -> Result<()> {
+        match keys.size("attention.sliding_window", 0, CONTEXT_MAX, Some(0))? {
+            0 => Ok(()),
+            window => slide(self, keys, period, Mask::Around(window / 2)),
+        }
+    }
+
+    /// Lets every token attend to all of its text. A text is not longer than what the model was trained for, which a
+    /// table of positions ends at.
+    pub fn look_ahead(&mut self) {
+        self.looks_ahead = true;
+        self.context = self.context.min(self.context_length);
+        self.layers.iter_mut().for_each(|shape| shape.mask = Mask::Full);
     }
 
     /// Lets layers slide over the file's window, if it has one: those that its pattern names, or where it has
@@ -173,7 +203,7 @@ impl Config {
 
     /// The layers that slide.
     pub fn sliding(&mut self) -> impl Iterator<Item = &mut LayerShape> {
-        self.layers.iter_mut().filter(|shape| matches!(shape.mask, Mask::Window(_)))
+        self.layers.iter_mut().filter(|shape| matches!(shape.mask, Mask::Window(_) | Mask::Around(_)))
     }
 
     /// Leaves the first layers without experts, as many as the file says.
@@ -344,6 +374,12 @@ fn experts(keys: &Keys, feed_forward: usize) -> Result<Option<Experts>> {
         normalise: true,
         scale: keys.nonzero("expert_weights_scale")?.unwrap_or(1.0),
     }))
+}
+
+/// Whether the file says that texts are ranked, and has what that is done by.
+fn ranks(header: &Header, keys: &Keys) -> Result<bool> {
+    let has_scores = header.tensors.iter().any(|t| ["cls.weight", "cls.output.weight"].contains(&t.name.as_str()));
+    Ok(has_scores && keys.metadata.opt_u64(&keys.key("pooling_type"))? == Some(4))
 }
 
 /// Rows of the embedding table.

@@ -15,7 +15,7 @@ pub use config::{CONTEXT_DEFAULT, Config};
 pub use registry::{Architecture, REGISTRY};
 pub use shape::{Experts, LayerShape, Mixer, Recurrence};
 
-use crate::error::Result;
+use crate::error::{ChordError, Result};
 use crate::gguf::Header;
 use crate::program::{Epilogue, Op, Outputs, Program, RESIDUAL, RowView};
 use builder::{Builder, Layer, Slots};
@@ -40,6 +40,11 @@ fn embed(b: &mut Builder) -> Result<RowView> {
     let config = b.config;
     let table = b.matrix("token_embd.weight", config.vocabulary, config.embedding, 1)?;
     b.push(Op::Embed { table: table.weight, dst: RESIDUAL, scale: config.embedding_scale });
+    if b.has("token_types.weight") {
+        // A text is of the first of the types.
+        let types = b.matrix("token_types.weight", b.rows("token_types.weight")?, config.embedding, 1)?;
+        b.push(Op::EmbedRow { table: types.weight, row: 0, dst: RESIDUAL });
+    }
     if b.has("position_embd.weight") {
         let positions = b.matrix("position_embd.weight", config.context_length, config.embedding, 1)?;
         b.push(Op::EmbedPosition { table: positions.weight, dst: RESIDUAL });
@@ -50,9 +55,51 @@ fn embed(b: &mut Builder) -> Result<RowView> {
     Ok(table)
 }
 
+/// The hidden states of a model that makes no logits, and where it ranks texts, their scores.
+fn hidden_states(b: &mut Builder) -> Result<Outputs> {
+    let config = b.config;
+    let hidden = match b.has(&format!("{}.weight", config.output_norm)) {
+        true => b.slot("normed", config.embedding),
+        false => RESIDUAL,
+    };
+    if hidden != RESIDUAL {
+        b.norm(config.output_norm, RESIDUAL, hidden)?;
+    }
+    // Whatever a file has behind the norm is linear: the mean of what it makes is what it makes of the mean.
+    let mut hidden = hidden;
+    for name in ["dense_2", "dense_3"] {
+        let matrix = format!("{name}.weight");
+        if b.has(&matrix) {
+            let inner = std::mem::replace(&mut hidden, b.slot(name, b.rows(&matrix)?));
+            b.linear(name, inner, hidden)?;
+        }
+    }
+    if b.width(hidden) != config.embedding {
+        return Err(ChordError::model(format!("an embedding of {} values is not supported", b.width(hidden))));
+    }
+    if !config.ranks {
+        return Ok(Outputs { hidden, logits: b.slot("scores", 0) });
+    }
+    let mut scores = hidden;
+    if b.has("cls.weight") {
+        scores = b.slot("classified", b.rows("cls.weight")?);
+        b.linear("cls", hidden, scores)?;
+        // The hyperbolic tangent.
+        b.push(Op::Softcap { slot: scores, cap: 1.0 });
+    }
+    if b.has("cls.output.weight") {
+        let inner = std::mem::replace(&mut scores, b.slot("scores", b.rows("cls.output.weight")?));
+        b.linear("cls.output", inner, scores)?;
+    }
+    Ok(Outputs { hidden, logits: scores })
+}
+
 /// The last norm and the logits, by a matrix of its own or the embedding's table.
 fn head(b: &mut Builder, table: RowView) -> Result<Outputs> {
     let config = b.config;
+    if config.looks_ahead || config.ranks {
+        return hidden_states(b);
+    }
     let hidden = b.slot("normed", config.embedding);
     b.norm(config.output_norm, RESIDUAL, hidden)?;
     let logits = b.slot("logits", config.vocabulary);

@@ -93,6 +93,15 @@ pub const REGISTRY: &[Architecture] = &[
     row("lfm2", Halves, Rms, lfm2::configure, lfm2::layer),
     row("lfm2moe", Halves, Rms, lfm2::configure_experts, lfm2::layer),
     row("minimax-m2", Halves, Rms, minimax_m2::configure, minimax_m2::layer),
+    row("bert", Halves, Centred, bert::configure, bert::layer),
+    row("nomic-bert", Halves, Centred, bert::configure_rotating, bert::layer_gated),
+    row("jina-bert-v2", Halves, Centred, bert::configure_alibi, bert::layer_alibi),
+    row("jina-bert-v3", Halves, Centred, bert::configure_rotating, bert::layer),
+    row("nomic-bert-moe", Halves, Centred, bert::configure_experts, bert::layer),
+    row("modern-bert", Halves, Centred, modern_bert::configure, modern_bert::layer),
+    row("eurobert", Halves, Rms, modern_bert::configure_euro, modern_bert::layer_silu),
+    row("neo-bert", Interleaved, Rms, modern_bert::configure_neo, modern_bert::layer_silu),
+    row("gemma-embedding", Halves, Rms, gemma_embedding::configure, gemma_embedding::layer),
 ];
 
 const fn row(

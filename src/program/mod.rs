@@ -20,7 +20,8 @@ use std::ops::Index;
 pub struct Outputs {
     /// Its normalised input, the hidden state of a token.
     pub hidden: Slot,
-    /// A value for each token of the vocabulary.
+    /// A value for each token of the vocabulary. Of a model that ranks texts, its scores; of one that makes nothing but
+    /// hidden states, a slot without values.
     pub logits: Slot,
 }
 
@@ -43,7 +44,7 @@ pub struct Program {
     pub ops: Vec<Vec<Op>>,
     /// The slots that a caller reads after the head.
     pub outputs: Outputs,
-    /// Tokens that there are logits for: rows of the embedding's table.
+    /// Tokens that there are: rows of the embedding's table.
     pub vocabulary: usize,
 }
 
@@ -142,14 +143,27 @@ impl Program {
         self.ops.iter().flatten()
     }
 
-    /// How many ops of a group it takes until the hidden state is there: of the head those up to its norm, of
-    /// the others all.
+    /// How many ops of a group it takes until the hidden state is there: of the head those up to the last that writes it,
+    /// or all where others do that, of the other groups all.
     pub fn ops_until_hidden(&self, group: usize) -> usize {
         let writes = |op: &Op| op.destination() == Some(self.outputs.hidden);
+        let all = self.ops[group].len();
+        // The residual stream may come as it is.
+        let otherwise = if self.outputs.hidden == RESIDUAL { 0 } else { all };
         match self.is_head(group) {
-            true => self.ops[group].iter().rposition(writes).map_or(0, |last| last + 1),
-            false => self.ops[group].len(),
+            true => self.ops[group].iter().rposition(writes).map_or(otherwise, |last| last + 1),
+            false => all,
         }
+    }
+
+    /// Whether there is a logit for each token of the vocabulary, so that a text can be gone on with.
+    pub fn makes_logits(&self) -> bool {
+        self[self.outputs.logits] == self.vocabulary
+    }
+
+    /// Whether tokens attend to those after them, so that a text is computed as a whole.
+    pub fn looks_ahead(&self) -> bool {
+        self.all_ops().any(|op| if let Op::Attention { mask, .. } = op { mask.looks_ahead() } else { false })
     }
 
     /// Values of all states that hold the whole past.

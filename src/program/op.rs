@@ -42,25 +42,44 @@ pub enum Norm {
     Layer,
 }
 
-/// Which positions before its own a token attends to; itself it always does.
+/// Which positions a token attends to; its own is always among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
-    /// All.
+    /// All before it.
     Causal,
     /// The `n − 1` before it.
     Window(usize),
-    /// Those of its own chunk of `n` positions.
+    /// Those before it of its own chunk of `n` positions.
     Chunked(usize),
+    /// All of the text, those after it among them.
+    Full,
+    /// The `n` before it and the `n` after it.
+    Around(usize),
 }
 
 impl Mask {
     /// The first position that the token at `position` attends to.
     pub fn first(self, position: usize) -> usize {
         match self {
-            Mask::Causal => 0,
+            Mask::Causal | Mask::Full => 0,
+            Mask::Around(tokens) => position.saturating_sub(tokens),
             Mask::Window(tokens) => (position + 1).saturating_sub(tokens),
             Mask::Chunked(tokens) => position / tokens * tokens,
         }
+    }
+
+    /// The position after the last that the token at `position` attends to, in a text of so many `positions`.
+    pub fn end(self, position: usize, positions: usize) -> usize {
+        match self {
+            Mask::Causal | Mask::Window(_) | Mask::Chunked(_) => position + 1,
+            Mask::Full => positions,
+            Mask::Around(tokens) => positions.min(position + tokens + 1),
+        }
+    }
+
+    /// Whether a token attends to some after it, whose keys have to be there before.
+    pub fn looks_ahead(self) -> bool {
+        matches!(self, Mask::Full | Mask::Around(_))
     }
 }
 
@@ -148,6 +167,15 @@ pub enum Op {
         /// The residual stream.
         dst: Slot,
     },
+    /// `dst[t]` += `table[row]`, the same for every token.
+    EmbedRow {
+        /// Rows as wide as the residual stream.
+        table: WeightId,
+        /// Which of them.
+        row: usize,
+        /// The residual stream.
+        dst: Slot,
+    },
     /// Every `width` values of a row on their own: dst = normalised src · weight + bias.
     Norm {
         /// Whether the mean is taken off first.
@@ -199,9 +227,9 @@ pub enum Op {
         /// Values of a head of the keys; there are as many heads of values.
         head_dim: usize,
     },
-    /// Grouped-query attention over a cache, up to each token's own position, as far as `mask` lets it see.
+    /// Grouped-query attention over a cache, to the positions that `mask` lets each token see.
     Attention {
-        /// A [`State::Kv`](super::State::Kv) that holds the batch already.
+        /// A [`State::Kv`](super::State::Kv) that holds whatever is seen.
         state: StateId,
         /// `heads` · `head_dim` wide, one head after the other.
         query: Slot,

@@ -39,6 +39,10 @@ impl Op {
                 visit(Table(table));
                 visit(Update(dst));
             }
+            Op::EmbedRow { table, row: _, dst } => {
+                visit(Table(table));
+                visit(Update(dst));
+            }
             Op::Norm { kind: _, src, weight, bias, dst, width: _, epsilon: _ } => {
                 vectors(visit, [weight, bias]);
                 visit(Read(src));

@@ -1,6 +1,7 @@
 //! The templates of a file: a model may bring some beside the one for plain chats.
 
-use super::ChatTemplate;
+use super::guard::FreeGuards;
+use super::{ChatTemplate, ControlTexts, Rendered};
 use crate::error::{ChordError, Result};
 
 /// Name of the template for chats with tools.
@@ -22,6 +23,24 @@ impl ChatTemplates {
     ) -> ChatTemplates {
         let named = named.into_iter().map(|(name, source)| (name.to_owned(), ChatTemplate::new(source)));
         ChatTemplates { default, named: named.collect() }
+    }
+
+    /// The prompt of a query and a document, where the file has a template for them: `{query}` and `{document}` are
+    /// their places. Control tokens that are written in the two are broken, as in messages.
+    ///
+    /// # Errors
+    /// `InvalidParameter` if they contain all characters that those could be broken with.
+    pub fn pair(&self, query: &str, document: &str, controls: &ControlTexts) -> Result<Option<Rendered>> {
+        let named = self.named.iter().find(|(name, _)| name == "rerank");
+        let Some(template) = named.and_then(|(_, template)| template.as_ref().ok()) else { return Ok(None) };
+        let mut free = FreeGuards::default();
+        [&template.source, query, document].into_iter().for_each(|text| free.see(text));
+        let guard = free.pick()?;
+        let broken = |text: &str| controls.guarded(text, guard).unwrap_or_else(|| text.to_owned());
+        let document = broken(document);
+        let parts = template.source.split("{query}").map(|part| part.replace("{document}", &document));
+        let text = parts.collect::<Vec<_>>().join(&broken(query));
+        Ok(Some(Rendered { guard: text.contains(guard).then_some(guard), text }))
     }
 
     /// Errors of the named templates that do not parse.
@@ -76,6 +95,18 @@ mod tests {
         }
         let plain = ChatTemplates::new(ChatTemplate::new("plain"), []);
         assert_eq!(plain.select(None, true).expect("a template").source(), "plain");
+    }
+
+    #[test]
+    fn a_pair_stands_in_the_words_that_the_file_has_for_it() {
+        let controls = ControlTexts::new(["<end>"]);
+        assert_eq!(templates().pair("a", "b", &controls).expect("no error"), None);
+        let ranks = ChatTemplates::new(ChatTemplate::new("plain"), [("rerank", "<q>{query}<end>{document}<end>")]);
+        let pair = |query, document| ranks.pair(query, document, &controls).expect("no error").expect("a prompt");
+        assert_eq!(pair("a", "b"), Rendered { text: "<q>a<end>b<end>".into(), guard: None });
+        let hostile = pair("{document}", "b<end>c");
+        assert_eq!(hostile.text, "<q>{document}<end>b<\u{fdd0}end>c<end>");
+        assert_eq!(hostile.guard, Some('\u{fdd0}'));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::exec::{Batch, Draw};
 use crate::gpu::shaders::{Arithmetic, Variant};
-use crate::gpu::{Output, Pass, Room, Step, Target, Trace, segments};
+use crate::gpu::{Output, Room, Step, Target, Trace, segments};
 use crate::pager::Placement;
 use crate::program::*;
 use crate::sample::Sampler;
@@ -48,15 +48,15 @@ impl<'a> Judge<'a> {
     pub fn errors<'t>(&'t mut self, trace: &'t Trace) -> impl Iterator<Item = (&'t Step, f64)> {
         let mut done = (0, 0, 0);
         trace.steps.iter().map(move |step| {
-            let Pass { tokens, position, draw, .. } = &trace.passes[step.pass];
-            let batch = Batch { tokens, position: *position, rows: 0..tokens.len() };
+            let pass = &trace.passes[step.pass];
+            let batch = pass.batch();
             let first = if (done.0, done.1) == (step.pass, step.group) { done.2 } else { 0 };
             // Norms that are computed where they are read have no step of their own.
             for op in &self.program.ops[step.group][first..step.ops.end] {
                 self.cpu.step(self.program, op, &batch);
             }
             done = (step.pass, step.group, step.ops.end);
-            let errors = step.outputs.iter().map(|output| self.error(trace, output, &batch, *draw));
+            let errors = step.outputs.iter().map(|output| self.error(trace, output, &batch, pass.draw));
             (step, errors.fold(0.0, f64::max))
         })
     }
@@ -107,7 +107,7 @@ impl<'a> Judge<'a> {
                 let logits = &*self.cpu.values_mut(program, program.outputs.logits, batch);
                 let words: Vec<f32> = words().map(f32::from_bits).collect();
                 let best = words.chunks_exact(4 * Draw::TOP_K_MAX as usize);
-                let (_, segment) = segments(program.vocabulary);
+                let (_, segment) = segments(program[program.outputs.logits]);
                 let mut all = logits.chunks(segment).enumerate().zip(best);
                 wrong_unless(all.all(|((number, logits), best)| {
                     let mut truth: Vec<(f32, usize)> =

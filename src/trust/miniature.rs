@@ -25,6 +25,9 @@ const SHARE_MAX: usize = 4;
 /// A window that ends between the positions that are tried.
 const WINDOW_MAX: usize = 66;
 
+/// The same of one that goes both ways: it ends within a batch, too.
+const AROUND_MAX: usize = 3;
+
 /// A small model in the formats of a large one.
 pub struct Miniature {
     /// The ops of the large one, each with its formats and few values.
@@ -144,6 +147,7 @@ impl<'a> Sketch<'a> {
         match &mut op {
             Op::Embed { table, dst, .. } => *table = self.weight(*table, VOCABULARY, width(*dst)),
             Op::EmbedPosition { table, dst } => *table = self.weight(*table, POSITIONS, width(*dst)),
+            Op::EmbedRow { table, row, dst } => *table = self.weight(*table, *row + 1, width(*dst)),
             Op::Norm { src, weight, bias, .. } if self.is_kept[src.0 as usize] => {
                 *weight = weight.map(|id| self.whole(id));
                 *bias = bias.map(|id| self.whole(id));
@@ -183,6 +187,8 @@ impl<'a> Sketch<'a> {
                     Mask::Causal => Mask::Causal,
                     Mask::Window(tokens) => Mask::Window(tokens.min(WINDOW_MAX)),
                     Mask::Chunked(tokens) => Mask::Chunked(tokens.min(WINDOW_MAX)),
+                    Mask::Full => Mask::Full,
+                    Mask::Around(tokens) => Mask::Around(tokens.min(AROUND_MAX)),
                 };
                 *sinks = sinks.map(|id| self.weight(id, 1, *heads));
             }
@@ -286,7 +292,8 @@ fn is_of_heads(large: &Program, slot: Slot, run: usize) -> bool {
     large.all_ops().any(|op| match *op {
         Op::Attention { query, head_dim, .. } => query == slot && head_dim == run,
         Op::KvWrite { key, head_dim, .. } => key == slot && head_dim == run,
-        Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Norm { .. } | Op::MatMul { .. } | Op::Rope { .. } => false,
+        Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } | Op::Norm { .. } => false,
+        Op::MatMul { .. } | Op::Rope { .. } => false,
         Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => false,
         Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } => false,
         Op::Weigh { .. } => false,
@@ -320,7 +327,8 @@ fn kept(large: &Program) -> Vec<bool> {
                     });
                     written.flatten().chain([query, dst]).collect()
                 }
-                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::MatMul { .. } | Op::Rope { .. } => continue,
+                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } => continue,
+                Op::MatMul { .. } | Op::Rope { .. } => continue,
                 Op::KvWrite { .. } | Op::Activate { .. } | Op::Scale { .. } | Op::Weigh { .. } => continue,
                 Op::Clamp { .. } | Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } => continue,
             };
@@ -337,7 +345,9 @@ fn kept(large: &Program) -> Vec<bool> {
 /// The width of each slot, by what it is used for.
 fn slots(large: &Program, is_kept: &[bool]) -> Vec<usize> {
     let mut slots = vec![WIDTH; large.slots.len()];
-    slots[large.outputs.logits.0 as usize] = VOCABULARY;
+    let logits = large.outputs.logits;
+    // Scores of a model that ranks texts are as few as before.
+    slots[logits.0 as usize] = if large.makes_logits() { VOCABULARY } else { large[logits] };
     let keys = |of: StateId| {
         let mut written = None;
         for op in large.all_ops() {

@@ -41,10 +41,11 @@ fn poll_of(number: u32) -> Poll {
 
 impl Peers for JsPeers {
     fn order(&mut self, order: &Order) {
-        let Order { groups, position, rows, pass_rows, is_hidden } = order;
+        let Order { groups, position, rows, positions, pass_rows, is_hidden } = order;
         // All of them count groups or tokens of the context.
         let [first, end, from, to] = [groups.start, groups.end, rows.start, rows.end].map(|n| n as u32);
-        JsPeers::order(self, first, end, *position as u32, from, to, *pass_rows as u32, u32::from(*is_hidden));
+        let [position, positions, pass_rows] = [*position, *positions, *pass_rows].map(|n| n as u32);
+        JsPeers::order(self, first, end, position, from, to, positions, pass_rows, u32::from(*is_hidden));
     }
 
     fn send(&mut self, slice: &[f32], is_to_first: bool) -> Poll {
@@ -90,13 +91,14 @@ impl Follower {
 
     /// Begins what the first thread ordered, in the numbers of `JsPeers::order`.
     pub fn order(&mut self, order: &[f64]) -> JsResult<()> {
-        let &[first, end, position, from, to, pass_rows, is_hidden] = order else {
-            return Err(thrown(ChordError::internal("an order has seven numbers")));
+        let &[first, end, position, from, to, positions, pass_rows, is_hidden] = order else {
+            return Err(thrown(ChordError::internal("an order has eight numbers")));
         };
         let order = Order {
             groups: first as usize..end as usize,
             position: position as usize,
             rows: from as usize..to as usize,
+            positions: positions as usize,
             pass_rows: pass_rows as usize,
             is_hidden: is_hidden != 0.0,
         };

@@ -94,7 +94,8 @@ fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize, draw: 
         let first = if is_head { tokens - 1 } else { 0 };
         for from in (first..tokens).step_by(BATCH_MAX) {
             let rows = from..tokens.min(from + BATCH_MAX);
-            let batch = Batch { tokens: &ids[rows.clone()], position: position + from, rows };
+            let positions = position + rows.end;
+            let batch = Batch { tokens: &ids[rows.clone()], position: position + from, rows, positions };
             gpu.run(program, group, &batch, Wanted::Token(draw)).expect("it runs");
         }
     }

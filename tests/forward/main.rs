@@ -12,24 +12,38 @@ mod styles;
 mod weights;
 
 use std::collections::BTreeSet;
+use styles::Style;
 use support::team::Team;
-use support::{nmse, open};
-use wasm_chord::engine::OpenOptions;
+use support::{Answer, ask, nmse, open};
+use wasm_chord::engine::{Engine, OpenOptions};
 use wasm_chord::model::REGISTRY;
 
 /// Sums of f32 against those of f64; keys and values are rounded to f16 in both, now and then to the other
 /// neighbour.
 const NMSE_MAX: f64 = 1e-7;
 
+/// What an engine makes of a text: logits, an embedding or a score.
+fn answer(engine: &mut Engine, file: &[u8], style: &Style, tokens: &[u32]) -> wasm_chord::Result<Vec<f32>> {
+    match style.request(tokens) {
+        None => engine.logits(tokens),
+        Some(request) => ask(engine, file, request).map(values),
+    }
+}
+
+fn values(answer: Answer) -> Vec<f32> {
+    answer.score.map_or(answer.embedding, |score| vec![score])
+}
+
 #[test]
 fn every_architecture_agrees_with_a_plain_pass() {
-    let tokens: Vec<u32> = (0..29u32).map(|at| at * at * 7 % styles::VOCABULARY as u32).collect();
     let mut failures = Vec::new();
     for style in styles::all() {
+        let tokens = style.tokens();
         let mut weights = weights::Weights::default();
-        let truth: Vec<f32> = pass::logits(&mut weights, &style, &tokens).into_iter().map(|v| v as f32).collect();
+        let truth: Vec<f32> = pass::answer(&mut weights, &style, &tokens).into_iter().map(|v| v as f32).collect();
         let file = weights.file(&style);
-        let result = open(&file, &OpenOptions::default()).and_then(|mut engine| engine.logits(&tokens));
+        let result =
+            open(&file, &OpenOptions::default()).and_then(|mut engine| answer(&mut engine, &file, &style, &tokens));
         match result {
             Ok(logits) => {
                 let error = nmse(&truth, &logits);
@@ -46,13 +60,14 @@ fn every_architecture_agrees_with_a_plain_pass() {
 
 #[test]
 fn logits_are_the_same_on_any_number_of_threads() {
-    let tokens: Vec<u32> = (0..29u32).map(|at| at * at * 7 % styles::VOCABULARY as u32).collect();
     for style in styles::all() {
+        let tokens = style.tokens();
         let mut weights = weights::Weights::default();
-        pass::logits(&mut weights, &style, &tokens);
+        pass::answer(&mut weights, &style, &tokens);
         let file = weights.file(&style);
         let options = OpenOptions::default();
-        let alone = open(&file, &options).and_then(|mut engine| engine.logits(&tokens)).expect("logits");
+        let mut engine = open(&file, &options).expect("the model opens");
+        let alone = answer(&mut engine, &file, &style, &tokens).expect("an answer");
         let bits = |logits: &[f32]| logits.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
         for threads in [2, 3, 8] {
             let mut team = Team::open(&file, threads, &options).expect("the model opens");
@@ -65,7 +80,10 @@ fn logits_are_the_same_on_any_number_of_threads() {
             team.supply().expect("it is supplied");
             // Twice, and the second time in the cache that the first has left.
             for _ in 0..2 {
-                let logits = team.logits(&tokens).expect("logits");
+                let logits = match style.request(&tokens) {
+                    None => team.logits(&tokens).expect("logits"),
+                    Some(request) => values(team.ask(request).expect("an answer")),
+                };
                 assert!(bits(&logits) == bits(&alone), "{} on {threads} threads", style.name);
             }
         }
@@ -78,18 +96,18 @@ fn every_architecture_agrees_on_a_gpu() {
     use support::gpu::{DEVICE, NMSE_MAX, device};
     use wasm_chord::engine::HeaderReader;
 
-    let tokens: Vec<u32> = (0..29u32).map(|at| at * at * 7 % styles::VOCABULARY as u32).collect();
     let mut failures = Vec::new();
     for style in styles::all() {
         let Some(device) = device(DEVICE) else { return };
+        let tokens = style.tokens();
         let mut weights = weights::Weights::default();
-        let truth: Vec<f32> = pass::logits(&mut weights, &style, &tokens).into_iter().map(|v| v as f32).collect();
+        let truth: Vec<f32> = pass::answer(&mut weights, &style, &tokens).into_iter().map(|v| v as f32).collect();
         let file = weights.file(&style);
         let mut reader = HeaderReader::new(Some(file.len() as u64));
         assert!(reader.feed(&file).expect("a header"));
         let mut engine = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
         support::supply(&mut engine, &file).expect("it is supplied");
-        let logits = engine.logits(&tokens).expect("logits");
+        let logits = answer(&mut engine, &file, &style, &tokens).expect("an answer");
         let (error, is_on_gpu) = (nmse(&truth, &logits), engine.gpu().is_some());
         println!("{:14} NMSE {error:.1e}{}", style.name, if is_on_gpu { "" } else { " on the CPU" });
         if error.is_nan() || error > NMSE_MAX || !is_on_gpu {

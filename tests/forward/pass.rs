@@ -13,8 +13,8 @@ type Row = Vec<f64>;
 
 const EPSILON: f64 = 1e-5;
 
-/// The logits of every token, one after the other.
-pub fn logits(weights: &mut Weights, style: &Style, tokens: &[u32]) -> Row {
+/// What a text comes to.
+pub fn answer(weights: &mut Weights, style: &Style, tokens: &[u32]) -> Row {
     let mut rows: Vec<Row> =
         tokens.iter().enumerate().map(|(position, token)| embedding(weights, style, *token, position)).collect();
     let mut caches = Vec::new();
@@ -27,7 +27,33 @@ pub fn logits(weights: &mut Weights, style: &Style, tokens: &[u32]) -> Row {
         caches = std::mem::take(&mut pass.caches);
     }
     let pass = &mut Pass { weights, style, layer: 0, caches };
-    rows.iter().flat_map(|row| pass.head(row)).collect()
+    let (first, last) = (&rows[0], &rows[rows.len() - 1]);
+    match style.output {
+        Output::Logits => rows.iter().flat_map(|row| pass.head(row)).collect(),
+        Output::Mean => {
+            let rows: Vec<Row> = rows.iter().map(|row| pass.hidden(row)).collect();
+            of_length_one(&rows.iter().skip(1).fold(rows[0].clone(), |all, row| sum(&all, row)))
+        }
+        Output::First => of_length_one(&pass.hidden(first)),
+        Output::Last => of_length_one(&pass.hidden(last)),
+        Output::Score { inner } => {
+            let hidden = pass.hidden(first);
+            let hidden = match inner {
+                true => pass.linear("cls", &hidden, 20, true).iter().map(|v| v.tanh()).collect(),
+                false => hidden,
+            };
+            pass.linear("cls.output", &hidden, 1, true)
+        }
+        Output::Share => {
+            let hidden = pass.hidden(last);
+            let classes = pass.linear("cls.output", &hidden, 2, false);
+            vec![classes[0].exp() / classes.iter().map(|v| v.exp()).sum::<f64>()]
+        }
+    }
+}
+
+fn of_length_one(row: &Row) -> Row {
+    scaled(row, 1.0 / dot(row, row).sqrt())
 }
 
 fn embedding(weights: &mut Weights, style: &Style, token: u32, position: usize) -> Row {
@@ -36,6 +62,10 @@ fn embedding(weights: &mut Weights, style: &Style, token: u32, position: usize) 
     if style.positions == Positions::Table {
         let table = weights.get("position_embd.weight", &[WIDTH, CONTEXT], 0.0);
         row = sum(&row, &table[position * WIDTH..][..WIDTH]);
+    }
+    if style.types {
+        // Every text is of the first of two types.
+        row = sum(&row, &weights.get("token_types.weight", &[WIDTH, 2], 0.0)[..WIDTH]);
     }
     match style.embedding_norm {
         true => Pass { weights, style, layer: 0, caches: Vec::new() }.norm("token_embd_norm", &row),
@@ -59,12 +89,16 @@ impl Pass<'_> {
 
     /// All tokens through the layer.
     fn layer(&mut self, rows: &mut [Row]) {
+        if self.style.order == Order::Joined {
+            return self.joined_layer(rows);
+        }
         let style = self.style;
         let [before_attention, before_feed] = style.names.map(|name| self.name(name));
         let (is_before, is_after) = match style.order {
             Order::Before | Order::Parallel | Order::ParallelApart => (true, false),
             Order::After => (false, true),
             Order::Around => (true, true),
+            Order::Joined => unreachable!("a layer of its own"),
         };
         let inputs: Vec<Row> =
             rows.iter().map(|row| if is_before { self.norm(&before_attention, row) } else { row.clone() }).collect();
@@ -91,6 +125,7 @@ impl Pass<'_> {
                 Order::After => joined.clone(),
                 Order::Parallel => input.clone(),
                 Order::ParallelApart => self.norm(&before_feed, row),
+                Order::Joined => unreachable!("a layer of its own"),
             };
             let fed = match style.has_experts(self.layer) {
                 Some(mixture) => self.experts(&mixture, if mixture.early { row } else { &input }, &input),
@@ -98,6 +133,23 @@ impl Pass<'_> {
             };
             let fed = if is_after { self.norm(&self.name("post_ffw_norm"), &fed) } else { fed };
             *row = sum(&joined, &scaled(&fed, style.residual_scale));
+        }
+    }
+
+    /// The layer of encoders: what comes of a block and the residual stream is normalised together.
+    fn joined_layer(&mut self, rows: &mut [Row]) {
+        let [after_attention, after_feed] = self.style.names.map(|name| self.name(name));
+        let mixed = self.attention(rows);
+        for (row, mixed) in rows.iter_mut().zip(mixed) {
+            let mut joined = self.norm(&after_attention, &sum(row, &mixed));
+            if self.style.joins_twice {
+                joined = self.norm(&self.name("attn_norm_2"), &sum(row, &joined));
+            }
+            let fed = match self.style.has_experts(self.layer) {
+                Some(mixture) => self.experts(&mixture, &joined, &joined),
+                None => self.feed_forward(&joined),
+            };
+            *row = self.norm(&after_feed, &sum(&joined, &fed));
         }
     }
 
@@ -151,9 +203,9 @@ impl Pass<'_> {
             for head in 0..HEADS {
                 let of = |row: &Row| row[head / (HEADS / KV_HEADS) * HEAD..][..HEAD].to_vec();
                 let query = &query[head * HEAD..][..HEAD];
-                let seen: Vec<usize> = (0..=position).filter(|at| self.sees(position, *at)).collect();
+                let seen: Vec<usize> = (0..queries.len()).filter(|at| self.sees(position, *at)).collect();
                 let scores: Row =
-                    seen.iter().map(|at| self.score(query, &of(&keys[*at]), position - at, head)).collect();
+                    seen.iter().map(|at| self.score(query, &of(&keys[*at]), position.abs_diff(*at), head)).collect();
                 let sink = sinks.as_ref().map_or(0.0, |sinks| sinks[head].exp());
                 let total: f64 = scores.iter().map(|score| score.exp()).sum::<f64>() + sink;
                 let mut mixed = vec![0.0; HEAD];
@@ -174,7 +226,11 @@ impl Pass<'_> {
     }
 
     fn sees(&self, position: usize, at: usize) -> bool {
-        !(self.style.slides)(self.layer) || position - at < WINDOW
+        let slides = (self.style.slides)(self.layer);
+        match self.style.looks_ahead {
+            true => !slides || position.abs_diff(at) <= WINDOW / 2,
+            false => at <= position && (!slides || position - at < WINDOW),
+        }
     }
 
     fn score(&self, query: &[f64], key: &[f64], distance: usize, head: usize) -> f64 {
@@ -351,8 +407,22 @@ impl Pass<'_> {
         self.linear(&down, &inner, WIDTH, false)
     }
 
+    fn hidden(&mut self, row: &Row) -> Row {
+        let row = match self.style.output_norm {
+            "" => row.clone(),
+            name => self.norm(name, row),
+        };
+        match self.style.dense {
+            true => {
+                let inner = self.linear("dense_2", &row, 2 * WIDTH, false);
+                self.linear("dense_3", &inner, WIDTH, false)
+            }
+            false => row,
+        }
+    }
+
     fn head(&mut self, row: &Row) -> Row {
-        let normed = self.norm(self.style.output_norm, row);
+        let normed = self.hidden(row);
         let logits = match self.style.tied {
             true => multiplied(&self.weights.get("token_embd.weight", &[WIDTH, VOCABULARY], 0.0), &normed),
             false => self.linear("output", &normed, VOCABULARY, false),

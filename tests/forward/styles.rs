@@ -9,7 +9,7 @@ pub const KV_HEADS: usize = 2;
 pub const HEAD: usize = 8;
 pub const INNER: usize = 48;
 pub const VOCABULARY: usize = 40;
-pub const CONTEXT: usize = 64;
+pub const CONTEXT: usize = 192;
 pub const WINDOW: usize = 7;
 pub const EXPERTS: usize = 6;
 pub const USED: usize = 2;
@@ -118,6 +118,25 @@ pub enum Order {
     Parallel,
     /// Side by side, each after a norm of its own.
     ParallelApart,
+    /// After the residual stream has taken in what a block made.
+    Joined,
+}
+
+/// What a text comes to.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Output {
+    /// Logits of every token.
+    Logits,
+    /// A hidden state of length one: the mean of all tokens', or that of the first or the last.
+    Mean,
+    First,
+    Last,
+    /// A score, of the first token's hidden state: by a classifier with a layer within, or without.
+    Score {
+        inner: bool,
+    },
+    /// The share of the first of two classes, of the last token's.
+    Share,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -201,6 +220,15 @@ pub struct Style {
     pub score_scale: Option<f64>,
     /// The names of the norms before attention and before the feed-forward.
     pub names: [&'static str; 2],
+    /// Whether tokens attend to those after them.
+    pub looks_ahead: bool,
+    /// Whether the embedding has a part for the type of a text.
+    pub types: bool,
+    /// Whether two matrices follow the last norm.
+    pub dense: bool,
+    /// Whether the residual stream joins attention twice, each time before a norm.
+    pub joins_twice: bool,
+    pub output: Output,
     pub keys: Vec<(&'static str, Value)>,
 }
 
@@ -256,6 +284,11 @@ fn llama(name: &'static str) -> Style {
         value_norm: false,
         score_scale: None,
         names: ["attn_norm", "ffn_norm"],
+        looks_ahead: false,
+        types: false,
+        dense: false,
+        joins_twice: false,
+        output: Output::Logits,
         keys: Vec::new(),
     }
 }
@@ -274,6 +307,40 @@ fn classic(name: &'static str) -> Style {
         qkv_bias: true,
         bias: true,
         ..halves(name)
+    }
+}
+
+/// Keys of an encoder, with the number for its pooling.
+fn ahead(pooling: u32, mut keys: Vec<(&'static str, Value)>) -> Vec<(&'static str, Value)> {
+    keys.push(("pooling_type", Value::from(pooling)));
+    keys
+}
+
+/// An encoder with the layers of a decoder.
+fn reader(name: &'static str, output: Output) -> Style {
+    Style { looks_ahead: true, output, keys: ahead(3, vec![]), ..halves(name) }
+}
+
+/// BERT and its kin, by a number for how hidden states become an embedding.
+fn bert(name: &'static str, output: Output) -> Style {
+    let pooling = match output {
+        Output::Logits => 0u32,
+        Output::Mean => 1,
+        Output::First => 2,
+        Output::Last => 3,
+        Output::Score { .. } | Output::Share => 4,
+    };
+    Style {
+        order: Order::Joined,
+        names: ["attn_output_norm", "layer_output_norm"],
+        positions: Positions::Table,
+        embedding_norm: true,
+        looks_ahead: true,
+        types: true,
+        output_norm: "",
+        output,
+        keys: vec![("pooling_type", Value::from(pooling))],
+        ..classic(name)
     }
 }
 
@@ -736,10 +803,111 @@ pub fn all() -> Vec<Style> {
             },
             Mixture { normalise: false, step: 2, ..MIXTURE },
         ),
+        bert("bert", Output::Mean),
+        Style { fused: true, ..bert("bert", Output::First) },
+        bert("bert", Output::Score { inner: true }),
+        bert("bert", Output::Score { inner: false }),
+        Style {
+            positions: Positions::Halves(HEAD),
+            fused: true,
+            bias: false,
+            qkv_bias: false,
+            gated: true,
+            unit: Unit::Silu,
+            ..bert("nomic-bert", Output::Mean)
+        },
+        Style {
+            positions: Positions::Alibi(8.0),
+            gated: true,
+            fused_up: true,
+            bias: false,
+            ..bert("jina-bert-v2", Output::Mean)
+        },
+        Style {
+            positions: Positions::Alibi(8.0),
+            head_norm: HeadNorm::Whole,
+            joins_twice: true,
+            ..bert("jina-bert-v2", Output::Last)
+        },
+        Style { positions: Positions::Halves(HEAD), fused: true, ..bert("jina-bert-v3", Output::Mean) },
+        experts(
+            Style {
+                positions: Positions::Halves(HEAD),
+                fused: true,
+                keys: vec![("pooling_type", Value::from(1u32)), ("moe_every_n_layers", Value::from(2u32))],
+                ..bert("nomic-bert-moe", Output::Mean)
+            },
+            Mixture { normalise: false, step: 2, ..MIXTURE },
+        ),
+        Style {
+            norm: Norm::Layer { bias: false },
+            gated: true,
+            unit: Unit::Gelu,
+            fused: true,
+            fused_up: true,
+            embedding_norm: true,
+            slides: |layer| layer % 3 > 0,
+            keys: ahead(1, vec![("attention.sliding_window", Value::from(WINDOW as u32))]),
+            ..reader("modern-bert", Output::Mean)
+        },
+        reader("eurobert", Output::Last),
+        Style {
+            positions: Positions::Neighbours(HEAD),
+            fused: true,
+            fused_up: true,
+            output_norm: "enc.output_norm",
+            keys: ahead(2, vec![]),
+            ..reader("neo-bert", Output::First)
+        },
+        Style {
+            order: Order::Around,
+            unit: Unit::Gelu,
+            head_norm: HeadNorm::Heads,
+            embedding_scale: (WIDTH as f64).sqrt(),
+            slides: |layer| layer % 4 < 3,
+            dense: true,
+            keys: ahead(
+                1,
+                vec![
+                    ("attention.sliding_window", Value::from(WINDOW as u32)),
+                    ("attention.sliding_window_pattern", Value::from(4u32)),
+                ],
+            ),
+            ..reader("gemma-embedding", Output::Mean)
+        },
+        Style {
+            output: Output::Share,
+            tied: true,
+            head_norm: HeadNorm::Heads,
+            keys: vec![("pooling_type", Value::from(4u32))],
+            ..halves("qwen3")
+        },
+        Style {
+            output: Output::Last,
+            head_norm: HeadNorm::Heads,
+            keys: vec![("pooling_type", Value::from(3u32))],
+            ..halves("qwen3")
+        },
     ]
 }
 
 impl Style {
+    /// A text; of what looks ahead, longer than any backend computes at once.
+    pub fn tokens(&self) -> Vec<u32> {
+        let length = if self.looks_ahead { 150 } else { 29u32 };
+        (0..length).map(|at| at * at * 7 % VOCABULARY as u32).collect()
+    }
+
+    /// The request whose answer is compared; none where that is logits.
+    pub fn request(&self, tokens: &[u32]) -> Option<serde_json::Value> {
+        let kind = match self.output {
+            Output::Logits => return None,
+            Output::Mean | Output::First | Output::Last => "embedding",
+            Output::Score { .. } | Output::Share => "score",
+        };
+        Some(serde_json::json!({ "kind": kind, "input": tokens }))
+    }
+
     /// Whether a layer has experts.
     pub fn has_experts(&self, layer: usize) -> Option<Mixture> {
         self.mixture.filter(|mixture| layer >= mixture.from && (layer + 1).is_multiple_of(mixture.step))

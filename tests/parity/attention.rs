@@ -25,25 +25,26 @@ const SHAPES: [Heads; 10] = [
     Heads { heads: 2, kv_heads: 1, head_dim: 2, value_dim: 2, ..PLAIN },
 ];
 
-/// What some models have beside that: chunks that end within a tile, sinks, and scores that fall off with the
-/// distance.
+/// What some models have beside that: chunks that end within a tile, tokens after the own one, sinks, and scores that
+/// fall off with the distance.
 #[derive(Clone, Copy, Debug, Default)]
 struct Beside {
-    chunk: Option<usize>,
+    mask: Option<Mask>,
     has_sinks: bool,
     alibi: Option<f32>,
 }
 
-const BESIDE: [(Heads, Beside); 5] = [
-    (PLAIN, Beside { chunk: Some(23), has_sinks: false, alibi: None }),
-    (Heads { heads: 6, window: Some(9), ..PLAIN }, Beside { chunk: None, has_sinks: true, alibi: None }),
-    (Heads { heads: 8, kv_heads: 1, ..PLAIN }, Beside { chunk: None, has_sinks: true, alibi: None }),
+const BESIDE: [(Heads, Beside); 9] = [
+    (PLAIN, Beside { mask: Some(Mask::Chunked(23)), has_sinks: false, alibi: None }),
+    (Heads { heads: 6, window: Some(9), ..PLAIN }, Beside { mask: None, has_sinks: true, alibi: None }),
+    (Heads { heads: 8, kv_heads: 1, ..PLAIN }, Beside { mask: None, has_sinks: true, alibi: None }),
     // Heads that are no power of two.
-    (
-        Heads { heads: 6, kv_heads: 6, head_dim: 18, ..PLAIN },
-        Beside { chunk: None, has_sinks: false, alibi: Some(8.0) },
-    ),
-    (Heads { kv_heads: 1, ..PLAIN }, Beside { chunk: Some(40), has_sinks: true, alibi: Some(4.0) }),
+    (Heads { heads: 6, kv_heads: 6, head_dim: 18, ..PLAIN }, Beside { mask: None, has_sinks: false, alibi: Some(8.0) }),
+    (Heads { kv_heads: 1, ..PLAIN }, Beside { mask: Some(Mask::Chunked(40)), has_sinks: true, alibi: Some(4.0) }),
+    (PLAIN, Beside { mask: Some(Mask::Full), has_sinks: false, alibi: None }),
+    (Heads { heads: 6, head_dim: 18, ..PLAIN }, Beside { mask: Some(Mask::Full), has_sinks: false, alibi: Some(8.0) }),
+    (PLAIN, Beside { mask: Some(Mask::Around(3)), has_sinks: false, alibi: None }),
+    (Heads { kv_heads: 4, ..PLAIN }, Beside { mask: Some(Mask::Around(37)), has_sinks: true, alibi: None }),
 ];
 
 /// Attention between projections, and nothing else.
@@ -55,7 +56,7 @@ fn program(shape: Heads, beside: Beside) -> Program {
     w.attend(shape, layer, slots, 500.0 / (shape.head_dim as f32).sqrt());
     let with_sinks = beside.has_sinks.then(|| w.vector(shape.heads));
     if let Some(Op::Attention { mask, sinks, alibi, .. }) = w.program.ops[w.group].last_mut() {
-        *mask = beside.chunk.map_or(*mask, Mask::Chunked);
+        *mask = beside.mask.unwrap_or(*mask);
         (*sinks, *alibi) = (with_sinks, beside.alibi);
     }
     w.multiply(slots[3], RESIDUAL);

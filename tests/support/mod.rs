@@ -129,6 +129,7 @@ pub struct Answer {
     pub tokens: Vec<u32>,
     pub cached: usize,
     pub embedding: Vec<f32>,
+    pub score: Option<f32>,
 }
 
 /// Begins a request given as JSON and steps to its end, supplying from `file` what is wanted on the way.
@@ -166,9 +167,10 @@ pub fn ask_with(
             Event::Finish { choice, text, finish_reason, logprobs, .. } => {
                 (choice, text, logprobs, Some(finish_reason))
             }
-            Event::Done { usage, embedding, .. } => {
+            Event::Done { usage, embedding, score, .. } => {
                 answer.cached = usage.prompt_tokens_details.cached_tokens;
                 answer.embedding = embedding.unwrap_or_default();
+                answer.score = score;
                 return Ok(answer);
             }
         };

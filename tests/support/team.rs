@@ -121,15 +121,13 @@ impl Team {
 
     /// Lets the others go on as far as they can.
     pub fn turn(&mut self) {
-        for (index, follower) in self.followers.iter_mut().enumerate() {
-            if self.post.borrow().is_gone[index + 1] {
-                continue;
-            }
-            while follower.poll() == Poll::Ready {
-                let Some(order) = self.post.borrow_mut().orders[index].pop_front() else { break };
-                follower.follow(&order).expect("there is memory");
-            }
-        }
+        turn(&mut self.followers, &self.post);
+    }
+
+    /// Begins a request and steps to its end.
+    pub fn ask(&mut self, body: serde_json::Value) -> wasm_chord::Result<super::Answer> {
+        let Team { engine, followers, post, file } = self;
+        super::ask_with(engine, file, body, |_, _| turn(followers, post))
     }
 
     /// Ends one of the others.
@@ -145,5 +143,17 @@ impl Team {
             self.turn();
         }
         Ok(all)
+    }
+}
+
+fn turn(followers: &mut [Follower], post: &RefCell<Post>) {
+    for (index, follower) in followers.iter_mut().enumerate() {
+        if post.borrow().is_gone[index + 1] {
+            continue;
+        }
+        while follower.poll() == Poll::Ready {
+            let Some(order) = post.borrow_mut().orders[index].pop_front() else { break };
+            follower.follow(&order).expect("there is memory");
+        }
     }
 }

@@ -146,7 +146,7 @@ impl<'a> Splitter<'a> {
     fn op(&mut self, op: &Op, need: Option<Need>) {
         let shards = self.split.shards;
         match *op {
-            Op::Embed { dst, .. } | Op::EmbedPosition { dst, .. } => {
+            Op::Embed { dst, .. } | Op::EmbedPosition { dst, .. } | Op::EmbedRow { dst, .. } => {
                 if !matches!(self.at[dst.0 as usize], At::First) && op.reads(dst) {
                     self.gather(dst, false);
                 }
@@ -358,6 +358,7 @@ impl<'a> Splitter<'a> {
             | Op::ExpertSum { .. } => {}
             Op::Embed { .. }
             | Op::EmbedPosition { .. }
+            | Op::EmbedRow { .. }
             | Op::MatMul { .. }
             | Op::Route { .. }
             | Op::Weigh { .. }

@@ -43,6 +43,8 @@ parameters! {
         first_head: u32,
         /// Positions of a chunk, of which a token sees its own only; 0: none.
         chunk: u32,
+        /// Positions after its own that a token sees.
+        ahead: u32,
         /// Words of a logit for each head that takes its share of the softmax, or `NONE`.
         sinks: u32,
         /// The largest bias by which scores fall off with the distance; 0: none.

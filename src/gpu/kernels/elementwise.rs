@@ -54,6 +54,8 @@ parameters! {
         dst_residual: u32,
         src: u32,
         src_stride: u32,
+        /// 1 for the residual stream.
+        src_residual: u32,
         /// Quads of a row.
         quads: u32,
         /// One of `kinds`.

@@ -12,8 +12,10 @@ parameters! {
         /// Chunks of a row.
         chunks: u32,
         scale: f32,
-        /// Quads: the tokens' numbers, or `NONE` for rows of their positions, which are added.
+        /// Quads: the tokens' numbers, or `NONE` for other rows, which are added.
         tokens: u32,
+        /// Those: one for all tokens, or `NONE` for rows of their positions.
+        row: u32,
         dst: u32,
         dst_stride: u32,
         /// 1 for the residual stream.

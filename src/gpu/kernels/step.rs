@@ -18,5 +18,7 @@ parameters! {
         top_p: f32,
         min_p: f32,
         random: f32,
+        /// Positions that have keys when the batch attends.
+        positions: u32,
     }
 }

@@ -47,7 +47,7 @@ impl Arena {
             }
         }
         let partials = take(partials);
-        let candidates = take(segments(program.vocabulary).0 * Draw::TOP_K_MAX as usize);
+        let candidates = take(segments(program[program.outputs.logits]).0 * Draw::TOP_K_MAX as usize);
         let mut slots = vec![0];
         for (slot, stride) in strides.iter().enumerate().skip(1) {
             let rows = if slot == program.outputs.logits.0 as usize { 1 } else { batch };

@@ -6,8 +6,8 @@ use super::{Cache, Condition, Depth, Dispatch, ExpertForm, Experts, NONE, Planne
 use crate::error::Result;
 use crate::gpu::device::unsuited;
 use crate::gpu::kernels::{
-    self, Candidates, Elementwise, Embed, JOBS_MAX, Job, MATVEC_THREADS, MatrixProduct, Parameters, Planes, Prepare,
-    activation_number, job_flags, kinds, rope_flags, tile_rows,
+    self, Candidates, Embed, JOBS_MAX, Job, MATVEC_THREADS, MatrixProduct, Parameters, Planes, Prepare, job_flags,
+    rope_flags, tile_rows,
 };
 use crate::gpu::shaders::Kernel;
 use crate::gpu::weights::{Slab, chunks};
@@ -83,8 +83,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Rows of a table: of the tokens, or of their positions, which are added.
-    pub(super) fn embed(&mut self, table: WeightId, dst: Slot, scale: f32, of_positions: bool) {
+    /// Rows of a table. Those that are not of the tokens are added.
+    pub(super) fn embed(&mut self, table: WeightId, dst: Slot, scale: f32, which: Rows) {
         let weight = &self.program[table];
         for slab in self.map.slabs(table).to_vec() {
             let params = Embed {
@@ -93,7 +93,8 @@ impl Planner<'_> {
                 rows: slab.rows as u32,
                 chunks: chunks(weight) as u32,
                 scale,
-                tokens: if of_positions { NONE } else { self.arena.tokens },
+                tokens: if which == Rows::OfTokens { self.arena.tokens } else { NONE },
+                row: if let Rows::One(row) = which { row as u32 } else { NONE },
                 dst: self.base(dst),
                 dst_stride: self.stride(dst),
                 dst_residual: residual(dst),
@@ -295,10 +296,13 @@ impl Planner<'_> {
         else {
             return;
         };
-        let (window, chunk) = match mask {
-            Mask::Causal => (None, 0),
-            Mask::Window(tokens) => (Some(tokens), 0),
-            Mask::Chunked(tokens) => (None, tokens),
+        // Positions before its own, with it, that a token sees; those of a chunk; and those after its own.
+        let (window, chunk, ahead) = match mask {
+            Mask::Causal => (None, 0, 0),
+            Mask::Window(tokens) => (Some(tokens), 0, 0),
+            Mask::Chunked(tokens) => (None, tokens, 0),
+            Mask::Full => (None, 0, self.context),
+            Mask::Around(tokens) => (Some(tokens + 1), 0, tokens),
         };
         let (keys, values) = self.program[state].kv_widths();
         let value_dim = values / kv_heads;
@@ -323,6 +327,7 @@ impl Planner<'_> {
             first: 0,
             first_head: 0,
             chunk: chunk as u32,
+            ahead: ahead.min(self.context) as u32,
             sinks: self.vector(sinks),
             alibi: alibi.unwrap_or(0.0),
         };
@@ -333,7 +338,7 @@ impl Planner<'_> {
             reduce.condition = Condition::Split;
             return;
         }
-        let seen = window.map_or(self.context, |window| self.context.min(window + rows as usize));
+        let seen = window.map_or(self.context, |window| self.context.min(window + ahead + rows as usize));
         let (products, most) = (head_dim + value_dim, self.products_max);
         let query = Head { rows: 1, of_token: 1, products, seen };
         let key = Head { rows, of_token: (heads / kv_heads) as u32, products, seen };
@@ -348,79 +353,13 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn elementwise(&mut self, dst: Slot, src: Option<Slot>, each: Each) {
-        let (kind, number, activation) = match each {
-            Each::Gate(activation) => (kinds::GATE, 0.0, activation),
-            Each::Activate(activation) => (kinds::ACTIVATE, 0.0, activation),
-            Each::Add => (kinds::ADD, 0.0, Activation::Identity),
-            Each::Softcap(cap) => (kinds::SOFTCAP, cap, Activation::Identity),
-            Each::Scale(factor) => (kinds::SCALE, factor, Activation::Identity),
-            Each::Clamp(limit) => (kinds::CLAMP, limit, Activation::Identity),
-        };
-        let quads = self.quads(dst);
-        let params = Elementwise {
-            dst: self.base(dst),
-            dst_stride: self.stride(dst),
-            dst_residual: residual(dst),
-            src: src.map_or(0, |s| self.base(s)),
-            src_stride: src.map_or(0, |s| self.stride(s)),
-            quads,
-            kind,
-            number,
-            flag: self.flag(),
-            activation: activation_number(activation),
-            width: self.program[dst] as u32,
-        };
-        self.push(Kernel::Elementwise, params, quads.div_ceil(64), Depth::Tokens(1));
-    }
-
-    pub(super) fn weigh(&mut self, slot: Slot, weight: WeightId) {
-        let quads = self.quads(slot);
-        let params = Elementwise {
-            dst: self.base(slot),
-            dst_stride: self.stride(slot),
-            dst_residual: residual(slot),
-            src: self.map.vector(weight),
-            src_stride: (self.program[weight].columns > 1).into(),
-            quads,
-            kind: kinds::WEIGH,
-            number: 0.0,
-            flag: self.flag(),
-            activation: activation_number(Activation::Identity),
-            width: self.program[slot] as u32,
-        };
-        self.push(Kernel::Elementwise, params, quads.div_ceil(64), Depth::Tokens(1));
-    }
-
-    pub(super) fn copy(&mut self, op: &Op) {
-        let Op::Copy { src, dst, run, count, from, to } = *op else { return };
-        let quads = self.quads(dst);
-        let params = kernels::Copy {
-            src: self.base(src),
-            src_stride: self.stride(src),
-            src_residual: residual(src),
-            dst: self.base(dst),
-            dst_stride: self.stride(dst),
-            dst_residual: residual(dst),
-            quads,
-            run: run as u32,
-            count: count as u32,
-            from_first: from.first as u32,
-            from_step: from.step as u32,
-            to_first: to.first as u32,
-            // One run has none after it.
-            to_step: if count > 1 { to.step } else { run } as u32,
-            flag: self.flag(),
-        };
-        self.push(Kernel::Copy, params, quads.div_ceil(64), Depth::Tokens(1));
-    }
-
     pub(super) fn sample(&mut self) {
         let program = self.program;
-        let (segments, segment) = segments(program.vocabulary);
+        let count = program[program.outputs.logits];
+        let (segments, segment) = segments(count);
         let params = Candidates {
             logits: self.base(program.outputs.logits),
-            count: program.vocabulary as u32,
+            count: count as u32,
             result: self.arena.result,
             flags: self.arena.flags,
             groups: program.groups.len() as u32,
@@ -433,14 +372,15 @@ impl Planner<'_> {
     }
 }
 
-/// What the elementwise kernel does to each value.
-pub(super) enum Each {
-    Gate(Activation),
-    Activate(Activation),
-    Add,
-    Softcap(f32),
-    Scale(f32),
-    Clamp(f32),
+/// Which rows of a table are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Those of the tokens.
+    OfTokens,
+    /// Those of their positions.
+    OfPositions,
+    /// The same for all.
+    One(usize),
 }
 
 /// What a dispatch of the rope kernel does.

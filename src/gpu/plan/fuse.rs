@@ -30,8 +30,9 @@ impl Planner<'_> {
                 // Written again: what follows reads something else.
                 Op::Norm { dst: written, src: read, .. } if written == dst && read != dst => break,
                 Op::Norm { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } | Op::Route { .. } => false,
-                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Rope { .. } | Op::KvWrite { .. } => false,
-                Op::Attention { .. } | Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } => false,
+                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } | Op::Rope { .. } => false,
+                Op::KvWrite { .. } | Op::Attention { .. } => false,
+                Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } => false,
                 Op::Scale { .. } | Op::Weigh { .. } | Op::Clamp { .. } | Op::Softcap { .. } => false,
                 Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => false,
             };

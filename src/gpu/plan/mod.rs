@@ -5,6 +5,7 @@
 mod arena;
 mod depth;
 mod dispatch;
+mod elementwise;
 mod fuse;
 mod recurrent;
 
@@ -14,7 +15,8 @@ use super::shaders::{Kernel, OP_BYTES};
 use super::weights::{Map, Slab};
 use crate::error::Result;
 use crate::program::*;
-use dispatch::{Each, RopeOperands, residual};
+use dispatch::{RopeOperands, Rows, residual};
+use elementwise::Each;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -201,7 +203,8 @@ fn check(program: &Program) -> Result<()> {
                 };
                 need((heads * rows).is_multiple_of(4), "a state with rows that are no multiple of four")?;
             }
-            Op::Embed { .. } | Op::EmbedPosition { .. } | Op::Gate { .. } | Op::Activate { .. } => {}
+            Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } => {}
+            Op::Gate { .. } | Op::Activate { .. } => {}
             Op::MatMul { .. } | Op::Rope { .. } | Op::KvWrite { .. } => {}
             Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => {}
             Op::Softcap { .. } | Op::ExpertSum { .. } => {}
@@ -291,7 +294,7 @@ impl Planner<'_> {
             self.prepared.take_if(written);
             at += taken;
         }
-        if self.program.is_head(self.group) {
+        if self.program.is_head(self.group) && self.program.makes_logits() {
             let first = self.dispatches.len();
             self.sample();
             for dispatch in &mut self.dispatches[first..] {
@@ -319,8 +322,9 @@ impl Planner<'_> {
             }
         }
         match ops[0] {
-            Op::Embed { table, dst, scale } => self.embed(table, dst, scale, false),
-            Op::EmbedPosition { table, dst } => self.embed(table, dst, 1.0, true),
+            Op::Embed { table, dst, scale } => self.embed(table, dst, scale, Rows::OfTokens),
+            Op::EmbedPosition { table, dst } => self.embed(table, dst, 1.0, Rows::OfPositions),
+            Op::EmbedRow { table, row, dst } => self.embed(table, dst, 1.0, Rows::One(row)),
             Op::Norm { dst, .. } => {
                 self.virtual_norms.remove(&dst);
                 self.norm(&ops[0], None);

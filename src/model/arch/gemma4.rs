@@ -102,7 +102,7 @@ fn own_input(b: &mut Builder, l: &Layer) -> Result<Slot> {
     let view = RowView { first_row: l.index * width, rows: width, ..matrix };
     b.push(Op::MatMul { view, src: embedded, dst: projected, epilogue: Epilogue::default() });
     b.push(Op::Scale { slot: projected, factor: 1.0 / (embedding as f32).sqrt() });
-    b.norm_of_first_group("per_layer_proj_norm", projected)?;
+    b.norm_of_first_group("per_layer_proj_norm", projected, projected)?;
     b.push(Op::Embed { table: table.weight, dst: rows, scale: (width as f32).sqrt() });
     take_columns(b, rows, l.index * width, own);
     b.push(Op::Add { src: projected, dst: own });

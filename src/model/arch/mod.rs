@@ -2,6 +2,7 @@
 
 pub mod arcee;
 pub mod baichuan;
+pub mod bert;
 pub mod bloom;
 pub mod command_r;
 pub mod deepseek;
@@ -15,6 +16,7 @@ pub mod gemma;
 pub mod gemma2;
 pub mod gemma3;
 pub mod gemma4;
+pub mod gemma_embedding;
 pub mod glm4;
 pub mod glm4moe;
 pub mod gpt2;
@@ -32,6 +34,7 @@ pub mod mamba;
 pub mod minicpm;
 pub mod minicpm3;
 pub mod minimax_m2;
+pub mod modern_bert;
 pub mod mpt;
 pub mod nemotron;
 pub mod nemotron_h;

@@ -1,11 +1,13 @@
 //! The parts that architectures share.
 
+mod ahead;
 mod attention;
 mod experts;
 mod feed_forward;
 mod latent;
 mod recurrent;
 
+pub use ahead::attention_ahead;
 pub use attention::{attend, attention, norm_heads, project_qkv, rotate};
 pub use experts::{chosen_experts, experts, gated_shared_experts, route, shared_experts, weighed_experts};
 pub use feed_forward::{FeedForward, Form, feed_forward};

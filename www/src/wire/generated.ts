@@ -206,6 +206,8 @@ export type StepEvent = {
   draft: Tally;
   /** What an embedding came to. */
   embedding?: Array<number>;
+  /** What a document came to. */
+  score?: number;
 };
 
 /** What a model is opened with, as JavaScript names it; each option may be left out. */
