@@ -55,6 +55,49 @@ export function tinyModel({ layers = 2, width = 64, feedForward = 128, context =
   });
 }
 
+/** The bytes of a small BERT, whose words are of one letter but for some: an encoder, or with `ranks` a reranker. */
+export function tinyEncoder({ layers = 2, width = 64, feedForward = 128, context = 64, seed = 1, ranks = false } = {}) {
+  const letters = [...'abcdefghijklmnopqrstuvwxyz'].flatMap((letter) => [`\u2581${letter}`, letter]);
+  const tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ...letters, '\u2581hello', '\u2581the', '\u2581?'];
+  const kinds = tokens.map((_, id) => (id < 5 ? 3 : 1));
+  const entries = new Map([
+    ['general.architecture', TYPE.string, 'bert'],
+    ['general.name', TYPE.string, 'tiny encoder'],
+    ['bert.block_count', TYPE.u32, layers],
+    ['bert.context_length', TYPE.u32, context],
+    ['bert.embedding_length', TYPE.u32, width],
+    ['bert.feed_forward_length', TYPE.u32, feedForward],
+    ['bert.attention.head_count', TYPE.u32, 4],
+    ['bert.attention.layer_norm_epsilon', TYPE.f32, 1e-12],
+    ['bert.pooling_type', TYPE.u32, ranks ? 4 : 1],
+    ['tokenizer.ggml.model', TYPE.string, 'bert'],
+    ['tokenizer.ggml.tokens', TYPE.array, [TYPE.string, tokens]],
+    ['tokenizer.ggml.token_type', TYPE.array, [TYPE.i32, kinds]],
+    ['tokenizer.ggml.bos_token_id', TYPE.u32, 2],
+    ['tokenizer.ggml.seperator_token_id', TYPE.u32, 3],
+    ['tokenizer.ggml.unknown_token_id', TYPE.u32, 1],
+  ].map(([name, ...value]) => [name, value]));
+  const matrix = (name, columns, rows) => ({ name: `${name}.weight`, shape: [columns, rows], fill: (random) => uniform(random, columns * rows, Math.sqrt(3 / columns)) });
+  const vector = (name, length, mean = 0) => ({ name, shape: [length], fill: (random) => uniform(random, length, 0.2).map((value) => value + mean) });
+  const linear = (name, columns, rows) => [matrix(name, columns, rows), vector(`${name}.bias`, rows)];
+  const norm = (name) => [vector(`${name}.weight`, width, 1), vector(`${name}.bias`, width)];
+  const layer = (_, number) => [
+    ...['attn_q', 'attn_k', 'attn_v', 'attn_output'].flatMap((name) => linear(`blk.${number}.${name}`, width, width)),
+    ...norm(`blk.${number}.attn_output_norm`),
+    ...linear(`blk.${number}.ffn_up`, width, feedForward),
+    ...linear(`blk.${number}.ffn_down`, feedForward, width),
+    ...norm(`blk.${number}.layer_output_norm`),
+  ];
+  const tensors = [
+    matrix('token_embd', width, tokens.length), matrix('token_types', width, 2), matrix('position_embd', width, context), ...norm('token_embd_norm'),
+    ...Array.from({ length: layers }, layer).flat(),
+    ...ranks ? [...linear('cls', width, width), ...linear('cls.output', width, 1)] : [],
+  ];
+  const random = generator(seed);
+  for (const tensor of tensors) tensor.data = tensor.fill(random);
+  return file(entries, tensors);
+}
+
 /** Tokens of every such model. */
 export const VOCABULARY_SIZE = vocabulary().length;
 

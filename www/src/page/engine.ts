@@ -8,10 +8,10 @@ import { checkFields } from './fields.js';
 import { held, type PlainEngine } from './held-engine.js';
 import { openRequest } from './options.js';
 import type { FromEngine, OpenRequest, Queries, QueryName } from '../wire/protocol.js';
-import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, prepareTemplate, wellFormed, type Prepared } from './requests.js';
+import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, prepareRerank, prepareTemplate, wellFormed, type Prepared } from './requests.js';
 import type {
   CallOptions, ChatCompletions, ChatMessage, Completions, EmbeddingRequest, EmbeddingResponse, Embeddings,
-  Engine, EngineOptions, EngineStats, ModelInfo, Progress, TemplateOptions, Timings, TokenizeOptions, Usage,
+  Engine, EngineOptions, EngineStats, ModelInfo, Progress, Rerank, RerankRequest, RerankResponse, TemplateOptions, Timings, TokenizeOptions, Usage,
 } from '../wire/types.js';
 
 /** A promise and the means to settle it. A rejection that nobody awaits is not reported. */
@@ -33,6 +33,7 @@ class WorkerEngine implements PlainEngine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
   readonly embeddings: Embeddings;
+  readonly rerank: Rerank;
   /** Resolves when the header and tokeniser are in. */
   readonly opened = new Deferred<void>();
   #loaded = new Deferred<void>();
@@ -58,6 +59,7 @@ class WorkerEngine implements PlainEngine {
     this.chat = { completions: { create: this.#creator(chatShape, 'chatcmpl', prepareChat) as ChatCompletions['create'] } };
     this.completions = { create: this.#creator(completionShape, 'cmpl', prepareCompletion) as Completions['create'] };
     this.embeddings = { create: (body, callOptions) => this.#embed(body, callOptions) };
+    this.rerank = { create: (body, callOptions) => this.#rank(body, callOptions) };
     this.#follow(options.signal);
     this.#client.send({ type: 'open', request });
   }
@@ -134,6 +136,26 @@ class WorkerEngine implements PlainEngine {
       this.#throwIfEnded();
     }
     return response;
+  }
+
+  async #rank(body: RerankRequest, options: CallOptions = {}): Promise<RerankResponse> {
+    this.#throwIfEnded();
+    checkFields('the options of a call', options);
+    const { requests, texts, count } = prepareRerank(body);
+    const results: RerankResponse['results'] = [];
+    const usage = { prompt_tokens: 0, total_tokens: 0 };
+    for (const [index, prepared] of requests.entries()) {
+      const event = await this.#queue.submit(prepared.json, options.signal).next();
+      if (event?.type !== 'done' || event.score === undefined) throw new ChordError('Internal', 'the core gave no score');
+      const document = body.return_documents ? { document: { text: texts[index] ?? '' } } : {};
+      results.push({ index, relevance_score: event.score, ...document });
+      usage.prompt_tokens += event.usage.prompt_tokens;
+      usage.total_tokens += event.usage.total_tokens;
+      this.#throwIfEnded();
+    }
+    // Sorting keeps the order of equal scores.
+    results.sort((a, b) => b.relevance_score - a.relevance_score);
+    return { object: 'list', model: this.model.name, results: results.slice(0, count), usage };
   }
 
   #receive(message: FromEngine): void {

@@ -5,7 +5,7 @@
 
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import type {
-  CallOptions, ChatCompletionRequest, CompletionRequest, EmbeddingRequest, EngineOptions, IgnoredFields, StreamOptions, TemplateOptions, TokenizeOptions,
+  CallOptions, ChatCompletionRequest, CompletionRequest, EmbeddingRequest, EngineOptions, IgnoredFields, RerankRequest, StreamOptions, TemplateOptions, TokenizeOptions,
 } from '../wire/types.js';
 
 /** Every field of `T`: a field that is added to a type is missing here until it is added, too. */
@@ -36,6 +36,7 @@ const KNOWN = {
   } satisfies FieldsOf<ChatCompletionRequest>,
   'a completion request': { ...IGNORED, ...SAMPLING, prompt: true, logprobs: true } satisfies FieldsOf<CompletionRequest>,
   'an embedding request': { input: true, encoding_format: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
+  'a rerank request': { query: true, documents: true, top_n: true, return_documents: true, model: true } satisfies FieldsOf<RerankRequest>,
   'the engine options': {
     model: true, device: true, contextLength: true, maxResidentBytes: true, prefetchDistance: true, threads: true, memory64: true, store: true,
     hub: true, headers: true, signal: true, onProgress: true,

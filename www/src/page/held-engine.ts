@@ -3,7 +3,7 @@
  * page refers to it: once nobody holds it any more, the engine behind it is disposed.
  */
 
-import type { ChatCompletions, ChatMessage, Completions, Embeddings, Engine, EngineStats, ModelInfo, TemplateOptions, TokenizeOptions } from '../wire/types.js';
+import type { ChatCompletions, ChatMessage, Completions, Embeddings, Engine, EngineStats, ModelInfo, Rerank, TemplateOptions, TokenizeOptions } from '../wire/types.js';
 
 /** What the holder stands before: an engine that only `dispose` ends. */
 export type PlainEngine = Omit<Engine, typeof Symbol.asyncDispose>;
@@ -24,6 +24,7 @@ class HeldEngine implements Engine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
   readonly embeddings: Embeddings;
+  readonly rerank: Rerank;
 
   /** Defined below, where the browser has the symbol; without it `dispose` is called by name. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
@@ -32,6 +33,7 @@ class HeldEngine implements Engine {
     this.chat = { completions: { create: this.#creator(engine.chat.completions.create) } };
     this.completions = { create: this.#creator(engine.completions.create) };
     this.embeddings = { create: (body, options) => this.#hold(engine.embeddings.create(body, options)) };
+    this.rerank = { create: (body, options) => this.#hold(engine.rerank.create(body, options)) };
   }
 
   get model(): ModelInfo {

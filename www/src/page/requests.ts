@@ -3,7 +3,7 @@
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import { checkFields, knownFields, type Holder } from './fields.js';
 import { chosenTools } from './tool-choice.js';
-import type { ChatCompletionRequest, ChatMessage, CompletionRequest, StreamOptions, TemplateOptions } from '../wire/types.js';
+import type { ChatCompletionRequest, ChatMessage, CompletionRequest, RerankRequest, StreamOptions, TemplateOptions } from '../wire/types.js';
 
 /** A request ready to be queued. */
 export interface Prepared {
@@ -46,6 +46,22 @@ export function prepareEmbeddings(body: { input: unknown; encoding_format?: unkn
   return inputs.map((one) => prepare('embedding', { input: one }));
 }
 
+/** One request for each document, the documents' texts, and how many results are wanted. */
+export function prepareRerank(body: RerankRequest): { requests: Prepared[]; texts: string[]; count: number } {
+  const { query, documents, top_n: most, return_documents: returns } = checkBody('a rerank request', body);
+  if (typeof query !== 'string') throw invalidParameter('query', 'query must be a string');
+  const text = (document: unknown): unknown => (typeof document === 'object' && document !== null && 'text' in document ? document.text : document);
+  const texts: unknown[] = Array.isArray(documents) ? documents.map(text) : [];
+  const areTexts = (all: unknown[]): all is string[] => all.length > 0 && all.every((one) => typeof one === 'string');
+  if (!areTexts(texts)) throw invalidParameter('documents', 'documents must be a list of strings, or of objects with a text');
+  if (most !== undefined && !(Number.isInteger(most) && (most as number) > 0)) {
+    throw invalidParameter('top_n', 'top_n must be a whole number above 0');
+  }
+  if (typeof (returns ?? true) !== 'boolean') throw invalidParameter('return_documents', 'return_documents must be true or false');
+  const requests = texts.map((document) => prepare('score', { query, document }));
+  return { requests, texts, count: Math.min(texts.length, (most as number | undefined) ?? texts.length) };
+}
+
 export function prepareTemplate(messages: ChatMessage[], options: TemplateOptions = {}): string {
   if (!Array.isArray(messages)) throw invalidParameter('messages', 'messages must be a list');
   checkFields('the options of applyChatTemplate', options);
@@ -63,7 +79,7 @@ export function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, '\ufffd');
 }
 
-function prepare(kind: 'chat' | 'completion' | 'embedding', fields: Record<string, unknown>): Prepared {
+function prepare(kind: 'chat' | 'completion' | 'embedding' | 'score', fields: Record<string, unknown>): Prepared {
   const own = Object.entries(fields).filter(([name, value]) => !NOT_FOR_CORE.has(name) && value !== undefined);
   const json = [['kind', kind] as const, ...own].map(([name, value]) => `${JSON.stringify(name)}:${toJson(value, name)}`);
   return {

@@ -340,6 +340,35 @@ export interface EmbeddingResponse {
   usage: { prompt_tokens: number; total_tokens: number };
 }
 
+/** A request for a ranking, in the fields that Cohere and Jina have. */
+export interface RerankRequest {
+  /** What is asked. */
+  query: string;
+  /** What may answer it, as strings or objects with a `text`. */
+  documents: (string | { text: string })[];
+  /** How many of the best are wanted. Default: all. */
+  top_n?: number;
+  /** Whether results carry their documents. Default false. */
+  return_documents?: boolean;
+  /** Accepted and ignored: an engine has one model. */
+  model?: string;
+}
+
+/** Documents by how well they answer the query. */
+export interface RerankResponse {
+  /** What kind of answer it is. */
+  object: 'list';
+  /** The name that the model's file gives it. */
+  model: string;
+  /**
+   * The best first. `index` says which of the documents it is. The score is the model's own, and compares documents of one
+   * query: for a classifier any number, for models that say yes or no the probability of yes.
+   */
+  results: { index: number; relevance_score: number; document?: { text: string } }[];
+  /** Tokens of all pairs of query and document. */
+  usage: { prompt_tokens: number; total_tokens: number };
+}
+
 /** How a chat becomes a prompt. */
 export interface TemplateOptions {
   /** The tools that the model hears of. */

@@ -122,7 +122,7 @@ export type ReadMode = 'send' | 'peek' | 'keep';
 /** The events of a call that reach the page; the last one is `done`. */
 export type CallEvent =
   | Extract<StepEvent, { type: 'token' | 'finish' }>
-  | { type: 'done'; usage: Usage; embedding?: number[]; timings: Timings };
+  | { type: 'done'; usage: Usage; embedding?: number[]; score?: number; timings: Timings };
 
 /** Questions that the engine worker answers at once, beside a running generation. */
 export interface Queries {

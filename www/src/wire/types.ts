@@ -2,7 +2,7 @@
 /** The types of the public interface: an engine, its options and figures. What it is asked is in `openai.ts`. */
 
 import type { Bound, GroupState, LayerStats, MemoryStats, ModelInfo } from './generated.js';
-import type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatMessage, Completion, CompletionChunk, CompletionRequest, EmbeddingRequest, EmbeddingResponse, TemplateOptions } from './openai.js';
+import type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatMessage, Completion, CompletionChunk, CompletionRequest, EmbeddingRequest, EmbeddingResponse, RerankRequest, RerankResponse, TemplateOptions } from './openai.js';
 
 export type { FinishReason, TokenLogprob, Usage } from './generated.js';
 export type { GroupState, ModelInfo };
@@ -236,6 +236,12 @@ export interface Embeddings {
   create(body: EmbeddingRequest, options?: CallOptions): Promise<EmbeddingResponse>;
 }
 
+/** Ranks documents. */
+export interface Rerank {
+  /** The documents by how well they answer the query. Needs a model made for that, such as bge-reranker or Qwen3-Reranker. */
+  create(body: RerankRequest, options?: CallOptions): Promise<RerankResponse>;
+}
+
 /** How a text becomes tokens. */
 export interface TokenizeOptions {
   /** Adds the tokens that the model's file asks for. Default false. */
@@ -265,6 +271,8 @@ export interface Engine extends AsyncDisposable {
   readonly completions: Completions;
   /** Embeds texts. */
   readonly embeddings: Embeddings;
+  /** Ranks documents. */
+  readonly rerank: Rerank;
   /** The tokens of a text. */
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   /** The text of tokens. */
