@@ -3,6 +3,9 @@
 //! The engine knows no grammar. Its owner gives it a [`Constrainer`], once per model and only if a request asks for one:
 //! the tables behind it are larger than the engine itself.
 
+mod calls;
+
+pub use self::calls::{Begins, Calls, Control};
 use crate::error::{ChordError, Result};
 use serde_json::{Map, Value as Json, json};
 
@@ -14,8 +17,8 @@ const NAME_MAX: usize = 64;
 pub struct Grammar {
     /// The field that it comes from.
     pub field: &'static str,
-    /// What it is, as a [`Constrainer`] reads it: an object with one key, `json_object`, `json_schema`, `grammar` or
-    /// `regex`.
+    /// What it is, as a [`Constrainer`] reads it: an object with one key, `json_object`, `json_schema`, `grammar`, `regex`, or
+    /// `parts` for what the core puts together itself ([`Calls::grammar`]).
     pub json: Json,
 }
 

@@ -6,6 +6,7 @@
 #[cfg(target_family = "wasm")]
 mod exports;
 mod gbnf;
+mod parts;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use gbnf::to_lark;
+pub use parts::Part;
 
 /// White space between the words of JSON: a space, or a line break with an indentation, as llama.cpp's grammars have it.
 /// JSON allows any amount, and weak models would go on with it for ever.
@@ -36,6 +38,8 @@ pub enum Grammar {
     Grammar(String),
     /// A regular expression, as Rust's `regex` has it, for the whole text.
     Regex(String),
+    /// What the engine puts together itself, for calls of tools.
+    Parts(Part),
 }
 
 /// Why a grammar is refused, or why it cannot go on.
@@ -103,7 +107,8 @@ impl Vocabulary {
 
     /// Prepares a grammar.
     pub fn compile(&self, grammar: Grammar) -> Result<Constraint, Refused> {
-        let grammar = match grammar {
+        let has_tokens = matches!(&grammar, Grammar::Parts(part) if part.has_tokens());
+        let top = match grammar {
             Grammar::JsonObject {} => TopLevelGrammar::from_json_schema(spaced(json!({"type": "object"}))),
             Grammar::JsonSchema(schema) => {
                 schema::check(&schema)?;
@@ -112,14 +117,16 @@ impl Vocabulary {
             Grammar::Grammar(text) if text.contains("::=") => TopLevelGrammar::from_lark(to_lark(&text)?),
             Grammar::Grammar(text) => TopLevelGrammar::from_lark(text),
             Grammar::Regex(pattern) => TopLevelGrammar::from_regex(&pattern),
+            Grammar::Parts(part) => TopLevelGrammar::from_lark(parts::to_lark(&part)?),
         };
-        let parser = self.factory.create_parser(grammar).map_err(|error| refused(&format!("{error:#}")))?;
+        let parser = self.factory.create_parser(top).map_err(|error| refused(&format!("{error:#}")))?;
         let start = Matcher::new(Ok(parser));
         let mut constraint = Constraint {
             matcher: start.clone(),
             start,
             environment: self.factory.tok_env().clone(),
             twins: self.twins.clone(),
+            has_tokens,
         };
         // What can never begin is refused before anything is computed.
         constraint.mask(&mut vec![0; self.words])?;
@@ -135,6 +142,8 @@ pub struct Constraint {
     matcher: Matcher,
     environment: TokEnv,
     twins: Vec<(u32, u32)>,
+    /// There are tokens without text in the grammar.
+    has_tokens: bool,
 }
 
 impl Constraint {
@@ -182,7 +191,14 @@ impl Constraint {
         if self.matcher.is_stopped() {
             return (Vec::new(), true);
         }
-        let bytes = self.matcher.compute_ff_bytes();
+        let mut bytes = match self.has_tokens {
+            // What has to come stays with the matcher, and it could not go on behind a half of what stands for such a token.
+            true => self.matcher.clone().compute_ff_bytes(),
+            false => self.matcher.compute_ff_bytes(),
+        };
+        if let Some(token) = bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER) {
+            bytes.truncate(token);
+        }
         if bytes.is_empty() {
             return (bytes, false);
         }

@@ -278,3 +278,61 @@ fn what_must_come_is_known_before() {
     let mut open = compile(Grammar::Regex("ab[0-9]*".into())).expect("a grammar");
     assert_eq!(open.forced(), (b"ab".to_vec(), false));
 }
+
+fn part(json: Value) -> Grammar {
+    serde_json::from_value(json!({"parts": json})).expect("parts")
+}
+
+#[test]
+fn parts_make_a_grammar() {
+    let schema = json!({"$defs": {"n": {"type": "integer"}}, "type": "object", "properties": {"a": {"$ref": "#/$defs/n"}},
+        "required": ["a"], "additionalProperties": false});
+    let call = json!({"all": [{"text": "<c>\n{\"name\": \"f/\\\", "}, {"json": {"schema": schema, "at": ""}}, {"text": "}</c>"}]});
+    check(
+        part(json!({"all": [call, {"many": {"all": [{"text": "\n"}, call]}}]})),
+        &[
+            "<c>\n{\"name\": \"f/\\\", {\"a\": 5}}</c>",
+            "<c>\n{\"name\": \"f/\\\", {\"a\":-12}}</c>\n<c>\n{\"name\": \"f/\\\", {\"a\": 5}}</c>",
+        ],
+        &["", "<c>\n{\"name\": \"f/\\\", {\"a\": \"5\"}}</c>", "<c>\n{\"name\": \"f/\\\", {}}</c>"],
+    );
+    check(
+        part(json!({"any": [{"all": [{"text": "a"}, {"maybe": {"pattern": "[/x]{2}"}}]}, {"all": []}, {"text": "b"}]})),
+        &["a", "a/x", "axx", "", "b"],
+        &["ax", "ab", "ba"],
+    );
+    let text =
+        json!({"all": [{"text": "<p>"}, {"until": {"pattern": "(?s:.{0,9})\n?", "close": "</p>"}}, {"text": "!"}]});
+    check(
+        part(text),
+        &["<p></p>!", "<p>a\n<b></p>!", "<p></p</p>!", "<p>123456789\n</p>!"],
+        &["<p></p>", "<p>a</p></p>!", "<p>1234567890</p>!"],
+    );
+}
+
+#[test]
+fn a_part_may_be_a_token_without_text() {
+    let mut constraint =
+        compile(part(json!({"all": [{"token": 1}, {"text": "ab"}, {"token": 1}]}))).expect("a grammar");
+    let mut mask = vec![0; 9];
+    constraint.mask(&mut mask).expect("a mask");
+    assert_eq!((mask[0], mask[1..].iter().sum::<u32>()), (2, 0), "token 1 and nothing else");
+    assert_eq!(constraint.agreeing(&[1, 99, 100, 1]), 4);
+    assert_eq!(constraint.forced(), (Vec::new(), false), "it has no text");
+    constraint.mask(&mut mask).expect("a mask");
+    assert_eq!(mask[0], 2, "asking what is forced changes nothing");
+    assert!(!constraint.commit(1).expect("it may come"));
+    assert_eq!(constraint.forced(), (b"ab".to_vec(), false));
+    assert!(!constraint.commit(99).expect("it may come"));
+    assert!(!constraint.commit(100).expect("it may come"));
+    assert!(constraint.commit(1).expect("it may come"), "only the end can follow");
+}
+
+#[test]
+fn a_schema_of_a_part_is_refused_by_name_and_place() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "array", "uniqueItems": true}}});
+    let refused = compile(part(json!({"json": {"schema": schema, "at": "/0/function/parameters"}}))).err();
+    let refused = refused.expect("refused");
+    assert_eq!(refused.keyword.as_deref(), Some("uniqueItems"));
+    assert_eq!(refused.at.as_deref(), Some("/0/function/parameters/properties/a"));
+}

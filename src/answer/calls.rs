@@ -107,6 +107,11 @@ impl Calls {
         Calls { section: None, begun, ended: 0, is_list: false, is_fenced: false, is_marked: false, state }
     }
 
+    /// The section, where a mark opened one.
+    pub fn section(&self) -> Option<&'static Section> {
+        self.section
+    }
+
     /// Whether a call has begun and not ended.
     pub fn is_open(&self) -> bool {
         match &self.state {

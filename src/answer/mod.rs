@@ -7,6 +7,7 @@
 //! From there on it is a call, whose arguments are what the model wrote, valid or not.
 
 mod calls;
+mod form;
 mod frames;
 mod json;
 mod literal;
@@ -23,9 +24,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::calls::{Calls, Step};
+pub use self::form::{Arguments, Form, PROBE_ID, Tagging};
 use self::frames::Framed;
 pub use self::style::{Frames, Probe, Section, Style, Thought};
-pub use self::tools::Tools;
+pub use self::tagged::Tags;
+pub use self::tools::{Tools, takes_text};
 
 /// White space before a mark belongs to the mark, so it waits for what comes; more than this does not.
 const SPACE_HELD_MAX: usize = 64;
@@ -117,6 +120,9 @@ pub struct Reader {
     raw: String,
     /// Calls that have begun.
     calls: usize,
+    /// How often something has opened calls, and what was read since the last time.
+    opened: usize,
+    behind: String,
     is_done: bool,
 }
 
@@ -146,12 +152,31 @@ impl Reader {
             (None, true) => Mode::Reasoning { is_fresh: true },
             (None, false) => Mode::Start { may_think: plan.style.thought.is_some(), is_behind: false },
         };
-        Reader { plan, rest: String::new(), mode, controls: Vec::new(), raw: String::new(), calls: 0, is_done: false }
+        let (rest, raw, behind) = Default::default();
+        Reader { plan, rest, mode, controls: Vec::new(), raw, calls: 0, opened: 0, behind, is_done: false }
     }
 
     /// Whether the model has called something.
     pub fn has_calls(&self) -> bool {
         self.calls > 0
+    }
+
+    /// How many calls have begun.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// How often something has opened calls: a mark, or what may be one that nothing marks.
+    pub fn opened(&self) -> usize {
+        self.opened
+    }
+
+    /// Within calls: their section, if a mark opened it, and all that came behind its mark.
+    pub fn section(&self) -> Option<(Option<&'static Section>, String)> {
+        match &self.mode {
+            Mode::Calls(calls) => Some((calls.section(), format!("{}{}", self.behind, self.rest))),
+            _ => None,
+        }
     }
 
     /// Whether what comes next is of the answer itself, as far as what was read tells: no thought, no header. None before
@@ -194,10 +219,17 @@ impl Reader {
         let text = std::mem::take(&mut self.rest);
         let mut at = 0;
         while !self.is_done {
-            match self.step(&text[at..], come, out) {
-                Some(read) => at += read,
-                None => break,
+            let was_calling = matches!(self.mode, Mode::Calls(_));
+            let Some(read) = self.step(&text[at..], come, out) else { break };
+            match matches!(self.mode, Mode::Calls(_)) {
+                true if was_calling => self.behind.push_str(&text[at..at + read]),
+                true => {
+                    self.opened += 1;
+                    self.behind.clear();
+                }
+                false => self.behind.clear(),
             }
+            at += read;
         }
         self.rest = if at == 0 { text } else { text[at..].to_owned() };
     }

@@ -1,11 +1,12 @@
 //! In which style a model thinks and calls tools: the marks around both. It is found out by rendering small
 //! conversations through the chat template, which writes down what the model was trained to write.
 
+use super::form::{Form, NAME as NAME_MARK};
+use super::tagged::TAGS;
 use serde_json::{Value as Json, json};
 
 /// Texts that no template contains.
 const USER_MARK: &str = "qzj5user9";
-const NAME_MARK: &str = "qzj5tool9";
 const REASON_MARK: &str = "qzj5why9";
 const ANSWER_MARK: &str = "qzj5said9";
 
@@ -144,6 +145,8 @@ pub struct Style {
     pub is_bare: bool,
     /// The marks around thoughts, where the model thinks.
     pub thought: Option<&'static Thought>,
+    /// How calls are written, where that is known to the letter.
+    pub form: Option<Form>,
 }
 
 /// A conversation that tells something of a template.
@@ -167,8 +170,8 @@ impl Style {
         let is_thought = |thought: &&Thought| is_token(thought.open) && is_token(thought.close);
         let thought = thought_of(render).or_else(|| THOUGHTS.iter().find(is_thought));
         let frames = frames_of(render);
-        let (sections, is_bare) = if frames.is_some() { (Vec::new(), false) } else { sections_of(render) };
-        Style { frames, sections, is_bare, thought }
+        let (sections, is_bare, form) = if frames.is_some() { (Vec::new(), false, None) } else { sections_of(render) };
+        Style { frames, sections, is_bare, thought, form }
     }
 
     /// Whether the model is known to think aloud, in marks.
@@ -188,7 +191,8 @@ impl Style {
         let thoughts = self.thought.iter().flat_map(|thought| [&thought.open, &thought.close]);
         let sections = self.sections.iter().flat_map(|section| [Some(&section.open), section.close.as_ref()]);
         let items = ITEM_OPENS.iter().chain(&ITEM_CLOSES).chain(&SEPARATORS).chain(&QUOTES).chain([&ID_MARK]);
-        let items = items.filter(|_| !self.sections.is_empty());
+        let tags = TAGS.iter().flat_map(|tags| tags.key.iter().chain(&tags.value).chain([&tags.end]));
+        let items = items.chain(tags).filter(|_| !self.sections.is_empty());
         let mut marks = frames.chain(thoughts).chain(sections.flatten()).chain(items);
         !name.is_empty() && marks.any(|mark| mark.contains(name))
     }
@@ -255,7 +259,8 @@ fn frames_of(render: &Render) -> Option<&'static Frames> {
 }
 
 /// What opens calls in the template's rendering of one, or in its instructions; everything in use where it shows none.
-fn sections_of(render: &Render) -> (Vec<&'static Section>, bool) {
+/// Whether calls may be JSON that nothing marks, and how they are written.
+fn sections_of(render: &Render) -> (Vec<&'static Section>, bool, Option<Form>) {
     let tools = tools();
     let call = |arguments: Json, content: Json| {
         let function = json!({"name": NAME_MARK, "arguments": arguments});
@@ -273,17 +278,30 @@ fn sections_of(render: &Render) -> (Vec<&'static Section>, bool) {
         .or_else(|| call(json!(arguments().to_string()), json!("")))
         .or_else(|| call(json!(arguments().to_string()), Json::Null));
     let within = |text: &str| SECTIONS.iter().filter(|section| text.contains(section.open)).collect::<Vec<_>>();
+    let form = |sections: &[&'static Section]| {
+        let turn = |prompt: &str| behind_user(prompt).to_owned();
+        Form::of(render, &turn, &tools, &user(), sections)
+    };
     if let Some(prompt) = called {
         let sections = within(behind_user(&prompt));
         if !sections.is_empty() {
-            return (sections, false);
+            // Templates of Hermes write the name behind the arguments, and ask for it before them.
+            let is_hermes = *sections == [&SECTIONS[0]] && prompt.contains("\"arguments\":");
+            let plain = || is_hermes.then(|| Form::plain(sections.first().copied()));
+            let form = form(&sections).or_else(plain);
+            return (sections, false, form);
         }
         // The template writes calls without a mark; such models may write one of these all the same.
-        return (SECTIONS.iter().collect(), true);
+        return (SECTIONS.iter().collect(), true, form(&[]));
     }
     let asked = Probe { messages: &json!([user()]), tools: Some(&tools), opens: true, thinks: None };
     match within(&render(&asked).unwrap_or_default()) {
-        sections if sections.is_empty() => (SECTIONS.iter().collect(), true),
-        sections => (sections, false),
+        sections if sections.is_empty() => (SECTIONS.iter().collect(), true, Some(Form::plain(None))),
+        // Hermes, whose calls are JSON unless the instructions say otherwise.
+        sections if *sections == [&SECTIONS[0]] => {
+            let form = Form::plain(sections.first().copied());
+            (sections, false, Some(form))
+        }
+        sections => (sections, false, None),
     }
 }

@@ -60,13 +60,18 @@ impl Tools {
     fn takes_text(&self, tool: &str, parameter: &str) -> Option<bool> {
         let tool = self.0.iter().find(|known| known.name == tool)?;
         let (_, schema) = tool.parameters.iter().find(|(name, _)| name == parameter)?;
-        let is_text = |kind: &Json| kind.as_str() == Some("string");
-        match (schema.get("type"), schema.get("enum").and_then(Json::as_array)) {
-            (Some(Json::Array(kinds)), _) => Some(kinds.iter().all(is_text)),
-            (Some(kind), _) => Some(is_text(kind)),
-            (None, Some(values)) => Some(values.iter().all(Json::is_string)),
-            (None, None) => None,
-        }
+        takes_text(schema)
+    }
+}
+
+/// Whether a schema takes texts and nothing else, where it says so by types or values.
+pub fn takes_text(schema: &Json) -> Option<bool> {
+    let is_text = |kind: &Json| kind.as_str() == Some("string");
+    match (schema.get("type"), schema.get("enum").and_then(Json::as_array)) {
+        (Some(Json::Array(kinds)), _) => Some(kinds.iter().all(is_text)),
+        (Some(kind), _) => Some(is_text(kind)),
+        (None, Some(values)) => Some(values.iter().all(Json::is_string)),
+        (None, None) => None,
     }
 }
 

@@ -4,12 +4,13 @@ use super::Engine;
 use super::backend::Backend;
 use super::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use super::forward::{Output, Progress};
-use super::guide::Guide;
+use super::guide::{Guide, Held};
 use super::pooling::{Pooling, Ranking};
 use super::reading::Reading;
 use super::request::{Moment, Request};
 use super::sequence::Tally;
 use crate::answer::{Delta, Plan};
+use crate::constrain::Grammar;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Wanted;
 use crate::pager::Placement;
@@ -96,7 +97,8 @@ impl Engine {
                 params.validate(self.opened.program.vocabulary)?;
                 let (tokens, reading) = self.opened.chat_prompt(&chat, moment.now)?;
                 self.opened.check_length(&tokens, "messages", 1)?;
-                let text = self.text(params, moment.seed, &tokens, reading)?;
+                let calls = self.opened.held_calls(&chat, reading.as_ref())?;
+                let text = self.text(params, moment.seed, &tokens, reading, calls)?;
                 (tokens, text)
             }
             Request::Completion(prompt, params) => {
@@ -104,7 +106,7 @@ impl Engine {
                 params.validate(self.opened.program.vocabulary)?;
                 let tokens = self.opened.prompt_tokens(prompt)?;
                 self.opened.check_length(&tokens, "prompt", 1)?;
-                let text = self.text(params, moment.seed, &tokens, None)?;
+                let text = self.text(params, moment.seed, &tokens, None, None)?;
                 (tokens, text)
             }
             Request::Score(pair) => {
@@ -147,14 +149,27 @@ impl Engine {
         Ok(())
     }
 
-    fn text(&mut self, params: SamplingParams, seed: u64, prompt: &[u32], plan: Option<Arc<Plan>>) -> Result<Purpose> {
+    /// `calls`: what calls of tools are held to.
+    fn text(
+        &mut self,
+        params: SamplingParams,
+        seed: u64,
+        prompt: &[u32],
+        plan: Option<Arc<Plan>>,
+        calls: Option<(Grammar, Held)>,
+    ) -> Result<Purpose> {
         let seed = params.seed.map_or(seed, |s| s as u64);
-        let guide = match &params.grammar {
-            Some(grammar) => {
+        if calls.is_some() && params.ignore_eos {
+            let text = "ignore_eos goes on past the end, and calls that are held say where the end is: not both";
+            return Err(ChordError::parameter("ignore_eos", text));
+        }
+        let held = params.grammar.clone().map(|grammar| (grammar, Held::Answer)).or(calls);
+        let guide = match &held {
+            Some((grammar, held)) => {
                 let constrainer = self.constrainer.as_mut();
                 let constrainer =
                     constrainer.ok_or_else(|| ChordError::internal("there is nothing that reads grammars"))?;
-                Some(Guide::new(constrainer.compile(grammar)?, plan.clone(), &self.opened))
+                Some(Guide::new(constrainer.compile(grammar)?, *held, plan.clone(), &self.opened))
             }
             None => None,
         };

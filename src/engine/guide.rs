@@ -5,17 +5,21 @@ use crate::answer::{Delta, Plan, Reader};
 use crate::constrain::Constraint;
 use crate::error::Result;
 use crate::sample::Sampler;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Detokenizer, Tokenizer};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Holds the choices of a request to its grammar, one after the other.
 ///
 /// A thought before the answer, or the header of an answer in frames, is not of the grammar: there everything is allowed
-/// but the end, and tokens that would write the beginning of the answer along with the mark before it.
+/// but the end, and tokens that would write the beginning of the answer along with the mark before it. Where calls alone are
+/// held, all else is free; a token that would begin a call which the grammar does not know is not taken.
 pub(super) struct Guide {
     constraint: Box<dyn Constraint>,
     plan: Option<Arc<Plan>>,
+    held: Held,
+    /// Where calls alone are held: what came so far, read for them.
+    free: Option<Free>,
     /// Reads what comes before the answer, until that begins.
     before: Option<Reader>,
     /// The token that opens a thought, where one may still begin.
@@ -27,12 +31,44 @@ pub(super) struct Guide {
     is_known: bool,
 }
 
+/// What of an answer the grammar describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// All that is no thought.
+    Answer,
+    /// Each section of calls.
+    Calls,
+}
+
+/// An answer of which calls alone are held.
+#[derive(Clone)]
+struct Free {
+    reader: Reader,
+    detokenizer: Detokenizer,
+    /// Within a call.
+    is_calling: bool,
+}
+
+impl Free {
+    fn read(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<()> {
+        let text = self.detokenizer.push(tokenizer, token)?;
+        let name = std::str::from_utf8(tokenizer.piece_special(token)?).unwrap_or_default();
+        let is_mark = tokenizer.piece(token)?.is_empty() && self.reader.reads(name);
+        let mut delta = Delta::default();
+        self.reader.push(&text, &mut delta);
+        self.reader.push(if is_mark { name } else { "" }, &mut delta);
+        Ok(())
+    }
+}
+
 impl Guide {
-    /// Before the first token of the first choice. `plan` says how the answer is read.
-    pub fn new(constraint: Box<dyn Constraint>, plan: Option<Arc<Plan>>, opened: &Opened) -> Guide {
+    /// Before the first token of the first choice. `plan` says how the answer is read, where there is more in it than content.
+    pub fn new(constraint: Box<dyn Constraint>, held: Held, plan: Option<Arc<Plan>>, opened: &Opened) -> Guide {
         let mut guide = Guide {
             constraint,
             plan,
+            held,
+            free: None,
             before: None,
             opening: None,
             allowed: vec![0; opened.program.vocabulary.div_ceil(32)],
@@ -53,6 +89,14 @@ impl Guide {
     fn begin(&mut self, tokenizer: &Tokenizer) {
         self.forced.clear();
         self.is_known = false;
+        if self.held == Held::Calls {
+            self.free = self.plan.clone().map(|plan| Free {
+                reader: Reader::new(plan),
+                detokenizer: tokenizer.stream(),
+                is_calling: false,
+            });
+            return;
+        }
         self.before = self.plan.clone().map(Reader::new).filter(|reader| reader.is_answering() != Some(true));
         let thought = self.plan.as_ref().and_then(|plan| plan.style.thought);
         self.opening = thought.and_then(|thought| tokenizer.token_for_text(thought.open));
@@ -75,6 +119,9 @@ impl Guide {
             sampler.count(token);
             return Ok(token);
         }
+        if self.is_free() {
+            return self.choose_freely(opened, sampler, logits, history);
+        }
         let Some(before) = &self.before else {
             self.constraint.mask(&mut self.allowed)?;
             return sampler.sample_among(logits, history, &self.allowed);
@@ -91,13 +138,78 @@ impl Guide {
             if !runs_over(before, &opened.tokenizer, token)? {
                 return Ok(token);
             }
+            sampler.reject(token);
             forbid(&mut self.allowed, token);
         }
+    }
+
+    /// Whether the next token is held to nothing, but that it may begin a call.
+    fn is_free(&self) -> bool {
+        self.free.as_ref().is_some_and(|free| !free.is_calling)
+    }
+
+    /// Draws a token outside of calls.
+    fn choose_freely(
+        &mut self,
+        opened: &Opened,
+        sampler: &mut Sampler,
+        logits: &mut [f32],
+        history: &[u32],
+    ) -> Result<u32> {
+        self.allowed.fill(u32::MAX);
+        loop {
+            let token = sampler.sample_among(logits, history, &self.allowed)?;
+            if opened.tokenizer.is_end(token) || self.follow(&opened.tokenizer, token)?.is_some() {
+                return Ok(token);
+            }
+            sampler.reject(token);
+            forbid(&mut self.allowed, token);
+        }
+    }
+
+    /// What is behind `token`, which comes outside of calls, and what has come of a call by then, as tokens. None if
+    /// that is of no call that the grammar knows.
+    fn follow(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Option<(Free, Option<Vec<u32>>)>> {
+        let Some((free, plan)) = self.free.as_ref().zip(self.plan.as_ref()) else { return Ok(None) };
+        let mut next = free.clone();
+        next.read(tokenizer, token)?;
+        let reader = &next.reader;
+        let section =
+            reader.section().filter(|(section, _)| section.is_some() && reader.opened() > free.reader.opened());
+        if section.is_none() && reader.calls() == free.reader.calls() {
+            return Ok(Some((next, None)));
+        }
+        let own = plan.style.form.as_ref().and_then(|form| form.section);
+        let Some((_, text)) = section.or_else(|| reader.section()).filter(|(section, _)| *section == own) else {
+            return Ok(None);
+        };
+        let tokens = tokenizer.encode_on(&text);
+        self.constraint.restart()?;
+        // A part of a character would be missing in the text.
+        let is_whole = next.detokenizer.clone().finish().is_empty();
+        let is_known = is_whole && self.constraint.agreeing(&tokens)? == tokens.len();
+        Ok(is_known.then_some((next, Some(tokens))))
+    }
+
+    /// Takes a token that comes outside of calls.
+    fn accept_freely(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<()> {
+        let Some((mut free, begun)) = self.follow(tokenizer, token)? else { return Ok(()) };
+        free.is_calling = begun.is_some();
+        for token in begun.into_iter().flatten() {
+            free.is_calling &= !self.constraint.commit(token)?;
+        }
+        self.free = Some(free);
+        self.is_known = false;
+        Ok(())
     }
 
     /// A token was chosen that ends no answer. True if only the end of the answer can follow.
     pub fn accept(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<bool> {
         self.is_known = !self.forced.is_empty();
+        if self.is_free() {
+            self.accept_freely(tokenizer, token)?;
+            return Ok(false);
+        }
         if let Some(before) = &mut self.before {
             let begins_thought = before.is_answering().is_none() && self.opening == Some(token);
             if begins_thought || before.is_answering() == Some(false) {
@@ -109,12 +221,16 @@ impl Guide {
             }
             self.before = None;
         }
-        self.constraint.commit(token)
+        let is_complete = self.constraint.commit(token)?;
+        let Some(free) = &mut self.free else { return Ok(is_complete) };
+        free.read(tokenizer, token)?;
+        free.is_calling = !is_complete;
+        Ok(false)
     }
 
     /// Whether it is known already which token has to come next, so that no logits are needed for it.
     pub fn must_come(&mut self, tokenizer: &Tokenizer) -> Result<bool> {
-        if !self.is_known && self.before.is_none() {
+        if !self.is_known && self.before.is_none() && !self.is_free() {
             self.is_known = true;
             let mut bytes = Vec::new();
             let ends = self.constraint.forced(&mut bytes)?;
@@ -127,7 +243,10 @@ impl Guide {
 
     /// How many of these guesses may come.
     pub fn agreeing(&mut self, guesses: &[u32]) -> Result<usize> {
-        if self.before.is_some() { Ok(guesses.len()) } else { self.constraint.agreeing(guesses) }
+        match self.before.is_some() || self.is_free() {
+            true => Ok(guesses.len()),
+            false => self.constraint.agreeing(guesses),
+        }
     }
 }
 
@@ -157,7 +276,7 @@ fn forbid(allowed: &mut [u32], token: u32) {
 fn runs_over(before: &Reader, tokenizer: &Tokenizer, token: u32) -> Result<bool> {
     let mut trial = before.clone();
     let delta = read(&mut trial, tokenizer, token)?;
-    Ok(trial.is_answering() != Some(false) && !delta.content.is_empty())
+    Ok(trial.section().is_some() || trial.is_answering() != Some(false) && !delta.content.is_empty())
 }
 
 /// Reads a token's text, or its name where it is a control token that is read as a mark.

@@ -1,14 +1,16 @@
 //! Requests: from a JSON body to checked parameters and the prompt's tokens.
 
 use super::continuation;
+use super::guide::Held;
 use super::opened::Opened;
 use crate::answer::{Plan, Style, Tools};
+use crate::constrain::{Begins, Calls, Control, Grammar};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::sample::{RequestKind, SamplingParams};
 use crate::template::{CivilTime, RenderInput, Rendered, text_of};
 use crate::tokenizer::EncodeOptions;
 use serde::Deserialize;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -36,6 +38,9 @@ pub struct Chat {
     /// How much to think, in OpenAI's words; what of it the template knows becomes variables.
     #[serde(default)]
     pub reasoning_effort: Option<String>,
+    /// Whether it has to call a tool.
+    #[serde(default)]
+    pub tool_choice: ToolChoice,
     /// Without it the answer ends after its first call.
     #[serde(default)]
     pub parallel_tool_calls: Option<bool>,
@@ -45,6 +50,17 @@ pub struct Chat {
     /// Ends the prompt within the last message, for the answer to go on there.
     #[serde(default)]
     pub continue_final_message: Option<bool>,
+}
+
+/// Whether a model calls tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// It has to, and says nothing else.
+    Required,
 }
 
 /// Text or token ids.
@@ -80,7 +96,30 @@ pub enum Pair {
     Tokens(Vec<u32>),
 }
 
+impl Chat {
+    /// The tools of the request.
+    fn tools(&self) -> &[Json] {
+        self.tools.as_ref().and_then(Json::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether calls are held to the schemas of tools: all of them where it has to call one, and else where a tool says
+    /// that it is strict.
+    fn holds_calls(&self) -> bool {
+        let is_strict = |tool: &Json| tool.get("function").unwrap_or(tool).get("strict") == Some(&Json::Bool(true));
+        self.tool_choice == ToolChoice::Required || self.tools().iter().any(is_strict)
+    }
+}
+
 impl Request {
+    /// Whether something has to read a grammar for it.
+    pub fn asks_for_grammar(&self) -> bool {
+        match self {
+            Request::Chat(chat, params) => params.grammar.is_some() || chat.holds_calls(),
+            Request::Completion(_, params) => params.grammar.is_some(),
+            Request::Embedding(_) | Request::Score(_) => false,
+        }
+    }
+
     /// Reads the JSON body of a request.
     pub fn from_json(json: &str) -> Result<Request> {
         let mut body: Map<String, Json> = parse(json)?;
@@ -145,7 +184,7 @@ fn string(value: Json, name: &str) -> Result<String> {
 impl Opened {
     /// The prompt of a chat, through the file's template. `is_read`: and the style in which it will be answered.
     fn render(&self, chat: &Chat, now: CivilTime, is_read: bool) -> Result<(Rendered, Option<Arc<Style>>)> {
-        let has_tools = chat.tools.as_ref().and_then(Json::as_array).is_some_and(|tools| !tools.is_empty());
+        let has_tools = !chat.tools().is_empty();
         let template = self.template.select(chat.chat_template.as_deref(), has_tools)?;
         let text = |token: Option<u32>| {
             let bytes = token.and_then(|t| self.tokenizer.piece_special(t).ok()).unwrap_or_default();
@@ -215,6 +254,36 @@ impl Opened {
             Arc::new(Plan { is_thought_open, style, tools, is_single })
         });
         Ok((tokens, plan))
+    }
+
+    /// The grammar of the calls in an answer, and what of the answer it describes; none where calls are free. Where a model
+    /// may call, and in a form that is not known to the letter, its calls are free.
+    pub(super) fn held_calls(&self, chat: &Chat, plan: Option<&Arc<Plan>>) -> Result<Option<(Grammar, Held)>> {
+        if !chat.holds_calls() {
+            return Ok(None);
+        }
+        let is_required = chat.tool_choice == ToolChoice::Required;
+        if chat.tools().is_empty() {
+            return Err(ChordError::parameter("tool_choice", "a tool has to be called, and there are none"));
+        }
+        let Some(form) = plan.and_then(|plan| plan.style.form.as_ref()) else {
+            let text = "the model writes calls in a form that it cannot be held to: let tool_choice be auto";
+            return if is_required { Err(ChordError::parameter("tool_choice", text)) } else { Ok(None) };
+        };
+        let control = |text: &str| {
+            let (at, token) = self.tokenizer.first_control(text)?;
+            Some(Control { at, length: self.tokenizer.piece_special(token).map_or(0, <[u8]>::len), token })
+        };
+        let calls = Calls {
+            form,
+            tools: chat.tools(),
+            begins: if is_required { Begins::Answer } else { Begins::Section },
+            is_single: chat.parallel_tool_calls == Some(false),
+            may_space: plan.is_some_and(|plan| plan.style.thought.is_some()),
+            control: &control,
+        };
+        let grammar = Grammar { field: "tools", json: json!({"parts": calls.grammar()?}) };
+        Ok(Some((grammar, if is_required { Held::Answer } else { Held::Calls })))
     }
 
     /// The tokens of a completion's prompt: ids as they are, text with the special tokens that the model adds.

@@ -126,6 +126,13 @@ impl Sampler {
         }
     }
 
+    /// A token that was drawn is not taken.
+    pub fn reject(&mut self, token: u32) {
+        if let Some(count) = self.sampled.get_mut(&token) {
+            *count -= 1;
+        }
+    }
+
     /// A draw as a backend may make it itself, with its random number; `None` if the parameters need all
     /// logits. It is for the token that comes `offset` tokens after the next one, and stays the same until
     /// [`Sampler::drawn_elsewhere`] or [`Sampler::sample`] has told of the next.
@@ -176,7 +183,7 @@ impl Sampler {
             }
         }
         let (presence, frequency) = (self.params.presence_penalty, self.params.frequency_penalty);
-        for (&token, &count) in &self.sampled {
+        for (&token, &count) in self.sampled.iter().filter(|(_, count)| **count > 0) {
             change(logits, &mut self.changed, token, |logit| logit - presence - frequency * count as f32);
         }
     }

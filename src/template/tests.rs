@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::answer::Arguments;
 
 const NOW: CivilTime = CivilTime { year: 2026, month: 1, day: 2, hour: 3, minute: 4, second: 5 };
 
@@ -385,6 +386,37 @@ const STYLES: [(&str, Option<&str>, &str); 16] = [
     ("functionary", None, "<|content|>"),
 ];
 
+/// What templates write before the name of a call, between it and the arguments, and between two calls.
+const FORMS: [(&str, &str, &str, Option<&str>); 6] = [
+    ("Llama-3.2-3B", "{\"name\": \"", "\", \"parameters\": ", None),
+    (
+        "Qwen3-0.6B",
+        "<tool_call>\n{\"name\": \"",
+        "\", \"arguments\": ",
+        Some("}\n</tool_call>\n<tool_call>\n{\"name\": \""),
+    ),
+    (
+        "qwen38",
+        "<tool_call>\n<function=",
+        ">\n<parameter=",
+        Some("</function>\n</tool_call>\n\n<tool_call>\n<function="),
+    ),
+    (
+        "Mistral-Nemo",
+        "[TOOL_CALLS][{\"name\": \"",
+        "\", \"arguments\": ",
+        Some(", \"id\": \"abcdef123\"}, {\"name\": \""),
+    ),
+    (
+        "deepseek_tool_call",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+        "\n```json\n",
+        Some("\n```<｜tool▁call▁end｜> \n<｜tool▁call▁begin｜>function<｜tool▁sep｜>"),
+    ),
+    // It writes the name last and asks for it first.
+    ("Hermes-2-Pro", "<tool_call>\n{\"name\": \"", "\", \"arguments\": ", None),
+];
+
 #[test]
 fn styles_are_found_in_reference_templates() {
     let Some(folder) = crate::gguf::testing::reference_data() else { return };
@@ -410,6 +442,15 @@ fn styles_are_found_in_reference_templates() {
             let calls = if known.is_none() && file.to_lowercase().contains("hermes") { "<tool_call>" } else { calls };
             assert_eq!((style.thought.map(|thought| thought.open), marks.as_str()), (thought, calls), "{file}");
             found.extend(known.map(|(name, ..)| *name));
+            if let Some((_, open, lead, again)) = FORMS.iter().find(|(name, ..)| file.contains(name)) {
+                let form = style.form.as_ref().unwrap_or_else(|| panic!("{file} has a form"));
+                let between = match &form.arguments {
+                    Arguments::Json(lead) => lead.clone(),
+                    Arguments::Tagged(tagging) => format!("{}{}", tagging.lead, tagging.tags.key[0]),
+                };
+                let told = (form.open.as_str(), between.as_str(), form.again.as_deref());
+                assert_eq!(told, (*open, *lead, *again), "{file}");
+            }
         }
     }
     assert_eq!(found.len(), STYLES.len(), "{found:?}");

@@ -169,6 +169,18 @@ impl Tokenizer {
         self.special_id(text.as_bytes()).or_else(|| self.vocabulary.find(text.as_bytes()))
     }
 
+    /// The first place in `text` where the name of a token stands that adds no text, and the token.
+    pub fn first_control(&self, text: &str) -> Option<(usize, u32)> {
+        let mut from = 0;
+        loop {
+            let (at, id) = self.specials.find(&self.vocabulary, text.as_bytes(), from, true)?;
+            if self.piece(id).is_ok_and(<[u8]>::is_empty) {
+                return Some((at, id));
+            }
+            from = at + self.vocabulary.bytes(id).len();
+        }
+    }
+
     /// Whether a control or user-defined token has this name.
     pub fn is_special(&self, name: &str) -> bool {
         self.special_id(name.as_bytes()).is_some()

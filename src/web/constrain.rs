@@ -123,8 +123,7 @@ impl Engine {
     /// Whether a request given as JSON names a grammar, so that something has to read it: [`Engine::set_constrainer`].
     #[wasm_bindgen(js_name = asksForGrammar)]
     pub fn asks_for_grammar(&self, request: &str) -> JsResult<bool> {
-        let request = Request::from_json(request).map_err(thrown)?;
-        Ok(matches!(request, Request::Chat(_, params) | Request::Completion(_, params) if params.grammar.is_some()))
+        Ok(Request::from_json(request).map_err(thrown)?.asks_for_grammar())
     }
 
     /// The vocabulary as the module takes it: the number of tokens and of those that end an answer, the latter, the

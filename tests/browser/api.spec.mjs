@@ -322,7 +322,7 @@ describe('chat completions', () => {
         rendered.push(text);
         counted.push(usage.prompt_tokens - (await engine.tokenize(text, { addSpecial: true, parseSpecial: true })).length);
       }
-      const bad = ['required', 'sometimes', 5, {}, { type: 'function', function: { name: 'ten' } }, { type: 'function' }, { type: 'allowed_tools', allowed_tools: { mode: 'required', tools } }];
+      const bad = ['sometimes', 5, {}, { type: 'function', function: { name: 'ten' } }, { type: 'function' }, { type: 'allowed_tools', allowed_tools: { mode: 'always', tools } }, { type: 'allowed_tools', allowed_tools: { mode: 'required', tools: [] } }];
       const tries = [...bad.map((tool_choice) => ({ tools, tool_choice })), { tool_choice: one }, { tools, parallel_tool_calls: 1 }];
       const outcomes = await Promise.all(tries.map((body) => engine.chat.completions.create({ messages, ...body }).then(() => 'accepted', ({ code, details }) => `${code} ${details.name}`)));
       return { texts: rendered, counts: counted, refused: outcomes };

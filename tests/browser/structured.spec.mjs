@@ -114,6 +114,77 @@ describe('an answer is held to', () => {
   });
 });
 
+describe('a call of a tool', () => {
+  const city = { type: 'object', properties: { city: { enum: ['Bern', 'Genf'] }, days: { type: 'integer', minimum: 1, maximum: 9 } }, required: ['city', 'days'], additionalProperties: false };
+  const tools = [
+    { type: 'function', function: { name: 'look_up', description: 'Looks up the weather.', parameters: city } },
+    { type: 'function', function: { name: 'time' } },
+  ];
+  const named = { type: 'function', function: { name: 'look_up' } };
+  const ask = (body, options) => inPage(async (given) => {
+    const deltas = [];
+    let reason;
+    for await (const { choices: [choice] } of await engine.chat.completions.create({ ...given, stream: true })) {
+      deltas.push(choice.delta);
+      reason ??= choice.finish_reason ?? undefined;
+    }
+    const { choices: [{ message, finish_reason: whole }] } = await engine.chat.completions.create(given);
+    return { deltas, reason, message, whole };
+  }, { messages, tools, temperature: 1, max_tokens: 200, ...body }, options);
+
+  const assertCall = ({ function: { name, arguments: given } }) => {
+    if (name === 'time') return assert.deepEqual(JSON.parse(given), {});
+    assert.equal(name, 'look_up');
+    const { city: place, days, ...others } = JSON.parse(given);
+    assert.ok(['Bern', 'Genf'].includes(place) && Number.isInteger(days) && days >= 1 && days <= 9, given);
+    return assert.deepEqual(others, {});
+  };
+
+  /** Checks what was streamed against what came at once; the calls. */
+  const assertCalls = ({ deltas, reason, message, whole }) => {
+    assert.deepEqual([reason, whole], ['tool_calls', 'tool_calls']);
+    assert.equal(message.content, null);
+    const streamed = [];
+    for (const { index, function: { name, arguments: more } } of deltas.flatMap((delta) => delta.tool_calls ?? [])) {
+      if (name !== undefined) streamed[index] = { name, arguments: '' };
+      streamed[index].arguments += more;
+    }
+    assert.equal(deltas.map((delta) => delta.content ?? '').join(''), '');
+    assert.ok(deltas.filter((delta) => delta.tool_calls).length > 1, 'the name comes first, and then the arguments');
+    assert.deepEqual(streamed, message.tool_calls.map(({ function: called }) => called));
+    message.tool_calls.forEach(assertCall);
+    return streamed;
+  };
+
+  test('comes where it is required, at once and streamed', async () => {
+    for (const seed of [1, 2, 3]) assert.ok(assertCalls(await ask({ tool_choice: 'required', seed })).length > 0);
+  });
+
+  test('is of the tool that is named, and the only one', async () => {
+    for (const seed of [1, 2]) {
+      const calls = assertCalls(await ask({ tool_choice: named, seed }));
+      assert.deepEqual(calls.map(({ name }) => name), ['look_up']);
+    }
+  });
+
+  gpuTest('comes where it is required, on a GPU', async () => {
+    assertCalls(await ask({ tool_choice: 'required', seed: 1 }, { device: 'webgpu' }));
+  });
+
+  test('leaves text alone where it may come', async () => {
+    const strict = tools.map(({ function: given }) => ({ type: 'function', function: { ...given, strict: true } }));
+    const [free, held] = [await ask({ seed: 1, max_tokens: 20 }), await ask({ seed: 1, max_tokens: 20, tools: strict })];
+    assert.equal(typeof free.message.content, 'string');
+    assert.deepEqual(held.message, free.message);
+  });
+
+  test('is refused for a schema that is not supported', async () => {
+    const bad = [{ type: 'function', function: { name: 'x', parameters: { type: 'object', not: {} } } }];
+    const failure = await inPage((body) => engine.chat.completions.create(body).then(() => ({ code: 'accepted' }), chord.failure), { messages, tools: bad, tool_choice: 'required' });
+    assert.deepEqual([failure.code, failure.details.name, failure.details.keyword], ['InvalidParameter', 'tools', 'not']);
+  });
+});
+
 describe('a page', () => {
   test('downloads what reads grammars once, and only if a request names one', async () => {
     const count = () => stage.server.requests(MODULE).length;

@@ -73,6 +73,17 @@ pub fn renamed(others: &[(usize, &str, i32)]) -> Writer {
     with_vocabulary(file.without("tokenizer.ggml.tokens").without("tokenizer.ggml.token_type"), (tokens, kinds))
 }
 
+/// The model with a template of its own, and with other tokens in the place of some: id, text and kind of each.
+pub fn speaking(shape: Shape, template: &str, others: &[(usize, &str, i32)]) -> Vec<u8> {
+    let (mut tokens, mut kinds) = vocabulary();
+    for &(id, text, kind) in others {
+        (tokens[id], kinds[id]) = (text.into(), kind);
+    }
+    let replaced = ["tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.chat_template"];
+    let file = replaced.iter().fold(writer(shape, |_, _| {}), |file, name| file.without(name));
+    with_vocabulary(file, (tokens, kinds)).pair("tokenizer.chat_template", template).file()
+}
+
 /// A model that writes `pieces` behind a line feed, one after the other, and ends: each is a token in the place of a
 /// byte's, of the kind beside it. Every token has a dimension of its own, which the head turns into its successor, and
 /// the layers add nothing.

@@ -13,17 +13,18 @@ export interface Prepared {
 }
 
 /** Fields that the page handles. */
-const NOT_FOR_CORE: ReadonlySet<string> = new Set(['stream', 'stream_options', 'tool_choice']);
+const NOT_FOR_CORE: ReadonlySet<string> = new Set(['stream', 'stream_options']);
 
 export function prepareChat(body: ChatCompletionRequest): Prepared {
   const fields = checkBody('a chat request', body);
   if (!Array.isArray(fields['messages']) || fields['messages'].length === 0) {
     throw invalidParameter('messages', 'messages must be a list with at least one message');
   }
-  const tools = chosenTools(fields['tools'], fields['tool_choice']);
+  const { tools, isRequired, isNamed } = chosenTools(fields['tools'], fields['tool_choice']);
   const parallel = fields['parallel_tool_calls'];
   if (typeof (parallel ?? true) !== 'boolean') throw invalidParameter('parallel_tool_calls', 'parallel_tool_calls must be true or false');
-  return prepare('chat', { ...fields, tools });
+  const choice = { tools, tool_choice: isRequired ? 'required' : undefined, parallel_tool_calls: isNamed ? false : parallel };
+  return prepare('chat', { ...fields, ...choice });
 }
 
 export function prepareCompletion(body: CompletionRequest): Prepared {
@@ -66,7 +67,7 @@ export function prepareTemplate(messages: ChatMessage[], options: TemplateOption
   if (!Array.isArray(messages)) throw invalidParameter('messages', 'messages must be a list');
   checkFields('the options of applyChatTemplate', options);
   const { tool_choice: choice, ...others } = options;
-  return toJson({ ...others, tools: chosenTools(options.tools, choice), messages }, 'messages');
+  return toJson({ ...others, tools: chosenTools(options.tools, choice).tools, messages }, 'messages');
 }
 
 export function prepareCount(input: string | ChatMessage[]): string {

@@ -1,21 +1,35 @@
-/** Which of a request's tools the model hears of. */
+/** Which of a request's tools the model hears of, and whether it has to call one. */
 
 import { invalidParameter } from '../wire/errors.js';
 
-/**
- * The tools for the template as `tool_choice` wants them. The model calls what it likes of those, so that a choice
- * which would force it to is refused.
- */
-export function chosenTools(tools: unknown, choice: unknown): unknown {
-  if (choice === undefined || choice === 'auto') return tools;
-  if (choice === 'none') return undefined;
-  if (choice === 'required') throw invalidParameter('tool_choice', 'tool_choice "required" is not supported: a model cannot be forced to call a tool');
+/** What `tool_choice` comes to. */
+export interface Chosen {
+  /** For the template. */
+  tools: unknown;
+  /** The answer is calls and nothing else. */
+  isRequired: boolean;
+  /** There is one tool to call, once. */
+  isNamed: boolean;
+}
+
+/** The tools for the template as `tool_choice` wants them, and whether one has to be called. */
+export function chosenTools(tools: unknown, choice: unknown): Chosen {
+  const chosen = (left: unknown, isRequired: boolean, isNamed = false): Chosen => ({ tools: left, isRequired, isNamed });
+  if (choice === undefined || choice === 'auto') return chosen(tools, false);
+  if (choice === 'none') return chosen(undefined, false);
+  if (choice === 'required') return chosen(someTools(tools), true);
   const { type, function: named, allowed_tools: allowed } = Object(choice) as { type?: unknown; function?: unknown; allowed_tools?: { mode?: unknown; tools?: unknown } };
-  if (type === 'function') return toolsNamed(tools, [named]);
-  if (type === 'allowed_tools' && allowed?.mode === 'auto' && Array.isArray(allowed.tools)) {
-    return toolsNamed(tools, (allowed.tools as unknown[]).map((tool) => Object(tool) as { function?: unknown }).map((tool) => tool.function));
+  if (type === 'function') return chosen(toolsNamed(tools, [named]), true, true);
+  if (type === 'allowed_tools' && (allowed?.mode === 'auto' || allowed?.mode === 'required') && Array.isArray(allowed.tools)) {
+    const some = toolsNamed(tools, (allowed.tools as unknown[]).map((tool) => Object(tool) as { function?: unknown }).map((tool) => tool.function));
+    return chosen(allowed.mode === 'required' ? someTools(some) : some, allowed.mode === 'required');
   }
-  throw invalidParameter('tool_choice', 'tool_choice must be "auto", "none", {type: "function", function: {name}} or {type: "allowed_tools", allowed_tools: {mode: "auto", tools}}');
+  throw invalidParameter('tool_choice', 'tool_choice must be "auto", "none", "required", {type: "function", function: {name}} or {type: "allowed_tools", allowed_tools: {mode: "auto" or "required", tools}}');
+}
+
+function someTools(tools: unknown): unknown {
+  if (!Array.isArray(tools) || tools.length === 0) throw invalidParameter('tool_choice', 'tool_choice asks for a call, and there are no tools');
+  return tools;
 }
 
 function toolsNamed(tools: unknown, functions: unknown[]): unknown[] {

@@ -68,12 +68,22 @@ export interface IgnoredFields {
   cache_prompt?: boolean;
 }
 
-/** Which tools the model hears of: all, none, one or some. It calls those that it likes. */
+/**
+ * Which tools the model hears of, and whether it has to call one. Where it has to, its answer is calls and nothing else, in the
+ * format of its chat template, with arguments that are valid for the tools' schemas; a thought before it stays free. A model
+ * whose template writes calls as a program would, or in frames, cannot be made to: `InvalidParameter` names `tool_choice`.
+ */
 export type ToolChoice =
+  /** It calls those that it likes. */
   | 'auto'
+  /** It hears of none. */
   | 'none'
+  /** It calls one or several. */
+  | 'required'
+  /** It hears of this one, and calls it once. */
   | { type: 'function'; function: { name: string } }
-  | { type: 'allowed_tools'; allowed_tools: { mode: 'auto'; tools: { type: 'function'; function: { name: string } }[] } };
+  /** It hears of these. */
+  | { type: 'allowed_tools'; allowed_tools: { mode: 'auto' | 'required'; tools: { type: 'function'; function: { name: string } }[] } };
 
 /** What an answer is to be, in OpenAI's words. */
 export type ResponseFormat =
@@ -122,8 +132,14 @@ export interface ChatMessage {
 export interface ChatTool {
   /** The only kind there is. */
   type: 'function';
-  /** Its name, what it does, and the JSON Schema of its arguments. */
-  function: { name: string; description?: string; parameters?: Record<string, unknown> };
+  /**
+   * Its name, what it does, and the JSON Schema of its arguments. `strict: true` holds calls to that schema also where the model
+   * may choose to call: text is free, and from the mark that opens a call on nothing is written that would not be a valid one.
+   * The first such request loads what reads grammars, as one with `response_format` does. A keyword of a schema that is not
+   * supported is refused, with its name in `details.keyword`; `strict: false` asks for a JSON object only, also where a call
+   * is required.
+   */
+  function: { name: string; description?: string; parameters?: Record<string, unknown>; strict?: boolean | null };
 }
 
 /** A call of a tool, in an answer and in the messages that follow it. */
@@ -135,7 +151,7 @@ export interface ChatToolCall {
   /** What is called, and with what. */
   function: {
     name: string;
-    /** JSON, as the model wrote it: an answer that was cut off, or a model that errs, can leave it invalid. */
+    /** JSON, as the model wrote it: where it is not held to a schema, or was cut off, it can be invalid. */
     arguments: string;
   };
 }
@@ -161,7 +177,7 @@ export interface ChatCompletionRequest extends SamplingParams, GrammarParams, Te
    * together with `tools`, `grammar`, `regex` or `ignore_eos`.
    */
   response_format?: ResponseFormat;
-  /** `false` ends an answer after its first call of a tool. Default true. */
+  /** `false`: at most one call of a tool, which ends the answer. Default true. */
   parallel_tool_calls?: boolean;
   /** Reports the log probability of every token. */
   logprobs?: boolean;
@@ -373,7 +389,7 @@ export interface RerankResponse {
 export interface TemplateOptions {
   /** The tools that the model hears of. */
   tools?: ChatTool[];
-  /** Which of them it hears of. Default `auto`: all. */
+  /** Which of them it hears of, and whether it has to call one. Default `auto`: all, as it likes. */
   tool_choice?: ToolChoice;
   /** Ends with the opening of the assistant's turn. Default true, unless the last message is continued. */
   add_generation_prompt?: boolean;
