@@ -14,7 +14,7 @@ use crate::constrain::Grammar;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Wanted;
 use crate::pager::Placement;
-use crate::sample::{Sampler, SamplingParams, StopMatcher, top_logprobs};
+use crate::sample::{Breakers, Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
@@ -50,6 +50,8 @@ struct Text {
     /// Logits after the prompt, kept when more than one choice starts from them.
     first_logits: Vec<f32>,
     sampler: Sampler,
+    /// What repetitions are not followed across, where they cost something.
+    breakers: Breakers,
     stops: StopMatcher,
     detokenizer: Detokenizer,
     reading: Reading,
@@ -173,11 +175,16 @@ impl Engine {
             }
             None => None,
         };
+        let breakers = match params.is_dry() {
+            true => Breakers::new(&self.opened.tokenizer, &params.dry_sequence_breakers),
+            false => Breakers::default(),
+        };
         Ok(Purpose::Text(Box::new(Text {
             seed,
             choice: 0,
             first_logits: Vec::new(),
-            sampler: Sampler::new(params.clone(), seed),
+            sampler: Sampler::new(params.clone(), seed).with_breakers(breakers.clone()),
+            breakers,
             stops: stop_matcher(&params),
             detokenizer: self.opened.tokenizer.stream(),
             reading: Reading::new(plan),
@@ -302,7 +309,8 @@ impl Engine {
         self.compute.backend.set_logits(&text.first_logits);
         text.history.truncate(prompt.len());
         self.sequence.drafter.truncate(prompt.len());
-        text.sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
+        let sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
+        text.sampler = sampler.with_breakers(text.breakers.clone());
         text.stops = stop_matcher(&text.params);
         text.detokenizer = self.opened.tokenizer.stream();
         text.reading.restart();

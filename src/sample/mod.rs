@@ -10,19 +10,30 @@
 //! 4. `top_k`, then `top_p`, then `min_p` cut the distribution;
 //! 5. `temperature` flattens or sharpens what is left, and a token is drawn.
 //!
+//! Requests may ask for more of llama.cpp's samplers, and for another order ([`Step`]); then all of them are made one by
+//! one, in 64-bit floats. `repeat_penalty` and the others are the first of them, and DRY the second. Mirostat takes the
+//! place of every cut. At temperature 0 only bias and penalties count.
+//!
 //! The cuts come before the temperature, so they judge what the model itself holds likely: a high
 //! temperature makes the choice among plausible tokens freer without letting implausible ones in.
 
+mod chain;
+mod dry;
 mod logprobs;
 mod params;
 mod select;
 mod stop;
 
 #[cfg(test)]
+mod chain_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
 
+use self::chain::{Choice, probabilities};
+pub use self::chain::{STEPS, Step};
+pub use self::dry::Breakers;
 pub use self::logprobs::top_logprobs;
 pub use self::params::{RequestKind, SamplingParams};
 use self::select::{Candidate, among, largest, largest_among};
@@ -52,6 +63,11 @@ pub struct Sampler {
     changed: Vec<(usize, f32)>,
     /// How often each token was sampled; kept only if a penalty needs it.
     sampled: HashMap<u32, u32>,
+    /// What DRY does not follow repetitions across.
+    breakers: Breakers,
+    choices: Vec<Choice>,
+    /// The surprise that mirostat allows next, in bits, and what it was before the last token.
+    surprise: [f64; 2],
 }
 
 impl Sampler {
@@ -59,6 +75,9 @@ impl Sampler {
     /// this crate draws no randomness of its own. The choices of `n` need a seed each.
     pub fn new(params: SamplingParams, seed: u64) -> Sampler {
         Sampler {
+            surprise: [2.0 * f64::from(params.mirostat_tau); 2],
+            breakers: Breakers::default(),
+            choices: Vec::new(),
             params,
             random: fastrand::Rng::with_seed(seed),
             reserved: VecDeque::new(),
@@ -67,6 +86,11 @@ impl Sampler {
             changed: Vec::new(),
             sampled: HashMap::new(),
         }
+    }
+
+    /// The same, which follows no repetition across these.
+    pub fn with_breakers(self, breakers: Breakers) -> Sampler {
+        Sampler { breakers, ..self }
     }
 
     /// A sampler that makes this draw next.
@@ -106,9 +130,19 @@ impl Sampler {
     fn sample_from(&mut self, logits: &mut [f32], history: &[u32], allowed: Option<&[u32]>) -> Result<u32> {
         check(logits)?;
         self.add_bias(logits);
-        self.penalise(logits, history);
+        let is_greedy = self.params.temperature == 0.0 && self.params.has(Step::Temperature);
+        let is_chain = self.params.is_chain();
+        if self.params.has(Step::Penalties) && (is_greedy || !is_chain) {
+            self.penalise(logits, history);
+        }
+        if is_greedy && self.params.is_dry() {
+            for (token, penalty) in self.repetitions(history) {
+                change(logits, &mut self.changed, token, |logit| logit - penalty as f32);
+            }
+        }
         let token = match allowed {
-            _ if self.params.temperature != 0.0 => self.draw(logits, allowed),
+            _ if is_chain && !is_greedy => self.draw_chained(logits, history, allowed),
+            _ if !is_greedy => self.draw(logits, allowed),
             Some(allowed) => greedy(among(logits, allowed)),
             None => greedy(logits.iter().copied().enumerate()),
         };
@@ -131,6 +165,7 @@ impl Sampler {
         if let Some(count) = self.sampled.get_mut(&token) {
             *count -= 1;
         }
+        self.surprise[0] = self.surprise[1];
     }
 
     /// A draw as a backend may make it itself, with its random number; `None` if the parameters need all
@@ -140,7 +175,8 @@ impl Sampler {
         let p = &self.params;
         let is_plain = p.logit_bias.is_empty()
             && (p.repeat_penalty, p.presence_penalty, p.frequency_penalty) == (1.0, 0.0, 0.0)
-            && p.logprobs.is_none();
+            && p.logprobs.is_none()
+            && !p.is_chain();
         match (p.temperature == 0.0, p.top_k) {
             _ if !is_plain => None,
             (true, _) => Some(Draw::GREEDY),
@@ -166,25 +202,99 @@ impl Sampler {
         }
     }
 
+    /// The tokens that `repeat_penalty` applies to, in order.
+    fn recent(history: &[u32]) -> Vec<u32> {
+        let mut recent = history[history.len().saturating_sub(REPEAT_WINDOW)..].to_vec();
+        recent.sort_unstable();
+        recent.dedup();
+        recent
+    }
+
     fn penalise(&mut self, logits: &mut [f32], history: &[u32]) {
         let repeat = self.params.repeat_penalty;
         if repeat != 1.0 {
-            let mut recent = [0; REPEAT_WINDOW];
-            let from = history.len().saturating_sub(REPEAT_WINDOW);
-            let recent = &mut recent[..history.len() - from];
-            recent.copy_from_slice(&history[from..]);
-            recent.sort_unstable();
-            for (index, &token) in recent.iter().enumerate() {
-                if index == 0 || recent[index - 1] != token {
-                    // The penalty always lowers the logit, whatever its sign.
-                    let lower = |logit: f32| if logit > 0.0 { logit / repeat } else { logit * repeat };
-                    change(logits, &mut self.changed, token, lower);
-                }
+            for token in Self::recent(history) {
+                // The penalty always lowers the logit, whatever its sign.
+                let lower = |logit: f32| if logit > 0.0 { logit / repeat } else { logit * repeat };
+                change(logits, &mut self.changed, token, lower);
             }
         }
         let (presence, frequency) = (self.params.presence_penalty, self.params.frequency_penalty);
         for (&token, &count) in self.sampled.iter().filter(|(_, count)| **count > 0) {
             change(logits, &mut self.changed, token, |logit| logit - presence - frequency * count as f32);
+        }
+    }
+
+    /// What DRY takes from the logits of tokens.
+    fn repetitions(&self, history: &[u32]) -> HashMap<u32, f64> {
+        let p = &self.params;
+        let count = p.dry_penalty_last_n.map_or(history.len(), |count| history.len().min(count as usize));
+        let recent = &history[history.len() - count..];
+        let (multiplier, base) = (f64::from(p.dry_multiplier), f64::from(p.dry_base));
+        dry::penalties(recent, &self.breakers, multiplier, base, p.dry_allowed_length as usize)
+    }
+
+    /// Makes one step after the other, and draws of what is left.
+    fn draw_chained(&mut self, logits: &[f32], history: &[u32], allowed: Option<&[u32]>) -> u32 {
+        let mut choices = std::mem::take(&mut self.choices);
+        choices.clear();
+        let choice = |(token, logit): (usize, f32)| Choice { logit: logit.into(), token: token as u32 };
+        match allowed {
+            Some(allowed) => choices.extend(among(logits, allowed).map(choice)),
+            None => choices.extend(logits.iter().copied().enumerate().map(choice)),
+        }
+        let all = || STEPS.iter().map(|(step, _)| *step).collect();
+        for step in self.params.samplers.clone().unwrap_or_else(all) {
+            let cuts = !matches!(step, Step::Penalties | Step::Dry | Step::Temperature);
+            match step {
+                Step::Penalties => self.penalise_choices(&mut choices, history),
+                Step::Dry if self.params.is_dry() => {
+                    let penalties = self.repetitions(history);
+                    let hit = choices.iter_mut().filter_map(|choice| Some((penalties.get(&choice.token)?, choice)));
+                    hit.for_each(|(penalty, choice)| choice.logit -= penalty);
+                }
+                _ if cuts && self.params.mirostat => {}
+                step => chain::apply(step, &self.params, &mut choices, &mut || self.random.f64()),
+            }
+        }
+        if self.params.mirostat {
+            chain::surprising_at_most(&mut choices, self.surprise[0]);
+        } else {
+            // The order of what is left decides which random number means which token.
+            chain::sort(&mut choices);
+        }
+        let shares = probabilities(&choices);
+        let random = self.random.f64();
+        let mut sum = 0.0;
+        let at = shares.iter().position(|share| {
+            sum += share;
+            random < sum
+        });
+        let at = at.unwrap_or(0);
+        if self.params.mirostat {
+            let error = -shares[at].log2() - f64::from(self.params.mirostat_tau);
+            self.surprise = [self.surprise[0] - f64::from(self.params.mirostat_eta) * error, self.surprise[0]];
+        }
+        let token = choices[at].token;
+        self.choices = choices;
+        token
+    }
+
+    fn penalise_choices(&self, choices: &mut [Choice], history: &[u32]) {
+        let p = &self.params;
+        let repeat = f64::from(p.repeat_penalty);
+        let (presence, frequency) = (f64::from(p.presence_penalty), f64::from(p.frequency_penalty));
+        let recent = if p.repeat_penalty == 1.0 { Vec::new() } else { Self::recent(history) };
+        if recent.is_empty() && self.sampled.is_empty() {
+            return;
+        }
+        for choice in choices {
+            if recent.binary_search(&choice.token).is_ok() {
+                choice.logit = if choice.logit > 0.0 { choice.logit / repeat } else { choice.logit * repeat };
+            }
+            if let Some(&count) = self.sampled.get(&choice.token).filter(|count| **count > 0) {
+                choice.logit -= presence + frequency * f64::from(count);
+            }
         }
     }
 

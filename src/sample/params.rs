@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::chain::{STEPS, Step};
 use crate::constrain::Grammar;
 use crate::error::{ChordError, Result};
 
@@ -11,6 +12,9 @@ const N_MAX: u32 = 128;
 const STOPS_MAX: usize = 16;
 const STOP_BYTES_MAX: usize = 1024;
 const DRAFT_MAX: u32 = 127;
+const BREAKERS_MAX: usize = 16;
+/// Longer spans and lengths of tokens are refused as mistakes.
+const TOKENS_MAX: u32 = 1_000_000;
 const CHAT_LOGPROBS_MAX: u32 = 20;
 const COMPLETION_LOGPROBS_MAX: u32 = 50;
 
@@ -34,6 +38,38 @@ pub struct SamplingParams {
     pub top_p: f32,
     /// Keeps tokens at least this many times as probable as the likeliest; 0 keeps all.
     pub min_p: f32,
+    /// Keeps the tokens whose surprise is nearest the expected one, up to this probability; 1 keeps all.
+    pub typical_p: f32,
+    /// Keeps logits within so many standard deviations of the largest; 0 and below keep all.
+    pub top_n_sigma: f32,
+    /// How often the likeliest tokens are left out, but for the least likely of those above the threshold; 0 for never.
+    pub xtc_probability: f32,
+    /// How probable a token must be to be left out.
+    pub xtc_threshold: f32,
+    /// What the shortest repetition costs that counts; 0 for nothing.
+    pub dry_multiplier: f32,
+    /// What each further token of a repetition multiplies that by, 1 to 100.
+    pub dry_base: f32,
+    /// So many tokens may repeat at no cost.
+    pub dry_allowed_length: u32,
+    /// How far back repetitions are looked for; `None` for the whole sequence.
+    pub dry_penalty_last_n: Option<u32>,
+    /// Texts that repetitions are not followed across.
+    pub dry_sequence_breakers: Vec<String>,
+    /// Mirostat, version 2, takes the place of everything that cuts.
+    pub mirostat: bool,
+    /// The surprise that mirostat steers to, in bits.
+    pub mirostat_tau: f32,
+    /// How fast it does.
+    pub mirostat_eta: f32,
+    /// How far the temperature goes up and down with the entropy.
+    pub dynatemp_range: f32,
+    /// How the temperature grows with the entropy.
+    pub dynatemp_exponent: f32,
+    /// `top_p`, `min_p`, `typical_p` and XTC leave so many tokens at least.
+    pub min_keep: u32,
+    /// The steps in order; `None` for all in llama.cpp's.
+    pub samplers: Option<Vec<Step>>,
     /// Divides the logits of recent tokens, 0.1 to 10; 1 changes nothing.
     pub repeat_penalty: f32,
     /// Subtracted from the logits of sampled tokens, -2 to 2.
@@ -69,6 +105,22 @@ impl Default for SamplingParams {
             top_k: 40,
             top_p: 0.95,
             min_p: 0.05,
+            typical_p: 1.0,
+            top_n_sigma: -1.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            dry_multiplier: 0.0,
+            dry_base: 1.75,
+            dry_allowed_length: 2,
+            dry_penalty_last_n: None,
+            dry_sequence_breakers: ["\n", ":", "\"", "*"].map(String::from).into(),
+            mirostat: false,
+            mirostat_tau: 5.0,
+            mirostat_eta: 0.1,
+            dynatemp_range: 0.0,
+            dynatemp_exponent: 1.0,
+            min_keep: 0,
+            samplers: None,
             repeat_penalty: 1.0,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
@@ -100,6 +152,22 @@ impl SamplingParams {
             top_k: fields.integer("top_k")?.unwrap_or(default.top_k),
             top_p: fields.number("top_p")?.unwrap_or(default.top_p),
             min_p: fields.number("min_p")?.unwrap_or(default.min_p),
+            typical_p: fields.number("typical_p")?.unwrap_or(default.typical_p),
+            top_n_sigma: fields.number("top_n_sigma")?.unwrap_or(default.top_n_sigma),
+            xtc_probability: fields.number("xtc_probability")?.unwrap_or(default.xtc_probability),
+            xtc_threshold: fields.number("xtc_threshold")?.unwrap_or(default.xtc_threshold),
+            dry_multiplier: fields.number("dry_multiplier")?.unwrap_or(default.dry_multiplier),
+            dry_base: fields.number("dry_base")?.unwrap_or(default.dry_base),
+            dry_allowed_length: fields.integer("dry_allowed_length")?.unwrap_or(default.dry_allowed_length),
+            dry_penalty_last_n: fields.last_n("dry_penalty_last_n")?,
+            dry_sequence_breakers: fields.texts("dry_sequence_breakers")?.unwrap_or(default.dry_sequence_breakers),
+            mirostat: fields.mirostat()?,
+            mirostat_tau: fields.number("mirostat_tau")?.unwrap_or(default.mirostat_tau),
+            mirostat_eta: fields.number("mirostat_eta")?.unwrap_or(default.mirostat_eta),
+            dynatemp_range: fields.number("dynatemp_range")?.unwrap_or(default.dynatemp_range),
+            dynatemp_exponent: fields.number("dynatemp_exponent")?.unwrap_or(default.dynatemp_exponent),
+            min_keep: fields.integer("min_keep")?.unwrap_or(default.min_keep),
+            samplers: fields.samplers()?,
             repeat_penalty: fields.number("repeat_penalty")?.unwrap_or(default.repeat_penalty),
             presence_penalty: fields.number("presence_penalty")?.unwrap_or(default.presence_penalty),
             frequency_penalty: fields.number("frequency_penalty")?.unwrap_or(default.frequency_penalty),
@@ -136,6 +204,16 @@ impl SamplingParams {
             ("temperature", self.temperature, 0.0, 2.0),
             ("top_p", self.top_p, 0.0, 1.0),
             ("min_p", self.min_p, 0.0, 1.0),
+            ("typical_p", self.typical_p, 0.0, 1.0),
+            ("top_n_sigma", self.top_n_sigma, -1.0, 100.0),
+            ("xtc_probability", self.xtc_probability, 0.0, 1.0),
+            ("xtc_threshold", self.xtc_threshold, 0.0, 1.0),
+            ("dry_multiplier", self.dry_multiplier, 0.0, 100.0),
+            ("dry_base", self.dry_base, 1.0, 100.0),
+            ("mirostat_tau", self.mirostat_tau, 0.0, 100.0),
+            ("mirostat_eta", self.mirostat_eta, 0.0, 1.0),
+            ("dynatemp_range", self.dynatemp_range, 0.0, 2.0),
+            ("dynatemp_exponent", self.dynatemp_exponent, 0.0, 10.0),
             ("repeat_penalty", self.repeat_penalty, 0.1, 10.0),
             ("presence_penalty", self.presence_penalty, -2.0, 2.0),
             ("frequency_penalty", self.frequency_penalty, -2.0, 2.0),
@@ -149,6 +227,9 @@ impl SamplingParams {
         }
         let integers = [
             ("top_k", self.top_k, 0, TOP_K_MAX),
+            ("min_keep", self.min_keep, 0, TOP_K_MAX),
+            ("dry_allowed_length", self.dry_allowed_length, 0, TOKENS_MAX),
+            ("dry_penalty_last_n", self.dry_penalty_last_n.unwrap_or(0), 0, TOKENS_MAX),
             ("n", self.n, 1, N_MAX),
             ("logprobs", self.logprobs.unwrap_or(0), 0, COMPLETION_LOGPROBS_MAX),
             ("draft_max", self.draft_max.unwrap_or(0), 0, DRAFT_MAX),
@@ -161,7 +242,30 @@ impl SamplingParams {
         self.check_stops()
     }
 
+    /// Whether some step is asked for that only some requests ask for, or another order of all.
+    pub(super) fn is_chain(&self) -> bool {
+        let cuts = self.typical_p < 1.0 || self.top_n_sigma > 0.0 || self.xtc_probability > 0.0 || self.min_keep > 1;
+        cuts || self.is_dry() || self.mirostat || self.dynatemp_range > 0.0 || self.samplers.is_some()
+    }
+
+    /// Whether repetitions cost something.
+    pub fn is_dry(&self) -> bool {
+        self.dry_multiplier > 0.0 && self.dry_penalty_last_n != Some(0) && self.has(Step::Dry)
+    }
+
+    /// Whether the step is among those that are made.
+    pub(super) fn has(&self, step: Step) -> bool {
+        self.samplers.as_ref().is_none_or(|steps| steps.contains(&step))
+    }
+
     fn check_stops(&self) -> Result<()> {
+        if self.dry_sequence_breakers.len() > BREAKERS_MAX {
+            return Err(refused("dry_sequence_breakers", &format!("has more than {BREAKERS_MAX} strings")));
+        }
+        if self.dry_sequence_breakers.iter().any(|text| text.is_empty() || text.len() > STOP_BYTES_MAX) {
+            let why = format!("has a string that is empty or longer than {STOP_BYTES_MAX} bytes");
+            return Err(refused("dry_sequence_breakers", &why));
+        }
         if self.stop.len() > STOPS_MAX {
             return Err(refused("stop", &format!("has more than {STOPS_MAX} strings")));
         }
@@ -203,6 +307,46 @@ impl Fields<'_> {
 
     fn seed(&self) -> Result<Option<i64>> {
         self.typed("seed", "a whole number", whole)
+    }
+
+    /// A number of tokens; -1 for all.
+    fn last_n(&self, name: &str) -> Result<Option<u32>> {
+        let read = |value: &Json| match whole(value)? {
+            -1 => Some(None),
+            count => Some(Some(u32::try_from(count).ok()?)),
+        };
+        Ok(self.typed(name, "a whole number from -1 on", read)?.flatten())
+    }
+
+    fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let read = |value: &Json| value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect();
+        self.typed(name, "a list of strings", read)
+    }
+
+    fn mirostat(&self) -> Result<bool> {
+        match self.typed("mirostat", "0 or 2", whole)? {
+            None | Some(0) => Ok(false),
+            Some(2) => Ok(true),
+            Some(_) => Err(refused("mirostat", "is neither 0 nor 2: the first version is not supported")),
+        }
+    }
+
+    fn samplers(&self) -> Result<Option<Vec<Step>>> {
+        let Some(names) = self.texts("samplers")? else { return Ok(None) };
+        let named =
+            |name: &String| STEPS.iter().find(|(_, names)| names.contains(&name.as_str())).map(|(step, _)| *step);
+        let mut steps = Vec::new();
+        for name in &names {
+            let step = named(name).ok_or_else(|| {
+                let known: Vec<&str> = STEPS.iter().map(|(_, names)| names[0]).collect();
+                refused("samplers", &format!("names '{name}', which is none of {}", known.join(", ")))
+            })?;
+            if steps.contains(&step) {
+                return Err(refused("samplers", &format!("names '{name}' twice")));
+            }
+            steps.push(step);
+        }
+        Ok(Some(steps))
     }
 
     fn stop(&self) -> Result<Vec<String>> {

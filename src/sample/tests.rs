@@ -2,13 +2,13 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
-fn random_logits(seed: u64, count: usize) -> Vec<f32> {
+pub(super) fn random_logits(seed: u64, count: usize) -> Vec<f32> {
     let mut random = fastrand::Rng::with_seed(seed);
     (0..count).map(|_| (random.f32() - 0.5) * 12.0).collect()
 }
 
 /// Draws everything: no cut, temperature 1.
-fn open() -> SamplingParams {
+pub(super) fn open() -> SamplingParams {
     SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..SamplingParams::default() }
 }
 

@@ -514,7 +514,9 @@ describe('odd requests', () => {
     const values = {
       temperature: ['NaN', -1, 'Infinity', 'hot'], top_p: ['NaN', -0.1, 1.5], min_p: [-1, 2], top_k: [-2, 1.5, 'NaN'], repeat_penalty: [0, 'NaN'],
       presence_penalty: [1e9], frequency_penalty: ['Infinity'], max_tokens: [-3, 1.5, 'NaN'], n: [0, -1, 1e9], seed: [1.5, 'x'], stop: [5, ['a', 5]],
-      logprobs: [-1, 51, 'NaN'], logit_bias: [{ 999999: 1 }, { x: 1 }, { 5: 'much' }, []], response_format: [{ type: 'json_object' }], echo: [true],
+      typical_p: [2], top_n_sigma: [-2], xtc_probability: [1.5], xtc_threshold: ['x'], dry_multiplier: [-1], dry_base: [0], dry_allowed_length: [0.5],
+      dry_penalty_last_n: [-2], dry_sequence_breakers: ['a', [5]], mirostat: [1], mirostat_tau: [-1], mirostat_eta: [2], dynatemp_range: [3],
+      dynatemp_exponent: [-1], min_keep: [-1], samplers: [['sharpen'], 'top_k'], logprobs: [-1, 51, 'NaN'], logit_bias: [{ 999999: 1 }, { x: 1 }, { 5: 'much' }, []], response_format: [{ type: 'json_object' }], echo: [true],
     };
     const cases = Object.entries(values).flatMap(([name, list]) => list.map((value) => [name, { prompt: 'hello', max_tokens: 1, [name]: value }]));
     const outcomes = await assertRefused('completions', cases.map(([, body]) => body), 'InvalidParameter');
@@ -552,7 +554,7 @@ describe('odd requests', () => {
     };
     const usage = await inPage(async (given) => (await engine.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], max_tokens: 1, ...given })).usage, harmless);
     assert.equal(usage.completion_tokens, 1);
-    const meant = { store: true, response_format: { type: 'xml' }, modalities: ['text', 'audio'], reasoning_effort: 'high', functions: [{ name: 'f' }], best_of: 2, typical_p: 0.5, json_schema: {} };
+    const meant = { store: true, response_format: { type: 'xml' }, modalities: ['text', 'audio'], reasoning_effort: 'high', functions: [{ name: 'f' }], best_of: 2, repeat_last_n: 32, json_schema: {} };
     const outcomes = await assertRefused('chat', Object.entries(meant).map(([name, value]) => ({ messages: [{ role: 'user', content: 'a' }], [name]: value })), 'InvalidParameter');
     assert.deepEqual(outcomes.map(({ details }) => details.name), Object.keys(meant));
   });
@@ -570,6 +572,21 @@ describe('odd requests', () => {
     assert.deepEqual(counts, { counted: [3, 2, 4, CONTEXT - 250, CONTEXT - 250, CONTEXT - 250, 3], isAll: true, isPenalty: true });
     const [outcome] = await assertRefused('completions', [{ prompt: 'a', max_tokens: 3, n_predict: 4 }], 'InvalidParameter');
     assert.equal(outcome.details.name, 'n_predict');
+  });
+
+  test('llama.cpp\'s samplers act, and a seed draws the same', async () => {
+    const fields = [
+      { typical_p: 0.1 }, { top_n_sigma: 0.2 }, { xtc_probability: 1, xtc_threshold: 0.001 }, { dry_multiplier: 5, dry_allowed_length: 0 },
+      { mirostat: 2, mirostat_tau: 1, mirostat_eta: 0.5 }, { dynatemp_range: 1, dynatemp_exponent: 2 }, { samplers: ['top_k'] }, { min_p: 1, min_keep: 3 },
+    ];
+    const told = await inPage(async (bodies) => {
+      const text = async (body) => (await engine.completions.create({ prompt: 'hello hello hello', max_tokens: 30, seed: 3, temperature: 1, top_k: 0, top_p: 1, min_p: 0, ignore_eos: true, ...body })).choices[0].text;
+      const plain = await text({});
+      const all = [];
+      for (const body of bodies) all.push([await text(body) === await text(body), await text(body) === plain]);
+      return all;
+    }, fields);
+    assert.deepEqual(told, fields.map(() => [true, false]));
   });
 
   test('57 ids beyond the vocabulary are refused', async () => {

@@ -20,7 +20,9 @@ const IGNORED: FieldsOf<IgnoredFields> = {
 };
 
 const SAMPLING: FieldsOf<Sampling> = {
-  temperature: true, top_k: true, top_p: true, min_p: true, repeat_penalty: true, presence_penalty: true, frequency_penalty: true,
+  temperature: true, top_k: true, top_p: true, min_p: true, typical_p: true, top_n_sigma: true, xtc_probability: true, xtc_threshold: true,
+  dry_multiplier: true, dry_base: true, dry_allowed_length: true, dry_penalty_last_n: true, dry_sequence_breakers: true, mirostat: true,
+  mirostat_tau: true, mirostat_eta: true, dynatemp_range: true, dynatemp_exponent: true, min_keep: true, samplers: true, repeat_penalty: true, presence_penalty: true, frequency_penalty: true,
   logit_bias: true, seed: true, stop: true, max_tokens: true, n: true, ignore_eos: true, draft_max: true, grammar: true, regex: true, stream: true, stream_options: true,
 };
 
@@ -65,8 +67,7 @@ const HINTS: Readonly<Record<string, string>> = {
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   echo: [false], suffix: [''], best_of: [1], functions: [], function_call: ['none'], response_format: ['text'], store: [false], dimensions: [],
   modalities: ['text'], audio: [], web_search_options: [], verbosity: [],
-  json_schema: [], typical_p: [1], mirostat: [0], repeat_last_n: [64], dry_multiplier: [0], xtc_probability: [0], top_n_sigma: [-1],
-  samplers: [],
+  json_schema: [], repeat_last_n: [64],
 };
 
 /**

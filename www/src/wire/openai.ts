@@ -2,6 +2,10 @@
 
 import type { FinishReason, TokenLogprob, Usage } from './generated.js';
 
+/** A step from logits to a token. */
+export type SamplerName =
+  | 'penalties' | 'dry' | 'top_n_sigma' | 'top_k' | 'typ_p' | 'typical_p' | 'top_p' | 'min_p' | 'xtc' | 'temperature';
+
 /** Fields that steer the choice of tokens. */
 export interface SamplingParams {
   /** 0 is greedy and deterministic. */
@@ -12,6 +16,41 @@ export interface SamplingParams {
   top_p?: number;
   /** Keeps tokens that are at least this share as probable as the most probable one; 0 keeps all. */
   min_p?: number;
+  /** 0 to 1: keeps the tokens that are about as surprising as the model expects, up to this probability; 1, the default, keeps all. */
+  typical_p?: number;
+  /** -1 to 100: keeps tokens whose logits are within so many standard deviations of the largest; 0 and below, the default, keep all. */
+  top_n_sigma?: number;
+  /** 0 to 1: how often the likeliest tokens are left out ("XTC"), but for the last of those above `xtc_threshold`. Default 0. */
+  xtc_probability?: number;
+  /** 0 to 1: how probable a token must be to be left out; above 0.5 none is. Default 0.1. */
+  xtc_threshold?: number;
+  /** 0 to 100: taken from the logit of a token that goes on with a repetition ("DRY"); 0, the default, takes nothing. */
+  dry_multiplier?: number;
+  /** 1 to 100: each further token that repeats multiplies the penalty by this. Default 1.75. */
+  dry_base?: number;
+  /** So many tokens may repeat at no cost. Default 2. */
+  dry_allowed_length?: number;
+  /** How many tokens back repetitions are looked for; -1, the default, for all, 0 for none. */
+  dry_penalty_last_n?: number;
+  /** Up to 16 texts that repetitions are not followed across. Default `["\n", ":", "\"", "*"]`. */
+  dry_sequence_breakers?: string[];
+  /** 2: mirostat, which keeps the surprise of tokens near `mirostat_tau`, takes the place of all that cuts. Default 0. */
+  mirostat?: 0 | 2;
+  /** 0 to 100: the surprise that mirostat steers to, in bits. Default 5. */
+  mirostat_tau?: number;
+  /** 0 to 1: how fast mirostat does. Default 0.1. */
+  mirostat_eta?: number;
+  /** 0 to 2: how far the temperature goes down where the model is sure, and up where it is not. Default 0. */
+  dynatemp_range?: number;
+  /** 0 to 10: how the temperature grows with the entropy within that range. Default 1. */
+  dynatemp_exponent?: number;
+  /** `top_p`, `min_p`, `typical_p` and XTC leave at least so many tokens. Default 0, which leaves one. */
+  min_keep?: number;
+  /**
+   * The steps that are made, in order; those that are not named are left out. Default: all, in this order: `penalties`, `dry`,
+   * `top_n_sigma`, `top_k`, `typ_p`, `top_p`, `min_p`, `xtc`, `temperature`.
+   */
+  samplers?: SamplerName[];
   /** 0.1 to 10: makes the last tokens of prompt and answer less probable, below 1 more so; 1 changes nothing. */
   repeat_penalty?: number;
   /** -2 to 2: taken from the logit of every token of the answer so far. */
