@@ -23,6 +23,7 @@ extern "C" {
         position: u32,
         first_row: u32,
         end_row: u32,
+        positions: u32,
         pass_rows: u32,
         is_hidden: u32,
     );
