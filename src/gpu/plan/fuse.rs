@@ -23,18 +23,20 @@ impl Planner<'_> {
             if op.reads(dst) && op.destination() == Some(src) {
                 return Ok(0);
             }
-            let is_product = match *op {
-                Op::MatMul { src: read, view, .. } | Op::ExpertMatMul { src: read, view, shared: true, .. } => {
-                    read == dst && self.in_reach(view.weight, weight)
-                }
+            if let Op::Norm { dst: written, src: read, .. } = *op
+                && written == dst
+                && read != dst
+            {
                 // Written again: what follows reads something else.
-                Op::Norm { dst: written, src: read, .. } if written == dst && read != dst => break,
-                Op::Norm { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } | Op::Route { .. } => false,
-                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } | Op::Rope { .. } => false,
-                Op::KvWrite { .. } | Op::Attention { .. } => false,
-                Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } => false,
-                Op::Scale { .. } | Op::Weigh { .. } | Op::Clamp { .. } | Op::Softcap { .. } => false,
-                Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => false,
+                break;
+            }
+            let is_product = if let Op::MatMul { src: read, view, .. }
+            | Op::ExpertMatMul { src: read, view, shared: true, .. } = *op
+            {
+                read == dst && self.in_reach(view.weight, weight)
+            } else {
+                // Whatever else may read what was to be normalised: the test below sees it by its operands.
+                false
             };
             if !is_product && (op.reads(dst) || op.destination() == Some(dst)) {
                 return Ok(0);
