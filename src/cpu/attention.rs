@@ -22,6 +22,9 @@ pub struct Attention<'a> {
 /// Tokens whose queries share one pass over the keys and values.
 const TILE: usize = 8;
 
+/// Positions whose keys, or values, stay in the nearest cache while all queries of a tile meet them.
+const BLOCK: usize = 64;
+
 /// Scores lie at their position modulo this, with those that a token does not see as −∞ around them: so
 /// they are added in the same order, and a token's result is the same to the bit, in whatever batch it is.
 const ALIGNED: usize = vector::LANES;
@@ -29,22 +32,26 @@ const ALIGNED: usize = vector::LANES;
 /// Scratch memory of attention, allocated once.
 pub struct Scratch {
     scores: Vec<f32>,
-    row: Vec<f32>,
+    /// Where the queries of a tile begin, and its results.
+    queries: Vec<usize>,
+    sums: Vec<usize>,
 }
 
 impl Scratch {
-    /// Scratch for `group` query heads a key head, `context` positions and heads of up to `head_dim`.
-    pub fn new(group: usize, context: usize, head_dim: usize, batch: usize) -> crate::Result<Scratch> {
+    /// Scratch for `group` query heads a key head, and `context` positions.
+    pub fn new(group: usize, context: usize, batch: usize) -> crate::Result<Scratch> {
         let rows = group * batch.min(TILE);
         Ok(Scratch {
             scores: super::memory::zeroed(rows.saturating_mul(context.next_multiple_of(ALIGNED)))?,
-            row: super::memory::zeroed(head_dim)?,
+            queries: super::memory::zeroed(rows)?,
+            sums: super::memory::zeroed(rows)?,
         })
     }
 
     /// Its size, in bytes.
-    pub fn bytes(group: usize, context: usize, head_dim: usize, batch: usize) -> u64 {
-        4 * (group as u64 * batch.min(TILE) as u64 * context.next_multiple_of(ALIGNED) as u64 + head_dim as u64)
+    pub fn bytes(group: usize, context: usize, batch: usize) -> u64 {
+        let rows = group as u64 * batch.min(TILE) as u64;
+        rows * (4 * context.next_multiple_of(ALIGNED) as u64 + 2 * size_of::<usize>() as u64)
     }
 }
 
@@ -67,8 +74,7 @@ pub fn attend(
     }
 }
 
-/// One key-value head for the queries of a few tokens. A key or value row is converted from f16 once
-/// for all of them.
+/// One key-value head for the queries of a few tokens.
 #[allow(clippy::too_many_arguments)]
 fn tile(
     a: &Attention,
@@ -91,30 +97,31 @@ fn tile(
     let (width, value_width) = (a.heads * a.head_dim, a.heads * a.value_dim);
     let rows = || tokens.clone().flat_map(move |t| (0..group).map(move |g| (t, kv_head * group + g))).enumerate();
 
+    let Scratch { scores, queries, sums } = scratch;
+    queries.clear();
+    queries.extend(rows().map(|(_, (token, head))| token * width + head * a.head_dim));
+    sums.clear();
+    sums.extend(rows().map(|(_, (token, head))| token * value_width + head * a.value_dim));
+    let blocks = || (first..end).step_by(BLOCK).map(|at| at..end.min(at + BLOCK));
+
     let keys = cache.keys(a.state, kv_head, a.head_dim);
-    let row = &mut scratch.row[..a.head_dim];
-    for (index, _) in rows() {
-        scratch.scores[index * span..][..first - start].fill(f32::NEG_INFINITY);
-        scratch.scores[index * span..][end - start..span].fill(f32::NEG_INFINITY);
-    }
-    for at in first..end {
-        vector::from_f16(&keys[at * a.head_dim..][..a.head_dim], row);
-        for (index, (token, head)) in rows() {
-            let q = &query[token * width + head * a.head_dim..][..a.head_dim];
-            let score = vector::dot(q, row) * a.scale;
-            let score = match (visible(token).contains(&at), a.softcap) {
-                (false, _) => f32::NEG_INFINITY,
-                (true, None) => score,
-                (true, Some(cap)) => cap * (score / cap).tanh(),
-            };
-            scratch.scores[index * span + at - start] = match a.alibi {
-                None => score,
-                Some(most) => score - alibi_slope(most, a.heads, head) * (positions.start + token).abs_diff(at) as f32,
-            };
-        }
+    for block in blocks() {
+        let keys = &keys[block.start * a.head_dim..block.end * a.head_dim];
+        vector::dots(keys, a.head_dim, query, queries, a.scale, &mut scores[block.start - start..], span);
     }
     for (index, (token, head)) in rows() {
-        let scores = &mut scratch.scores[index * span..][..span];
+        let (scores, seen) = (&mut scores[index * span..][..span], visible(token));
+        scores[..seen.start - start].fill(f32::NEG_INFINITY);
+        scores[seen.end - start..].fill(f32::NEG_INFINITY);
+        let visible = &mut scores[seen.start - start..seen.end - start];
+        if let Some(cap) = a.softcap {
+            visible.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
+        }
+        if let Some(most) = a.alibi {
+            let slope = alibi_slope(most, a.heads, head);
+            let distances = seen.map(|at| (positions.start + token).abs_diff(at) as f32);
+            visible.iter_mut().zip(distances).for_each(|(score, distance)| *score -= slope * distance);
+        }
         match a.sinks {
             None => vector::softmax(scores),
             Some(sinks) => softmax_with_sink(scores, sinks[head]),
@@ -122,15 +129,10 @@ fn tile(
         dst[token * value_width + head * a.value_dim..][..a.value_dim].fill(0.0);
     }
     let values = cache.values(a.state, kv_head, a.value_dim);
-    let row = &mut scratch.row[..a.value_dim];
-    for at in first..end {
-        vector::from_f16(&values[at * a.value_dim..][..a.value_dim], row);
-        for (index, (token, head)) in rows() {
-            let weight = scratch.scores[index * span + at - start];
-            if weight != 0.0 {
-                vector::axpy(&mut dst[token * value_width + head * a.value_dim..][..a.value_dim], weight, row);
-            }
-        }
+    for block in blocks() {
+        // What a token does not see has no weight.
+        let values = &values[block.start * a.value_dim..block.end * a.value_dim];
+        vector::add_weighted(values, a.value_dim, &scores[block.start - start..], span, dst, sums);
     }
 }
 
@@ -235,7 +237,7 @@ mod tests {
             for (position, tokens) in [(0, 1), (0, 19), (13, 1), (20, 11)] {
                 let query = values(tokens * heads * head_dim, 0.917);
                 let mut out = vec![f32::NAN; tokens * heads * value_dim];
-                let mut scratch = Scratch::new(heads / kv_heads, context, head_dim, tokens).expect("small scratch");
+                let mut scratch = Scratch::new(heads / kv_heads, context, tokens).expect("small scratch");
                 // Some of the positions after the batch have keys, too.
                 let end = (position + tokens + 3).min(context);
                 attend(&a, &cache, &query, &mut out, position..end, &mut scratch);
@@ -278,7 +280,7 @@ mod tests {
             let attend_from = |position: usize, tokens: usize| {
                 let width = heads * dim;
                 let mut out = vec![f32::NAN; tokens * width];
-                let mut scratch = Scratch::new(heads / kv_heads, context, dim, tokens).expect("small scratch");
+                let mut scratch = Scratch::new(heads / kv_heads, context, tokens).expect("small scratch");
                 let query = &query[position * width..][..tokens * width];
                 attend(&a, &cache, query, &mut out, position..context, &mut scratch);
                 out.into_iter().map(f32::to_bits).collect::<Vec<u32>>()

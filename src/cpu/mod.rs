@@ -59,14 +59,12 @@ pub struct Cpu {
     stage: weights::Stage,
 }
 
-/// The largest of a property over the attention ops of a program: of the query heads that share a key head,
-/// and the values of a head.
-fn attention_max(program: &Program, property: impl Fn(usize, usize) -> usize) -> usize {
+/// Query heads that share a key head, at most.
+fn group_max(program: &Program) -> usize {
     let mut most = 1;
     for op in program.all_ops() {
-        if let Op::Attention { state, heads, kv_heads, head_dim, .. } = *op {
-            let value_dim = program[state].kv_widths().1 / kv_heads;
-            most = most.max(property(heads / kv_heads, head_dim.max(value_dim)));
+        if let Op::Attention { heads, kv_heads, .. } = *op {
+            most = most.max(heads / kv_heads);
         }
     }
     most
@@ -105,8 +103,8 @@ impl Cpu {
         let slots: u64 =
             program.slots.iter().enumerate().skip(1).map(|(i, w)| (*w * slot_rows(program, i, batch)) as u64 * 4).sum();
         let residual = program.slots[0] as u64 * context as u64 * 4;
-        let group = attention_max(program, |group, _| group);
-        let scores = attention::Scratch::bytes(group, context, attention_max(program, |_, width| width), batch);
+        let group = group_max(program);
+        let scores = attention::Scratch::bytes(group, context, batch);
         let product = program.slots[0] as u64 * batch as u64 * 4;
         slots
             + Fixed::copies_bytes(program)
@@ -127,7 +125,7 @@ impl Cpu {
             0 => Ok(Vec::new()),
             _ => memory::zeroed(width.saturating_mul(slot_rows(program, i, batch))),
         };
-        let group = attention_max(program, |group, _| group);
+        let group = group_max(program);
         Ok(Cpu {
             weights: Weights::new(program),
             slots: program.slots.iter().enumerate().map(slot).collect::<Result<_>>()?,
@@ -136,7 +134,7 @@ impl Cpu {
             rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             activations: Activations::new(columns_max(program), batch * experts_max(program)),
             quantised: None,
-            scratch: attention::Scratch::new(group, context, attention_max(program, |_, width| width), batch)?,
+            scratch: attention::Scratch::new(group, context, batch)?,
             product: memory::zeroed(program.slots[0] * batch)?,
             stage: weights::Stage::default(),
         })

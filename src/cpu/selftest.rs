@@ -23,6 +23,9 @@ pub fn selftest() -> Vec<String> {
     for length in 0..=2 * 16 + 3 {
         compare_vectors(length, &mut failures);
     }
+    for width in [1, 4, 8, 20, 36, 64, 72, 80, 128] {
+        compare_attention(width, &mut failures);
+    }
     compare_conversions(&mut failures);
     failures
 }
@@ -160,6 +163,29 @@ fn compare_vectors(length: usize, failures: &mut Vec<String>) {
     slices("silu", &vector::silu, &vector::scalar::silu);
     slices("gelu", &vector::gelu, &vector::scalar::gelu);
     slices("softmax", &vector::softmax, &vector::scalar::softmax);
+}
+
+/// Queries against keys and weights times values, for each number of rows that share a reading and one more.
+fn compare_attention(width: usize, failures: &mut Vec<String>) {
+    let mut noise = Noise::new(width as u64);
+    let (positions, stride) = (11, 13);
+    let mut halves = vec![0; positions * width];
+    let values: Vec<f32> = (0..positions * width).map(|_| noise.normal()).collect();
+    vector::scalar::to_f16(&values, &mut halves);
+    for count in 1..=5 {
+        // Not one after the other, and not aligned.
+        let rows: Vec<usize> = (0..count).map(|row| 1 + (count - 1 - row) * (width + 3)).collect();
+        let query: Vec<f32> = (0..1 + count * (width + 3)).map(|_| noise.normal()).collect();
+        let weights: Vec<f32> = (0..count * stride).map(|_| noise.normal()).collect();
+        let (mut got, mut expected) = (weights.clone(), weights.clone());
+        vector::dots(&halves, width, &query, &rows, 0.3, &mut got, stride);
+        vector::scalar::dots(&halves, width, &query, &rows, 0.3, &mut expected, stride);
+        check(|| format!("dots of {count} rows of {width}"), &got, &expected, failures);
+        let (mut got, mut expected) = (query.clone(), query);
+        vector::add_weighted(&halves, width, &weights, stride, &mut got, &rows);
+        vector::scalar::add_weighted(&halves, width, &weights, stride, &mut expected, &rows);
+        check(|| format!("add_weighted of {count} rows of {width}"), &got, &expected, failures);
+    }
 }
 
 /// Every half precision number, and f32 numbers around every rounding border; exponentials over the

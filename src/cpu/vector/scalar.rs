@@ -78,6 +78,32 @@ pub fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
     sum_of(x.len(), |i| x[i])
 }
 
+/// The products of queries with keys in half precision, `[position][width]`, times `factor`. Queries begin at `rows` of
+/// `query`; the scores of each lie `stride` after those of the one before.
+pub fn dots(keys: &[u16], width: usize, query: &[f32], rows: &[usize], factor: f32, scores: &mut [f32], stride: usize) {
+    for (index, row) in rows.iter().enumerate() {
+        for (key, score) in keys.chunks_exact(width).zip(&mut scores[index * stride..]) {
+            // Lane j has every fourth product from j on; lanes are then added in halves.
+            let mut lanes = [0.0; 4];
+            for (i, (q, k)) in query[*row..][..width].iter().zip(key).enumerate() {
+                lanes[i % 4] += q * f16::from_bits(*k).to_f32();
+            }
+            *score = ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) * factor;
+        }
+    }
+}
+
+/// Adds values in half precision, `[position][width]`, times their weights, one position after the other. Sums begin at
+/// `rows` of `sums`; the weights of each lie `stride` after those of the one before.
+pub fn add_weighted(values: &[u16], width: usize, weights: &[f32], stride: usize, sums: &mut [f32], rows: &[usize]) {
+    for (index, row) in rows.iter().enumerate() {
+        let sums = &mut sums[*row..][..width];
+        for (value, weight) in values.chunks_exact(width).zip(&weights[index * stride..]) {
+            sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += weight * f16::from_bits(*value).to_f32());
+        }
+    }
+}
+
 fn exp_one(x: f32) -> f32 {
     use exponential::*;
     if x.is_nan() {

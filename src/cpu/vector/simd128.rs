@@ -2,6 +2,8 @@
 
 use super::{LANES, exponential, gelu as gelu_constants, scalar};
 use crate::arch::*;
+use std::array::from_fn;
+use std::slice::ChunksExact;
 
 /// Σ a · b
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -79,6 +81,151 @@ pub fn to_f16(source: &[f32], dst: &mut [u16]) {
     scalar::to_f16(&source[fours..], &mut dst[fours..]);
 }
 
+/// The products of queries with keys in half precision, `[position][width]`, times `factor`. Queries begin at `rows` of
+/// `query`; the scores of each lie `stride` after those of the one before. Keys are finite.
+pub fn dots(keys: &[u16], width: usize, query: &[f32], rows: &[usize], factor: f32, scores: &mut [f32], stride: usize) {
+    if !width.is_multiple_of(4) {
+        return scalar::dots(keys, width, query, rows, factor, scores, stride);
+    }
+    for (four, scores) in rows.chunks(4).zip(scores.chunks_mut(4 * stride)) {
+        let keys = keys.chunks_exact(width);
+        // As many sums at a time as there are registers for.
+        match *four {
+            [a] => dots_of::<1, 8>(keys, query, [a], factor, scores, stride),
+            [a, b] => dots_of::<2, 4>(keys, query, [a, b], factor, scores, stride),
+            [a, b, c] => dots_of::<3, 2>(keys, query, [a, b, c], factor, scores, stride),
+            [a, b, c, d] => dots_of::<4, 2>(keys, query, [a, b, c, d], factor, scores, stride),
+            _ => {}
+        }
+    }
+}
+
+/// [`dots`] of `N` queries, `P` keys at a time.
+#[inline(never)]
+fn dots_of<const N: usize, const P: usize>(
+    mut keys: ChunksExact<u16>,
+    query: &[f32],
+    rows: [usize; N],
+    factor: f32,
+    scores: &mut [f32],
+    stride: usize,
+) {
+    let width = keys.clone().next().map_or(0, <[u16]>::len);
+    let queries = rows.map(|row| &query[row..][..width]);
+    let mut at = 0;
+    while keys.len() >= P {
+        dots_at::<N, P>(from_fn(|_| keys.next().unwrap_or_default()), queries, factor, scores, stride, at);
+        at += P;
+    }
+    for key in keys {
+        dots_at([key], queries, factor, scores, stride, at);
+        at += 1;
+    }
+}
+
+/// The products of queries and keys of the same length, a multiple of four, of which the first key is at position `at`.
+#[inline(always)]
+fn dots_at<const N: usize, const P: usize>(
+    keys: [&[u16]; P],
+    queries: [&[f32]; N],
+    factor: f32,
+    scores: &mut [f32],
+    stride: usize,
+    at: usize,
+) {
+    let length = queries[0].len();
+    assert!(keys.iter().all(|key| key.len() == length), "keys are as long as queries");
+    assert!(queries.iter().all(|query| query.len() == length), "all queries have one length");
+    let constants = half_constants();
+    let mut sums = [[f32x4_splat(0.0); N]; P];
+    for i in (0..length & !3).step_by(4) {
+        // SAFETY: all rows have four values from `i` on.
+        let key = keys.map(|key| unsafe { load_finite_f16(key.as_ptr().add(i), constants) });
+        for n in 0..N {
+            // SAFETY: as before.
+            let query = unsafe { load(queries[n], i) };
+            for p in 0..P {
+                sums[p][n] = f32x4_add(sums[p][n], f32x4_mul(query, key[p]));
+            }
+        }
+    }
+    for (p, sums) in sums.into_iter().enumerate() {
+        for (n, sum) in sums.into_iter().enumerate() {
+            let halves = f32x4_add(sum, i64x2_shuffle::<1, 0>(sum, sum));
+            scores[n * stride + at + p] = (f32x4_extract_lane::<0>(halves) + f32x4_extract_lane::<1>(halves)) * factor;
+        }
+    }
+}
+
+/// Adds values in half precision, `[position][width]`, times their weights, one position after the other. Sums begin at
+/// `rows` of `sums`; the weights of each lie `stride` after those of the one before. Values are finite.
+pub fn add_weighted(values: &[u16], width: usize, weights: &[f32], stride: usize, sums: &mut [f32], rows: &[usize]) {
+    if !width.is_multiple_of(4) {
+        return scalar::add_weighted(values, width, weights, stride, sums, rows);
+    }
+    for (four, weights) in rows.chunks(4).zip(weights.chunks(4 * stride)) {
+        match *four {
+            [a] => add_weighted_of::<1, 8>(values, width, weights, stride, sums, [a]),
+            [a, b] => add_weighted_of::<2, 4>(values, width, weights, stride, sums, [a, b]),
+            [a, b, c] => add_weighted_of::<3, 2>(values, width, weights, stride, sums, [a, b, c]),
+            [a, b, c, d] => add_weighted_of::<4, 2>(values, width, weights, stride, sums, [a, b, c, d]),
+            _ => {}
+        }
+    }
+}
+
+/// [`add_weighted`] to `N` sums, of which `V` vectors stay in registers while the values pass.
+#[inline(never)]
+fn add_weighted_of<const N: usize, const V: usize>(
+    values: &[u16],
+    width: usize,
+    weights: &[f32],
+    stride: usize,
+    sums: &mut [f32],
+    rows: [usize; N],
+) {
+    let positions = values.len() / width;
+    let weights: [&[f32]; N] = from_fn(|n| &weights[n * stride..][..positions]);
+    let whole = width / (4 * V) * (4 * V);
+    for i in (0..whole).step_by(4 * V) {
+        add_weighted_at::<N, V>(values, width, weights, sums, rows.map(|row| row + i), i);
+    }
+    for i in (whole..width).step_by(4) {
+        add_weighted_at::<N, 1>(values, width, weights, sums, rows.map(|row| row + i), i);
+    }
+}
+
+/// [`add_weighted`] of `V` vectors from value `i` of each position on, to sums that begin at `rows`.
+#[inline(always)]
+fn add_weighted_at<const N: usize, const V: usize>(
+    values: &[u16],
+    width: usize,
+    weights: [&[f32]; N],
+    sums: &mut [f32],
+    rows: [usize; N],
+    i: usize,
+) {
+    let constants = half_constants();
+    // SAFETY: the slice has `4 V` values.
+    let mut all: [[v128; V]; N] = rows.map(|row| from_fn(|v| unsafe { load(&sums[row..][..4 * V], 4 * v) }));
+    for (position, value) in values.chunks_exact(width).enumerate() {
+        let value = &value[i..][..4 * V];
+        // SAFETY: the slice has `4 V` values.
+        let value: [v128; V] = from_fn(|v| unsafe { load_finite_f16(value.as_ptr().add(4 * v), constants) });
+        for (all, weights) in all.iter_mut().zip(weights) {
+            let weight = f32x4_splat(weights[position]);
+            for (sum, value) in all.iter_mut().zip(value) {
+                *sum = f32x4_add(*sum, f32x4_mul(weight, value));
+            }
+        }
+    }
+    for (row, all) in rows.into_iter().zip(all) {
+        let sums = &mut sums[row..][..4 * V];
+        // SAFETY: the slice has `4 V` values.
+        all.into_iter().enumerate().for_each(|(v, sum)| unsafe { store(sums, 4 * v, sum) });
+    }
+}
+
 /// x = exp(x)
 pub fn exp(x: &mut [f32]) {
     map(x, exp_four);
@@ -131,6 +278,17 @@ pub unsafe fn load_f16(source: *const u16, [bits, up, down]: [v128; 3]) -> v128 
     // SAFETY: by the caller's promise.
     let short = v128_and(i32x4_shl(unsafe { i32x4_load_extend_i16x4(source.cast()) }, 13), bits);
     f32x4_mul(f32x4_mul(f32x4_mul(short, up), up), down)
+}
+
+/// Four half precision numbers that are finite; see [`load_f16`].
+///
+/// # Safety
+/// `source` points to four of them; it need not be aligned.
+#[inline(always)]
+unsafe fn load_finite_f16(source: *const u16, [bits, up, _]: [v128; 3]) -> v128 {
+    // SAFETY: by the caller's promise.
+    let short = v128_and(i32x4_shl(unsafe { i32x4_load_extend_i16x4(source.cast()) }, 13), bits);
+    f32x4_mul(short, up)
 }
 
 /// The bits of half precision numbers, in the low half of each lane.
