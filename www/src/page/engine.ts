@@ -58,7 +58,7 @@ class WorkerEngine implements PlainEngine {
     this.#queue = new CallQueue((message) => this.#client.send(message));
     this.chat = { completions: { create: this.#creator(chatShape, 'chatcmpl', prepareChat) as ChatCompletions['create'] } };
     this.completions = { create: this.#creator(completionShape, 'cmpl', prepareCompletion) as Completions['create'] };
-    this.embeddings = { create: (body, callOptions) => this.#embed(body, callOptions) };
+    this.embeddings = { create: ((body, callOptions) => this.#embed(body, callOptions)) as Embeddings['create'] };
     this.rerank = { create: (body, callOptions) => this.#rank(body, callOptions) };
     this.#follow(options.signal);
     this.#client.send({ type: 'open', request });
@@ -123,14 +123,15 @@ class WorkerEngine implements PlainEngine {
     };
   }
 
-  async #embed(body: EmbeddingRequest, options: CallOptions = {}): Promise<EmbeddingResponse> {
+  async #embed(body: EmbeddingRequest, options: CallOptions = {}): Promise<EmbeddingResponse<number[] | string>> {
     this.#throwIfEnded();
     checkFields('the options of a call', options);
-    const response: EmbeddingResponse = { object: 'list', data: [], model: this.model.name, usage: { prompt_tokens: 0, total_tokens: 0 } };
-    for (const [index, prepared] of prepareEmbeddings(body).entries()) {
+    const { requests, shape } = prepareEmbeddings(body);
+    const response: EmbeddingResponse<number[] | string> = { object: 'list', data: [], model: this.model.name, usage: { prompt_tokens: 0, total_tokens: 0 } };
+    for (const [index, prepared] of requests.entries()) {
       const event = await this.#queue.submit(prepared.json, options.signal).next();
       if (event?.type !== 'done' || !event.embedding) throw new ChordError('Internal', 'the core gave no embedding');
-      response.data.push({ object: 'embedding', index, embedding: event.embedding });
+      response.data.push({ object: 'embedding', index, embedding: shape(event.embedding) });
       response.usage.prompt_tokens += event.usage.prompt_tokens;
       response.usage.total_tokens += event.usage.total_tokens;
       this.#throwIfEnded();

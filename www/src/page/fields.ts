@@ -37,7 +37,7 @@ const KNOWN = {
     ...IGNORED, ...SAMPLING, ...TEMPLATE, messages: true, logprobs: true, top_logprobs: true, response_format: true, parallel_tool_calls: true, max_completion_tokens: true,
   } satisfies FieldsOf<ChatCompletionRequest>,
   'a completion request': { ...IGNORED, ...SAMPLING, prompt: true, logprobs: true } satisfies FieldsOf<CompletionRequest>,
-  'an embedding request': { input: true, encoding_format: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
+  'an embedding request': { input: true, encoding_format: true, dimensions: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
   'a rerank request': { query: true, documents: true, top_n: true, return_documents: true, model: true } satisfies FieldsOf<RerankRequest>,
   'the engine options': {
     model: true, device: true, contextLength: true, maxResidentBytes: true, prefetchDistance: true, threads: true, memory64: true, store: true,
@@ -65,7 +65,7 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** Fields that would change the answer and are not supported, with the values that change nothing. */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
-  echo: [false], suffix: [''], best_of: [1], functions: [], function_call: ['none'], response_format: ['text'], store: [false], dimensions: [],
+  echo: [false], suffix: [''], best_of: [1], functions: [], function_call: ['none'], response_format: ['text'], store: [false],
   modalities: ['text'], audio: [], web_search_options: [], verbosity: [],
   json_schema: [], repeat_last_n: [64],
 };

@@ -32,7 +32,7 @@ class HeldEngine implements Engine {
   constructor(private readonly engine: PlainEngine) {
     this.chat = { completions: { create: this.#creator(engine.chat.completions.create) } };
     this.completions = { create: this.#creator(engine.completions.create) };
-    this.embeddings = { create: (body, options) => this.#hold(engine.embeddings.create(body, options)) };
+    this.embeddings = { create: this.#creator(engine.embeddings.create) };
     this.rerank = { create: (body, options) => this.#hold(engine.rerank.create(body, options)) };
   }
 

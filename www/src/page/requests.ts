@@ -3,7 +3,7 @@
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import { checkFields, knownFields, type Holder } from './fields.js';
 import { chosenTools } from './tool-choice.js';
-import type { ChatCompletionRequest, ChatMessage, CompletionRequest, RerankRequest, StreamOptions, TemplateOptions } from '../wire/types.js';
+import type { ChatCompletionRequest, ChatMessage, CompletionRequest, EmbeddingRequest, RerankRequest, StreamOptions, TemplateOptions } from '../wire/types.js';
 
 /** A request ready to be queued. */
 export interface Prepared {
@@ -36,15 +36,45 @@ export function prepareCompletion(body: CompletionRequest): Prepared {
   return prepare('completion', fields);
 }
 
-/** One request for each input. */
-export function prepareEmbeddings(body: { input: unknown; encoding_format?: unknown }): Prepared[] {
-  const { input, encoding_format: format } = checkBody('an embedding request', body);
-  if (format !== undefined && format !== 'float') throw invalidParameter('encoding_format', 'only "float" is supported');
+/** One request for each input, and what is done to each vector. */
+export function prepareEmbeddings(body: EmbeddingRequest): { requests: Prepared[]; shape: (vector: number[]) => number[] | string } {
+  const { input, encoding_format: format, dimensions } = checkBody('an embedding request', body);
+  if (format !== undefined && format !== 'float' && format !== 'base64') {
+    throw invalidParameter('encoding_format', 'encoding_format must be "float" or "base64"');
+  }
+  if (dimensions !== undefined && !(Number.isInteger(dimensions) && (dimensions as number) > 0)) {
+    throw invalidParameter('dimensions', 'dimensions must be a whole number above 0');
+  }
   const single = typeof input === 'string' || isTokenIds(input);
   const inputs: unknown[] = single ? [input] : Array.isArray(input) ? input : [];
   const isSound = inputs.length > 0 && inputs.every((one) => typeof one === 'string' || isTokenIds(one));
   if (!isSound) throw invalidParameter('input', 'input must be a string, a list of token ids, or a list of those');
-  return inputs.map((one) => prepare('embedding', { input: one }));
+  const requests = inputs.map((one) => prepare('embedding', { input: one }));
+  const shape = (vector: number[]): number[] | string => {
+    const cut = shortened(vector, dimensions as number | undefined);
+    return format === 'base64' ? base64(cut) : cut;
+  };
+  return { requests, shape };
+}
+
+/** The beginning of a vector, scaled to length 1 again. */
+function shortened(vector: number[], dimensions = vector.length): number[] {
+  if (dimensions > vector.length) {
+    throw invalidParameter('dimensions', `dimensions is ${dimensions}, and embeddings of this model have ${vector.length}`);
+  }
+  if (dimensions === vector.length) return vector;
+  const beginning = vector.slice(0, dimensions);
+  const length = Math.hypot(...beginning);
+  return length > 0 ? beginning.map((value) => value / length) : beginning;
+}
+
+/** The bytes of 32-bit floats, little-endian, in Base64. */
+function base64(vector: number[]): string {
+  const bytes = new DataView(new ArrayBuffer(4 * vector.length));
+  vector.forEach((value, index) => bytes.setFloat32(4 * index, value, true));
+  let text = '';
+  for (let at = 0; at < bytes.byteLength; at += 1) text += String.fromCharCode(bytes.getUint8(at));
+  return btoa(text);
 }
 
 /** One request for each document, the documents' texts, and how many results are wanted. */

@@ -246,8 +246,10 @@ export interface CompletionRequest extends SamplingParams, GrammarParams, Ignore
 export interface EmbeddingRequest {
   /** One text or several, or token ids that are used as they are. */
   input: string | string[] | number[] | number[][];
-  /** The only format there is. */
-  encoding_format?: 'float';
+  /** `float`, the default: lists of numbers. `base64`: the same as little-endian 32-bit floats in Base64. */
+  encoding_format?: 'float' | 'base64';
+  /** The first so many numbers, scaled to length 1, for models that were trained to be cut ("Matryoshka"). Default: all. */
+  dimensions?: number;
   /** Accepted without effect, as `user` is. */
   model?: string;
   /** Accepted without effect. */
@@ -383,12 +385,12 @@ export interface CompletionChunk extends Envelope<'text_completion'> {
   timings?: Timings;
 }
 
-/** Embeddings, in the order of the inputs. */
-export interface EmbeddingResponse {
+/** Embeddings, in the order of the inputs: lists of numbers, or text for `encoding_format: 'base64'`. */
+export interface EmbeddingResponse<Vector extends number[] | string = number[]> {
   /** What kind of answer it is. */
   object: 'list';
   /** One embedding for each input, of length 1. */
-  data: { object: 'embedding'; index: number; embedding: number[] }[];
+  data: { object: 'embedding'; index: number; embedding: Vector }[];
   /** The name that the model's file gives it. */
   model: string;
   /** Tokens of all inputs. */

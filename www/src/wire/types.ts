@@ -233,7 +233,9 @@ export interface Completions {
 /** Embeds texts. */
 export interface Embeddings {
   /** One embedding for each input. */
-  create(body: EmbeddingRequest, options?: CallOptions): Promise<EmbeddingResponse>;
+  create(body: EmbeddingRequest & { encoding_format: 'base64' }, options?: CallOptions): Promise<EmbeddingResponse<string>>;
+  create(body: EmbeddingRequest & { encoding_format?: 'float' }, options?: CallOptions): Promise<EmbeddingResponse>;
+  create(body: EmbeddingRequest, options?: CallOptions): Promise<EmbeddingResponse<number[] | string>>;
 }
 
 /** Ranks documents. */
