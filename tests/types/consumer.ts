@@ -1,6 +1,7 @@
 // What the published declarations promise to a caller, checked by the compiler and never run.
 
 import { ChordError, createEngine, modelStore, plan, type Engine } from 'wasm-chord';
+import { createFetch } from 'wasm-chord/openai';
 
 export async function generate(file: File, signal: AbortSignal): Promise<string> {
   const { fits, downloadBytes } = await plan(file, { contextLength: 1024 });
@@ -29,6 +30,15 @@ export async function generate(file: File, signal: AbortSignal): Promise<string>
   const completion = await engine.completions.create({ prompt: ids, logprobs: 3 });
   const best: number[][] | undefined = completion.choices[0]?.logprobs?.top_token_ids;
   return text + content + String(best) + (await engine.detokenize(ids));
+}
+
+export async function embed(engine: Engine): Promise<number | string | undefined> {
+  const answering: typeof fetch = createFetch({ small: engine });
+  const { data } = await engine.embeddings.create({ input: 'a', dimensions: 64 });
+  const packed: string | undefined = (await engine.embeddings.create({ input: 'a', encoding_format: 'base64' })).data[0]?.embedding;
+  // @ts-expect-error There are two formats.
+  await engine.embeddings.create({ input: 'a', encoding_format: 'hex' });
+  return (await answering('http://page.invalid/v1/models')).ok ? packed : data[0]?.embedding[0];
 }
 
 export async function explain(work: Promise<unknown>): Promise<string> {

@@ -61,11 +61,11 @@ pub fn bundle_demo(workspace: &Workspace, tools: &Tools, folder: &Path) -> Resul
     Ok(())
 }
 
-/// The modules that a page or a worker loads by address.
+/// The modules of the package, each bundled by itself: those that a page imports, and the workers.
 fn entries(sources: &Path) -> Result<Vec<PathBuf>> {
     let is_entry = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        path.parent() == Some(sources) && (name == "index.ts" || name.ends_with("-worker.ts"))
+        path.parent() == Some(sources) && name.ends_with(".ts")
     };
     Ok(files_below(sources)?.into_iter().filter(is_entry).collect())
 }
