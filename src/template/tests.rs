@@ -411,7 +411,7 @@ const FORMS: [(&str, &str, &str, Option<&str>); 6] = [
         "deepseek_tool_call",
         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>",
         "\n```json\n",
-        Some("\n```<｜tool▁call▁end｜> \n<｜tool▁call▁begin｜>function<｜tool▁sep｜>"),
+        Some("\n```<｜tool▁call▁end｜>                \n<｜tool▁call▁begin｜>function<｜tool▁sep｜>"),
     ),
     // It writes the name last and asks for it first.
     ("Hermes-2-Pro", "<tool_call>\n{\"name\": \"", "\", \"arguments\": ", None),

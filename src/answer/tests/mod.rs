@@ -18,6 +18,8 @@ fn style_of(format: &Format) -> Arc<Style> {
             prompt.push_str(&format!("[{}]", message["role"].as_str()?));
             for call in message["tool_calls"].as_array().into_iter().flatten() {
                 let function = &call["function"];
+                // Templates of these models go through the arguments' fields, and fail where they are text.
+                function["arguments"].as_object()?;
                 prompt.push_str(&(format.write)(&[(function["name"].as_str()?, function["arguments"].clone())]));
             }
             if message["role"] == "assistant" && message["tool_calls"].is_null() {
