@@ -2,6 +2,7 @@
 
 import { ChordError, createEngine, modelStore, plan, type Engine } from 'wasm-chord';
 import { createFetch } from 'wasm-chord/openai';
+import { useChat, useEngine, type Chat } from 'wasm-chord/react';
 
 export async function generate(file: File, signal: AbortSignal): Promise<string> {
   const { fits, downloadBytes } = await plan(file, { contextLength: 1024 });
@@ -39,6 +40,13 @@ export async function embed(engine: Engine): Promise<number | string | undefined
   // @ts-expect-error There are two formats.
   await engine.embeddings.create({ input: 'a', encoding_format: 'hex' });
   return (await answering('http://page.invalid/v1/models')).ok ? packed : data[0]?.embedding[0];
+}
+
+export function useModel(file: File | undefined): Chat & { percent: number } {
+  const { engine, progress } = useEngine(file ? { model: file, threads: 2 } : null);
+  // @ts-expect-error The hook follows progress itself.
+  useEngine({ model: 'a', onProgress: () => undefined });
+  return { ...useChat(engine, { temperature: 0, initialMessages: [{ role: 'system', content: 'Be brief.' }] }), percent: 100 * (progress?.fraction ?? 0) };
 }
 
 export async function explain(work: Promise<unknown>): Promise<string> {

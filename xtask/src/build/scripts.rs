@@ -37,7 +37,7 @@ pub fn package(workspace: &Workspace, tools: &Tools) -> Result<()> {
     // The addresses of workers and wasm files, `new URL('…', import.meta.url)`, pass through unchanged,
     // so that the bundler of a page that uses the package finds them.
     let mut command = esbuild(workspace, tools);
-    command.args(&entries).arg("--external:./wasm/*");
+    command.args(&entries).args(["--external:./wasm/*", "--external:./index.js", "--external:react"]);
     command.arg(format!("--outdir={}", package.display())).arg(format!("--outbase={}", sources.display()));
     run("scripts", "esbuild", &mut command)?;
     declarations(workspace, tools, &package.join("types"))?;

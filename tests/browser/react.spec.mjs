@@ -1,0 +1,142 @@
+// The hooks in a real React, in StrictMode.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { build } from 'esbuild';
+import { openStage, root } from './support.mjs';
+
+const APP = `
+  import { createElement, StrictMode } from 'react';
+  import { createRoot } from 'react-dom/client';
+  import { useChat, useEngine } from 'wasm-chord/react';
+
+  const seen = window.seen = { statuses: [], answers: new Set() };
+  function Chat({ options }) {
+    const state = useEngine(options);
+    const chat = useChat(state.engine, { temperature: 0, max_tokens: 24 });
+    if (seen.statuses.at(-1) !== state.status) seen.statuses.push(state.status);
+    seen.answers.add(chat.messages.at(-1)?.role === 'assistant' ? chat.messages.at(-1).content : '');
+    window.current = { ...state, ...chat, refusal: state.error };
+    return createElement('p', null, JSON.stringify(chat.messages));
+  }
+  const inStrictMode = (...children) => createElement(StrictMode, null, ...children);
+  let mounted;
+  window.mount = (...all) => {
+    mounted = createRoot(document.body.appendChild(document.createElement('div')));
+    mounted.render(inStrictMode(...all.map((options, key) => createElement(Chat, { key, options }))));
+  };
+  window.unmount = () => mounted.unmount();`;
+
+/** The package beside the app is the one that is served, and counts its engines. */
+const servedPackage = {
+  name: 'served-package',
+  setup({ onResolve }) {
+    onResolve({ filter: /^wasm-chord\/react$/ }, () => ({ path: join(root, 'pkg/react.js') }));
+    onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: '/counting.js', external: true }));
+  },
+};
+const app = await build({
+  stdin: { contents: APP, resolveDir: root },
+  bundle: true,
+  format: 'esm',
+  platform: 'browser',
+  define: { 'process.env.NODE_ENV': '"development"' },
+  plugins: [servedPackage],
+  write: false,
+});
+const COUNTING = `
+  import { createEngine as create } from '/pkg/index.js';
+  window.opened = [];
+  export const createEngine = (options) => { const engine = create(options); window.opened.push(engine.catch(() => undefined)); return engine; };`;
+const stage = await openStage({ files: { '/app.js': Buffer.from(app.outputFiles[0].contents), '/counting.js': Buffer.from(COUNTING) } });
+
+const OPTIONS = { model: '/models/chord-tiny.gguf', store: 'none', device: 'cpu' };
+
+/** Runs `steps` in a page with the app. */
+const inApp = (steps) => stage.visit({}, async (page) => {
+  await page.evaluate(() => import('/app.js'));
+  return steps(page);
+});
+const ready = (page) => page.waitForFunction(() => window.current?.status === 'ready');
+
+test('in StrictMode there is one engine, and its chat is the engine’s', () => inApp(async (page) => {
+  await page.evaluate((options) => window.mount(options, { ...options }), OPTIONS);
+  await ready(page);
+  const { opened, statuses, messages, own, answers, text } = await page.evaluate(async () => {
+    await window.current.send('Tell me a story about a fox.');
+    const asked = [{ role: 'user', content: 'Tell me a story about a fox.' }];
+    const answer = await window.current.engine.chat.completions.create({ messages: asked, temperature: 0, max_tokens: 24 });
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return {
+      opened: window.opened.length, statuses: window.seen.statuses, messages: window.current.messages,
+      own: answer.choices[0].message.content, answers: window.seen.answers.size, text: document.body.innerText,
+    };
+  });
+  assert.equal(opened, 1);
+  assert.deepEqual(statuses, ['loading', 'ready']);
+  assert.deepEqual(messages, [{ role: 'user', content: 'Tell me a story about a fox.' }, { role: 'assistant', content: own }]);
+  assert.ok(answers > 3, `${answers} states of the answer were shown`);
+  assert.ok(text.includes(JSON.stringify(own).slice(1, -1)), text);
+}));
+
+test('an answer can be stopped, and another one asked for', () => inApp(async (page) => {
+  await page.evaluate((options) => window.mount(options), OPTIONS);
+  await ready(page);
+  const { stopped, error, roles, isRunning } = await page.evaluate(async () => {
+    const first = window.current.send('Tell me a story about a fox.');
+    while (!window.current.messages.at(-1)?.content || window.current.messages.length < 2) await new Promise((done) => setTimeout(done, 1));
+    window.current.stop();
+    await first;
+    await new Promise((done) => setTimeout(done, 50));
+    const stopped = window.current.isRunning;
+    await window.current.send([{ role: 'user', content: 'And a dog?' }]);
+    await new Promise((done) => setTimeout(done, 50));
+    const { error, messages, isRunning } = window.current;
+    return { stopped, error: error && String(error), roles: messages.map(({ role }) => role), isRunning };
+  });
+  assert.deepEqual({ stopped, error, roles, isRunning }, { stopped: false, error: undefined, roles: ['user', 'assistant', 'user', 'assistant'], isRunning: false });
+}));
+
+test('an engine outlives a remount, and is disposed when nobody uses it', () => inApp(async (page) => {
+  await page.evaluate((options) => window.mount(options), OPTIONS);
+  await ready(page);
+  await page.evaluate((options) => {
+    window.unmount();
+    window.mount(options);
+  }, OPTIONS);
+  await ready(page);
+  assert.equal(await page.evaluate(() => window.opened.length), 1);
+  await page.evaluate(() => window.unmount());
+  const code = await page.evaluate(async () => {
+    const engine = await window.opened[0];
+    for (;;) {
+      const failure = await engine.stats().then(() => undefined, (error) => error.code);
+      if (failure) return failure;
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  });
+  assert.equal(code, 'Disposed');
+}));
+
+test('unmounting at every moment of the start leaves no worker behind', () => inApp(async (page) => {
+  for (let ms = 0; ms < 20; ms += 1) {
+    await page.evaluate(async ([options, pause]) => {
+      // Each has options of its own, and so an engine of its own.
+      window.mount({ ...options, contextLength: 256 + pause });
+      await new Promise((done) => setTimeout(done, 15 * pause));
+      window.unmount();
+    }, [OPTIONS, ms]);
+  }
+  while (page.workers().length > 0) await new Promise((done) => setTimeout(done, 50));
+  // The first may be gone before its effects run.
+  assert.ok(await page.evaluate(() => window.opened.length) >= 19);
+}));
+
+test('a failure is told, and no model is none', () => inApp(async (page) => {
+  await page.evaluate((options) => window.mount({ ...options, threads: 0 }), OPTIONS);
+  await page.waitForFunction(() => window.current?.status === 'failed');
+  assert.deepEqual(await page.evaluate(() => [window.current.refusal.code, window.current.engine === undefined]), ['InvalidParameter', true]);
+  await page.evaluate(() => { window.unmount(); window.mount(null); });
+  await page.waitForFunction(() => window.current?.status === 'idle');
+}));
