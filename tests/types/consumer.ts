@@ -2,6 +2,7 @@
 
 import { ChordError, createEngine, modelStore, plan, type Engine } from 'wasm-chord';
 import { createFetch } from 'wasm-chord/openai';
+import { languageModel, type LanguageModelSession } from 'wasm-chord/prompt-api';
 import { useChat, useEngine, type Chat } from 'wasm-chord/react';
 
 export async function generate(file: File, signal: AbortSignal): Promise<string> {
@@ -47,6 +48,13 @@ export function useModel(file: File | undefined): Chat & { percent: number } {
   // @ts-expect-error The hook follows progress itself.
   useEngine({ model: 'a', onProgress: () => undefined });
   return { ...useChat(engine, { temperature: 0, initialMessages: [{ role: 'system', content: 'Be brief.' }] }), percent: 100 * (progress?.fraction ?? 0) };
+}
+
+export async function prompted(file: File): Promise<string> {
+  const session: LanguageModelSession = await languageModel({ model: file }).create({ initialPrompts: [{ role: 'system', content: 'Be brief.' }], topK: 3 });
+  // @ts-expect-error There are no such roles.
+  await session.append([{ role: 'tool', content: 'a' }]);
+  return session.prompt([{ role: 'user', content: [{ type: 'text', value: 'Hello' }] }], { responseConstraint: /[a-z]+/ });
 }
 
 export async function explain(work: Promise<unknown>): Promise<string> {

@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 pub const DOWNLOAD_BYTES_MAX: usize = 900_000;
 
 /// Modules of the package that a page imports beside the main one, or does not.
-const OPTIONAL: [&str; 2] = ["openai.js", "react.js"];
+const OPTIONAL: [&str; 3] = ["openai.js", "prompt-api.js", "react.js"];
 
 /// Bytes after gzip.
 pub struct Size {
