@@ -572,7 +572,7 @@ fn fault_48_experts_and_norms_over_heads_are_tested_too() {
     let heads = ("rope", "head[i] *= magnitude * weight(norm + i);", "head[i] *= magnitude;", false);
     survives(&read("qwen3"), heads, &["rope with subgroups: wrong", "rope fused: wrong"], true);
     // A window that nobody looks at.
-    let window = ("attention", "let start = first_seen(end - 1u);", "let start = 0u;", false);
+    let window = ("attention", "let start = first_seen(own);", "let start = 0u;", false);
     survives(&read("gemma3"), window, &["attention: wrong"], false);
 }
 
