@@ -31,7 +31,7 @@ const GENERATED: &str = "www/src/wire/generated.ts";
 const FIELDS: &str = "www/src/page/fields.ts";
 
 /// The readers of optional reference data, which look beside the checkout and say so where there is none.
-const LOOK_BESIDE: [&str; 4] = ["tests/support/", "tests/browser/", "tests/bench/", "src/gguf/testing.rs"];
+const LOOK_BESIDE: [&str; 1] = ["tests/support/"];
 
 /// A file's name from the root, with forward slashes, and its text.
 struct Source {
