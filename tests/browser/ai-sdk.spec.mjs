@@ -2,23 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { build } from 'esbuild';
-import { openStage, root } from './support.mjs';
+import { bundled, openStage } from './support.mjs';
 
-const sdk = await build({
-  stdin: {
-    contents: `
-      export { embedMany, generateText, Output, streamText, tool } from 'ai';
-      export { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-      export { z } from 'zod';`,
-    resolveDir: root,
-  },
-  bundle: true,
-  format: 'esm',
-  platform: 'browser',
-  write: false,
-});
-const stage = await openStage({ files: { '/sdk.js': Buffer.from(sdk.outputFiles[0].contents) } });
+const sdk = await bundled(`
+  export { embedMany, generateText, Output, streamText, tool } from 'ai';
+  export { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+  export { z } from 'zod';`);
+const stage = await openStage({ files: { '/sdk.js': sdk } });
 
 /** Runs `body` in a page where `provider` asks `engine`, the bundled model, and `sdk` is the AI SDK. */
 const inPage = (body) => stage.visit({}, async (page) => {

@@ -2,17 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { build } from 'esbuild';
-import { openStage, root } from './support.mjs';
+import { bundled, openStage } from './support.mjs';
 
-const client = await build({
-  stdin: { contents: "export { default as OpenAI, APIUserAbortError, BadRequestError, NotFoundError } from 'openai';", resolveDir: root },
-  bundle: true,
-  format: 'esm',
-  platform: 'browser',
-  write: false,
-});
-const stage = await openStage({ files: { '/client.js': Buffer.from(client.outputFiles[0].contents) } });
+const client = await bundled("export { default as OpenAI, APIUserAbortError, BadRequestError, NotFoundError } from 'openai';");
+const stage = await openStage({ files: { '/client.js': client } });
 
 /** Runs `body` in a page where `client` asks `engine`, the bundled model, and `clientOf` makes clients of other engines. */
 const inPage = (body) => stage.visit({}, async (page) => {

@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { build } from 'esbuild';
-import { openStage, root } from './support.mjs';
+import { bundled, openStage, root } from './support.mjs';
 
 const APP = `
   import { createElement, StrictMode } from 'react';
@@ -36,20 +35,12 @@ const servedPackage = {
     onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: '/counting.js', external: true }));
   },
 };
-const app = await build({
-  stdin: { contents: APP, resolveDir: root },
-  bundle: true,
-  format: 'esm',
-  platform: 'browser',
-  define: { 'process.env.NODE_ENV': '"development"' },
-  plugins: [servedPackage],
-  write: false,
-});
+const app = await bundled(APP, { define: { 'process.env.NODE_ENV': '"development"' }, plugins: [servedPackage] });
 const COUNTING = `
   import { createEngine as create } from '/pkg/index.js';
   window.opened = [];
   export const createEngine = (options) => { const engine = create(options); window.opened.push(engine.catch(() => undefined)); return engine; };`;
-const stage = await openStage({ files: { '/app.js': Buffer.from(app.outputFiles[0].contents), '/counting.js': Buffer.from(COUNTING) } });
+const stage = await openStage({ files: { '/app.js': app, '/counting.js': Buffer.from(COUNTING) } });
 
 const OPTIONS = { model: '/models/chord-tiny.gguf', store: 'none', device: 'cpu' };
 

@@ -10,6 +10,7 @@
 
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { build } from 'esbuild';
 import { BLANK_PAGE, isFirefox, launch, notInFirefox, root, selftest, sharedData } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 
@@ -106,4 +107,10 @@ class Stage {
     await this.browser.close();
     await this.server.close();
   }
+}
+
+/** The bytes of a module that a page imports, bundled from source text that may import what tests have installed. */
+export async function bundled(contents, options = {}) {
+  const { outputFiles } = await build({ stdin: { contents, resolveDir: root }, bundle: true, format: 'esm', platform: 'browser', write: false, ...options });
+  return Buffer.from(outputFiles[0].contents);
 }

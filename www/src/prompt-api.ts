@@ -6,7 +6,8 @@
  */
 
 import { ChordError, createEngine, plan } from './index.js';
-import type { ChatCompletionRequest, ChatMessage, ChatTool, ChatToolCall, Engine, EngineOptions } from './wire/types.js';
+import { joined } from './page/joined.js';
+import type { ChatCompletionChunk, ChatCompletionRequest, ChatMessage, ChatTool, ChatToolCall, Engine, EngineOptions } from './wire/types.js';
 
 /** Rounds of calls of tools for one prompt, after which the model is taken to be going in circles. */
 const TOOL_ROUNDS_MAX = 16;
@@ -276,18 +277,15 @@ export class LanguageModelSession extends EventTarget {
       const continues = typeof input !== 'string' && input.at(-1)?.prefix === true;
       let said = [...this.#messages, ...added];
       for (let round = 0; round < TOOL_ROUNDS_MAX; round += 1) {
-        const answer: ChatMessage = { role: 'assistant', content: '' };
+        let answer: ChatMessage = { role: 'assistant', content: '' };
         const request = { ...this.#setting.fields, ...this.#toolFields(), ...constraint(responseConstraint), ...continues && round === 0 ? { continue_final_message: true } : {} };
         const { chunks, kept } = await this.#begin(said, added.length, request, signals);
         said = kept;
         for await (const { choices, usage } of chunks) {
-          const delta = choices[0]?.delta;
-          if (delta?.content) {
-            answer.content = `${answer.content as string}${delta.content}`;
-            yield delta.content;
-          }
-          if (delta?.tool_calls) collect(answer, delta.tool_calls);
+          const delta = choices[0]?.delta ?? {};
+          answer = joined(answer, delta);
           if (usage) this.#usage = usage.total_tokens;
+          if (delta.content) yield delta.content;
         }
         const last = said.at(-1);
         if (continues && round === 0 && last) said = [...said.slice(0, -1), { ...last, content: `${last.content as string}${answer.content as string}` }];
@@ -305,7 +303,7 @@ export class LanguageModelSession extends EventTarget {
   }
 
   /** Asks the engine. What does not fit the context loses its oldest messages, but for the initial ones and the `newest`. */
-  async #begin(messages: ChatMessage[], newest: number, request: Partial<ChatCompletionRequest>, signal: AbortSignal): Promise<{ chunks: AsyncIterable<Chunk>; kept: ChatMessage[] }> {
+  async #begin(messages: ChatMessage[], newest: number, request: Partial<ChatCompletionRequest>, signal: AbortSignal): Promise<{ chunks: AsyncIterable<ChatCompletionChunk>; kept: ChatMessage[] }> {
     const kept = [...messages];
     for (let isFirst = true; ; isFirst = false) {
       try {
@@ -337,9 +335,17 @@ export class LanguageModelSession extends EventTarget {
 
   /** The message that answers a call of a tool. */
   async #run({ id, function: { name, arguments: given } }: ChatToolCall): Promise<ChatMessage> {
+    const answer = (content: string): ChatMessage => ({ role: 'tool', tool_call_id: id, name, content });
     const tool = this.#setting.tools.find((one) => one.name === name);
-    const content = tool ? await tool.execute(JSON.parse(String(given))) : `there is no tool ${name}`;
-    return { role: 'tool', tool_call_id: id, name, content: String(content) };
+    if (!tool) return answer(`there is no tool ${name}`);
+    let input: unknown;
+    try {
+      input = JSON.parse(String(given));
+    } catch {
+      // The model wrote them, and may write them again.
+      return answer('the arguments are no JSON');
+    }
+    return answer(String(await tool.execute(input)));
   }
 }
 
@@ -349,21 +355,6 @@ async function sizeOf(engine: Engine, initial: LanguageModelMessage[]): Promise<
   const tokens = await engine.countTokens(initial.map(messageOf));
   if (tokens >= engine.model.contextLength) throw new DOMException(`the initial prompts are ${tokens} tokens, and the context is ${engine.model.contextLength}`, 'QuotaExceededError');
   return tokens;
-}
-
-/** What of a chunk is used. */
-interface Chunk {
-  choices: { delta: { content?: string | null; tool_calls?: { index: number; id?: string; function: { name?: string; arguments: string } }[] } }[];
-  usage?: { total_tokens: number } | null;
-}
-
-/** Adds pieces of calls to a message. */
-function collect(message: ChatMessage, pieces: { index: number; id?: string; function: { name?: string; arguments: string } }[]): void {
-  const calls = message.tool_calls ??= [];
-  for (const { index, id, function: { name, arguments: more } } of pieces) {
-    const call = calls[index] ??= { id: id ?? '', type: 'function', function: { name: name ?? '', arguments: '' } };
-    call.function.arguments = `${String(call.function.arguments)}${more}`;
-  }
 }
 
 function constraint(given: LanguageModelPromptOptions['responseConstraint']): Partial<ChatCompletionRequest> {

@@ -8,7 +8,8 @@
 
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import { createEngine } from './index.js';
-import type { ChatCompletionRequest, ChatMessage, ChatToolCall, Engine, EngineOptions, Progress } from './wire/types.js';
+import { joined } from './page/joined.js';
+import type { ChatCompletionRequest, ChatMessage, Engine, EngineOptions, Progress } from './wire/types.js';
 
 /** An engine without users is kept this long: who mounts again in the meantime, as StrictMode does, finds it. */
 const GRACE_MS = 1000;
@@ -122,9 +123,6 @@ export interface Chat {
 /** Fields of each request of a chat, and the messages that it begins with. */
 export type ChatOptions = Omit<ChatCompletionRequest, 'messages' | 'stream' | 'n'> & { initialMessages?: readonly ChatMessage[] };
 
-/** What an answer has come to: more of a message. */
-type Delta = Partial<Pick<ChatMessage, 'content' | 'reasoning_content'>> & { tool_calls?: { index: number; id?: string; function?: { name?: string; arguments?: string } }[] };
-
 /** A chat with an engine, as {@link useEngine} gives it; until there is one, `send` does nothing. */
 export function useChat(engine: Engine | undefined, options: ChatOptions = {}): Chat {
   const [messages, show] = useState<readonly ChatMessage[]>(options.initialMessages ?? []);
@@ -164,7 +162,7 @@ export function useChat(engine: Engine | undefined, options: ChatOptions = {}): 
       let answer: ChatMessage = { role: 'assistant', content: '' };
       for await (const { choices } of stream) {
         if (!isCurrent()) return;
-        answer = joined(answer, (choices[0]?.delta ?? {}) as Delta);
+        answer = joined(answer, choices[0]?.delta ?? {});
         put([...before, answer]);
       }
     } catch (failure) {
@@ -178,20 +176,4 @@ export function useChat(engine: Engine | undefined, options: ChatOptions = {}): 
     put(next);
   }, [put, stop]);
   return { messages, isRunning, error, send, stop, setMessages };
-}
-
-/** A message with more of it. */
-function joined(message: ChatMessage, { content, reasoning_content: thought, tool_calls: calls = [] }: Delta): ChatMessage {
-  const next: ChatMessage = { ...message };
-  if (content) next.content = `${typeof message.content === 'string' ? message.content : ''}${content}`;
-  if (thought) next.reasoning_content = `${message.reasoning_content ?? ''}${thought}`;
-  if (calls.length > 0) {
-    const all: ChatToolCall[] = [...message.tool_calls ?? []];
-    for (const { index, id, function: part } of calls) {
-      const old = all[index] ?? { id: id ?? '', type: 'function', function: { name: '', arguments: '' } };
-      all[index] = { ...old, function: { name: old.function.name + (part?.name ?? ''), arguments: String(old.function.arguments) + (part?.arguments ?? '') } };
-    }
-    next.tool_calls = all;
-  }
-  return next;
 }

@@ -29,6 +29,12 @@ class Deferred<T> {
   }
 }
 
+/** What a request without a text comes to. */
+interface Result {
+  embedding?: number[];
+  score?: number;
+}
+
 class WorkerEngine implements PlainEngine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
@@ -125,38 +131,42 @@ class WorkerEngine implements PlainEngine {
 
   async #embed(body: EmbeddingRequest, options: CallOptions = {}): Promise<EmbeddingResponse<number[] | string>> {
     this.#throwIfEnded();
-    checkFields('the options of a call', options);
     const { requests, shape } = prepareEmbeddings(body);
-    const response: EmbeddingResponse<number[] | string> = { object: 'list', data: [], model: this.model.name, usage: { prompt_tokens: 0, total_tokens: 0 } };
-    for (const [index, prepared] of requests.entries()) {
-      const event = await this.#queue.submit(prepared.json, options.signal).next();
-      if (event?.type !== 'done' || !event.embedding) throw new ChordError('Internal', 'the core gave no embedding');
-      response.data.push({ object: 'embedding', index, embedding: shape(event.embedding) });
-      response.usage.prompt_tokens += event.usage.prompt_tokens;
-      response.usage.total_tokens += event.usage.total_tokens;
-      this.#throwIfEnded();
-    }
-    return response;
+    const data: EmbeddingResponse<number[] | string>['data'] = [];
+    const usage = await this.#each(requests, options, ({ embedding }, index) => {
+      if (!embedding) throw new ChordError('Internal', 'the core gave no embedding');
+      data.push({ object: 'embedding', index, embedding: shape(embedding) });
+    });
+    return { object: 'list', data, model: this.model.name, usage };
   }
 
   async #rank(body: RerankRequest, options: CallOptions = {}): Promise<RerankResponse> {
     this.#throwIfEnded();
-    checkFields('the options of a call', options);
     const { requests, texts, count } = prepareRerank(body);
     const results: RerankResponse['results'] = [];
+    const usage = await this.#each(requests, options, ({ score }, index) => {
+      if (score === undefined) throw new ChordError('Internal', 'the core gave no score');
+      const document = body.return_documents ? { document: { text: texts[index] ?? '' } } : {};
+      results.push({ index, relevance_score: score, ...document });
+    });
+    // Sorting keeps the order of equal scores.
+    results.sort((a, b) => b.relevance_score - a.relevance_score);
+    return { object: 'list', model: this.model.name, results: results.slice(0, count), usage };
+  }
+
+  /** Makes requests that have one result each, one after the other, and gives the tokens of all. */
+  async #each(requests: Prepared[], options: CallOptions, take: (result: Result, index: number) => void): Promise<EmbeddingResponse['usage']> {
+    checkFields('the options of a call', options);
     const usage = { prompt_tokens: 0, total_tokens: 0 };
     for (const [index, prepared] of requests.entries()) {
       const event = await this.#queue.submit(prepared.json, options.signal).next();
-      if (event?.type !== 'done' || event.score === undefined) throw new ChordError('Internal', 'the core gave no score');
-      const document = body.return_documents ? { document: { text: texts[index] ?? '' } } : {};
-      results.push({ index, relevance_score: event.score, ...document });
+      if (event?.type !== 'done') throw new ChordError('Internal', 'the core gave no result');
+      take(event, index);
       usage.prompt_tokens += event.usage.prompt_tokens;
       usage.total_tokens += event.usage.total_tokens;
       this.#throwIfEnded();
     }
-    // Sorting keeps the order of equal scores.
-    results.sort((a, b) => b.relevance_score - a.relevance_score);
-    return { object: 'list', model: this.model.name, results: results.slice(0, count), usage };
+    return usage;
   }
 
   #receive(message: FromEngine): void {
