@@ -50,8 +50,6 @@ struct Text {
     /// Logits after the prompt, kept when more than one choice starts from them.
     first_logits: Vec<f32>,
     sampler: Sampler,
-    /// What repetitions are not followed across, where they cost something.
-    breakers: Breakers,
     stops: StopMatcher,
     detokenizer: Detokenizer,
     reading: Reading,
@@ -183,8 +181,7 @@ impl Engine {
             seed,
             choice: 0,
             first_logits: Vec::new(),
-            sampler: Sampler::new(params.clone(), seed).with_breakers(breakers.clone()),
-            breakers,
+            sampler: Sampler::new(params.clone(), seed).with_breakers(breakers),
             stops: stop_matcher(&params),
             detokenizer: self.opened.tokenizer.stream(),
             reading: Reading::new(plan),
@@ -309,8 +306,7 @@ impl Engine {
         self.compute.backend.set_logits(&text.first_logits);
         text.history.truncate(prompt.len());
         self.sequence.drafter.truncate(prompt.len());
-        let sampler = Sampler::new(text.params.clone(), text.seed.wrapping_add(text.choice as u64));
-        text.sampler = sampler.with_breakers(text.breakers.clone());
+        text.sampler.restart(text.seed.wrapping_add(text.choice as u64));
         text.stops = stop_matcher(&text.params);
         text.detokenizer = self.opened.tokenizer.stream();
         text.reading.restart();

@@ -161,11 +161,6 @@ impl Program {
         self[self.outputs.logits] == self.vocabulary
     }
 
-    /// Whether tokens attend to those after them, so that a text is computed as a whole.
-    pub fn looks_ahead(&self) -> bool {
-        self.all_ops().any(|op| if let Op::Attention { mask, .. } = op { mask.looks_ahead() } else { false })
-    }
-
     /// Values of all states that hold the whole past.
     pub fn fixed_values(&self) -> usize {
         self.states.iter().fold(0, |sum: usize, state| sum.saturating_add(state.fixed_values()))

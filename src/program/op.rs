@@ -76,11 +76,6 @@ impl Mask {
             Mask::Around(tokens) => positions.min(position + tokens + 1),
         }
     }
-
-    /// Whether a token attends to some after it, whose keys have to be there before.
-    pub fn looks_ahead(self) -> bool {
-        matches!(self, Mask::Full | Mask::Around(_))
-    }
 }
 
 /// How fast a head's scores fall off with the distance under ALiBi, of `heads` heads and a largest bias of

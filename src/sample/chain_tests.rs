@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::tests::{open, random_logits};
+use super::tests::{Chi, chi_square, open, random_logits};
 use super::*;
 
 /// Probabilities by token, largest first.
@@ -104,23 +104,13 @@ fn check_draws(params: SamplingParams, history: &[u32], logits: &[f32], expected
         counts[sampler.sample(&mut scratch, history).unwrap() as usize] += 1;
     }
     assert_eq!(scratch, logits, "the logits are as before");
-    let (mut chi, mut cells, mut rest, mut rest_count) = (0.0, 0.0f64, 0.0, 0.0);
-    for (token, count) in counts.into_iter().enumerate() {
-        let share = expected.iter().find(|(other, _)| *other as usize == token).map_or(0.0, |(_, share)| *share);
-        assert!(share > 0.0 || count == 0, "{params:?} drew {token}, which is cut");
-        let mean = share * DRAWS as f64;
-        if mean < 10.0 {
-            rest += mean;
-            rest_count += count as f64;
-        } else {
-            chi += (count as f64 - mean).powi(2) / mean;
-            cells += 1.0;
-        }
+    let share =
+        |token: usize| expected.iter().find(|(other, _)| *other as usize == token).map_or(0.0, |(_, share)| *share);
+    let means: Vec<f64> = (0..counts.len()).map(|token| share(token) * DRAWS as f64).collect();
+    for (token, (mean, count)) in means.iter().zip(&counts).enumerate() {
+        assert!(*mean > 0.0 || *count == 0, "{params:?} drew {token}, which is cut");
     }
-    if rest >= 10.0 {
-        chi += (rest_count - rest).powi(2) / rest;
-        cells += 1.0;
-    }
+    let Chi { chi, cells, .. } = chi_square(&means, &counts);
     assert!(cells < 2.0 || chi <= critical(cells - 1.0), "{params:?}: chi-square {chi} of {cells} cells");
 }
 

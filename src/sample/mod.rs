@@ -93,6 +93,14 @@ impl Sampler {
         Sampler { breakers, ..self }
     }
 
+    /// Begins another text, with the seed of another choice.
+    pub fn restart(&mut self, seed: u64) {
+        self.random = fastrand::Rng::with_seed(seed);
+        self.reserved.clear();
+        self.sampled.clear();
+        self.surprise = [2.0 * f64::from(self.params.mirostat_tau); 2];
+    }
+
     /// A sampler that makes this draw next.
     #[cfg(feature = "gpu")]
     pub fn of(draw: Draw) -> Sampler {
@@ -202,18 +210,26 @@ impl Sampler {
         }
     }
 
-    /// The tokens that `repeat_penalty` applies to, in order.
-    fn recent(history: &[u32]) -> Vec<u32> {
-        let mut recent = history[history.len().saturating_sub(REPEAT_WINDOW)..].to_vec();
+    /// The tokens that `repeat_penalty` applies to, in order, in the memory that is given for them.
+    fn recent<'a>(history: &[u32], memory: &'a mut [u32; REPEAT_WINDOW]) -> &'a [u32] {
+        let from = history.len().saturating_sub(REPEAT_WINDOW);
+        let recent = &mut memory[..history.len() - from];
+        recent.copy_from_slice(&history[from..]);
         recent.sort_unstable();
-        recent.dedup();
-        recent
+        let mut distinct = 0;
+        for at in 0..recent.len() {
+            if at == 0 || recent[at] != recent[distinct - 1] {
+                recent[distinct] = recent[at];
+                distinct += 1;
+            }
+        }
+        &recent[..distinct]
     }
 
     fn penalise(&mut self, logits: &mut [f32], history: &[u32]) {
         let repeat = self.params.repeat_penalty;
         if repeat != 1.0 {
-            for token in Self::recent(history) {
+            for &token in Self::recent(history, &mut [0; REPEAT_WINDOW]) {
                 // The penalty always lowers the logit, whatever its sign.
                 let lower = |logit: f32| if logit > 0.0 { logit / repeat } else { logit * repeat };
                 change(logits, &mut self.changed, token, lower);
@@ -243,8 +259,9 @@ impl Sampler {
             Some(allowed) => choices.extend(among(logits, allowed).map(choice)),
             None => choices.extend(logits.iter().copied().enumerate().map(choice)),
         }
-        let all = || STEPS.iter().map(|(step, _)| *step).collect();
-        for step in self.params.samplers.clone().unwrap_or_else(all) {
+        let count = self.params.samplers.as_ref().map_or(STEPS.len(), Vec::len);
+        for place in 0..count {
+            let step = self.params.samplers.as_ref().map_or(STEPS[place].0, |steps| steps[place]);
             let cuts = !matches!(step, Step::Penalties | Step::Dry | Step::Temperature);
             match step {
                 Step::Penalties => self.penalise_choices(&mut choices, history),
@@ -284,7 +301,8 @@ impl Sampler {
         let p = &self.params;
         let repeat = f64::from(p.repeat_penalty);
         let (presence, frequency) = (f64::from(p.presence_penalty), f64::from(p.frequency_penalty));
-        let recent = if p.repeat_penalty == 1.0 { Vec::new() } else { Self::recent(history) };
+        let mut memory = [0; REPEAT_WINDOW];
+        let recent = if p.repeat_penalty == 1.0 { &[] } else { Self::recent(history, &mut memory) };
         if recent.is_empty() && self.sampled.is_empty() {
             return;
         }

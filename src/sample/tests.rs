@@ -55,23 +55,12 @@ fn check_distribution(params: SamplingParams, logits: &[f32]) {
         counts[sampler.sample(&mut scratch, &[]).unwrap() as usize] += 1;
     }
     assert_eq!(scratch, logits, "the logits are as before");
-    // Cells too small for the approximation are pooled.
-    let (mut chi, mut cells, mut rest, mut rest_count) = (0.0, 0.0, 0.0, 0.0);
-    for (&probability, &count) in expected.iter().zip(&counts) {
-        let mean = probability * DRAWS as f64;
-        assert!(probability > 0.0 || count == 0, "{params:?} drew a token that was cut");
-        if mean < 10.0 {
-            rest += mean;
-            rest_count += count as f64;
-        } else {
-            chi += (count as f64 - mean).powi(2) / mean;
-            cells += 1.0;
-        }
-    }
-    if rest >= 10.0 {
-        chi += (rest_count - rest).powi(2) / rest;
-        cells += 1.0;
-    }
+    let means: Vec<f64> = expected.iter().map(|probability| probability * DRAWS as f64).collect();
+    assert!(
+        means.iter().zip(&counts).all(|(mean, count)| *mean > 0.0 || *count == 0),
+        "{params:?} drew a token that was cut"
+    );
+    let Chi { chi, cells, rest, rest_count } = chi_square(&means, &counts);
     // Chi-square has mean cells - 1 and variance 2 (cells - 1): five deviations and a little for
     // its skew leave a sound sampler less than one chance in 100,000 to fail.
     let freedom: f64 = cells - 1.0;
@@ -381,4 +370,33 @@ fn what_is_not_allowed_is_as_if_it_were_not_there() {
         ErrorCode::Internal,
         "beyond the vocabulary"
     );
+}
+
+/// How far counts are from their means.
+pub(super) struct Chi {
+    pub chi: f64,
+    /// Cells that it is the sum of.
+    pub cells: f64,
+    /// Of those that are too rare for a cell of their own: what they should be together, and what they are.
+    pub rest: f64,
+    pub rest_count: f64,
+}
+
+/// Chi-square, where cells too small for the approximation are pooled.
+pub(super) fn chi_square(means: &[f64], counts: &[usize]) -> Chi {
+    let mut all = Chi { chi: 0.0, cells: 0.0, rest: 0.0, rest_count: 0.0 };
+    for (&mean, &count) in means.iter().zip(counts) {
+        if mean < 10.0 {
+            all.rest += mean;
+            all.rest_count += count as f64;
+        } else {
+            all.chi += (count as f64 - mean).powi(2) / mean;
+            all.cells += 1.0;
+        }
+    }
+    if all.rest >= 10.0 {
+        all.chi += (all.rest_count - all.rest).powi(2) / all.rest;
+        all.cells += 1.0;
+    }
+    all
 }

@@ -26,6 +26,12 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     let s = l.slots;
     b.norm(&l.name("attn_norm"), RESIDUAL, s.normed)?;
     attention(b, l, s.normed)?;
+    behind_attention(b, l)
+}
+
+/// The rest of a layer from its attention on, with a norm after each block.
+pub fn behind_attention(b: &mut Builder, l: &Layer) -> Result<()> {
+    let s = l.slots;
     b.linear(&l.name("attn_output"), s.attended, s.output)?;
     b.norm(&l.name("post_attention_norm"), s.output, s.output)?;
     b.push(Op::Add { src: s.output, dst: RESIDUAL });

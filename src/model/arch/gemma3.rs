@@ -1,12 +1,13 @@
 //! Gemma 3: norms over heads and after each block, GELU, and five of six layers that slide over a window, with a
 //! rope base of their own and no scaling.
 
+use super::gemma2;
 use crate::error::Result;
-use crate::model::blocks::{FeedForward, attend, feed_forward, norm_heads, project_qkv, rotate};
+use crate::model::blocks::{attend, norm_heads, project_qkv, rotate};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
 use crate::model::keys::Keys;
-use crate::program::{Op, RESIDUAL};
+use crate::program::RESIDUAL;
 
 pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     c.embedding_scale = (c.embedding as f32).sqrt();
@@ -18,6 +19,11 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
         c.layers.iter_mut().for_each(|shape| shape.attention_scale = scale(shape.heads));
     }
     c.slide(keys, 6)?;
+    rotate_sliding(c, keys)
+}
+
+/// Layers that slide rotate by a base of their own and are not scaled.
+pub fn rotate_sliding(c: &mut Config, keys: &Keys) -> Result<()> {
     let base = keys.float("rope.freq_base_swa", 10_000.0)?;
     for rope in c.sliding().filter_map(|shape| shape.rope.as_mut()) {
         (rope.base, rope.frequency_scale) = (base, 1.0);
@@ -32,13 +38,5 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     norm_heads(b, l)?;
     rotate(b, l)?;
     attend(b, l)?;
-    b.linear(&l.name("attn_output"), s.attended, s.output)?;
-    b.norm(&l.name("post_attention_norm"), s.output, s.output)?;
-    b.push(Op::Add { src: s.output, dst: RESIDUAL });
-
-    b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
-    feed_forward(b, l, FeedForward::GEGLU, s.normed, s.output, false)?;
-    b.norm(&l.name("post_ffw_norm"), s.output, s.output)?;
-    b.push(Op::Add { src: s.output, dst: RESIDUAL });
-    Ok(())
+    gemma2::behind_attention(b, l)
 }

@@ -1,6 +1,7 @@
 //! Attention to tokens before and after. A batch of a text attends to keys and values of the batches that follow it, so
 //! that a layer finds them made already: by the end of the group before, through which the whole text has gone.
 
+use super::attention::attend_to;
 use crate::error::Result;
 use crate::model::builder::{Builder, Layer};
 use crate::program::{Op, RESIDUAL, Slot, State, StateId};
@@ -28,19 +29,7 @@ pub fn attention_ahead(b: &mut Builder, l: &Layer, norm: Option<&str>) -> Result
     let src = input(b, l, norm)?;
     project(b, l, Part::Query, src, s.query)?;
     turn(b, l, "attn_q_norm", s.query, shape.heads)?;
-    b.push(Op::Attention {
-        state,
-        query: s.query,
-        dst: s.attended,
-        heads: shape.heads,
-        kv_heads: shape.kv_heads,
-        head_dim: shape.key_length,
-        scale: shape.attention_scale,
-        mask: shape.mask,
-        softcap: shape.softcap,
-        sinks: None,
-        alibi: shape.alibi,
-    });
+    attend_to(b, l, state, None);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{ChordError, Result};
 use crate::model::builder::{Builder, Layer};
-use crate::program::{Op, Slot, State};
+use crate::program::{Op, Slot, State, StateId, WeightId};
 
 /// query, key, value = projections of `src`, from separate tensors or one fused.
 pub fn project_qkv(b: &mut Builder, l: &Layer, src: Slot) -> Result<()> {
@@ -59,6 +59,13 @@ pub fn attend(b: &mut Builder, l: &Layer) -> Result<()> {
             state
         }
     };
+    attend_to(b, l, state, sinks);
+    Ok(())
+}
+
+/// Attends to what a state holds.
+pub(super) fn attend_to(b: &mut Builder, l: &Layer, state: StateId, sinks: Option<WeightId>) {
+    let (s, shape) = (l.slots, l.shape);
     b.push(Op::Attention {
         state,
         query: s.query,
@@ -72,7 +79,6 @@ pub fn attend(b: &mut Builder, l: &Layer) -> Result<()> {
         sinks,
         alibi: shape.alibi,
     });
-    Ok(())
 }
 
 /// Projections of `src`, rotation and attention, up to `attended`.
