@@ -40,9 +40,8 @@ const options = {
   packages: PACKAGES,
   model: `/model/${basename(model)}`,
   rounds: Number(values.rounds),
-  // A build from before there were threads has no such option, and computes on one.
-  loading: { store: 'none', device: 'cpu', contextLength: Number(values.context) },
-  threads: Number(values.threads),
+  // A build from before there were threads passes over that option, and computes on one.
+  loading: { store: 'none', device: 'cpu', contextLength: Number(values.context), threads: Number(values.threads) },
   tokens: Number(values.tokens),
   prompt: Number(values.prompt),
   embed: Number(values.embed),
@@ -61,12 +60,12 @@ async function measureStart({ entry, model, loading }) {
 }
 
 /** Runs in one page: for each package the speeds of every round, and the milliseconds of embedding a text. */
-async function measureRounds({ packages, model, loading, threads, rounds, tokens, prompt, embed }) {
+async function measureRounds({ packages, model, loading, rounds, tokens, prompt, embed }) {
   const names = Object.keys(packages);
   const engines = {};
   for (const name of names) {
     const { createEngine } = await import(packages[name]);
-    engines[name] = await createEngine({ model, ...loading, ...name === 'now' ? { threads } : {} });
+    engines[name] = await createEngine({ model, ...loading });
     await engines[name].loaded;
   }
   const rows = Object.fromEntries(names.map((name) => [name, { prefill: [], decode: [], embed: [] }]));
@@ -111,8 +110,7 @@ const server = await startServer({
 const starts = { before: [], now: [] };
 for (let index = 0; index < Number(values.starts); index += 1) {
   for (const name of index % 2 === 0 ? ['before', 'now'] : ['now', 'before']) {
-    const loading = name === 'now' ? { ...options.loading, threads: options.threads } : options.loading;
-    const { value } = await runBare(server, measureStart, { entry: PACKAGES[name], model: options.model, loading });
+    const { value } = await runBare(server, measureStart, { entry: PACKAGES[name], model: options.model, loading: options.loading });
     starts[name].push(value);
     console.log(`${name}: first token after ${(value / 1000).toFixed(2)} s`);
   }
