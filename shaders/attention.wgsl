@@ -9,6 +9,30 @@ var<workgroup> q: array<vec2<f32>, 256>;
 var<workgroup> weights: array<f32, TILE>;
 var<workgroup> maxima: array<f32, TILE>;
 
+// The product of the query with the key of a row.
+#if F16
+fn product(row: u32) -> f32 {
+    var products = vec2(0.0);
+    for (var i = 0u; i < op.head_dim / 2u; i++) {
+        products += q[i] * pair_at(row, op.head_dim, i);
+    }
+    return products.x + products.y;
+}
+#endif
+#if Q8_0
+fn product(row: u32) -> f32 {
+    var sum = 0.0;
+    for (var block = 0u; block < op.head_dim / 32u; block++) {
+        var products = vec4(0.0);
+        for (var i = 8u * block; i < 8u * block + 8u; i++) {
+            products += vec4(q[2u * i], q[2u * i + 1u]) * signed_bytes(cache[row + i]);
+        }
+        sum += dot(products, vec4(1.0)) * scale_at(row, op.head_dim, block);
+    }
+    return sum;
+}
+#endif
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let token = op.first + group.z;
@@ -42,12 +66,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let position = tile + local;
         var score = LOWEST;
         if (position < to_position) {
-            let at = (kv_head * op.context + position) * pairs;
-            var products = vec2(0.0);
-            for (var i = 0u; i < pairs; i++) {
-                products += q[i] * unpack2x16float(cache[at + i]);
-            }
-            score = adjusted(products.x + products.y, head, max(own, position) - min(own, position));
+            let row = (kv_head * op.context + position) * row_words(op.head_dim);
+            score = adjusted(product(row), head, max(own, position) - min(own, position));
         }
         maxima[local] = score;
         workgroupBarrier();
@@ -71,11 +91,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var p = 0u; p < count; p++) {
             let share_of = weights[p];
             sum += share_of;
-            let at = op.values + (kv_head * op.context + tile + p) * value_pairs;
+            let row = op.values + (kv_head * op.context + tile + p) * row_words(op.value_dim);
             for (var j = 0u; j < 4u; j++) {
                 let i = local + TILE * j;
                 if (i < value_pairs) {
-                    result[j] += share_of * unpack2x16float(cache[at + i]);
+                    result[j] += share_of * pair_at(row, op.value_dim, i);
                 }
             }
         }

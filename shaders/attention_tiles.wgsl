@@ -8,21 +8,70 @@
 
 const LOWEST: f32 = -3.0e38;
 const POSITIONS: u32 = 32u;
-// Words of a key that are looked at together, and how far apart keys lie, so that invocations beside each
-// other meet different banks of memory. Scores of a row lie apart likewise.
-const SLICE: u32 = 16u;
+// Quads of a key that are looked at together, in how many words they are, and how far apart keys lie, so that
+// invocations beside each other meet different banks of memory. Scores of a row lie apart likewise.
+const SLICE: u32 = 8u;
+#if F16
+const SLICE_WORDS: u32 = 16u;
 const KEY_STRIDE: u32 = 17u;
+#endif
+#if Q8_0
+const SLICE_WORDS: u32 = 9u;
+const KEY_STRIDE: u32 = 9u;
+#endif
 const SCORE_STRIDE: u32 = 33u;
 const VALUE_WORDS: u32 = 512u;
 
 // [row][quad], padded to whole slices.
 var<workgroup> q: array<vec4<f32>, QUERY_QUADS>;
-// A slice of the keys, [position][word], or the values of some positions.
+// A slice of the keys, [position][word], or the rows of values of some positions.
 var<workgroup> stage: array<u32, 544>;
 // [row][position]: scores, then their exponentials.
 var<workgroup> scores: array<f32, 1056>;
 var<workgroup> partial: array<f32, TILE_THREADS>;
 var<workgroup> fades: array<f32, 32>;
+
+#if F16
+// A word of a slice of a key's row.
+fn key_word(row: u32, slice: u32, i: u32) -> u32 {
+    let word = slice * SLICE_WORDS + i;
+    return select(0u, cache[row + word], word < op.head_dim / 2u);
+}
+
+// A quad of a slice that begins there in the stage.
+fn staged_key(slice: u32, i: u32) -> vec4<f32> {
+    return vec4(unpack2x16float(stage[slice + 2u * i]), unpack2x16float(stage[slice + 2u * i + 1u]));
+}
+
+// A quad of a row of values that begins there in the stage; of the last one there may be a half.
+fn staged_value(row: u32, quad: u32) -> vec4<f32> {
+    let first = unpack2x16float(stage[row + 2u * quad]);
+    if (2u * quad + 1u < op.value_dim / 2u) {
+        return vec4(first, unpack2x16float(stage[row + 2u * quad + 1u]));
+    }
+    return vec4(first, 0.0, 0.0);
+}
+#endif
+#if Q8_0
+// A word of a slice of a key's row; the last one is the scale, in f32.
+fn key_word(row: u32, slice: u32, i: u32) -> u32 {
+    if (i == SLICE) {
+        return bitcast<u32>(scale_at(row, op.head_dim, slice));
+    }
+    return cache[row + slice * SLICE + i];
+}
+
+// A quad of a slice that begins there in the stage.
+fn staged_key(slice: u32, i: u32) -> vec4<f32> {
+    return bitcast<f32>(stage[slice + SLICE]) * signed_bytes(stage[slice + i]);
+}
+
+// A quad of a row of values that begins there in the stage.
+fn staged_value(row: u32, quad: u32) -> vec4<f32> {
+    let block = quad / 8u;
+    return scale_of(stage[row + op.value_dim / 4u + block / 2u], block) * signed_bytes(stage[row + quad]);
+}
+#endif
 
 fn query_at(row: u32, at: u32) -> f32 {
     return arena[row + at / 4u][at & 3u];
@@ -57,9 +106,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let to_position = end_seen(step.position + last_token);
     let from_position = first_seen(step.position + first_row / op.group);
 
-    let pairs = op.head_dim / 2u;
-    let slices = (pairs + SLICE - 1u) / SLICE;
-    let quads = slices * (SLICE / 2u);
+    let slices = (op.head_dim + 4u * SLICE - 1u) / (4u * SLICE);
+    let quads = slices * SLICE;
+    let key_words = row_words(op.head_dim);
+    let value_words = row_words(op.value_dim);
     load_queries(local, kv_head, first_row, quads);
 
     // For scores an invocation has one position and every fourth row; for the softmax `lanes` invocations
@@ -69,11 +119,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let lanes = TILE_THREADS / op.rows;
     let row_of_softmax = local / lanes;
     let lane = local % lanes;
-    let value_pairs = op.value_dim / 2u;
-    let value_quads = (value_pairs + 1u) / 2u;
+    let value_quads = (op.value_dim + 3u) / 4u;
     let column = local % value_quads;
     let four_rows = 4u * (local / value_quads);
-    let staged = VALUE_WORDS / value_pairs;
+    let staged = VALUE_WORDS / value_words;
 
     let own_token = (first_row + row_of_softmax) / op.group;
     let own_end = end_seen(step.position + own_token);
@@ -90,23 +139,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var products = array<f32, 8>();
         for (var slice = 0u; slice < slices; slice++) {
             workgroupBarrier();
-            for (var i = local; i < POSITIONS * SLICE; i += TILE_THREADS) {
-                let position = tile + i / SLICE;
-                let word = slice * SLICE + i % SLICE;
-                var pair = 0u;
-                if (position < to_position && word < pairs) {
-                    pair = cache[(kv_head * op.context + position) * pairs + word];
+            for (var i = local; i < POSITIONS * SLICE_WORDS; i += TILE_THREADS) {
+                let position = tile + i / SLICE_WORDS;
+                var word = 0u;
+                if (position < to_position) {
+                    word = key_word((kv_head * op.context + position) * key_words, slice, i % SLICE_WORDS);
                 }
-                stage[i / SLICE * KEY_STRIDE + i % SLICE] = pair;
+                stage[i / SLICE_WORDS * KEY_STRIDE + i % SLICE_WORDS] = word;
             }
             workgroupBarrier();
-            for (var i = 0u; i < SLICE / 2u; i++) {
-                let at = position_of * KEY_STRIDE + 2u * i;
-                let key = vec4(unpack2x16float(stage[at]), unpack2x16float(stage[at + 1u]));
+            for (var i = 0u; i < SLICE; i++) {
+                let key = staged_key(position_of * KEY_STRIDE, i);
                 for (var j = 0u; j < 8u; j++) {
                     let row = row_of_scores + 4u * j;
                     if (row < op.rows) {
-                        products[j] += dot(q[row * quads + slice * (SLICE / 2u) + i], key);
+                        products[j] += dot(q[row * quads + slice * SLICE + i], key);
                     }
                 }
             }
@@ -161,17 +208,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var first = 0u; first < count; first += staged) {
             let here = min(staged, count - first);
             workgroupBarrier();
-            for (var i = local; i < here * value_pairs; i += TILE_THREADS) {
-                stage[i] = cache[op.values + (kv_head * op.context + tile + first) * value_pairs + i];
+            for (var i = local; i < here * value_words; i += TILE_THREADS) {
+                stage[i] = cache[op.values + (kv_head * op.context + tile + first) * value_words + i];
             }
             workgroupBarrier();
             if (four_rows < op.rows) {
                 for (var p = 0u; p < here; p++) {
-                    let at = p * value_pairs + 2u * column;
-                    var value = vec4(unpack2x16float(stage[at]), 0.0, 0.0);
-                    if (2u * column + 1u < value_pairs) {
-                        value = vec4(value.xy, unpack2x16float(stage[at + 1u]));
-                    }
+                    let value = staged_value(p * value_words, column);
                     for (var j = 0u; j < 4u; j++) {
                         result[j] += scores[(four_rows + j) * SCORE_STRIDE + first + p] * value;
                     }

@@ -1,5 +1,5 @@
 // Heads of queries and keys are normalised (where the model does so) and rotated; keys and values go to the
-// cache as pairs of f16: [head][position][pair], keys first. Cosines and sines come with the batch.
+// cache: [head][position] with a row each, keys first. Cosines and sines come with the batch.
 // Dispatch: (heads + 2 · key heads, 1, tokens).
 
 struct Op {
@@ -34,6 +34,37 @@ var<workgroup> head: array<f32, 512>;
 fn load(row: u32, i: u32) -> f32 {
     return arena[row + i / 4u][i & 3u];
 }
+
+// A word of the head's row in the cache.
+#if F16
+fn kept_word(dim: u32, i: u32) -> u32 {
+    return pack2x16float(vec2(head[2u * i], head[2u * i + 1u]));
+}
+#endif
+#if Q8_0
+fn kept_word(dim: u32, i: u32) -> u32 {
+    if (4u * i >= dim) {
+        // Two scales; behind the last there may be none.
+        let block = 2u * (i - dim / 4u);
+        let second = select(0.0, scale_for(block + 1u), 32u * (block + 1u) < dim);
+        return pack2x16float(vec2(scale_for(block), second));
+    }
+    let scale = scale_for(i / 8u);
+    let inverse = select(0.0, 1.0 / scale, scale > 0.0);
+    let four = vec4(head[4u * i], head[4u * i + 1u], head[4u * i + 2u], head[4u * i + 3u]);
+    let integers = vec4<u32>(vec4<i32>(clamp(round(four * inverse), vec4(-128.0), vec4(127.0)))) & vec4(255u);
+    return integers.x | (integers.y << 8u) | (integers.z << 16u) | (integers.w << 24u);
+}
+
+// The scale of a block of the head: the largest value becomes 127.
+fn scale_for(block: u32) -> f32 {
+    var largest = 0.0;
+    for (var i = 0u; i < 32u; i++) {
+        largest = max(largest, abs(head[(32u * block + i) % 512u]));
+    }
+    return min(largest / 127.0, 65504.0);
+}
+#endif
 
 @compute @workgroup_size(64)
 fn main(
@@ -95,9 +126,10 @@ fn main(
     }
 
     if (!is_query && (op.flags & KEEPS) != 0u) {
-        let base = select(op.values, 0u, is_key) + (number * op.context + position) * (dim / 2u);
-        for (var i = local; i < dim / 2u; i += 64u) {
-            cache[base + i] = pack2x16float(vec2(head[2u * i], head[2u * i + 1u]));
+        let words = row_words(dim);
+        let base = select(op.values, 0u, is_key) + (number * op.context + position) * words;
+        for (var i = local; i < words; i += 64u) {
+            cache[base + i] = kept_word(dim, i);
         }
     } else if (is_query || is_key) {
         for (var i = local; i < dim; i += 64u) {

@@ -5,6 +5,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess};
 use wasm_chord::gpu::kernels::{Field, Job, Parameters, Step};
 use wasm_chord::gpu::shaders::{BINDINGS, Kernel, OP_BYTES, STEP_BYTES, Variant};
+use wasm_chord::program::KvFormat;
 
 fn parse(kernel: Kernel, variant: Variant) -> naga::Module {
     let source = kernel.source(variant);
@@ -100,7 +101,7 @@ fn a_field_that_moved_is_a_difference() {
     assert_eq!(differences(&module, "Op", &fields), None);
     fields.swap(2, 5);
     assert!(differences(&module, "Op", &fields).is_some());
-    assert!(differences(&module, "Op", Kernel::Rope.parameters()).is_some());
+    assert!(differences(&module, "Op", Kernel::Rope(KvFormat::F16).parameters()).is_some());
 }
 
 #[test]

@@ -10,10 +10,6 @@ fn bytes(word: u32) -> vec4<f32> {
     return vec4<f32>(vec4(word, word >> 8u, word >> 16u, word >> 24u) & vec4(255u));
 }
 
-fn signed_bytes(word: u32) -> vec4<f32> {
-    return vec4<f32>(vec4<i32>(vec4(word << 24u, word << 16u, word << 8u, word)) >> vec4(24u));
-}
-
 fn both(value: f32) -> vec2<f32> {
     return vec2(value, value);
 }

@@ -1,4 +1,4 @@
-//! Grouped-query attention over the f16 cache.
+//! Grouped-query attention over the cache of keys and values.
 
 use super::kv::KvCache;
 use super::vector;
@@ -104,10 +104,9 @@ fn tile(
     sums.extend(rows().map(|(_, (token, head))| token * value_width + head * a.value_dim));
     let blocks = || (first..end).step_by(BLOCK).map(|at| at..end.min(at + BLOCK));
 
-    let keys = cache.keys(a.state, kv_head, a.head_dim);
     for block in blocks() {
-        let keys = &keys[block.start * a.head_dim..block.end * a.head_dim];
-        vector::dots(keys, a.head_dim, query, queries, a.scale, &mut scores[block.start - start..], span);
+        let keys = cache.keys(a.state, kv_head, block.clone());
+        keys.dots(a.head_dim, query, queries, a.scale, &mut scores[block.start - start..], span);
     }
     for (index, (token, head)) in rows() {
         let (scores, seen) = (&mut scores[index * span..][..span], visible(token));
@@ -128,11 +127,10 @@ fn tile(
         }
         dst[token * value_width + head * a.value_dim..][..a.value_dim].fill(0.0);
     }
-    let values = cache.values(a.state, kv_head, a.value_dim);
     for block in blocks() {
         // What a token does not see has no weight.
-        let values = &values[block.start * a.value_dim..block.end * a.value_dim];
-        vector::add_weighted(values, a.value_dim, &scores[block.start - start..], span, dst, sums);
+        let values = cache.values(a.state, kv_head, block.clone());
+        values.add_weighted(a.value_dim, &scores[block.start - start..], span, dst, sums);
     }
 }
 
@@ -149,7 +147,7 @@ fn softmax_with_sink(scores: &mut [f32], sink: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::State;
+    use crate::program::{Kv, KvFormat, State};
 
     fn values(count: usize, seed: f32) -> Vec<f32> {
         (0..count).map(|i| ((i as f32 + 1.0) * seed).sin()).collect()
@@ -193,11 +191,30 @@ mod tests {
 
     #[test]
     fn attention_agrees_with_its_definition() {
-        let (heads, kv_heads, head_dim, value_dim, context) = (6, 2, 20, 12, 40);
-        let halved = |v: Vec<f32>| v.into_iter().map(|v| half::f16::from_f32(v).to_f32()).collect::<Vec<f32>>();
+        agrees_with_its_definition(KvFormat::F16, 20, 12);
+        agrees_with_its_definition(KvFormat::Q8_0, 96, 32);
+    }
+
+    /// Values as a format has them.
+    fn kept(format: KvFormat, dim: usize, mut values: Vec<f32>) -> Vec<f32> {
+        for values in values.chunks_mut(dim) {
+            match format {
+                KvFormat::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
+                KvFormat::Q8_0 => {
+                    let mut row = vec![0; format.row_bytes(dim)];
+                    vector::q8_0::quantise(values, &mut row);
+                    vector::q8_0::dequantise(&row, values);
+                }
+            }
+        }
+        values
+    }
+
+    fn agrees_with_its_definition(format: KvFormat, head_dim: usize, value_dim: usize) {
+        let (heads, kv_heads, context) = (6, 2, 40);
         let (keys, vals) = (
-            halved(values(context * kv_heads * head_dim, 0.731)),
-            halved(values(context * kv_heads * value_dim, 1.377)),
+            kept(format, head_dim, values(context * kv_heads * head_dim, 0.731)),
+            kept(format, value_dim, values(context * kv_heads * value_dim, 1.377)),
         );
         let sink_logits = [0.5, -1.0, 3.0, 0.0, 90.0, -90.0];
         let sinks = Some(sink_logits.as_slice());
@@ -227,12 +244,9 @@ mod tests {
                 sinks,
                 alibi,
             };
-            let mut cache = KvCache::new(
-                &[State::Kv { key_width: kv_heads * head_dim, value_width: kv_heads * value_dim }],
-                context,
-            )
-            .expect("a small cache");
-            cache.write(StateId(0), 0, context, &keys, &vals, head_dim);
+            let kv = Kv { format, ..Kv::new(kv_heads, head_dim, value_dim) };
+            let mut cache = KvCache::new(&[State::Kv(kv)], context).expect("a small cache");
+            cache.write(StateId(0), 0, &keys, &vals);
             // Batches of one token and of more than a tile, at the start and in the middle.
             for (position, tokens) in [(0, 1), (0, 19), (13, 1), (20, 11)] {
                 let query = values(tokens * heads * head_dim, 0.917);
@@ -247,7 +261,7 @@ mod tests {
                         let got = &out[(token * heads + head) * value_dim..][..value_dim];
                         assert!(
                             truth.iter().zip(got).all(|(t, g)| (t - f64::from(*g)).abs() < 1e-5),
-                            "{mask:?}, position {position}"
+                            "{format:?}, {mask:?}, position {position}"
                         );
                     }
                 }
@@ -257,7 +271,12 @@ mod tests {
 
     #[test]
     fn a_token_s_result_is_the_same_in_every_batch() {
-        let (heads, kv_heads, dim, context) = (4, 2, 20, 75);
+        is_the_same_in_every_batch(KvFormat::F16, 20);
+        is_the_same_in_every_batch(KvFormat::Q8_0, 64);
+    }
+
+    fn is_the_same_in_every_batch(format: KvFormat, dim: usize) {
+        let (heads, kv_heads, context) = (4, 2, 75);
         for mask in [Mask::Causal, Mask::Window(7), Mask::Window(33), Mask::Chunked(9), Mask::Full, Mask::Around(6)] {
             let a = Attention {
                 state: StateId(0),
@@ -271,11 +290,10 @@ mod tests {
                 sinks: None,
                 alibi: None,
             };
-            let mut cache =
-                KvCache::new(&[State::Kv { key_width: kv_heads * dim, value_width: kv_heads * dim }], context)
-                    .expect("a small cache");
+            let kv = Kv { format, ..Kv::new(kv_heads, dim, dim) };
+            let mut cache = KvCache::new(&[State::Kv(kv)], context).expect("a small cache");
             let (keys, vals) = (values(context * kv_heads * dim, 0.731), values(context * kv_heads * dim, 1.377));
-            cache.write(StateId(0), 0, context, &keys, &vals, dim);
+            cache.write(StateId(0), 0, &keys, &vals);
             let query = values(context * heads * dim, 0.917);
             let attend_from = |position: usize, tokens: usize| {
                 let width = heads * dim;
@@ -290,7 +308,7 @@ mod tests {
                 assert_eq!(
                     attend_from(position, tokens),
                     alone[position..position + tokens].concat(),
-                    "{mask:?}, {position}"
+                    "{format:?}, {mask:?}, {position}"
                 );
             }
         }

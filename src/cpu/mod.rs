@@ -224,10 +224,10 @@ impl Cpu {
                 rotation.prepare(description, factors, batch.position, batch.rows.len());
                 rotation.rotate(description, out, heads, head_dim);
             }
-            Op::KvWrite { state, key, value, head_dim } => {
+            Op::KvWrite { state, key, value, .. } => {
                 let key = &self.slots[key.0 as usize][span(program, key, batch)];
                 let value = &self.slots[value.0 as usize][span(program, value, batch)];
-                self.cache.write(state, batch.position, batch.rows.len(), key, value, head_dim);
+                self.cache.write(state, batch.position, key, value);
             }
             Op::Attention { state, query, heads, kv_heads, head_dim, scale, mask, softcap, sinks, alibi, .. } => {
                 let value_dim = program[state].kv_widths().1 / kv_heads;

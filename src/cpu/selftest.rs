@@ -2,7 +2,7 @@
 
 use super::matmul::{self, Activations, Input, Matrix, repack, wants_quantised};
 use super::vector;
-use crate::program::WEIGHT_ALIGNMENT;
+use crate::program::{KvFormat, WEIGHT_ALIGNMENT};
 use crate::quant::random::{Noise, random_rows};
 use crate::quant::{Dtype, Scales};
 
@@ -25,6 +25,9 @@ pub fn selftest() -> Vec<String> {
     }
     for width in [1, 4, 8, 20, 36, 64, 72, 80, 128] {
         compare_attention(width, &mut failures);
+    }
+    for width in [32, 64, 96, 128, 512] {
+        compare_integers(width, &mut failures);
     }
     compare_conversions(&mut failures);
     failures
@@ -185,6 +188,38 @@ fn compare_attention(width: usize, failures: &mut Vec<String>) {
         vector::add_weighted(&halves, width, &weights, stride, &mut got, &rows);
         vector::scalar::add_weighted(&halves, width, &weights, stride, &mut expected, &rows);
         check(|| format!("add_weighted of {count} rows of {width}"), &got, &expected, failures);
+    }
+}
+
+/// The same of rows of 8-bit integers, and how they are made: of zeros, of the smallest and the largest numbers, and of
+/// whatever lies between.
+fn compare_integers(width: usize, failures: &mut Vec<String>) {
+    use vector::q8_0::{self, scalar};
+    let mut noise = Noise::new(width as u64);
+    let (positions, stride, bytes) = (11, 13, KvFormat::Q8_0.row_bytes(width));
+    let mut rows_kept = vec![0; positions * bytes];
+    for (position, row) in rows_kept.chunks_exact_mut(bytes).enumerate() {
+        let size = [1.0, 0.0, 1e-40, 1e38, 1e-6][position % 5];
+        let values: Vec<f32> = (0..width).map(|i| size * if i % 7 == 3 { 0.5 } else { noise.normal() }).collect();
+        let mut expected = row.to_vec();
+        q8_0::quantise(&values, row);
+        scalar::quantise(&values, &mut expected);
+        if row != expected {
+            failures.push(format!("{width} values of {size:e} are quantised otherwise"));
+        }
+    }
+    for count in 1..=5 {
+        let rows: Vec<usize> = (0..count).map(|row| 1 + (count - 1 - row) * (width + 3)).collect();
+        let query: Vec<f32> = (0..1 + count * (width + 3)).map(|_| noise.normal()).collect();
+        let weights: Vec<f32> = (0..count * stride).map(|_| noise.normal()).collect();
+        let (mut got, mut expected) = (weights.clone(), weights.clone());
+        q8_0::dots(&rows_kept, width, &query, &rows, 0.3, &mut got, stride);
+        scalar::dots(&rows_kept, width, &query, &rows, 0.3, &mut expected, stride);
+        check(|| format!("dots of {count} rows of {width} integers"), &got, &expected, failures);
+        let (mut got, mut expected) = (query.clone(), query);
+        q8_0::add_weighted(&rows_kept, width, &weights, stride, &mut got, &rows);
+        scalar::add_weighted(&rows_kept, width, &weights, stride, &mut expected, &rows);
+        check(|| format!("add_weighted of {count} rows of {width} integers"), &got, &expected, failures);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::cpu::team::{Split, divides};
 use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, Shard, vector_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::pager::{Pace, Placement, spread};
-use crate::program::Program;
+use crate::program::{KvFormat, Program};
 use serde::{Deserialize, Serialize};
 
 /// What a model is opened with, as JavaScript names it; each option may be left out.
@@ -23,6 +23,9 @@ pub struct OpenOptions {
     /// the CPU.
     #[cfg_attr(test, ts(as = "Option<bool>"))]
     pub is_device_named: bool,
+    /// How keys and values are kept, in half precision unless something else is asked for.
+    #[cfg_attr(test, ts(as = "Option<KvFormat>"))]
+    pub kv_cache: KvFormat,
     /// Groups that the ring holds at most.
     pub prefetch_distance: Option<usize>,
     /// The source is on disk, in the store or as a file of the person's: matrices that do not fit the ceiling
@@ -77,6 +80,8 @@ pub struct MemoryPlan {
     pub weight_bytes: u64,
     /// The KV cache, or what else a sequence keeps.
     pub kv_bytes: u64,
+    /// How keys and values are kept: as was asked for, where some of the layers can.
+    pub kv_cache: KvFormat,
     /// Activations and the like.
     pub scratch_bytes: u64,
     /// The ceiling in force.
@@ -198,6 +203,7 @@ impl MemoryPlan {
         let mut plan = MemoryPlan {
             weight_bytes: sizes.iter().sum(),
             kv_bytes: program.state_bytes(context),
+            kv_cache: program.kv_formats().max().unwrap_or_default(),
             scratch_bytes,
             budget_bytes: 0,
             bound: Bound::Model,

@@ -17,7 +17,7 @@ use crate::gguf::{self, Header, Metadata, Parser, Progress};
 #[cfg(feature = "gpu")]
 use crate::gpu::{Design, Gpu, Ways};
 use crate::model::{self, Config};
-use crate::program::Program;
+use crate::program::{KvFormat, Program};
 use crate::state::{Layout, Rewind};
 use crate::template::{ChatTemplate, ChatTemplates, ControlTexts};
 use crate::tokenizer::Tokenizer;
@@ -92,8 +92,7 @@ impl HeaderReader {
             Some(header) => header,
             None => gguf::join(std::mem::take(&mut self.finished))?,
         };
-        let config = Config::from_header(&header, options.context_length)?;
-        let program = model::compile(&header, &config)?;
+        let (config, program) = compile(&header, options)?;
         self.joined = Some(header);
         Ok(MemoryPlan::outgrown(&program, config.context, options))
     }
@@ -131,8 +130,7 @@ impl HeaderReader {
         mut memory: impl FnMut(&Program, usize, &OpenOptions) -> Result<MemoryPlan>,
     ) -> Result<OpenPlan> {
         let header = self.join()?;
-        let config = Config::from_header(&header, options.context_length)?;
-        let program = model::compile(&header, &config)?;
+        let (config, program) = compile(&header, options)?;
         let (memory, reason) = match memory(&program, config.context, options) {
             Ok(plan) => (plan, None),
             Err(error) => {
@@ -153,8 +151,7 @@ impl HeaderReader {
     /// Its rows of the weights are supplied to it in any order.
     pub fn follow(self, options: &OpenOptions, shard: usize, shards: usize) -> Result<Follower> {
         let header = self.join()?;
-        let config = Config::from_header(&header, options.context_length)?;
-        let program = model::compile(&header, &config)?;
+        let (config, program) = compile(&header, options)?;
         Follower::new(program, config.context, shard, shards)
     }
 
@@ -179,13 +176,13 @@ impl HeaderReader {
         backend: impl FnOnce(&Program, usize, &OpenOptions) -> Result<Opening>,
     ) -> Result<Engine> {
         let mut header = self.join()?;
-        let config = Config::from_header(&header, options.context_length)?;
-        let program = model::compile(&header, &config)?;
+        let (config, program) = compile(&header, options)?;
         let (tokenizer, found) = Tokenizer::from_metadata(&mut header.metadata)?;
         check_vocabulary(&tokenizer, &config)?;
         let mut warnings = std::mem::take(&mut header.warnings);
         warnings.extend(found);
         warnings.extend(context_warning(&config));
+        warnings.extend(format_warning(&program, options));
         let template = match header.metadata.opt_str(CHAT_TEMPLATE)? {
             Some(source) => {
                 let template = ChatTemplate::new(source);
@@ -222,6 +219,32 @@ impl HeaderReader {
             },
         })
     }
+}
+
+/// The model's program, with keys and values kept as these options say.
+fn compile(header: &Header, options: &OpenOptions) -> Result<(Config, Program)> {
+    let config = Config::from_header(header, options.context_length)?;
+    let mut program = model::compile(header, &config)?;
+    program.keep_in(options.kv_cache);
+    Ok((config, program))
+}
+
+/// What to say of layers whose keys and values are not kept as these options say.
+fn format_warning(program: &Program, options: &OpenOptions) -> Option<String> {
+    let all = program.kv_formats().count();
+    let left = program.kv_formats().filter(|format| *format != options.kv_cache).count();
+    let asked = options.kv_cache.name();
+    if options.kv_cache == KvFormat::F16 || (left == 0 && all > 0) {
+        return None;
+    }
+    let block = KvFormat::BLOCK;
+    Some(match all {
+        0 => format!("kvCache is {asked}, but the model keeps no keys and values"),
+        _ => format!(
+            "kvCache is {asked}, but {left} of {all} layers keep keys and values in f16: their heads are not made of \
+             whole blocks of {block} values"
+        ),
+    })
 }
 
 /// Where a model is to be computed.

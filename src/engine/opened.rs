@@ -4,7 +4,7 @@ use super::pooling::{Pooling, Ranking};
 use super::sequence::{SEED, fold};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::model::Config;
-use crate::program::Program;
+use crate::program::{KvFormat, Program};
 use crate::state::Layout;
 use crate::template::{ChatTemplates, ControlTexts};
 use crate::tokenizer::Tokenizer;
@@ -75,6 +75,7 @@ impl Opened {
             let [base, scale, magnitude] = [rope.base, rope.frequency_scale, rope.attention_factor].map(f32::to_bits);
             hash = numbers(hash, &[factors, base.into(), scale.into(), magnitude.into()]);
         }
-        hash
+        // What was kept in one format is of no use to another; half precision adds nothing.
+        self.program.kv_formats().filter(|format| *format != KvFormat::F16).fold(hash, |hash, f| text(hash, f.name()))
     }
 }

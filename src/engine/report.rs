@@ -8,6 +8,7 @@ use super::compute::Compute;
 use super::{Engine, MemoryPlan};
 use crate::exec::DeviceStats;
 use crate::pager::{Counters, Placement, State};
+use crate::program::KvFormat;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -106,6 +107,8 @@ pub struct MemoryStats {
     pub budget_bytes: u64,
     /// The KV cache, or what else a sequence keeps.
     pub kv_bytes: u64,
+    /// How keys and values are kept.
+    pub kv_cache: KvFormat,
 }
 
 /// Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory,
@@ -197,6 +200,7 @@ impl Engine {
                 peak_resident_bytes: loading.peak_bytes(backend),
                 budget_bytes: loading.plan.budget_bytes,
                 kv_bytes: loading.plan.kv_bytes,
+                kv_cache: loading.plan.kv_cache,
             },
             layers: LayerStats {
                 total: layers.len(),

@@ -1,8 +1,9 @@
 //! The kernels' sources, put together from their parts: bindings, block decoding, sums, the kernel itself.
 
+use crate::program::KvFormat;
 use crate::quant::Dtype;
 
-/// A kernel, one for each format where it reads a matrix.
+/// A kernel, one for each format where it reads a matrix, or where it meets keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// Rows of a table, as they are.
@@ -16,13 +17,13 @@ pub enum Kernel {
     /// A norm of rows or of heads.
     Norm,
     /// Norms of heads, rotation, and the way into the cache.
-    Rope,
+    Rope(KvFormat),
     /// Attention of one head of one token; of a long cache a part, for [`Kernel::AttentionReduce`].
-    Attention,
+    Attention(KvFormat),
     /// Joins the parts of a head.
     AttentionReduce,
     /// Attention of a prompt, in tiles.
-    AttentionTiles,
+    AttentionTiles(KvFormat),
     /// What happens to each value on its own: sums, factors, activations.
     Elementwise,
     /// The choice of experts.
@@ -133,24 +134,12 @@ impl Kernel {
     /// Every kernel.
     pub fn all() -> impl Iterator<Item = Kernel> {
         use Kernel::*;
-        let plain = [
-            Prepare,
-            Norm,
-            Rope,
-            Attention,
-            AttentionReduce,
-            AttentionTiles,
-            Elementwise,
-            Route,
-            ExpertSum,
-            Top,
-            Sample,
-            Copy,
-            Conv,
-            Scan,
-            Delta,
-        ];
-        Dtype::ALL.into_iter().flat_map(|d| [Embed(d), MatVec(d), MatMat(d)]).chain(plain)
+        let plain =
+            [Prepare, Norm, AttentionReduce, Elementwise, Route, ExpertSum, Top, Sample, Copy, Conv, Scan, Delta];
+        let of_matrices = Dtype::ALL.into_iter().flat_map(|d| [Embed(d), MatVec(d), MatMat(d)]);
+        let of_cache =
+            [KvFormat::F16, KvFormat::Q8_0].into_iter().flat_map(|f| [Rope(f), Attention(f), AttentionTiles(f)]);
+        of_matrices.chain(of_cache).chain(plain)
     }
 
     /// Its name, as statistics show it.
@@ -161,10 +150,10 @@ impl Kernel {
             Kernel::MatMat(dtype) => format!("matmat {}", dtype.name()),
             Kernel::Prepare => "prepare".into(),
             Kernel::Norm => "norm".into(),
-            Kernel::Rope => "rope".into(),
-            Kernel::Attention => "attention".into(),
+            Kernel::Rope(format) => of_format("rope", format),
+            Kernel::Attention(format) => of_format("attention", format),
             Kernel::AttentionReduce => "attention_reduce".into(),
-            Kernel::AttentionTiles => "attention_tiles".into(),
+            Kernel::AttentionTiles(format) => of_format("attention_tiles", format),
             Kernel::Elementwise => "elementwise".into(),
             Kernel::Route => "route".into(),
             Kernel::ExpertSum => "expert_sum".into(),
@@ -192,14 +181,14 @@ impl Kernel {
     pub fn is_in(self, variant: Variant) -> bool {
         match self {
             Kernel::Prepare => variant.prepares(),
-            Kernel::MatMat(_) | Kernel::AttentionTiles => variant.tiles.is_some(),
+            Kernel::MatMat(_) | Kernel::AttentionTiles(_) => variant.tiles.is_some(),
             _ => true,
         }
     }
 
     /// The variant without what makes no difference to this kernel.
     pub fn variant(self, variant: Variant) -> Variant {
-        let has_sums = matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope);
+        let has_sums = matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope(_));
         let tiles = match self {
             Kernel::MatMat(dtype) if is_block(dtype) => variant.tiles,
             Kernel::Prepare => variant.tiles,
@@ -226,13 +215,15 @@ impl Kernel {
         texts.push(shader!("shared/bindings"));
         match self {
             Kernel::Embed(dtype) | Kernel::MatVec(dtype) | Kernel::MatMat(dtype) => {
-                texts.push(shader!("shared/decode"));
+                texts.extend([shader!("shared/bytes"), shader!("shared/decode")]);
                 texts.extend(dtype.format().planes.shader);
                 texts.push(if is_block(dtype) { shader!("shared/quants") } else { shader!("shared/floats") });
             }
-            Kernel::Attention | Kernel::AttentionReduce | Kernel::AttentionTiles => {
-                texts.push(shader!("shared/attention"));
+            Kernel::Attention(_) | Kernel::AttentionTiles(_) => {
+                texts.extend([shader!("shared/attention"), shader!("shared/bytes"), shader!("shared/cache")]);
             }
+            Kernel::AttentionReduce => texts.push(shader!("shared/attention")),
+            Kernel::Rope(_) => texts.extend([shader!("shared/bytes"), shader!("shared/cache")]),
             Kernel::Prepare => texts.push(shader!("shared/prepare")),
             Kernel::Top | Kernel::Sample => texts.push(shader!("shared/candidates")),
             Kernel::Scan | Kernel::Delta => texts.push(shader!("shared/recurrent")),
@@ -243,7 +234,7 @@ impl Kernel {
             Kernel::MatMat(_) => texts.extend([shader!("shared/matrix"), tile(arithmetic)]),
             _ => {}
         }
-        if matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope) {
+        if matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope(_)) {
             texts.push(if subgroups { shader!("shared/sum_subgroups") } else { shader!("shared/sum") });
         }
         texts.push(match self {
@@ -253,10 +244,10 @@ impl Kernel {
             Kernel::Prepare if arithmetic == Arithmetic::Half => shader!("prepare_half"),
             Kernel::Prepare => shader!("prepare_integer"),
             Kernel::Norm => shader!("norm"),
-            Kernel::Rope => shader!("rope"),
-            Kernel::Attention => shader!("attention"),
+            Kernel::Rope(_) => shader!("rope"),
+            Kernel::Attention(_) => shader!("attention"),
             Kernel::AttentionReduce => shader!("attention_reduce"),
-            Kernel::AttentionTiles => shader!("attention_tiles"),
+            Kernel::AttentionTiles(_) => shader!("attention_tiles"),
             Kernel::Elementwise => shader!("elementwise"),
             Kernel::Route => shader!("route"),
             Kernel::ExpertSum => shader!("expert_sum"),
@@ -267,7 +258,16 @@ impl Kernel {
             Kernel::Scan => shader!("scan"),
             Kernel::Delta => shader!("delta"),
         });
-        with_conditions(&texts.join("\n"), |name| name == "SUBGROUPS" && subgroups)
+        let kept = match self {
+            Kernel::Rope(format) | Kernel::Attention(format) | Kernel::AttentionTiles(format) => Some(format),
+            _ => None,
+        };
+        with_conditions(&texts.join("\n"), |name| match name {
+            "SUBGROUPS" => subgroups,
+            "F16" => kept == Some(KvFormat::F16),
+            "Q8_0" => kept == Some(KvFormat::Q8_0),
+            _ => unreachable!("shaders have no other conditions"),
+        })
     }
 }
 
@@ -287,6 +287,14 @@ fn with_conditions(source: &str, holds: impl Fn(&str) -> bool) -> String {
         }
     }
     result
+}
+
+/// The name of a kernel that meets keys and values of this format.
+fn of_format(kernel: &str, format: KvFormat) -> String {
+    match format {
+        KvFormat::F16 => kernel.into(),
+        KvFormat::Q8_0 => format!("{kernel} {}", format.name()),
+    }
 }
 
 /// Whether values are quants with scales rather than floats.

@@ -222,7 +222,7 @@ fn targets(program: &Program, ops: &[Op]) -> Vec<Target> {
     let mut targets = Vec::new();
     for (at, op) in ops.iter().enumerate() {
         targets.extend(op.written_state().map(|state| match program[state] {
-            State::Kv { .. } => Target::Cache(state),
+            State::Kv(_) => Target::Cache(state),
             State::Conv { .. } | State::Recurrent { .. } => Target::Past(state),
         }));
         let is_last = |slot: &Slot| !ops[at + 1..].iter().any(|op| op.reads(*slot) || op.destination() == Some(*slot));

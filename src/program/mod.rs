@@ -10,7 +10,7 @@ mod weight;
 pub use op::{Activation, Epilogue, Mask, Norm, Op, RESIDUAL, Routing, Runs, Scores, Slot, alibi_slope};
 pub use operands::Operand;
 pub use rope::{Rope, RopeId, RopeStyle};
-pub use state::{State, StateId};
+pub use state::{Kv, KvFormat, State, StateId};
 pub use weight::{Group, Role, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
 
 use std::ops::Index;
@@ -159,6 +159,20 @@ impl Program {
     /// Whether there is a logit for each token of the vocabulary, so that a text can be gone on with.
     pub fn makes_logits(&self) -> bool {
         self[self.outputs.logits] == self.vocabulary
+    }
+
+    /// Has keys and values kept in this format, where their heads fit it; the others stay in half precision.
+    pub fn keep_in(&mut self, format: KvFormat) {
+        for state in &mut self.states {
+            if let State::Kv(kv) = state {
+                kv.format = if kv.fits(format) { format } else { KvFormat::F16 };
+            }
+        }
+    }
+
+    /// The formats of all keys and values.
+    pub fn kv_formats(&self) -> impl Iterator<Item = KvFormat> + '_ {
+        self.states.iter().filter_map(|state| if let State::Kv(kv) = state { Some(kv.format) } else { None })
     }
 
     /// Values of all states that hold the whole past.

@@ -2,7 +2,7 @@
 
 mod layout;
 
-pub use layout::{KvLayer, LayerState, Layout};
+pub use layout::{Layout, spans};
 
 /// Copies of the states that hold the whole past which are kept to go back to: of a prompt before its last token,
 /// and of what stood before guesses.

@@ -76,9 +76,13 @@ impl<'a> Judge<'a> {
                 error
             }
             Target::Cache(state) => {
-                let halves = words().flat_map(|word| [word as u16, (word >> 16) as u16]);
-                let value = |bits| f16::from_bits(bits).to_f32();
-                nmse(self.cpu.cache().state(state).map(value), halves.map(value))
+                let cache = self.cpu.cache_mut();
+                let mut bytes: Vec<u8> = words().flat_map(u32::to_le_bytes).collect();
+                // A buffer may be longer than what it is for.
+                bytes.truncate(cache.bytes(state).len());
+                let [truth, values] = [cache.bytes(state), &bytes].map(|bytes| cache.decode(state, bytes));
+                cache.bytes_mut(state).copy_from_slice(&bytes);
+                nmse(truth.into_iter(), values.into_iter())
             }
             Target::Past(state) => {
                 let truth: &mut [f32] = bytemuck::cast_slice_mut(self.cpu.state_bytes(state));

@@ -232,15 +232,15 @@ impl<'a> Sketch<'a> {
             if large[id].fixed_values() > 0 {
                 return small.push_state(large[id]);
             }
-            let mut widths = large[id].kv_widths();
+            let State::Kv(mut kv) = large[id] else { unreachable!("a state of another kind is of one size") };
             for op in large.all_ops() {
-                if let Op::KvWrite { state, key, value, .. } = *op
+                if let Op::KvWrite { state, key, .. } = *op
                     && state == id
                 {
-                    widths = (slots[key.0 as usize], slots[value.0 as usize]);
+                    kv.heads = slots[key.0 as usize] / kv.key_dim;
                 }
             }
-            small.push_state(State::Kv { key_width: widths.0, value_width: widths.1 })
+            small.push_state(State::Kv(kv))
         })
     }
 
@@ -422,7 +422,9 @@ fn kind(large: &Program, op: &Op) -> Op {
             *view = RowView { weight: format(&view.weight), first_row: view.first_row.min(1), ..*view };
         }
         Operand::Table(id) | Operand::Vector(id) => *id = format(id),
-        Operand::ReadState(state) | Operand::WriteState(state) => *state = StateId(0),
+        Operand::ReadState(state) | Operand::WriteState(state) => {
+            *state = StateId(if let State::Kv(kv) = large[*state] { kv.format as u16 } else { 0 });
+        }
         Operand::Read(_) | Operand::Write(_) | Operand::Update(_) => {}
     });
     op

@@ -34,6 +34,9 @@ const NMSE_MAX: f64 = 1e-6;
 const NMSE_MAX_HALF: f64 = 1e-5;
 const NMSE_MAX_INTEGER: f64 = 5e-4;
 
+/// The same for what goes to the cache in 8 bits, where a value between two integers may become either.
+const NMSE_MAX_KEPT: f64 = 1e-5;
+
 /// Tries of a device, each without what failed before.
 const TRIES_MAX: usize = 8;
 
@@ -138,11 +141,11 @@ impl SelfTest {
                 let next = used.tiles.and_then(|failed| self.device.arithmetic_after(failed));
                 std::mem::replace(&mut self.ways.kernels.tiles, next).is_some()
             }
-            Kernel::AttentionTiles => self.ways.kernels.tiles.take().is_some(),
+            Kernel::AttentionTiles(_) => self.ways.kernels.tiles.take().is_some(),
             Kernel::AttentionReduce => std::mem::take(&mut self.ways.splits),
             Kernel::Top | Kernel::Sample => std::mem::take(&mut self.ways.samples),
             _ if used.subgroups => std::mem::take(&mut self.ways.kernels.subgroups),
-            Kernel::MatVec(_) | Kernel::Rope | Kernel::Norm if self.ways.fuses && why == "wrong" => {
+            Kernel::MatVec(_) | Kernel::Rope(_) | Kernel::Norm if self.ways.fuses && why == "wrong" => {
                 way = " fused";
                 std::mem::take(&mut self.ways.fuses)
             }
@@ -160,6 +163,7 @@ impl SelfTest {
 /// The error that a kernel may have.
 fn error_max(kernel: Kernel, variant: Variant) -> f64 {
     match kernel.variant(variant).tiles {
+        _ if kernel == Kernel::Rope(KvFormat::Q8_0) => NMSE_MAX_KEPT,
         Some(Arithmetic::Half) => NMSE_MAX_HALF,
         Some(Arithmetic::Integer) => NMSE_MAX_INTEGER,
         _ => NMSE_MAX,

@@ -66,7 +66,15 @@ fn program(shape: Heads, beside: Beside) -> Program {
 fn run(bench: &Bench, passes: impl Fn() -> Vec<Pass>) -> Result<(), String> {
     let plain = SHAPES.map(|shape| (shape, Beside::default()));
     plain.into_iter().chain(BESIDE).try_for_each(|(shape, beside)| {
-        bench.run(&format!("{shape:?} {beside:?}"), program(shape, beside), passes(), bench.ways())
+        let mut program = program(shape, beside);
+        let what = format!("{shape:?} {beside:?}");
+        bench.run(&what, program.clone(), passes(), bench.ways())?;
+        program.keep_in(KvFormat::Q8_0);
+        let is_quantised = program.kv_formats().any(|format| format == KvFormat::Q8_0);
+        if is_quantised {
+            bench.run(&format!("{what} in q8_0"), program, passes(), bench.ways())?;
+        }
+        Ok(())
     })
 }
 

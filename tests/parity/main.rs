@@ -16,8 +16,8 @@ use std::rc::Rc;
 use support::gpu::{CHANGE, DEVICE, device, tamper};
 use wasm_chord::exec::{Draw, Poll};
 use wasm_chord::gpu::shaders::{Arithmetic, Kernel, Variant};
-use wasm_chord::gpu::{Device, DeviceOptions, Pass, Room, Ways};
-use wasm_chord::program::Program;
+use wasm_chord::gpu::{Device, DeviceOptions, Pass, Room, Step, Ways};
+use wasm_chord::program::{KvFormat, Program};
 use wasm_chord::trust::{Judge, Miniature};
 
 /// Makes a test of each name, and one that there is such a name for every file of `shaders/`.
@@ -43,8 +43,10 @@ tests_of_shaders! {
 }
 
 /// The error that a kernel may have: NMSE of one dispatch's results.
-fn error_max(shader: &str, arithmetic: Arithmetic) -> f64 {
+fn error_max(shader: &str, kernel: Kernel, arithmetic: Arithmetic) -> f64 {
     match (shader, arithmetic) {
+        // A value that lies between two integers may become either: 1 / 127 of its block's largest, in a few of them.
+        _ if kernel == Kernel::Rope(KvFormat::Q8_0) => 1e-5,
         // Choices are right or wrong.
         ("copy" | "sample" | "top", _) => 0.0,
         // A product or two, each rounded to f32 once: 2^-24 of a value at most.
@@ -134,10 +136,10 @@ impl Bench {
         let steps = judge.errors(&trace).filter(|(step, _)| shader_of(step.kernel, ways.kernels) == self.shader);
         let steps: Vec<_> = steps.collect();
         assert!(!steps.is_empty(), "{what}: {} does not run", self.shader);
-        let most = error_max(self.shader, ways.kernels.tiles.unwrap_or_default());
+        let most = |step: &Step| error_max(self.shader, step.kernel, ways.kernels.tiles.unwrap_or_default());
         let worst = steps.iter().map(|(_, error)| *error).fold(0.0, f64::max);
-        println!("{:.1e} of {most:.0e}  {what}", worst);
-        match steps.iter().find(|(_, error)| *error > most) {
+        println!("{:.1e} of {:.0e}  {what}", worst, most(steps[0].0));
+        match steps.iter().find(|(step, error)| *error > most(step)) {
             Some((step, error)) => {
                 let (pass, kernel) = (step.pass, step.kernel.name_in(ways.kernels));
                 Err(format!("{what}: pass {pass}, ops {:?}: {kernel} has an error of {error:.2e}", step.ops))
@@ -205,12 +207,19 @@ fn every_test_notices_a_wrong_kernel() {
         ("top", "precedes(candidate, found)", "!precedes(candidate, found)"),
     ];
     assert_eq!(changes.map(|(name, ..)| name).len(), TESTS.len());
+    // Of these kernels the variant for keys and values in integers alone is wrong.
+    let changes = changes.into_iter().chain([
+        ("attention q8_0", "* scale_at(row, op.head_dim, block)", ""),
+        ("attention_tiles q8_0", "signed_bytes(stage[row + quad])", "signed_bytes(stage[row])"),
+        ("rope q8_0", "round(four * inverse)", "floor(four * inverse)"),
+    ]);
     if device(DEVICE).is_none() {
         return;
     }
     for (shader, from, to) in changes {
-        let (name, test) = TESTS.iter().find(|(name, _)| *name == shader).expect("a test of this name");
-        let kernel = if name.starts_with("prepare") { "prepare" } else { name };
+        let stem = shader.trim_end_matches(" q8_0");
+        let (name, test) = TESTS.iter().find(|(name, _)| *name == stem).expect("a test of this name");
+        let kernel = if name.starts_with("prepare") { "prepare" } else { shader };
         CHANGE.set(Some((kernel, from, to, false)));
         let failure = check(name, DeviceOptions { tamper: Some(tamper), ..DEVICE }, *test);
         println!("{}", failure.expect_err(name));

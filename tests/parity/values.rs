@@ -119,7 +119,15 @@ pub fn rope(bench: &Bench) -> Result<(), String> {
                 let name = if ways.kernels.subgroups { " with subgroups" } else { "" };
                 let norms = if has_norms { " after norms" } else { "" };
                 let what = format!("{shape:?} {}{norms}{name}{}", rotation.dims, if fuses { "" } else { " apart" });
-                bench.run(&what, head(w), passes(900, VOCABULARY, &[1, 3, 9]), Ways { fuses, ..ways })?;
+                let mut program = head(w);
+                for format in [KvFormat::F16, KvFormat::Q8_0] {
+                    program.keep_in(format);
+                    if program.kv_formats().all(|kept| kept == format) {
+                        let what = format!("{what} in {}", format.name());
+                        let ways = Ways { fuses, ..ways };
+                        bench.run(&what, program.clone(), passes(900, VOCABULARY, &[1, 3, 9]), ways)?;
+                    }
+                }
             }
         }
     }

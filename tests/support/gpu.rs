@@ -42,7 +42,9 @@ thread_local! {
 /// Makes the change to the kernel that it names.
 pub fn tamper(kernel: Kernel, variant: Variant, source: String) -> String {
     let (name, from, to, only_subgroups) = CHANGE.get().expect("a change");
-    if kernel.name().split(' ').next() != Some(name) || (only_subgroups && !variant.subgroups) {
+    if (kernel.name().split(' ').next() != Some(name) && kernel.name() != name)
+        || (only_subgroups && !variant.subgroups)
+    {
         return source;
     }
     let changed = source.replace(from, to);

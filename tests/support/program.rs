@@ -97,7 +97,7 @@ impl Writer {
     /// A layer's cache, with slots for queries, keys, values, and what comes of them.
     pub fn heads(&mut self, shape: Heads) -> (StateId, [Slot; 4]) {
         let Heads { heads, kv_heads, head_dim, value_dim, .. } = shape;
-        let state = State::Kv { key_width: kv_heads * head_dim, value_width: kv_heads * value_dim };
+        let state = State::Kv(Kv::new(kv_heads, head_dim, value_dim));
         let widths = [heads * head_dim, kv_heads * head_dim, kv_heads * value_dim, heads * value_dim];
         (self.program.push_state(state), widths.map(|width| self.slot(width)))
     }

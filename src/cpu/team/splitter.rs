@@ -54,9 +54,8 @@ impl<'a> Splitter<'a> {
             });
         }
         let state = |(state, heads): (&State, &Option<usize>)| match (*state, *heads) {
-            (State::Kv { key_width, value_width }, Some(heads)) => {
-                let own = Shares::of_heads(heads, 1, shards).of(shard).len();
-                State::Kv { key_width: key_width / heads * own, value_width: value_width / heads * own }
+            (State::Kv(kv), Some(heads)) => {
+                State::Kv(Kv { heads: Shares::of_heads(heads, 1, shards).of(shard).len(), ..kv })
             }
             (state, _) => state,
         };

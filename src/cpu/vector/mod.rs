@@ -3,6 +3,7 @@
 //!
 //! Half precision numbers are passed as their bits.
 
+pub mod q8_0;
 pub mod scalar;
 #[cfg(target_family = "wasm")]
 mod simd128;

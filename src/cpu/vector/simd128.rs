@@ -382,7 +382,7 @@ fn sum_of(length: usize, four: impl Fn(usize) -> v128, one: impl Fn(usize) -> f3
 /// # Safety
 /// The slice has four values from `i` on.
 #[inline(always)]
-unsafe fn load(x: &[f32], i: usize) -> v128 {
+pub(super) unsafe fn load(x: &[f32], i: usize) -> v128 {
     // SAFETY: by the caller's promise.
     unsafe { v128_load(x.as_ptr().add(i).cast()) }
 }
@@ -390,7 +390,7 @@ unsafe fn load(x: &[f32], i: usize) -> v128 {
 /// # Safety
 /// The slice has four values from `i` on.
 #[inline(always)]
-unsafe fn store(x: &mut [f32], i: usize, value: v128) {
+pub(super) unsafe fn store(x: &mut [f32], i: usize, value: v128) {
     // SAFETY: by the caller's promise.
     unsafe { v128_store(x.as_mut_ptr().add(i).cast(), value) }
 }

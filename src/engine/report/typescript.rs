@@ -6,6 +6,7 @@ use crate::engine::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use crate::engine::{Bound, MemoryPlan, OpenOptions, Tally};
 use crate::error::ErrorCode;
 use crate::exec::{DeviceStats, Poll};
+use crate::program::KvFormat;
 use std::fmt::Write;
 use std::path::Path;
 use ts_rs::{Config, TS};
@@ -34,6 +35,7 @@ fn the_types_of_the_scripts_are_those_of_the_core() {
         shape::<Logprob>(),
         shape::<CallDelta>(),
         shape::<Event>(),
+        shape::<KvFormat>(),
         shape::<OpenOptions>(),
         shape::<ModelDescription>(),
         shape::<ModelInfo>(),

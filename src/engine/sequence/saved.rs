@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | `CHORDSEQ` |
 //! | 4 | version of this format |
-//! | 8 | fingerprint of the model and of the build that computed it |
+//! | 8 | fingerprint of the model, of the build that computed it, and of the format of keys and values |
 //! | 4 | number of tokens, n |
 //! | 8 | bytes of the state |
 //! | 4 n | the tokens |
@@ -94,7 +94,10 @@ impl Saved<'_> {
             return Err(refused("damaged", "the saved sequence is damaged: its checksum is another"));
         }
         if made_by != fingerprint {
-            return Err(refused("model", "the saved sequence was computed by another model, or by another build"));
+            return Err(refused(
+                "model",
+                "the saved sequence was computed by another model or build, or with another kvCache",
+            ));
         }
         if count > layout.context {
             let text = format!("{count} saved tokens do not fit the context of {}", layout.context);

@@ -258,6 +258,20 @@ impl Planner<'_> {
         views.find(|v| (v.first_row..v.first_row + v.rows).contains(&row)).map_or(row, |v| v.first_row)
     }
 
+    /// The shape of keys and values.
+    fn kv(&self, state: StateId) -> Kv {
+        match self.program[state] {
+            State::Kv(kv) => kv,
+            State::Conv { .. } | State::Recurrent { .. } => unreachable!("attention is over keys and values"),
+        }
+    }
+
+    /// The word of a cache at which the values begin.
+    fn values_word(&self, state: StateId) -> u32 {
+        let kv = self.kv(state);
+        (kv.heads * kv.key_bytes() * self.context / 4) as u32
+    }
+
     pub(super) fn rope(&mut self, operands: RopeOperands) {
         let base = |slot: Option<Slot>| slot.map_or(0, |s| self.base(s));
         let stride = |slot: Option<Slot>| slot.map_or(0, |s| self.stride(s));
@@ -285,9 +299,10 @@ impl Planner<'_> {
             table: operands.rope.map_or(0, |r| self.arena.tables[r.0 as usize]),
             flags: operands.flags,
             context: self.context as u32,
-            values: (width(key) * self.context / 2) as u32,
+            values: state.map_or(0, |state| self.values_word(state)),
         };
-        let rope = self.push(Kernel::Rope, params, (heads + 2 * kv_heads) as u32, Depth::Tokens(1));
+        let format = state.map_or(KvFormat::F16, |state| self.kv(state).format);
+        let rope = self.push(Kernel::Rope(format), params, (heads + 2 * kv_heads) as u32, Depth::Tokens(1));
         rope.cache = state.map_or(rope.cache, Cache::State);
     }
 
@@ -304,8 +319,7 @@ impl Planner<'_> {
             Mask::Full => (None, 0, self.context),
             Mask::Around(tokens) => (Some(tokens + 1), 0, tokens),
         };
-        let (keys, values) = self.program[state].kv_widths();
-        let value_dim = values / kv_heads;
+        let Kv { value_dim, format, .. } = self.kv(state);
         let rows = tile_rows(head_dim, value_dim);
         let params = kernels::Attention {
             query: self.base(query),
@@ -322,7 +336,7 @@ impl Planner<'_> {
             window: window.unwrap_or(0) as u32,
             softcap: softcap.unwrap_or(0.0),
             context: self.context as u32,
-            values: (keys * self.context / 2) as u32,
+            values: self.values_word(state),
             rows,
             first: 0,
             first_head: 0,
@@ -332,7 +346,7 @@ impl Planner<'_> {
             alibi: alibi.unwrap_or(0.0),
         };
         if self.is_single {
-            let attend = self.push(Kernel::Attention, params, heads as u32, Depth::Tokens(1));
+            let attend = self.push(Kernel::Attention(format), params, heads as u32, Depth::Tokens(1));
             (attend.cache, attend.splits) = (Cache::State(state), true);
             let reduce = self.push(Kernel::AttentionReduce, params, heads as u32, Depth::Tokens(1));
             reduce.condition = Condition::Split;
@@ -343,9 +357,9 @@ impl Planner<'_> {
         let query = Head { rows: 1, of_token: 1, products, seen };
         let key = Head { rows, of_token: (heads / kv_heads) as u32, products, seen };
         let few = Cut::all(TILE_TOKENS.min(self.batch), heads, query, most).into_iter();
-        let few = few.map(|cut| (Kernel::Attention, cut, Condition::Few));
+        let few = few.map(|cut| (Kernel::Attention(format), cut, Condition::Few));
         let many = Cut::all(self.batch, kv_heads, key, most).into_iter();
-        let many = many.map(|cut| (Kernel::AttentionTiles, cut, Condition::Many));
+        let many = many.map(|cut| (Kernel::AttentionTiles(format), cut, Condition::Many));
         for (kernel, (heads, cut), condition) in few.chain(many) {
             let params = kernels::Attention { first: cut.first, first_head: heads.start as u32, ..params };
             let attend = self.push(kernel, params, heads.len() as u32, Depth::Cut(cut));

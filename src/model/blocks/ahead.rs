@@ -4,7 +4,7 @@
 use super::attention::attend_to;
 use crate::error::Result;
 use crate::model::builder::{Builder, Layer};
-use crate::program::{Op, RESIDUAL, Slot, State, StateId};
+use crate::program::{Kv, Op, RESIDUAL, Slot, State, StateId};
 
 /// Which projection of the three.
 #[derive(Clone, Copy)]
@@ -81,8 +81,7 @@ fn turn(b: &mut Builder, l: &Layer, norm: &str, slot: Slot, heads: usize) -> Res
 /// Where keys and values are kept until the layer is done: as long as the next layer's are made. So two of a shape serve
 /// all layers.
 fn state(b: &mut Builder, l: &Layer) -> StateId {
-    let [key_width, value_width] = [l.slots.key, l.slots.value].map(|slot| b.width(slot));
-    let kept = State::Kv { key_width, value_width };
+    let kept = State::Kv(Kv::new(l.shape.kv_heads, l.shape.key_length, l.shape.value_length));
     let earlier = l.index.checked_sub(2).and_then(|layer| b.caches.get(&layer).copied());
     let state = match earlier.filter(|state| b.is_state(*state, kept)) {
         Some(state) => state,

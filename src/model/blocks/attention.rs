@@ -2,7 +2,7 @@
 
 use crate::error::{ChordError, Result};
 use crate::model::builder::{Builder, Layer};
-use crate::program::{Op, Slot, State, StateId, WeightId};
+use crate::program::{Kv, Op, Slot, State, StateId, WeightId};
 
 /// query, key, value = projections of `src`, from separate tensors or one fused.
 pub fn project_qkv(b: &mut Builder, l: &Layer, src: Slot) -> Result<()> {
@@ -50,10 +50,7 @@ pub fn attend(b: &mut Builder, l: &Layer) -> Result<()> {
         Some(Some(shared)) => shared,
         Some(None) => return Err(ChordError::internal("a layer shares a cache that is not there")),
         None => {
-            let state = b.state(State::Kv {
-                key_width: shape.kv_heads * shape.key_length,
-                value_width: shape.kv_heads * shape.value_length,
-            });
+            let state = b.state(State::Kv(Kv::new(shape.kv_heads, shape.key_length, shape.value_length)));
             b.push(Op::KvWrite { state, key: s.key, value: s.value, head_dim: shape.key_length });
             b.caches.insert(l.index, state);
             state

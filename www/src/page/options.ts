@@ -25,6 +25,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   const all = options as EngineOptions & { [NETWORK]?: Partial<NetworkSettings>; [STORE]?: Partial<StoreSettings>; [ADDRESSABLE]?: number };
   checkChoice('device', all.device, ['auto', 'webgpu', 'cpu']);
   checkChoice('memory64', all.memory64, ['auto', true, false]);
+  checkChoice('kvCache', all.kvCache, ['f16', 'q8_0']);
   checkChoice('store', all.store, ['opfs', 'memory', 'none']);
   checkCount('contextLength', all.contextLength, 1);
   checkCount('maxResidentBytes', all.maxResidentBytes, 1);
@@ -38,6 +39,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   if (all.contextLength !== undefined) core.contextLength = all.contextLength;
   if (all.maxResidentBytes !== undefined) core.maxResidentBytes = all.maxResidentBytes;
   if (all.prefetchDistance !== undefined) core.prefetchDistance = all.prefetchDistance;
+  if (all.kvCache !== undefined) core.kvCache = all.kvCache;
   const network: NetworkSettings = { ...NETWORK_DEFAULTS, hub: checkHub(all.hub), ...all[NETWORK] };
   return {
     parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href, network.hub),

@@ -210,6 +210,9 @@ export type StepEvent = {
   score?: number;
 };
 
+/** How keys and values are kept. */
+export type KvFormat = 'f16' | 'q8_0';
+
 /** What a model is opened with, as JavaScript names it; each option may be left out. */
 export type CoreOptions = {
   /** Tokens of context; without it the model's own, up to a limit. */
@@ -223,6 +226,8 @@ export type CoreOptions = {
    * the CPU.
    */
   isDeviceNamed?: boolean;
+  /** How keys and values are kept, in half precision unless something else is asked for. */
+  kvCache?: KvFormat;
   /** Groups that the ring holds at most. */
   prefetchDistance?: number;
   /**
@@ -306,6 +311,8 @@ export type MemoryPlan = {
   weightBytes: number;
   /** The KV cache, or what else a sequence keeps. */
   kvBytes: number;
+  /** How keys and values are kept: as was asked for, where some of the layers can. */
+  kvCache: KvFormat;
   /** Activations and the like. */
   scratchBytes: number;
   /** The ceiling in force. */
@@ -350,6 +357,8 @@ export type MemoryStats = {
   budgetBytes: number;
   /** The KV cache, or what else a sequence keeps. */
   kvBytes: number;
+  /** How keys and values are kept. */
+  kvCache: KvFormat;
 };
 
 /**

@@ -58,6 +58,12 @@ export interface EngineOptions {
    */
   prefetchDistance?: number;
   /**
+   * How keys and values of the context are kept: `f16`, the default, or `q8_0`, 8-bit integers of which each 32 share a
+   * scale, in about half the memory. Layers whose heads are not made of whole blocks of 32 values stay in `f16`, which
+   * `warnings` says.
+   */
+  kvCache?: 'f16' | 'q8_0';
+  /**
    * Threads that compute on the CPU, each with a shard of the model in a memory of its own; no special headers are
    * needed. The default is what the device can use, and one for small models. Where layers pass through memory or are
    * read from disk, one computes. The tokens are the same for any number.
@@ -105,6 +111,8 @@ export interface PlanOptions {
   /** As in `EngineOptions`. */
   prefetchDistance?: number;
   /** As in `EngineOptions`. */
+  kvCache?: EngineOptions['kvCache'];
+  /** As in `EngineOptions`. */
   store?: EngineOptions['store'];
   /** As in `EngineOptions`. */
   hub?: EngineOptions['hub'];
@@ -126,6 +134,8 @@ export interface Plan {
   weightBytes: number;
   /** Bytes of the KV cache, or of what else a sequence keeps. */
   kvBytes: number;
+  /** How keys and values would be kept: as was asked for, where some of the layers can. */
+  kvCache: 'f16' | 'q8_0';
   /** Bytes of activations and the like. */
   scratchBytes: number;
   /** What would be used of memory at most. */
