@@ -158,13 +158,13 @@ describe('an engine', () => {
 
   test('refuses options that cannot be', async () => {
     const codes = await inPage(async () => {
-      const options = [{ contextLength: 0 }, { contextLength: NaN }, { contextLength: 1.5 }, { maxResidentBytes: -1 }, { threads: 0 }, { device: 'tpu' }, { store: 'x' }, { memory64: 'yes' }, { headers: { 'bad header': 'x' } }, { headers: { Range: 'bytes=0-1' } }];
+      const options = [{ contextLength: 0 }, { contextLength: NaN }, { contextLength: 1.5 }, { maxResidentBytes: -1 }, { threads: 0 }, { device: 'tpu' }, { store: 'x' }, { memory64: 'yes' }, { kvCache: 'q4_0' }, { headers: { 'bad header': 'x' } }, { headers: { Range: 'bytes=0-1' } }];
       const outcomes = [];
       for (const option of options) outcomes.push(await chord.createEngine({ model: '/model.gguf', ...option }).then(() => 'accepted', (error) => error.code));
       outcomes.push(await chord.createEngine({ model: '/model.gguf', maxResidentBytes: 1000 }).catch((error) => error.code));
       return outcomes;
     });
-    assert.deepEqual(codes, [...Array(10).fill('InvalidParameter'), 'BudgetTooSmall']);
+    assert.deepEqual(codes, [...Array(11).fill('InvalidParameter'), 'BudgetTooSmall']);
   });
 });
 
