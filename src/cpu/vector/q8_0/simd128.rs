@@ -87,12 +87,12 @@ fn dots_at<const N: usize, const P: usize>(
         for i in (BLOCK * block..BLOCK * (block + 1)).step_by(8) {
             // SAFETY: all rows have eight integers from `i` on.
             let key = keys.map(|key| unsafe { load_eight(key, i) });
-            for half in 0..2 {
+            for (first, key) in [(i, key.map(|[low, _]| low)), (i + 4, key.map(|[_, high]| high))] {
                 for n in 0..N {
-                    // SAFETY: all queries have eight values from `i` on.
-                    let query = unsafe { load(queries[n], i + 4 * half) };
+                    // SAFETY: all queries have four values from `first` on.
+                    let query = unsafe { load(queries[n], first) };
                     for p in 0..P {
-                        products[p][n] = f32x4_add(products[p][n], f32x4_mul(query, key[p][half]));
+                        products[p][n] = f32x4_add(products[p][n], f32x4_mul(query, key[p]));
                     }
                 }
             }
