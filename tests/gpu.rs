@@ -680,16 +680,6 @@ fn nothing_is_made_on_a_device_before_its_ceiling_is_checked() {
     }
 }
 
-/// A sequence's bytes, however long the device takes.
-fn saved(engine: &mut Engine) -> Vec<u8> {
-    loop {
-        match engine.save().expect("saved") {
-            Some(bytes) => return bytes,
-            None => engine.wait(),
-        }
-    }
-}
-
 #[test]
 fn a_saved_sequence_is_taken_up_here_and_on_the_cpu() {
     let file = random_model::file(Shape::default());
@@ -700,6 +690,8 @@ fn a_saved_sequence_is_taken_up_here_and_on_the_cpu() {
     let begun = ask(&mut engine, &file, body(&first)).expect("an answer");
     let bytes = saved(&mut engine);
     // A request in between drops what is on its way.
+    engine.begin_save().expect("begun");
+    assert!(engine.save().expect("the header").is_some());
     assert_eq!(engine.save().expect("begun"), None);
     let longer = [&first[..], &begun.tokens].concat();
     let next = ask(&mut engine, &file, body(&longer)).expect("an answer");
@@ -711,18 +703,18 @@ fn a_saved_sequence_is_taken_up_here_and_on_the_cpu() {
     ask(&mut other, &file, body(&[9, 8, 7])).expect("an answer");
     let mut on_cpu = open(&file, &OpenOptions::default()).expect("the model opens");
     for engine in [&mut other, &mut on_cpu] {
-        assert_eq!(engine.restore(&bytes).expect("taken up"), next.cached);
+        assert_eq!(take_up(engine, &bytes).expect("taken up"), next.cached);
         assert_eq!(saved(engine), bytes, "and saved again it is the same");
         assert_eq!(ask(engine, &file, body(&longer)).expect("an answer"), next);
     }
-    assert_eq!(other.restore(&later).expect("taken up"), longer.len() + next.tokens.len() - 1);
+    assert_eq!(take_up(&mut other, &later).expect("taken up"), longer.len() + next.tokens.len() - 1);
     assert_eq!(saved(&mut other), later);
     // What the CPU computed goes on here.
     ask(&mut on_cpu, &file, body(&first)).expect("an answer");
-    other.restore(&saved(&mut on_cpu)).expect("taken up");
+    take_up(&mut other, &saved(&mut on_cpu)).expect("taken up");
     assert_eq!(ask(&mut other, &file, body(&longer)).expect("an answer").tokens, next.tokens);
     for length in [0, 31, bytes.len() - 1] {
-        assert_eq!(other.restore(&bytes[..length]).expect_err("refused").code, ErrorCode::InvalidState);
+        assert_eq!(take_up(&mut other, &bytes[..length]).expect_err("refused").code, ErrorCode::InvalidState);
     }
 }
 

@@ -80,12 +80,6 @@ fn the_end_of_a_prompt_is_gone_back_to() {
 fn a_saved_sequence_moves_between_devices() {
     let file = hybrid(2);
     let Some(first) = device(DEVICE) else { return };
-    let saved = |engine: &mut Engine| loop {
-        match engine.save().expect("saved") {
-            Some(bytes) => return bytes,
-            None => engine.wait(),
-        }
-    };
     let body = |prompt: &[u32]| request(json!({"prompt": prompt, "logprobs": 0}));
     let mut engine = open_on(&file, first, &OpenOptions::default()).expect("the model opens");
     let prompt: Vec<u32> = (20..60).collect();
@@ -98,7 +92,7 @@ fn a_saved_sequence_moves_between_devices() {
     let mut on_cpu = open(&file, &OpenOptions::default()).expect("the model opens");
     for engine in [&mut other, &mut on_cpu] {
         ask(engine, &file, body(&[9, 8, 7])).expect("an answer");
-        engine.restore(&bytes).expect("taken up");
+        take_up(engine, &bytes).expect("taken up");
         assert_eq!(saved(engine), bytes, "and saved again it is the same");
         assert_eq!(ask(engine, &file, body(&longer)).expect("an answer").tokens, expected.tokens);
     }

@@ -157,16 +157,16 @@ fn saved_sequences_are_taken_up_in_their_own_format_only() {
     let engines = || [KvFormat::F16, KvFormat::Q8_0].map(|format| opened(&file, format));
     let saved = engines().map(|mut engine| {
         let answer = ask(&mut engine, &file, request(json!({}))).expect("an answer");
-        (engine.save().expect("saved").expect("at once"), answer)
+        (support::saved(&mut engine), answer)
     });
     assert!(saved[1].0.len() < saved[0].0.len() * 6 / 10, "half of the bytes");
     for (at, mut engine) in engines().into_iter().enumerate() {
-        let error = engine.restore(&saved[1 - at].0).expect_err("of the other format");
+        let error = take_up(&mut engine, &saved[1 - at].0).expect_err("of the other format");
         assert_eq!((error.code, &error.details["reason"]), (ErrorCode::InvalidState, &json!("model")));
         assert!(error.message.contains("kvCache"), "{}", error.message);
         let (bytes, begun) = &saved[at];
-        let reached = engine.restore(bytes).expect("taken up");
-        assert_eq!(engine.save().expect("saved").as_ref(), Some(bytes), "and saved again it is the same");
+        let reached = take_up(&mut engine, bytes).expect("taken up");
+        assert_eq!(&support::saved(&mut engine), bytes, "and saved again it is the same");
         let prompt: Vec<u32> = engine
             .tokenizer()
             .encode("abcabcabc", EncodeOptions { add_special: true, parse_special: true })
@@ -210,15 +210,9 @@ mod on_gpu {
         let mut on_gpu = open_on(&file, device, &options(KvFormat::Q8_0)).expect("the model opens");
         let mut on_cpu = opened(&file, KvFormat::Q8_0);
         let answer = ask(&mut on_cpu, &file, request(json!({}))).expect("an answer");
-        let bytes = on_cpu.save().expect("saved").expect("at once");
-        on_gpu.restore(&bytes).expect("taken up");
-        let back = loop {
-            match on_gpu.save().expect("saved") {
-                Some(bytes) => break bytes,
-                None => on_gpu.wait(),
-            }
-        };
-        assert_eq!(back, bytes);
+        let bytes = saved(&mut on_cpu);
+        take_up(&mut on_gpu, &bytes).expect("taken up");
+        assert_eq!(saved(&mut on_gpu), bytes);
         let next = ask(&mut on_gpu, &file, request(json!({}))).expect("an answer");
         assert!(next.cached > 5);
         assert_eq!(next.texts, answer.texts);

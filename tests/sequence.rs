@@ -145,11 +145,11 @@ fn a_saved_state_that_holds_the_whole_past_is_taken_up() {
     let moved = |spoil: &dyn Fn(&mut Engine)| {
         conversation(&file, &whole, |mut engine| {
             spoil(&mut engine);
-            let bytes = engine.save().expect("saved").expect("the CPU hands it over at once");
+            let bytes = support::saved(&mut engine);
             let mut other = opened(&file);
             ask(&mut other, &file, request(json!({"prompt": "something else"}))).expect("an answer");
-            other.restore(&bytes).expect("taken up");
-            assert_eq!(other.save().expect("saved"), Some(bytes), "and saved again it is the same");
+            take_up(&mut other, &bytes).expect("taken up");
+            assert_eq!(support::saved(&mut other), bytes, "and saved again it is the same");
             other
         })
     };
@@ -222,11 +222,11 @@ fn a_saved_sequence_is_taken_up_with_the_same_tokens() {
     let paged = OpenOptions { max_resident_bytes: least.details["need"].as_u64(), ..OpenOptions::default() };
     for options in [whole.clone(), longer, paged] {
         let moved = conversation(&file, &whole, |mut engine| {
-            let bytes = engine.save().expect("saved").expect("the CPU hands it over at once");
+            let bytes = support::saved(&mut engine);
             let mut other = open(&file, &options).expect("the model opens");
             ask(&mut other, &file, request(json!({"prompt": "something else"}))).expect("an answer");
-            assert!(other.restore(&bytes).expect("taken up") > 14);
-            assert_eq!(other.save().expect("saved"), Some(bytes), "and saved again it is the same");
+            assert!(take_up(&mut other, &bytes).expect("taken up") > 14);
+            assert_eq!(support::saved(&mut other), bytes, "and saved again it is the same");
             other
         });
         assert_eq!(moved, truth, "{options:?}");
@@ -236,10 +236,10 @@ fn a_saved_sequence_is_taken_up_with_the_same_tokens() {
 #[test]
 fn an_empty_sequence_can_be_saved() {
     let file = random_model::file(Shape::default());
-    let bytes = opened(&file).save().expect("saved").expect("at once");
+    let bytes = support::saved(&mut opened(&file));
     let mut engine = opened(&file);
     ask(&mut engine, &file, request(json!({}))).expect("an answer");
-    assert_eq!(engine.restore(&bytes).expect("taken up"), 0);
+    assert_eq!(take_up(&mut engine, &bytes).expect("taken up"), 0);
     assert_eq!(ask(&mut engine, &file, request(json!({}))).expect("an answer").cached, 0);
 }
 
@@ -247,35 +247,103 @@ fn an_empty_sequence_can_be_saved() {
 fn saved(file: &[u8]) -> Vec<u8> {
     let mut engine = opened(file);
     ask(&mut engine, file, request(json!({}))).expect("an answer");
-    engine.save().expect("saved").expect("at once")
+    support::saved(&mut engine)
 }
 
 fn refusal(engine: &mut Engine, bytes: &[u8]) -> (ErrorCode, Value) {
-    let ChordError { code, details, .. } = engine.restore(bytes).expect_err("refused");
+    let ChordError { code, details, .. } = take_up(engine, bytes).expect_err("refused");
     (code, details.get("reason").cloned().unwrap_or_default())
 }
 
 #[test]
-fn damaged_sequences_are_refused_and_change_nothing() {
+fn damaged_sequences_are_refused_and_leave_none_in_part() {
     let file = random_model::file(Shape { layers: 2, ..Shape::default() });
     let bytes = saved(&file);
     let mut engine = opened(&file);
     let (truth, _) = answer(&mut engine, &file, request(json!({})));
-    for length in (0..bytes.len()).step_by(97).chain(0..60).chain(bytes.len() - 20..bytes.len()) {
-        let (code, reason) = refusal(&mut engine, &bytes[..length]);
-        assert_eq!((code, reason), (ErrorCode::InvalidState, json!("truncated")), "of {length} bytes");
+    // Until the header is whole, what was computed before is still there.
+    for length in 0..40 {
+        let reason = if length == 0 { json!("truncated") } else { refusal(&mut engine, &bytes[..length]).1 };
+        assert_eq!(reason, json!("truncated"), "of {length} bytes");
     }
-    for at in (0..bytes.len()).step_by(61).chain(0..60).chain(bytes.len() - 20..bytes.len()) {
+    for at in 0..40 {
         let mut other = bytes.clone();
         other[at] ^= 1 << (at % 8);
         let (code, reason) = refusal(&mut engine, &other);
         assert_eq!(code, ErrorCode::InvalidState, "changed at {at}");
         assert_ne!(reason, json!("model"), "a fingerprint that was changed is damage");
     }
-    assert_eq!(refusal(&mut engine, &[&bytes[..], &[0]].concat()), (ErrorCode::InvalidState, json!("damaged")));
     assert_eq!(refusal(&mut engine, b"GGUF, or whatever else"), (ErrorCode::InvalidState, json!("foreign")));
     let (again, _) = answer(&mut engine, &file, request(json!({})));
-    assert_eq!((again.tokens, again.cached), (truth.tokens, 10), "what was computed before is still there");
+    assert_eq!((&again.tokens, again.cached), (&truth.tokens, 10), "what was computed before is still there");
+    let same_again = |engine: &mut Engine| {
+        let (again, _) = answer(engine, &file, request(json!({})));
+        assert_eq!(again.tokens, truth.tokens);
+        again.cached
+    };
+    for length in (40..bytes.len()).step_by(97).chain(bytes.len() - 20..bytes.len()) {
+        assert_eq!(refusal(&mut engine, &bytes[..length]), (ErrorCode::InvalidState, json!("truncated")));
+        if length % 10 == 0 {
+            same_again(&mut engine);
+        }
+    }
+    for at in (40..bytes.len()).step_by(61).chain(bytes.len() - 20..bytes.len()) {
+        let mut other = bytes.clone();
+        other[at] ^= 1 << (at % 8);
+        assert_eq!(refusal(&mut engine, &other), (ErrorCode::InvalidState, json!("damaged")), "changed at {at}");
+        if at % 10 == 0 {
+            assert_eq!(same_again(&mut engine), 0, "nothing of it is used");
+        }
+    }
+    assert_eq!(refusal(&mut engine, &[&bytes[..], &[0]].concat()), (ErrorCode::InvalidState, json!("damaged")));
+    assert_eq!(same_again(&mut engine), 0);
+    // What was begun and dropped does not mix with what comes after it.
+    engine.restore(&bytes[..100]).expect("begun");
+    engine.drop_restore();
+    assert!(take_up(&mut engine, &bytes).expect("taken up") > 10);
+    engine.restore(&bytes[..100]).expect("begun");
+    same_again(&mut engine);
+    assert_eq!(engine.finish_restore().expect_err("nothing is under way").details["reason"], json!("truncated"));
+}
+
+#[test]
+fn a_sequence_may_come_in_pieces_of_any_size() {
+    let file = random_model::file(Shape { layers: 2, ..Shape::default() });
+    let bytes = saved(&file);
+    for piece in [1, 7, 64, 1000] {
+        let mut engine = opened(&file);
+        let tokens = support::take_up_with(&mut engine, &bytes, piece, |_| {}).expect("taken up");
+        assert!(tokens > 10);
+        assert_eq!(support::saved(&mut engine), bytes);
+    }
+}
+
+#[test]
+fn a_sequence_is_saved_between_two_tokens() {
+    let file = random_model::file(Shape::default());
+    let prompt: Vec<u32> = (20..60).collect();
+    let body = json!({"kind": "completion", "prompt": prompt, "temperature": 0, "max_tokens": 8, "ignore_eos": true, "logprobs": 0});
+    let truth = ask(&mut opened(&file), &file, body.clone()).expect("an answer");
+    let (mut engine, mut all) = (opened(&file), Vec::new());
+    let found = ask_with(&mut engine, &file, body, |engine, event| {
+        if matches!(event, Event::Token { .. }) {
+            all.push(support::saved(engine));
+        }
+    });
+    assert_eq!(found.expect("an answer").tokens, truth.tokens, "the answer is none the worse for it");
+    for (count, bytes) in all.iter().enumerate() {
+        let mut engine = opened(&file);
+        assert_eq!(take_up(&mut engine, bytes).expect("taken up"), prompt.len() + count);
+        let begun = [&prompt[..], &truth.tokens[..count + 1]].concat();
+        let body = json!({"kind": "completion", "prompt": begun, "temperature": 0, "max_tokens": 7 - count, "ignore_eos": true, "logprobs": 0});
+        let rest = ask(&mut engine, &file, body).expect("the rest");
+        assert_eq!((rest.cached, rest.tokens.as_slice()), (begun.len() - 1, &truth.tokens[count + 1..]));
+    }
+    // A state that holds the whole past is saved between requests only.
+    let file = hybrid();
+    let mut engine = opened(&file);
+    engine.begin(Request::from_json(&request(json!({})).to_string()).expect("a body"), MOMENT).expect("begins");
+    assert!(!engine.saves_midway() && engine.begin_save().is_err());
 }
 
 #[test]
@@ -299,7 +367,7 @@ fn sequences_of_other_models_builds_and_rooms_are_refused() {
     // A request in its middle is no sequence.
     let mut engine = opened(&file);
     engine.begin(Request::from_json(&request(json!({})).to_string()).expect("a body"), MOMENT).expect("begins");
-    assert!(engine.save().is_err() && engine.restore(&bytes).is_err());
+    assert!(engine.save().is_err() && engine.restore(&bytes).is_err() && engine.finish_restore().is_err());
     while !matches!(engine.step().expect("the request goes on"), Event::Done { .. }) {}
 }
 

@@ -385,14 +385,14 @@ impl<'a> World<'a> {
 
     /// Between requests: what was computed is saved, the tab is killed, another takes it up.
     fn kill(&mut self) {
-        let saved = self.random.chance(50).then(|| self.engine.save().expect("saved").expect("at once"));
+        let saved = self.random.chance(50).then(|| support::saved(&mut self.engine));
         self.flights.clear();
         self.engine = World::open(self.model, &self.options, &self.disk_works);
         (self.has_failed, self.is_on_disk) = (false, self.options.from_disk);
         self.disk_works.set(true);
         self.look();
         if let Some(saved) = saved {
-            self.engine.restore(&saved).expect("taken up");
+            support::take_up(&mut self.engine, &saved).expect("taken up");
         }
         self.pump();
     }

@@ -1,6 +1,8 @@
 //! The walk through the ops: of the whole program, or of what one of several threads computes of it (see
 //! [`super::team`]). It pauses where another thread's values are not there yet, and goes on when it is asked again.
 
+mod moves;
+
 use super::team::{Gather, Shares, Split, Step};
 use super::{Cpu, DiskReader, KvCache, memory};
 use crate::error::Result;
@@ -9,9 +11,21 @@ use crate::pager::{Intervals, Placement};
 use crate::program::*;
 use std::ops::Range;
 
-/// What the first shard tells the others to run.
+pub use moves::Move;
+use moves::{Layouts, Moving};
+
+/// What the first shard tells the others to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To run groups.
+    Run(Groups),
+    /// To hand over a piece of a state, or to take one.
+    Move(Move),
+}
+
+/// Groups to run over a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Order {
+pub struct Groups {
     /// Consecutive groups.
     pub groups: Range<usize>,
     /// Position of the first token of the batch.
@@ -28,7 +42,7 @@ pub struct Order {
 
 /// The other shards, as one of them sees them. All shards come to the same exchanges in the same order.
 pub trait Peers {
-    /// Tells the others to run an order. Only the first shard does.
+    /// Tells the others what to do. Only the first shard does.
     fn order(&mut self, order: &Order);
 
     /// Hands this shard's slice of the next exchange to the others, or to the first one only. Pending: it is to be
@@ -42,7 +56,7 @@ pub trait Peers {
 /// Where a run has come to.
 #[derive(Default)]
 struct Run {
-    order: Order,
+    order: Groups,
     /// Known to the first shard, which alone embeds them.
     tokens: Vec<u32>,
     /// They are embedded already.
@@ -54,7 +68,7 @@ struct Run {
     from: usize,
 }
 
-impl Order {
+impl Groups {
     /// The batch that it is about.
     fn batch<'a>(&self, tokens: &'a [u32]) -> Batch<'a> {
         Batch { tokens, position: self.position, rows: self.rows.clone(), positions: self.positions }
@@ -93,6 +107,9 @@ pub struct Shard {
     peers: Option<Box<dyn Peers>>,
     coverage: Option<Coverage>,
     run: Run,
+    /// Where states lie, where there are other shards.
+    layouts: Option<Layouts>,
+    moving: Option<Moving>,
     is_lost: bool,
     /// The first of several groups of a run that left a value that is not finite in the residual stream.
     damaged: Option<usize>,
@@ -111,6 +128,8 @@ impl Shard {
             peers: None,
             coverage: (shards > 1).then(|| Coverage::new(program)),
             run: Run::default(),
+            layouts: (shards > 1).then(|| Layouts::new(program, &split, context)),
+            moving: None,
             is_lost: false,
             damaged: None,
             stage: memory::zeroed(stage_values(&split, super::BATCH_MAX.min(context)))?,
@@ -248,9 +267,9 @@ impl Shard {
         debug_assert!(!self.is_running() && batch.rows.len() == batch.tokens.len());
         let (position, rows) = (batch.position, batch.rows.clone());
         let positions = batch.positions;
-        let order = Order { groups, position, rows, positions, pass_rows: self.pass_rows, is_hidden };
+        let order = Groups { groups, position, rows, positions, pass_rows: self.pass_rows, is_hidden };
         if let Some(peers) = &mut self.peers {
-            peers.order(&order);
+            peers.order(&Order::Run(order.clone()));
         }
         self.run.tokens.clear();
         self.run.tokens.extend_from_slice(batch.tokens);
@@ -259,6 +278,13 @@ impl Shard {
 
     /// Begins what the first shard ordered; see [`Shard::begin`].
     pub fn follow(&mut self, order: &Order) -> Result<()> {
+        let order = match order {
+            Order::Run(order) => order,
+            Order::Move(order) => {
+                self.moving = Some(Moving::new(order.clone()));
+                return Ok(());
+            }
+        };
         self.cpu.reserve(&self.split.program, order.pass_rows)?;
         self.run.tokens.clear();
         self.run.tokens.resize(order.rows.len(), 0);
@@ -266,7 +292,7 @@ impl Shard {
         Ok(())
     }
 
-    fn obey(&mut self, order: Order, is_embedded: bool) {
+    fn obey(&mut self, order: Groups, is_embedded: bool) {
         debug_assert!(order.rows.len() <= super::BATCH_MAX);
         let tokens = std::mem::take(&mut self.run.tokens);
         self.run = Run { group: order.groups.start, order, tokens, is_embedded, ..Run::default() };
@@ -279,8 +305,12 @@ impl Shard {
         self.damaged
     }
 
-    /// Whether a run has not come to its end.
+    /// Whether a run, or the move of a state, has not come to its end.
     pub fn is_running(&self) -> bool {
+        self.has_steps() || self.moving.as_ref().is_some_and(|moving| !moving.is_done(self.split.shards))
+    }
+
+    fn has_steps(&self) -> bool {
         self.run.group < self.run.order.groups.end
     }
 
@@ -289,14 +319,18 @@ impl Shard {
         if self.is_lost {
             return Poll::Lost;
         }
-        while self.is_running() {
+        match self.go_on_moving() {
+            Poll::Ready => {}
+            poll => return poll,
+        }
+        while self.has_steps() {
             let group = self.run.group;
             let steps = &self.split.steps[group];
             let needed = if self.run.order.is_hidden { self.split.steps_until_hidden(group) } else { steps.len() };
             if self.run.step == needed {
                 (self.run.group, self.run.step) = (group + 1, 0);
                 let is_finite = |row| super::vector::all_finite(self.cpu.residual(&self.split.program, row));
-                if self.is_running() && self.damaged.is_none() && !self.run.order.rows.clone().all(is_finite) {
+                if self.has_steps() && self.damaged.is_none() && !self.run.order.rows.clone().all(is_finite) {
                     self.damaged = Some(group);
                 }
                 continue;
@@ -376,7 +410,7 @@ impl Shard {
         self.cpu.hidden(&self.split.program, rows)
     }
 
-    /// The bytes of a state.
+    /// The bytes of a state, of this shard's heads.
     pub fn state_bytes(&mut self, state: StateId) -> &mut [u8] {
         self.cpu.state_bytes(state)
     }

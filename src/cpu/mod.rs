@@ -30,7 +30,7 @@ use attention::Attention;
 use matmul::{Activations, Input};
 use std::ops::Range;
 
-pub use exec::{Order, Peers, Shard};
+pub use exec::{Groups, Move, Order, Peers, Shard};
 use fixed::Fixed;
 pub use kv::KvCache;
 pub use weights::{DISK_STAGE_BYTES, DiskReader, READ_BYTES, Weights, vector_bytes};

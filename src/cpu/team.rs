@@ -38,7 +38,7 @@ impl Shares {
     }
 
     /// One run of `heads` that have `width` values each.
-    fn of_heads(heads: usize, width: usize, shards: usize) -> Shares {
+    pub fn of_heads(heads: usize, width: usize, shards: usize) -> Shares {
         Shares { blocks: 1, bounds: (0..=shards).map(|shard| heads * shard / shards * width).collect() }
     }
 
@@ -135,6 +135,8 @@ pub struct Split {
     pub steps: Vec<Vec<Step>>,
     /// The shard's pieces of each weight of the whole program.
     pub pieces: Vec<Vec<Piece>>,
+    /// By state: how many heads its keys and values have, where the shards divide them among themselves.
+    heads: Vec<Option<usize>>,
 }
 
 /// Whether several threads may compute a program: where states hold the whole past, the copies of them that a sequence
@@ -159,7 +161,13 @@ impl Split {
             steps: whole.ops.iter().map(|ops| ops.iter().copied().map(Step::Op).collect()).collect(),
             pieces: whole.weights.iter().enumerate().map(piece).collect(),
             program: whole.clone(),
+            heads: vec![None; whole.states.len()],
         }
+    }
+
+    /// Whether the shards divide the heads of a state; else each has all of it.
+    pub fn divides_state(&self, state: StateId) -> bool {
+        self.heads[state.0 as usize].is_some()
     }
 
     /// How many steps of a group it takes until the hidden state is there.

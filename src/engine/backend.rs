@@ -1,7 +1,7 @@
 //! Where an engine computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
 
 use crate::cpu::vector::all_finite;
-use crate::cpu::{self, DiskReader, Peers, Shard};
+use crate::cpu::{self, DiskReader, Move, Peers, Shard};
 use crate::error::Result;
 use crate::exec::{Batch, Draw, Poll, Wanted};
 #[cfg(feature = "gpu")]
@@ -9,6 +9,8 @@ use crate::gpu::{self, Gpu};
 use crate::pager::Placement;
 use crate::program::{Op, Program, StateId, WeightId};
 use crate::state::Layout;
+#[cfg(feature = "gpu")]
+use crate::state::{PIECE_BYTES, Part};
 use std::ops::Range;
 
 /// One of the backends.
@@ -181,28 +183,45 @@ impl Backend {
         }, gpu => gpu.run_ahead(program, position, draw))
     }
 
-    /// Appends what a state holds for its first `positions` to `out`. Where that is still to come it
-    /// is to be asked again.
-    pub fn read_state(&mut self, layout: &Layout, state: StateId, positions: usize, out: &mut Vec<u8>) -> Poll {
-        let spans = layout.spans(state, 0..positions);
-        either!(self, cpu => {
-            let bytes = cpu.state_bytes(state);
-            spans.into_iter().for_each(|span| out.extend_from_slice(&bytes[span]));
-            Poll::Ready
-        }, gpu => gpu.read_state(state, &spans, out))
+    /// Bytes of a state that are read or written together at most.
+    pub fn piece_bytes(&self) -> usize {
+        either!(self, cpu => cpu.piece_bytes(), _gpu => PIECE_BYTES)
     }
 
-    /// Puts bytes in place of a state for these positions.
-    pub fn write_state(&mut self, layout: &Layout, state: StateId, positions: Range<usize>, bytes: &[u8]) {
-        let spans = layout.spans(state, positions);
-        either!(self, cpu => {
-            let (cells, mut rest) = (cpu.state_bytes(state), bytes);
-            for span in spans {
-                let (now, later) = rest.split_at(span.len());
-                cells[span].copy_from_slice(now);
-                rest = later;
-            }
-        }, gpu => gpu.write_state(state, &spans, bytes))
+    /// Appends a piece of what a state holds for its first `positions` to `out`. Where that is still to come it
+    /// is to be asked again.
+    pub fn read_state(
+        &mut self,
+        layout: &Layout,
+        state: StateId,
+        positions: usize,
+        piece: Range<usize>,
+        out: &mut Vec<u8>,
+    ) -> Poll {
+        either!(self, cpu => cpu.read_state(layout, &Move { state, positions, piece, is_out: true }, out), gpu => {
+            gpu.read_state(state, &spans_of(layout, state, positions, piece), out)
+        })
+    }
+
+    /// Puts bytes in place of a piece of what a state holds for its first `positions`. Pending: it has taken none, and
+    /// is to be asked again.
+    pub fn write_state(
+        &mut self,
+        layout: &Layout,
+        state: StateId,
+        positions: usize,
+        piece: Range<usize>,
+        bytes: &[u8],
+    ) -> Poll {
+        either!(self, cpu => cpu.write_state(layout, &Move { state, positions, piece, is_out: false }, bytes), gpu => {
+            gpu.write_state(state, &spans_of(layout, state, positions, piece), bytes);
+            Poll::Ready
+        })
+    }
+
+    /// Drops a reading of states that is under way.
+    pub fn stop_reading(&mut self) {
+        either!(self, _cpu => {}, gpu => gpu.stop_reading())
     }
 
     /// Copies the states that a group moves on and that hold the whole past, as they are now.
@@ -227,8 +246,14 @@ impl Backend {
             return;
         }
         for state in layout.states() {
-            let bytes = layout.state_bytes(state, layout.context - from);
-            self.write_state(layout, state, from..layout.context, &vec![0xff; bytes]);
+            let spans = layout.spans(state, from..layout.context);
+            either!(self, cpu => {
+                let cells = cpu.state_bytes(state);
+                spans.into_iter().for_each(|span| cells[span].fill(0xff));
+            }, gpu => {
+                let bytes = spans.iter().map(Range::len).sum();
+                gpu.write_state(state, &spans, &vec![0xff; bytes]);
+            })
         }
     }
 
@@ -320,4 +345,15 @@ impl Backend {
     pub fn cancel(&mut self) {
         either!(self, _cpu => {}, gpu => gpu.cancel())
     }
+}
+
+/// Where a piece of a state's first `positions` lies.
+#[cfg(feature = "gpu")]
+fn spans_of(layout: &Layout, state: StateId, positions: usize, piece: Range<usize>) -> Vec<Range<usize>> {
+    let spans = layout.spans(state, 0..positions);
+    let place = |part: Part| {
+        let start = spans[part.span].start;
+        start + part.within.start..start + part.within.end
+    };
+    Layout::parts(&spans, piece).map(place).collect()
 }

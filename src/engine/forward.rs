@@ -95,6 +95,7 @@ impl Engine {
         wanted: Wanted,
     ) -> Result<usize> {
         self.drop_saving();
+        self.drop_restore();
         let kept = self.go_back(position);
         if self.sequence.forgets() {
             self.compute.backend.forget(&self.opened.layout, kept);

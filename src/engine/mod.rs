@@ -200,6 +200,12 @@ impl Engine {
         self.opened.count_tokens(json, now)
     }
 
+    /// The tokens that all prompts have in common which begin with this: a JSON string, or the JSON body of a chat
+    /// whose messages others follow.
+    pub fn prefix_tokens(&self, json: &str, now: CivilTime) -> Result<Vec<u32>> {
+        self.opened.prefix_tokens(json, now)
+    }
+
     /// The logits at every position of a sequence of tokens, for tests: [tokens, vocabulary]. All weights
     /// must be there.
     pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {

@@ -52,6 +52,9 @@ pub struct Chat {
     pub continue_final_message: Option<bool>,
 }
 
+/// What may follow a prefix: texts that begin with characters that no token joins to one another.
+const NEXT: [&str; 2] = ["A", "7"];
+
 /// Whether a model calls tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -236,6 +239,36 @@ impl Opened {
                 Ok(self.tokenizer.encode_chat(&rendered.text, rendered.guard)?.len())
             }
         }
+    }
+
+    /// The tokens that all prompts have in common which begin with this: a JSON string, or the JSON body of a chat
+    /// whose messages others follow. They are found out by letting two different texts follow.
+    pub fn prefix_tokens(&self, json: &str, now: CivilTime) -> Result<Vec<u32>> {
+        let (mut tokens, others) = match parse::<Json>(json)? {
+            Json::String(text) => {
+                let tokens = |next: &str| self.prompt_tokens(Prompt::Text(format!("{text}{next}")));
+                (tokens(NEXT[0])?, tokens(NEXT[1])?)
+            }
+            Json::Object(body) => {
+                let chat = chat(&body)?;
+                (self.followed(&chat, NEXT[0], now)?, self.followed(&chat, NEXT[1], now)?)
+            }
+            _ => return Err(ChordError::parameter("input", "a prefix is a text or a chat")),
+        };
+        tokens.truncate(tokens.iter().zip(&others).take_while(|(a, b)| a == b).count());
+        self.check_length(&tokens, "input", 1)?;
+        Ok(tokens)
+    }
+
+    /// The prompt of a chat that another message follows.
+    fn followed(&self, chat: &Chat, next: &str, now: CivilTime) -> Result<Vec<u32>> {
+        let mut chat = Chat { add_generation_prompt: Some(false), ..chat.clone() };
+        if let Json::Array(messages) = &mut chat.messages {
+            let is_asked = messages.last().is_some_and(|message| message["role"] == "user");
+            messages.push(json!({"role": if is_asked { "assistant" } else { "user" }, "content": next}));
+        }
+        let (rendered, _) = self.render(&chat, now, false)?;
+        self.tokenizer.encode_chat(&rendered.text, rendered.guard)
     }
 
     /// The tokens of a chat's prompt, and how its answer is to be read where there may be more in it than content.

@@ -1,80 +1,136 @@
-//! Saves the state of a sequence, and takes it up again.
+//! Saves the state of a sequence, and takes it up again: piece by piece, so that no second copy of it is in memory.
 
 use super::Engine;
-use super::sequence::{Saved, Saving};
+use super::sequence::{Restoring, Saving, Unit};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Poll;
 
 impl Engine {
-    /// The sequence that was computed last, with all that the model keeps of it, as bytes: an engine of the same
-    /// model and build takes it up by [`Engine::restore`], and computes none of its tokens again. `None` while the
-    /// device is still to hand it over: then it is asked for again after the device woke the owner. No request may
-    /// be running.
+    /// Whether a sequence can be saved while a request runs: where its state goes back to any position, so that what
+    /// the request has begun is no part of what is saved.
+    pub fn saves_midway(&self) -> bool {
+        self.sequence.rewinds_anywhere()
+    }
+
+    /// Begins to save the sequence that was computed last, with all that the model keeps of it. How many tokens it has.
+    /// A request may run only if [`Engine::saves_midway`], and takes no step until all is saved.
     ///
     /// The bytes name their model by its header. An owner that opens files of one header and other weights has to
     /// keep their sequences apart.
-    pub fn save(&mut self) -> Result<Option<Vec<u8>>> {
-        self.check_idle()?;
-        self.check_alone()?;
-        if !self.sequence.rewinds_anywhere() {
+    pub fn begin_save(&mut self) -> Result<usize> {
+        if !self.saves_midway() {
+            self.check_idle()?;
             // Guesses that were wrong, or a pass that was dropped, are a part of the state.
             self.go_back(usize::MAX);
         }
+        self.drop_saving();
+        let Engine { opened, sequence, .. } = self;
+        let saving = Saving::new(sequence.tokens(), opened.fingerprint(), &opened.layout);
+        let tokens = saving.tokens;
+        sequence.saving = Some(saving);
+        Ok(tokens)
+    }
+
+    /// The next bytes of the sequence that is saved, and none after the last ones. `None` while the device, or another
+    /// thread, is still to hand them over: then they are asked for again after the owner was woken. An engine of the
+    /// same model and build takes them up by [`Engine::restore`], and computes none of the tokens again.
+    pub fn save(&mut self) -> Result<Option<&[u8]>> {
         let Engine { opened, compute, sequence, .. } = self;
-        let tokens = sequence.tokens().len();
-        let mut saving = match sequence.saving.take() {
-            Some(saving) => saving,
-            None => Saving::new(sequence.tokens(), opened.fingerprint(), &opened.layout)?,
+        let Some(mut saving) = sequence.saving.take() else {
+            return Err(ChordError::internal("no sequence is being saved"));
         };
-        // An empty sequence has left nothing behind.
-        let first = if tokens > 0 { saving.done } else { usize::MAX };
-        for state in opened.layout.states().skip(first) {
-            match compute.backend.read_state(&opened.layout, state, tokens, &mut saving.bytes) {
-                Poll::Ready => saving.done += 1,
+        if !saving.is_begun {
+            saving.is_begun = true;
+            saving.close_piece(false);
+            return Ok(Some(&sequence.saving.insert(saving).piece));
+        }
+        saving.piece.clear();
+        let wanted = saving.wanted(&opened.layout, compute.backend.piece_bytes());
+        if let Some((state, piece)) = &wanted {
+            let (layout, tokens) = (&opened.layout, saving.tokens);
+            match compute.backend.read_state(layout, *state, tokens, piece.clone(), &mut saving.piece) {
+                Poll::Ready => saving.took(piece),
                 Poll::Pending => {
                     sequence.saving = Some(saving);
                     return Ok(None);
                 }
-                Poll::Lost => return Err(ChordError::new(ErrorCode::DeviceLost, "the GPU was lost, and the sequence")),
+                Poll::Lost => return Err(lost()),
             }
         }
-        Ok(Some(saving.finish()))
+        saving.close_piece(wanted.is_none());
+        if saving.piece.is_empty() {
+            return Ok(Some(&[]));
+        }
+        Ok(Some(&sequence.saving.insert(saving).piece))
     }
 
-    /// Takes up a saved sequence in place of what was computed last: a prompt that begins with its tokens finds
-    /// them computed. How many they are. What is damaged, or was computed by another model or build, is refused,
-    /// and changes nothing.
+    /// Takes the next bytes of a saved sequence; how many of them. Where that is not all of them another thread is
+    /// waited for, and the others are offered again after the owner was woken. What was computed last is kept until it
+    /// is known that the bytes are of this model and build, and fit; then they take its place. What is refused later,
+    /// because it is damaged, leaves no sequence. An error ends it.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<usize> {
         self.check_idle()?;
-        self.check_alone()?;
         self.drop_saving();
-        let Engine { opened, compute, sequence, .. } = self;
-        let Saved { tokens, mut state } = Saved::read(bytes, opened.fingerprint(), &opened.layout)?;
-        opened.check_tokens(&tokens)?;
-        for id in opened.layout.states() {
-            let (now, later) = state.split_at(opened.layout.state_bytes(id, tokens.len()));
-            compute.backend.write_state(&opened.layout, id, 0..tokens.len(), now);
-            state = later;
+        let mut restoring = self.sequence.restoring.take().unwrap_or_else(Restoring::new);
+        let count = self.read_on(&mut restoring, bytes)?;
+        self.sequence.restoring = Some(restoring);
+        Ok(count)
+    }
+
+    /// Ends what [`Engine::restore`] began: from now on a prompt that begins with the tokens of the saved sequence finds
+    /// them computed. How many they are; `None` while another thread is waited for.
+    pub fn finish_restore(&mut self) -> Result<Option<usize>> {
+        self.check_idle()?;
+        let mut restoring = self.sequence.restoring.take().unwrap_or_else(Restoring::new);
+        self.read_on(&mut restoring, &[])?;
+        if restoring.is_waiting {
+            self.sequence.restoring = Some(restoring);
+            return Ok(None);
         }
-        Ok(sequence.take_up(tokens))
+        let tokens = restoring.finish()?;
+        Ok(Some(self.sequence.take_up(tokens)))
+    }
+
+    /// Drops what [`Engine::restore`] has begun, if there is something.
+    pub fn drop_restore(&mut self) {
+        self.sequence.restoring = None;
+    }
+
+    fn read_on(&mut self, restoring: &mut Restoring, mut bytes: &[u8]) -> Result<usize> {
+        let Engine { opened, compute, sequence, .. } = self;
+        let (layout, most) = (&opened.layout, compute.backend.piece_bytes());
+        let all = bytes.len();
+        loop {
+            let (unit, needed) = restoring.next(layout, most);
+            let (taken, is_whole) = restoring.hold(bytes, needed)?;
+            bytes = &bytes[taken..];
+            if !is_whole {
+                return Ok(all - bytes.len());
+            }
+            match unit {
+                Unit::End if bytes.is_empty() => return Ok(all),
+                Unit::End => return Err(super::sequence::damaged()),
+                Unit::Own => restoring.read_own(|| opened.fingerprint(), layout, opened.program.vocabulary)?,
+                Unit::State(state, piece) => {
+                    sequence.take_up(Vec::new());
+                    let (positions, held) = (restoring.positions(), restoring.held());
+                    match compute.backend.write_state(layout, state, positions, piece.clone(), held) {
+                        Poll::Ready => restoring.placed(&piece),
+                        Poll::Pending => {
+                            restoring.is_waiting = true;
+                            return Ok(all - bytes.len());
+                        }
+                        Poll::Lost => return Err(lost()),
+                    }
+                }
+            }
+        }
     }
 
     /// Another sequence begins: what is on its way of this one is not wanted any more.
     pub(super) fn drop_saving(&mut self) {
         if self.sequence.saving.take().is_some() {
-            self.compute.backend.cancel();
-        }
-    }
-
-    /// Of several threads each keeps its own heads' part of a sequence, which is not brought together.
-    fn check_alone(&self) -> Result<()> {
-        match self.threads() {
-            1 => Ok(()),
-            threads => {
-                let text =
-                    format!("{threads} threads keep a part of the sequence each: one thread can save and restore it");
-                Err(ChordError::new(ErrorCode::InvalidState, text).with("reason", "threads"))
-            }
+            self.compute.backend.stop_reading();
         }
     }
 
@@ -85,4 +141,8 @@ impl Engine {
             Some(_) => Err(ChordError::internal("a request is running already")),
         }
     }
+}
+
+fn lost() -> ChordError {
+    ChordError::new(ErrorCode::DeviceLost, "the device was lost, and the sequence")
 }

@@ -40,6 +40,11 @@ impl Gpu {
         Poll::Ready
     }
 
+    /// Drops a reading that is under way.
+    pub fn stop_reading(&mut self) {
+        self.reading = None;
+    }
+
     fn begin_reading(&mut self, state: StateId, spans: &[Range<usize>]) -> Reading {
         self.flush();
         let bytes = spans.iter().map(|span| span.len()).sum();

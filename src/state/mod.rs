@@ -1,8 +1,10 @@
 //! What a sequence leaves behind in a backend for the tokens that follow: where it lies, and how far it can go back.
 
 mod layout;
+mod parts;
 
 pub use layout::{Layout, spans};
+pub use parts::{PIECE_BYTES, Part};
 
 /// Copies of the states that hold the whole past which are kept to go back to: of a prompt before its last token,
 /// and of what stood before guesses.

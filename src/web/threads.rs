@@ -1,10 +1,11 @@
 //! Several threads on the CPU: how one reaches the others, and the shard of a model that a further one computes.
 
 use super::{JsResult, thrown};
-use crate::cpu::{Order, Peers};
+use crate::cpu::{Groups, Move, Order, Peers};
 use crate::engine::Follower as CoreFollower;
 use crate::error::ChordError;
 use crate::exec::Poll;
+use crate::program::StateId;
 use js_sys::Uint8Array;
 use std::convert::Infallible;
 use wasm_bindgen::prelude::*;
@@ -15,18 +16,7 @@ extern "C" {
     pub type JsPeers;
 
     #[wasm_bindgen(method)]
-    #[allow(clippy::too_many_arguments)] // What an order is made of.
-    fn order(
-        this: &JsPeers,
-        first_group: u32,
-        end_group: u32,
-        position: u32,
-        first_row: u32,
-        end_row: u32,
-        positions: u32,
-        pass_rows: u32,
-        is_hidden: u32,
-    );
+    fn order(this: &JsPeers, order: &[f64]);
 
     #[wasm_bindgen(method)]
     fn send(this: &JsPeers, slice: &[f32], is_to_first: bool) -> u32;
@@ -40,13 +30,43 @@ fn poll_of(number: u32) -> Poll {
     [Poll::Pending, Poll::Ready].into_iter().find(|poll| *poll as u32 == number).unwrap_or(Poll::Lost)
 }
 
+/// What the first of an order's numbers says that it is.
+const RUN: f64 = 0.0;
+const MOVE: f64 = 1.0;
+
+/// An order in numbers.
+fn numbers_of(order: &Order) -> [f64; 9] {
+    let truth = |is: bool| f64::from(u8::from(is));
+    match order {
+        Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden }) => {
+            let [first, end, from, to] = [groups.start, groups.end, rows.start, rows.end].map(|n| n as f64);
+            let [position, positions, pass_rows] = [*position, *positions, *pass_rows].map(|n| n as f64);
+            [RUN, first, end, position, from, to, positions, pass_rows, truth(*is_hidden)]
+        }
+        Order::Move(Move { state, positions, piece, is_out }) => {
+            let [positions, from, to] = [*positions, piece.start, piece.end].map(|n| n as f64);
+            [MOVE, f64::from(state.0), positions, from, to, truth(*is_out), 0.0, 0.0, 0.0]
+        }
+    }
+}
+
+/// The order that these numbers are.
+fn order_of(numbers: &[f64]) -> Option<Order> {
+    let &[kind, a, b, c, d, e, f, g, h] = numbers else { return None };
+    let range = |from: f64, to: f64| from as usize..to as usize;
+    Some(if kind == MOVE {
+        let (state, positions) = (StateId(a as u16), b as usize);
+        Order::Move(Move { state, positions, piece: range(c, d), is_out: e != 0.0 })
+    } else {
+        let (position, positions, pass_rows) = (c as usize, f as usize, g as usize);
+        let (groups, rows) = (range(a, b), range(d, e));
+        Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden: h != 0.0 })
+    })
+}
+
 impl Peers for JsPeers {
     fn order(&mut self, order: &Order) {
-        let Order { groups, position, rows, positions, pass_rows, is_hidden } = order;
-        // All of them count groups or tokens of the context.
-        let [first, end, from, to] = [groups.start, groups.end, rows.start, rows.end].map(|n| n as u32);
-        let [position, positions, pass_rows] = [*position, *positions, *pass_rows].map(|n| n as u32);
-        JsPeers::order(self, first, end, position, from, to, positions, pass_rows, u32::from(*is_hidden));
+        JsPeers::order(self, &numbers_of(order));
     }
 
     fn send(&mut self, slice: &[f32], is_to_first: bool) -> Poll {
@@ -92,17 +112,7 @@ impl Follower {
 
     /// Begins what the first thread ordered, in the numbers of `JsPeers::order`.
     pub fn order(&mut self, order: &[f64]) -> JsResult<()> {
-        let &[first, end, position, from, to, positions, pass_rows, is_hidden] = order else {
-            return Err(thrown(ChordError::internal("an order has eight numbers")));
-        };
-        let order = Order {
-            groups: first as usize..end as usize,
-            position: position as usize,
-            rows: from as usize..to as usize,
-            positions: positions as usize,
-            pass_rows: pass_rows as usize,
-            is_hidden: is_hidden != 0.0,
-        };
+        let order = order_of(order).ok_or_else(|| thrown(ChordError::internal("an order has nine numbers")))?;
         self.core.follow(&order).map_err(thrown)
     }
 

@@ -180,3 +180,50 @@ pub fn ask_with(
         answer.reasons.extend(reason.map(|r| format!("{r:?}")));
     }
 }
+
+/// The bytes of the sequence that was computed last. `wait`: the engine waits for what has it.
+pub fn saved_with(engine: &mut Engine, mut wait: impl FnMut(&mut Engine)) -> wasm_chord::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    engine.begin_save()?;
+    loop {
+        match engine.save()? {
+            Some([]) => return Ok(bytes),
+            Some(piece) => bytes.extend_from_slice(piece),
+            None => wait(engine),
+        }
+    }
+}
+
+/// The same of an engine on the CPU, or on a GPU.
+pub fn saved(engine: &mut Engine) -> Vec<u8> {
+    saved_with(engine, |engine| engine.wait()).expect("saved")
+}
+
+/// Takes up a saved sequence that comes in pieces of so many bytes; the number of its tokens.
+pub fn take_up_with(
+    engine: &mut Engine,
+    bytes: &[u8],
+    piece: usize,
+    mut wait: impl FnMut(&mut Engine),
+) -> wasm_chord::Result<usize> {
+    for mut rest in bytes.chunks(piece) {
+        while !rest.is_empty() {
+            let taken = engine.restore(rest)?;
+            rest = &rest[taken..];
+            if !rest.is_empty() {
+                wait(engine);
+            }
+        }
+    }
+    loop {
+        if let Some(tokens) = engine.finish_restore()? {
+            return Ok(tokens);
+        }
+        wait(engine);
+    }
+}
+
+/// The same of an engine on the CPU, or on a GPU.
+pub fn take_up(engine: &mut Engine, bytes: &[u8]) -> wasm_chord::Result<usize> {
+    take_up_with(engine, bytes, bytes.len().max(1), |engine| engine.wait())
+}

@@ -130,6 +130,18 @@ impl Team {
         super::ask_with(engine, file, body, |_, _| turn(followers, post))
     }
 
+    /// The bytes of the sequence that was computed last.
+    pub fn saved(&mut self) -> wasm_chord::Result<Vec<u8>> {
+        let Team { engine, followers, post, .. } = self;
+        super::saved_with(engine, |_| turn(followers, post))
+    }
+
+    /// Takes up a saved sequence; the number of its tokens.
+    pub fn take_up(&mut self, bytes: &[u8]) -> wasm_chord::Result<usize> {
+        let Team { engine, followers, post, .. } = self;
+        super::take_up_with(engine, bytes, 1000, |_| turn(followers, post))
+    }
+
     /// Ends one of the others.
     pub fn kill(&mut self, shard: usize) {
         self.post.borrow_mut().is_gone[shard] = true;

@@ -73,7 +73,7 @@ impl<'a> Splitter<'a> {
         let pieces = vec![Vec::new(); whole.weights.len()];
         Splitter {
             whole,
-            split: Split { shard, shards, program, steps: Vec::new(), pieces },
+            split: Split { shard, shards, program, steps: Vec::new(), pieces, heads: heads.clone() },
             heads,
             tables,
             slices: Vec::new(),

@@ -7,7 +7,7 @@ use super::forward::Forward;
 use crate::state::{COPIES, Rewind};
 
 pub use draft::{Drafter, TABLE_BYTES, Tally};
-pub use saved::{SEED, Saved, Saving, fold};
+pub use saved::{Restoring, SEED, Saving, Unit, damaged, fold};
 
 /// One sequence.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub struct Sequence {
     pub drafter: Drafter,
     /// What was written of it so far, while it is saved.
     pub saving: Option<Saving>,
+    /// What is to take its place, while it is read.
+    pub restoring: Option<Restoring>,
 }
 
 impl Sequence {
@@ -115,7 +117,7 @@ impl Sequence {
     pub fn begin_again(&mut self) {
         let pass = self.pass.take().map(|pass| pass.replay(&self.tokens));
         self.tokens.clear();
-        self.saving = None;
+        (self.saving, self.restoring) = (None, None);
         self.copies = [None; COPIES];
         (self.reached, self.is_sent_ahead) = (0, false);
         if let Some(pass) = pass {

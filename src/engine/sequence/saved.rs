@@ -1,4 +1,5 @@
-//! A sequence as bytes, so that it outlives its engine. All numbers are little-endian:
+//! A sequence as bytes, so that it outlives its engine: written and read in pieces, however long it is. All numbers are
+//! little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -6,116 +7,254 @@
 //! | 4 | version of this format |
 //! | 8 | fingerprint of the model, of the build that computed it, and of the format of keys and values |
 //! | 4 | number of tokens, n |
-//! | 8 | bytes of the state |
+//! | 8 | bytes of the states |
+//! | 8 | checksum of all that |
 //! | 4 n | the tokens |
 //! | … | every state, as [`crate::state::Layout`] says, of n positions |
-//! | 8 | checksum of all that |
+//! | 8 | checksum of all that, the first one included |
 
 use crate::error::{ChordError, ErrorCode, Result};
+use crate::program::StateId;
 use crate::state::Layout;
+use std::ops::Range;
 
 const MAGIC: &[u8; 8] = b"CHORDSEQ";
-const VERSION: u32 = 1;
-/// Bytes before the tokens, and of the checksum.
-const HEADER_BYTES: usize = 32;
+const VERSION: u32 = 2;
+/// Bytes before the tokens, and of a checksum.
+const HEADER_BYTES: usize = 40;
 const CHECKSUM_BYTES: usize = 8;
 
-/// A sequence that is being written, state after state.
+/// A way through the bytes of all states, piece by piece.
+#[derive(Default)]
+struct Walk {
+    state: usize,
+    /// Bytes of the state that lie behind.
+    at: usize,
+}
+
+impl Walk {
+    /// The next piece of at most so many bytes, as a range of a state's bytes. None at the end.
+    fn next(&mut self, layout: &Layout, positions: usize, most: usize) -> Option<(StateId, Range<usize>)> {
+        loop {
+            let state = layout.states().nth(self.state)?;
+            let end = layout.state_bytes(state, positions);
+            if self.at < end {
+                return Some((state, self.at..end.min(self.at + most)));
+            }
+            *self = Walk { state: self.state + 1, at: 0 };
+        }
+    }
+}
+
+/// A sequence that is being written.
 pub struct Saving {
-    /// States that were written.
-    pub done: usize,
-    pub bytes: Vec<u8>,
+    /// How many tokens it has.
+    pub tokens: usize,
+    hash: Hash,
+    walk: Walk,
+    /// Whether some of it was handed over.
+    pub is_begun: bool,
+    /// Bytes that are handed over next.
+    pub piece: Vec<u8>,
+    is_summed: bool,
 }
 
 impl Saving {
-    /// Begins with what comes before the state.
-    pub fn new(tokens: &[u32], fingerprint: u64, layout: &Layout) -> Result<Saving> {
-        let state = layout.bytes(tokens.len());
-        let all = HEADER_BYTES + 4 * tokens.len() + state + CHECKSUM_BYTES;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(all).map_err(|_| {
-            ChordError::new(ErrorCode::OutOfMemory, format!("no memory for a saved sequence of {all} bytes"))
-                .with("bytes", all)
-        })?;
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&fingerprint.to_le_bytes());
-        bytes.extend_from_slice(&(tokens.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&(state as u64).to_le_bytes());
-        tokens.iter().for_each(|token| bytes.extend_from_slice(&token.to_le_bytes()));
-        Ok(Saving { done: 0, bytes })
+    /// Begins with what comes before the states.
+    pub fn new(tokens: &[u32], fingerprint: u64, layout: &Layout) -> Saving {
+        let mut piece = Vec::with_capacity(HEADER_BYTES + 4 * tokens.len());
+        piece.extend_from_slice(MAGIC);
+        piece.extend_from_slice(&VERSION.to_le_bytes());
+        piece.extend_from_slice(&fingerprint.to_le_bytes());
+        piece.extend_from_slice(&(tokens.len() as u32).to_le_bytes());
+        piece.extend_from_slice(&(layout.bytes(tokens.len()) as u64).to_le_bytes());
+        piece.extend_from_slice(&fold(SEED, &piece).to_le_bytes());
+        tokens.iter().for_each(|token| piece.extend_from_slice(&token.to_le_bytes()));
+        let (hash, walk) = (Hash::new(SEED), Walk::default());
+        Saving { tokens: tokens.len(), hash, walk, is_begun: false, piece, is_summed: false }
     }
 
-    /// All bytes, once every state was appended.
-    pub fn finish(mut self) -> Vec<u8> {
-        let sum = fold(SEED, &self.bytes);
-        self.bytes.extend_from_slice(&sum.to_le_bytes());
-        self.bytes
+    /// The piece of a state to append to what is handed over next, of at most so many bytes. None at the end.
+    pub fn wanted(&mut self, layout: &Layout, most: usize) -> Option<(StateId, Range<usize>)> {
+        self.walk.next(layout, self.tokens, most)
+    }
+
+    /// The wanted piece was appended.
+    pub fn took(&mut self, piece: &Range<usize>) {
+        self.walk.at = piece.end;
+    }
+
+    /// What is handed over next is complete. At the end of the states the checksum comes, and then nothing.
+    pub fn close_piece(&mut self, is_end: bool) {
+        if is_end && self.piece.is_empty() && !self.is_summed {
+            self.piece.extend_from_slice(&self.hash.clone().finish().to_le_bytes());
+            self.is_summed = true;
+        } else {
+            self.hash.push(&self.piece);
+        }
     }
 }
 
-/// A saved sequence that may be taken up.
-pub struct Saved<'a> {
-    pub tokens: Vec<u32>,
-    /// Every state.
-    pub state: &'a [u8],
+/// A saved sequence that is being read: it takes the place of another one as soon as the model is known to be the same.
+pub struct Restoring {
+    hash: Hash,
+    /// Bytes of the unit under way: the header, a token, a piece of a state, the checksum.
+    held: Vec<u8>,
+    /// Known with the header.
+    count: Option<usize>,
+    tokens: Vec<u32>,
+    walk: Walk,
+    /// A piece of a state is whole, and not in its place yet.
+    pub is_waiting: bool,
+    is_complete: bool,
 }
 
-impl Saved<'_> {
-    /// Reads what [`Saving`] wrote, and refuses what is damaged or was computed by another model or build.
-    pub fn read<'a>(bytes: &'a [u8], fingerprint: u64, layout: &Layout) -> Result<Saved<'a>> {
-        let mut rest = bytes;
-        let short = || refused("truncated", "the saved sequence ends early");
-        if bytes.len() < HEADER_BYTES {
-            return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(8)]) { short() } else { foreign() });
+/// What a saved sequence goes on with.
+pub enum Unit {
+    /// A piece of a state, to be put in its place.
+    State(StateId, Range<usize>),
+    /// Something that was read here.
+    Own,
+    /// Nothing: it was complete.
+    End,
+}
+
+impl Restoring {
+    pub fn new() -> Restoring {
+        Restoring {
+            hash: Hash::new(SEED),
+            held: Vec::new(),
+            count: None,
+            tokens: Vec::new(),
+            walk: Walk::default(),
+            is_waiting: false,
+            is_complete: false,
         }
-        if take::<8>(&mut rest) != *MAGIC {
-            return Err(foreign());
-        }
-        let version = u32::from_le_bytes(take(&mut rest));
-        if version != VERSION {
-            return Err(refused(
-                "version",
-                format!("the saved sequence has version {version}; {VERSION} is understood"),
-            ));
-        }
-        let made_by = u64::from_le_bytes(take(&mut rest));
-        let count = u32::from_le_bytes(take(&mut rest)) as usize;
-        let state_bytes = u64::from_le_bytes(take(&mut rest));
-        let all = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
-        let all = all.saturating_add(4 * count as u64).saturating_add(state_bytes);
-        match (bytes.len() as u64).cmp(&all) {
-            std::cmp::Ordering::Less => return Err(short()),
-            std::cmp::Ordering::Greater => return Err(refused("damaged", "more bytes follow the saved sequence")),
-            std::cmp::Ordering::Equal => {}
-        }
-        let (content, mut sum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
-        if u64::from_le_bytes(take(&mut sum)) != fold(SEED, content) {
-            return Err(refused("damaged", "the saved sequence is damaged: its checksum is another"));
-        }
-        if made_by != fingerprint {
-            return Err(refused(
-                "model",
-                "the saved sequence was computed by another model or build, or with another kvCache",
-            ));
-        }
-        if count > layout.context {
-            let text = format!("{count} saved tokens do not fit the context of {}", layout.context);
-            return Err(ChordError::new(ErrorCode::ContextOverflow, text)
-                .with("need", count)
-                .with("have", layout.context));
-        }
-        let (tokens, state) = content[HEADER_BYTES..].split_at(4 * count);
-        if state.len() != layout.bytes(count) {
-            return Err(refused("model", "the saved sequence has a state of another shape"));
-        }
-        let tokens = tokens.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(Saved { tokens, state })
     }
+
+    /// What comes next, and of how many bytes it is. Pieces of states have at most `most`.
+    pub fn next(&mut self, layout: &Layout, most: usize) -> (Unit, usize) {
+        match self.count {
+            None => (Unit::Own, HEADER_BYTES),
+            Some(count) if self.tokens.len() < count => (Unit::Own, 4),
+            Some(_) if self.is_complete => (Unit::End, 0),
+            Some(count) => match self.walk.next(layout, count, most) {
+                Some((state, piece)) => {
+                    let bytes = piece.len();
+                    (Unit::State(state, piece), bytes)
+                }
+                None => (Unit::Own, CHECKSUM_BYTES),
+            },
+        }
+    }
+
+    /// Takes bytes of the unit that has `needed` in all; how many. True once it is whole.
+    pub fn hold(&mut self, bytes: &[u8], needed: usize) -> Result<(usize, bool)> {
+        let count = bytes.len().min(needed - self.held.len());
+        if self.held.capacity() < needed {
+            self.held.try_reserve_exact(needed - self.held.len()).map_err(|_| {
+                ChordError::new(ErrorCode::OutOfMemory, format!("no memory for {needed} bytes of a saved sequence"))
+                    .with("bytes", needed)
+            })?;
+        }
+        self.held.extend_from_slice(&bytes[..count]);
+        Ok((count, self.held.len() == needed))
+    }
+
+    /// The bytes of the unit under way.
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// How many positions its states have.
+    pub fn positions(&self) -> usize {
+        self.count.unwrap_or_default()
+    }
+
+    /// The piece of a state is in its place.
+    pub fn placed(&mut self, piece: &Range<usize>) {
+        self.walk.at = piece.end;
+        self.is_waiting = false;
+        self.pass_on();
+    }
+
+    fn pass_on(&mut self) {
+        self.hash.push(&self.held);
+        self.held.clear();
+    }
+
+    /// Reads a unit of its own, which is whole. Refused is what is damaged or was computed by another model or build.
+    pub fn read_own(&mut self, fingerprint: impl Fn() -> u64, layout: &Layout, vocabulary: usize) -> Result<()> {
+        let Some(count) = self.count else {
+            self.count = Some(count_of(&self.held, fingerprint(), layout)?);
+            self.pass_on();
+            return Ok(());
+        };
+        let mut unit = self.held.as_slice();
+        if self.tokens.len() < count {
+            let token = u32::from_le_bytes(take(&mut unit));
+            if token as usize >= vocabulary {
+                return Err(damaged());
+            }
+            self.tokens.push(token);
+            self.pass_on();
+            return Ok(());
+        }
+        if u64::from_le_bytes(take(&mut unit)) != self.hash.clone().finish() {
+            return Err(damaged());
+        }
+        self.held.clear();
+        self.is_complete = true;
+        Ok(())
+    }
+
+    /// Its tokens, once all of it was there.
+    pub fn finish(self) -> Result<Vec<u32>> {
+        match (self.is_complete, self.count) {
+            (true, _) => Ok(self.tokens),
+            (false, None) if !MAGIC.starts_with(&self.held[..self.held.len().min(MAGIC.len())]) => Err(foreign()),
+            (false, _) => Err(refused("truncated", "the saved sequence ends early")),
+        }
+    }
+}
+
+/// How many tokens follow a header.
+fn count_of(header: &[u8], fingerprint: u64, layout: &Layout) -> Result<usize> {
+    let (content, mut sum) = header.split_at(HEADER_BYTES - CHECKSUM_BYTES);
+    let mut rest = content;
+    if take::<8>(&mut rest) != *MAGIC {
+        return Err(foreign());
+    }
+    let version = u32::from_le_bytes(take(&mut rest));
+    if version != VERSION {
+        let text = format!("the saved sequence has version {version}; {VERSION} is understood");
+        return Err(refused("version", text));
+    }
+    if u64::from_le_bytes(take(&mut sum)) != fold(SEED, content) {
+        return Err(damaged());
+    }
+    if u64::from_le_bytes(take(&mut rest)) != fingerprint {
+        let text = "the saved sequence was computed by another model or build, or with another kvCache";
+        return Err(refused("model", text));
+    }
+    let count = u32::from_le_bytes(take(&mut rest)) as usize;
+    if count > layout.context {
+        let text = format!("{count} saved tokens do not fit the context of {}", layout.context);
+        return Err(ChordError::new(ErrorCode::ContextOverflow, text).with("need", count).with("have", layout.context));
+    }
+    if u64::from_le_bytes(take(&mut rest)) != layout.bytes(count) as u64 {
+        return Err(refused("model", "the saved sequence has a state of another shape"));
+    }
+    Ok(count)
 }
 
 fn foreign() -> ChordError {
     refused("foreign", "these bytes are no saved sequence")
+}
+
+/// The error of bytes that were changed on their way.
+pub fn damaged() -> ChordError {
+    refused("damaged", "the saved sequence is damaged")
 }
 
 fn refused(reason: &str, message: impl Into<String>) -> ChordError {
@@ -135,14 +274,72 @@ pub const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 /// Joins bytes to a hash, eight at a time. Each step can be undone, so that a change of eight neighbouring bytes
 /// is always noticed.
 pub fn fold(hash: u64, bytes: &[u8]) -> u64 {
-    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    let mut words = bytes.chunks_exact(8);
-    let hash = words.by_ref().fold(hash, |hash, word| {
-        let mut word = word;
-        mix(hash, u64::from_le_bytes(take(&mut word)))
-    });
-    let mut last = [0; 8];
-    let rest = words.remainder();
-    last[..rest.len()].copy_from_slice(rest);
-    mix(mix(hash, u64::from_le_bytes(last)), bytes.len() as u64)
+    let mut whole = Hash::new(hash);
+    whole.push(bytes);
+    whole.finish()
+}
+
+/// The same of bytes that come in pieces.
+#[derive(Clone)]
+struct Hash {
+    hash: u64,
+    /// Bytes that do not make a word yet.
+    rest: [u8; 8],
+    /// Bytes in all.
+    bytes: u64,
+}
+
+impl Hash {
+    fn new(seed: u64) -> Hash {
+        Hash { hash: seed, rest: [0; 8], bytes: 0 }
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.hash = (self.hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let held = (self.bytes % 8) as usize;
+        self.bytes += bytes.len() as u64;
+        let (first, bytes) = bytes.split_at(if held == 0 { 0 } else { bytes.len().min(8 - held) });
+        self.rest[held..][..first.len()].copy_from_slice(first);
+        if !first.is_empty() {
+            if held + first.len() < 8 {
+                return;
+            }
+            self.mix(u64::from_le_bytes(self.rest));
+        }
+        let mut words = bytes.chunks_exact(8);
+        for mut word in words.by_ref() {
+            self.mix(u64::from_le_bytes(take(&mut word)));
+        }
+        let last = words.remainder();
+        self.rest[..last.len()].copy_from_slice(last);
+    }
+
+    fn finish(mut self) -> u64 {
+        self.rest[(self.bytes % 8) as usize..].fill(0);
+        self.mix(u64::from_le_bytes(self.rest));
+        self.mix(self.bytes);
+        self.hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_the_same_in_pieces() {
+        let bytes: Vec<u8> = (0..100u8).map(|n| n.wrapping_mul(37)).collect();
+        for length in 0..bytes.len() {
+            let whole = fold(SEED, &bytes[..length]);
+            for step in 1..20 {
+                let mut hash = Hash::new(SEED);
+                bytes[..length].chunks(step).for_each(|piece| hash.push(piece));
+                assert_eq!(hash.finish(), whole, "{length} bytes in steps of {step}");
+            }
+            assert_ne!(whole, fold(SEED, &bytes[..length + 1]));
+        }
+    }
 }
