@@ -88,3 +88,28 @@ test('auto does not take an adapter that computes on the CPU', { skip: withoutMo
     assert.equal(plan.device, 'cpu');
     assert.match(plan.deviceReason, /computes on the CPU/);
   }, { allow }));
+
+/** Runs in the page: asks on a device, from a saved session where there is one, and saves another. */
+async function visited({ model, device, prompt, restores }) {
+  const engine = await window.chord.open({ model, device });
+  try {
+    const restored = restores ? await engine.sessions.restore('chat') : undefined;
+    const { choices, usage } = await engine.completions.create({ prompt, max_tokens: 8, temperature: 0, ignore_eos: true });
+    return { text: choices[0].text, cached: usage.prompt_tokens_details.cached_tokens, restored, saved: await engine.sessions.save('chat'), device: (await engine.stats()).device };
+  } finally {
+    await engine.dispose();
+  }
+}
+
+test('a session goes on on the other device', { skip: withoutModel }, () =>
+  withChord(stage, async (page) => {
+    const prompt = 'Once upon a time there was a cat';
+    const truth = await page.evaluate(visited, { model: MODEL, device: 'cpu', prompt });
+    const next = await page.evaluate(visited, { model: MODEL, device: 'cpu', prompt: prompt + truth.text, restores: true });
+    for (const [first, second] of [['webgpu', 'cpu'], ['cpu', 'webgpu'], ['webgpu', 'webgpu']]) {
+      const begun = await page.evaluate(visited, { model: MODEL, device: first, prompt });
+      const gone = await page.evaluate(visited, { model: MODEL, device: second, prompt: prompt + begun.text, restores: true });
+      assert.deepEqual([begun.device, gone.device], [first, second]);
+      assert.deepEqual([begun.text, gone.text, gone.cached, gone.restored.tokens], [truth.text, next.text, next.cached, begun.saved.tokens]);
+    }
+  }, { allow }));

@@ -18,7 +18,13 @@ export async function generate(file: File, signal: AbortSignal): Promise<string>
   for await (const chunk of await engine.chat.completions.create({ messages, stream: true, temperature: 0 }, { signal })) {
     text += chunk.choices[0]?.delta.content ?? '';
   }
-  const answer = await engine.chat.completions.create({ messages, max_tokens: 8 });
+  const answer = await engine.chat.completions.create({ messages, max_tokens: 8 }, { session: 'chat' });
+  const saved: number = (await engine.sessions.save('chat', { signal })).tokens;
+  const left: string | undefined = (await engine.sessions.restore('chat')).answer;
+  const prefix: Blob = await engine.exportPrefix(messages, { signal });
+  // @ts-expect-error A prefix has no such field.
+  await engine.exportPrefix(messages, { add_generation_prompt: true });
+  console.log(saved, left, await createEngine({ model: file, prefix }));
   const weather = { type: 'function' as const, function: { name: 'weather', parameters: { type: 'object' } } };
   await engine.chat.completions.create({
     messages, tools: [weather], tool_choice: { type: 'function', function: { name: 'weather' } }, max_completion_tokens: 8, user: 'someone',

@@ -12,10 +12,12 @@ import { groupStates, storedBytes } from './wire/groups.js';
 import { IoClient, movedBytes } from './engine/io-client.js';
 import { HeaderLoader, Loader } from './engine/loader.js';
 import { LOCAL_READ_BYTES } from './wire/local-file.js';
-import type { FromEngine, OpenRequest, Queries, Query, QueryName, ToEngine, ToFollower } from './wire/protocol.js';
+import type { FromEngine, OpenRequest, PartInput, Queries, Query, QueryName, ToEngine, ToFollower } from './wire/protocol.js';
 import { Follower } from './engine/follower.js';
 import { Runner } from './engine/runner.js';
+import { fetched, takeUp } from './engine/sequence.js';
 import { ProgressMeter } from './engine/progress.js';
+import { SessionStore } from './store/sessions.js';
 import { Team, threadOptions } from './engine/team.js';
 import type { EngineStats, Plan } from './wire/types.js';
 
@@ -25,6 +27,7 @@ interface OpenModel {
   io: IoClient;
   loader: Loader;
   runner: Runner;
+  sessions: SessionStore;
 }
 
 let model: OpenModel | undefined;
@@ -50,7 +53,7 @@ function receive(data: ToEngine | ToFollower): void {
       void plan(data.request).catch(refuse);
       break;
     case 'start':
-      void model?.runner.start(data.call, data.request);
+      void model?.runner.start(data.call, data.task);
       break;
     case 'taken':
       model?.runner.taken(data.call, data.count);
@@ -59,7 +62,7 @@ function receive(data: ToEngine | ToFollower): void {
       model?.runner.cancel(data.call);
       break;
     case 'query':
-      answer(data.id, data.query);
+      void answer(data.id, data.query);
       break;
   }
 }
@@ -150,16 +153,18 @@ async function open(request: OpenRequest): Promise<void> {
     progress: (loadedBytes, layer, layers) => progress.moved(loadedBytes, downloadBytes(io) || knownBytes(engine), { layer, layers }),
     panicked: die,
   });
-  const runner = new Runner(engine, loader, {
+  const sessions = new SessionStore(await io.folder(), () => io.facts.map(({ identity }) => identity));
+  const runner = new Runner(engine, loader, sessions, {
     accepted: (call) => post({ type: 'accepted', call }),
     event: (call, event) => post({ type: 'event', call, event }),
     failed: (call, error) => {
       if (error.code === 'EnginePanicked') die(error);
       else post({ type: 'callFailed', call, error: toWire(error) });
     },
+    warn,
     lost: () => replaceLost(core, engine),
   });
-  model = { core, io, loader, runner };
+  model = { core, io, loader, runner, sessions };
   if (engine.threads() > 1) {
     loader.team = new Team(engine, core, headers.takeHeaders(), options, {
       wake: () => runner.wake(),
@@ -191,6 +196,18 @@ async function open(request: OpenRequest): Promise<void> {
     for (const more of isLost ? trafficWarnings(engine) : []) post({ type: 'warning', message: more });
   };
   loader.start();
+  if (request.prefix) runner.ready = readPrefix(engine, runner, request, request.prefix, warn);
+}
+
+/** Takes up what was computed elsewhere of prompts' beginning. Without it, it is computed. */
+async function readPrefix(engine: Engine, runner: Runner, request: OpenRequest, prefix: PartInput, warn: (message: string) => void): Promise<void> {
+  try {
+    await takeUp(engine, runner.parked, fetched(request, prefix));
+  } catch (thrown) {
+    const error = toChordError(thrown);
+    if (error.code === 'EnginePanicked') die(error);
+    else warn(`the prefix was not taken up, and is computed: ${error.message}`);
+  }
 }
 
 /** What passes through memory without being stored costs traffic, which the caller should hear of. */
@@ -308,10 +325,11 @@ function knownBytes(engine: Engine): number {
   return ends.reduce((sum, end) => sum + end, 0);
 }
 
-function answer(id: number, query: Query): void {
+async function answer(id: number, query: Query): Promise<void> {
   try {
     if (!model) throw new ChordError('Internal', 'no model is open');
-    post({ type: 'answer', id, value: ask(model, query) });
+    const value = ask(model, query);
+    post({ type: 'answer', id, value: value instanceof Promise ? await value : value });
   } catch (thrown) {
     const error = toChordError(thrown);
     if (error.code === 'EnginePanicked') die(error);
@@ -319,7 +337,9 @@ function answer(id: number, query: Query): void {
   }
 }
 
-function ask(open: OpenModel, { name, ask: asked }: Query): Queries[QueryName]['answer'] {
+type Answer = Queries[QueryName]['answer'];
+
+function ask(open: OpenModel, { name, ask: asked }: Query): Answer | Promise<Answer> {
   const { engine } = open.loader;
   switch (name) {
     case 'tokenize':
@@ -332,6 +352,10 @@ function ask(open: OpenModel, { name, ask: asked }: Query): Queries[QueryName]['
       return engine.countTokens(asked.json);
     case 'stats':
       return statistics(open);
+    case 'listSessions':
+      return open.sessions.list();
+    case 'deleteSession':
+      return open.sessions.delete(asked.name);
   }
 }
 

@@ -92,6 +92,19 @@ export interface Engine {
   begin(requestJson: string): void;
   step(): Json<StepEvent>;
   cancel(): void;
+  /** Whether a sequence can be saved between two steps of a request. */
+  savesMidway(): boolean;
+  /** Begins to save the sequence that was computed last; the number of its tokens. */
+  beginSave(): number;
+  /** Its next bytes, and none after the last ones; undefined while they are waited for. */
+  save(): Uint8Array<ArrayBuffer> | undefined;
+  /** Takes the next bytes of a saved sequence; how many. The others wait for another thread. */
+  restore(bytes: Uint8Array): number;
+  /** The number of tokens of what `restore` took; undefined while another thread is waited for. */
+  finishRestore(): number | undefined;
+  dropRestore(): void;
+  /** The tokens that prompts which begin like this have in common: of a JSON string, or of a chat's body. */
+  prefixTokens(inputJson: string): Uint32Array;
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
   applyChatTemplate(json: string): string;
@@ -117,8 +130,8 @@ export interface Engine {
 
 /** How the core reaches its other threads. The two methods return `PENDING`, `READY` or `LOST`. */
 export interface Peers {
-  /** Tells the others what to run, in numbers that only the core knows to read. */
-  order(...order: number[]): void;
+  /** Tells the others what to do, in numbers that only the core knows to read. */
+  order(order: Float64Array): void;
   send(slice: Float32Array, isToFirst: boolean): number;
   receive(from: number, slice: Float32Array): number;
 }

@@ -12,7 +12,7 @@ import {
   IO_SILENT_TICKS_MAX, NO_COUNTERS,
   type FromIo, type IoCounters, type OpenRequest, type PartIdentity, type PartSource, type Ping, type Pong, type ReadMode, type ToIo,
 } from '../wire/protocol.js';
-import { hasFileSystem, sharesFiles } from '../store/layout.js';
+import { folderOf, hasFileSystem, sharesFiles } from '../store/layout.js';
 import { OpenedFiles } from '../store/opened.js';
 import { Watchdog } from '../wire/watchdog.js';
 
@@ -111,6 +111,12 @@ export class IoClient {
   /** Whether what is fetched can stay on disk, so that nothing is fetched twice. */
   get isStorable(): boolean {
     return !this.#isUnkept && this.#files.every(({ blob, url = '' }) => blob !== undefined || (this.request.store.isUsed && isOfNetwork(url) && hasFileSystem()));
+  }
+
+  /** The folder of the store that is the model's; undefined where nothing is kept of it. */
+  async folder(): Promise<string | undefined> {
+    const [first] = this.#files;
+    return first && this.request.store.isUsed && hasFileSystem() ? folderOf(first) : undefined;
   }
 
   /** Whether a part is a file of the person's: it is on disk already. */

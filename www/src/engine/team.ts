@@ -141,8 +141,9 @@ export class Team implements Peers {
     }
   }
 
-  /** Called by the core: tells the others what to run. */
-  order(...order: number[]): void {
+  /** Called by the core: tells the others what to do. */
+  order(numbers: Float64Array): void {
+    const order = Array.from(numbers);
     for (const { worker } of this.#followers) worker.send({ type: 'order', order });
   }
 

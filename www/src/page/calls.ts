@@ -1,7 +1,7 @@
 /** Generations in order: one runs in the engine worker, the others wait their turn on the page. */
 
 import { ChordError, aborted } from '../wire/errors.js';
-import type { CallEvent, ToEngine } from '../wire/protocol.js';
+import type { CallEvent, Task, ToEngine } from '../wire/protocol.js';
 
 /** Calls that may wait. */
 export const QUEUE_LENGTH_MAX = 1_024;
@@ -12,7 +12,12 @@ const UNREAD_EVENTS = 64 - TAKEN_BATCH;
 /** How long such a stream may hold up other calls. */
 const ABANDONED_MS = 5_000;
 
-/** One generation: a bounded channel of events from the engine worker. */
+/** Whether a call ends with this event. */
+function isLast({ type }: CallEvent): boolean {
+  return type !== 'token' && type !== 'finish';
+}
+
+/** One generation, or another task: a bounded channel of events from the engine worker. */
 export class Call {
   /** Settles when the core has taken or refused the request, or when it has to wait its turn. */
   readonly begun: Promise<void>;
@@ -25,7 +30,7 @@ export class Call {
   #lastTakenMs = performance.now();
   #unlisten: () => void = () => undefined;
 
-  constructor(readonly id: number, readonly request: string, private readonly queue: CallQueue, signal: AbortSignal | undefined) {
+  constructor(readonly id: number, readonly task: Task, private readonly queue: CallQueue, signal: AbortSignal | undefined) {
     this.begun = new Promise((resolve, reject) => { this.#begin = { resolve, reject }; });
     this.begun.catch(() => undefined);
     if (!signal) return;
@@ -81,7 +86,7 @@ export class Call {
     } else {
       this.#events.push(event);
     }
-    if (event.type === 'done') this.#end();
+    if (isLast(event)) this.#end();
   }
 
   fail(error: ChordError): void {
@@ -121,12 +126,12 @@ export class CallQueue {
   }
 
   /** Takes a place in the queue. Throws `QueueFull`, or `Aborted` if the signal already is. */
-  submit(request: string, signal: AbortSignal | undefined): Call {
+  submit(task: Task, signal: AbortSignal | undefined): Call {
     if (signal?.aborted) throw aborted(signal);
     if (this.#waiting.length >= QUEUE_LENGTH_MAX) {
       throw new ChordError('QueueFull', `${QUEUE_LENGTH_MAX} calls are waiting already`);
     }
-    const call = new Call(this.#nextCall, request, this, signal);
+    const call = new Call(this.#nextCall, task, this, signal);
     this.#nextCall += 1;
     this.#waiting.push(call);
     this.#advance();
@@ -145,7 +150,7 @@ export class CallQueue {
     const call = this.#current;
     if (call?.id !== id) return;
     call.push(event);
-    if (event.type === 'done') this.#finished();
+    if (isLast(event)) this.#finished();
   }
 
   failed(id: number, error: ChordError): void {
@@ -182,7 +187,7 @@ export class CallQueue {
     if (this.#current) return;
     this.#current = this.#waiting.shift();
     if (this.#waiting.length === 0) this.#rest();
-    if (this.#current) this.send({ type: 'start', call: this.#current.id, request: this.#current.request });
+    if (this.#current) this.send({ type: 'start', call: this.#current.id, task: this.#current.task });
   }
 
   #rest(): void {

@@ -7,11 +7,12 @@ import { chatShape, collect, completionShape, newIdentity, stream, type Shape } 
 import { checkFields } from './fields.js';
 import { held, type PlainEngine } from './held-engine.js';
 import { openRequest } from './options.js';
-import type { FromEngine, OpenRequest, Queries, QueryName } from '../wire/protocol.js';
-import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, prepareRerank, prepareTemplate, wellFormed, type Prepared } from './requests.js';
+import type { FromEngine, OpenRequest, Queries, QueryName, Task } from '../wire/protocol.js';
+import { prepareChat, prepareCompletion, prepareCount, prepareEmbeddings, preparePrefix, prepareRerank, prepareTemplate, wellFormed, type Prepared } from './requests.js';
 import type {
   CallOptions, ChatCompletions, ChatMessage, Completions, EmbeddingRequest, EmbeddingResponse, Embeddings,
-  Engine, EngineOptions, EngineStats, ModelInfo, Progress, Rerank, RerankRequest, RerankResponse, TemplateOptions, Timings, TokenizeOptions, Usage,
+  Engine, EngineOptions, EngineStats, ModelInfo, PrefixOptions, Progress, Rerank, RerankRequest, RerankResponse, Sessions, StoredSession, TemplateOptions, Timings, TokenizeOptions,
+  Usage, WritingOptions,
 } from '../wire/types.js';
 
 /** A promise and the means to settle it. A rejection that nobody awaits is not reported. */
@@ -35,11 +36,18 @@ interface Result {
   score?: number;
 }
 
+/** The name of a session. */
+function checkName(field: string, name: unknown): string {
+  if (typeof name !== 'string' || name === '') throw invalidParameter(field, `${field} must be the name of a session, a string that is not empty`);
+  return wellFormed(name);
+}
+
 class WorkerEngine implements PlainEngine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
   readonly embeddings: Embeddings;
   readonly rerank: Rerank;
+  readonly sessions: Sessions;
   /** Resolves when the header and tokeniser are in. */
   readonly opened = new Deferred<void>();
   #loaded = new Deferred<void>();
@@ -66,6 +74,12 @@ class WorkerEngine implements PlainEngine {
     this.completions = { create: this.#creator(completionShape, 'cmpl', prepareCompletion) as Completions['create'] };
     this.embeddings = { create: ((body, callOptions) => this.#embed(body, callOptions)) as Embeddings['create'] };
     this.rerank = { create: (body, callOptions) => this.#rank(body, callOptions) };
+    this.sessions = {
+      save: (name, callOptions) => this.#keep('save', name, callOptions),
+      list: () => this.#ask('listSessions', {}),
+      restore: (name, callOptions) => this.#keep('restore', name, callOptions),
+      delete: async (name) => this.#ask('deleteSession', { name: checkName('name', name) }),
+    };
     this.#follow(options.signal);
     this.#client.send({ type: 'open', request });
   }
@@ -100,6 +114,13 @@ class WorkerEngine implements PlainEngine {
     return this.#ask('countTokens', { json: prepareCount(input) });
   }
 
+  async exportPrefix(input: string | ChatMessage[], options: PrefixOptions = {}): Promise<Blob> {
+    this.#throwIfEnded();
+    const event = await this.#queue.submit({ kind: 'export', input: preparePrefix(input, options) }, options.signal).next();
+    if (event?.type !== 'prefix') throw new ChordError('Internal', 'the engine worker gave no prefix');
+    return event.prefix;
+  }
+
   async stats(): Promise<EngineStats> {
     return this.#ask('stats', {});
   }
@@ -109,20 +130,31 @@ class WorkerEngine implements PlainEngine {
     return Promise.resolve();
   }
 
-  #ask<Name extends QueryName>(name: Name, ask: Queries[Name]['ask']): Promise<Queries[Name]['answer']> {
+  async #ask<Name extends QueryName>(name: Name, ask: Queries[Name]['ask']): Promise<Queries[Name]['answer']> {
     this.#throwIfEnded();
     return this.#client.query(name, ask);
   }
 
+  /** Saves or restores a session, in its turn among the calls. */
+  async #keep(kind: 'save' | 'restore', name: string, options: CallOptions = {}): Promise<StoredSession> {
+    this.#throwIfEnded();
+    checkFields('the options of a call', options);
+    const event = await this.#queue.submit({ kind, name: checkName('name', name) }, options.signal).next();
+    if (event?.type !== 'session') throw new ChordError('Internal', 'the engine worker gave no session');
+    return event.session;
+  }
+
   #creator<Body, Whole, Chunk extends { usage?: Usage | null; timings?: Timings }>(
     shape: Shape<Whole, Chunk>, prefix: string, prepare: (body: Body) => Prepared,
-  ): (body: Body, options?: CallOptions) => Promise<Whole | AsyncIterable<Chunk>> {
+  ): (body: Body, options?: WritingOptions) => Promise<Whole | AsyncIterable<Chunk>> {
     return async (body, options = {}) => {
       this.#throwIfEnded();
-      checkFields('the options of a call', options);
+      checkFields('the options of a call that writes', options);
+      const { session } = options;
       const prepared = prepare(body);
       const identity = newIdentity(prefix, this.model.name);
-      const call = this.#queue.submit(prepared.json, options.signal);
+      const task: Task = { kind: 'request', request: prepared.json, ...session === undefined ? {} : { session: checkName('session', session) } };
+      const call = this.#queue.submit(task, options.signal);
       if (!prepared.stream) return collect(call, shape, identity);
       await call.begun;
       return stream(call, shape, identity, prepared.includeUsage);
@@ -159,7 +191,7 @@ class WorkerEngine implements PlainEngine {
     checkFields('the options of a call', options);
     const usage = { prompt_tokens: 0, total_tokens: 0 };
     for (const [index, prepared] of requests.entries()) {
-      const event = await this.#queue.submit(prepared.json, options.signal).next();
+      const event = await this.#queue.submit({ kind: 'request', request: prepared.json }, options.signal).next();
       if (event?.type !== 'done') throw new ChordError('Internal', 'the core gave no result');
       take(event, index);
       usage.prompt_tokens += event.usage.prompt_tokens;

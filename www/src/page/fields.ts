@@ -5,7 +5,7 @@
 
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import type {
-  CallOptions, ChatCompletionRequest, CompletionRequest, EmbeddingRequest, EngineOptions, IgnoredFields, RerankRequest, StreamOptions, TemplateOptions, TokenizeOptions,
+  CallOptions, ChatCompletionRequest, CompletionRequest, EmbeddingRequest, EngineOptions, IgnoredFields, PrefixOptions, RerankRequest, StreamOptions, TemplateOptions, TokenizeOptions, WritingOptions,
 } from '../wire/types.js';
 
 /** Every field of `T`: a field that is added to a type is missing here until it is added, too. */
@@ -41,9 +41,11 @@ const KNOWN = {
   'a rerank request': { query: true, documents: true, top_n: true, return_documents: true, model: true } satisfies FieldsOf<RerankRequest>,
   'the engine options': {
     model: true, device: true, contextLength: true, maxResidentBytes: true, prefetchDistance: true, kvCache: true, threads: true, memory64: true, store: true,
-    hub: true, headers: true, signal: true, onProgress: true,
+    prefix: true, hub: true, headers: true, signal: true, onProgress: true,
   } satisfies FieldsOf<EngineOptions>,
   'the options of a call': { signal: true } satisfies FieldsOf<CallOptions>,
+  'the options of a call that writes': { signal: true, session: true } satisfies FieldsOf<WritingOptions>,
+  'the options of exportPrefix': { tools: true, chat_template: true, chat_template_kwargs: true, reasoning_effort: true, signal: true } satisfies FieldsOf<PrefixOptions>,
   'the options of applyChatTemplate': TEMPLATE,
   'the options of tokenize': { addSpecial: true, parseSpecial: true } satisfies FieldsOf<TokenizeOptions>,
   stream_options: { include_usage: true, include_obfuscation: true } satisfies FieldsOf<StreamOptions>,

@@ -3,7 +3,7 @@
  * page refers to it: once nobody holds it any more, the engine behind it is disposed.
  */
 
-import type { ChatCompletions, ChatMessage, Completions, Embeddings, Engine, EngineStats, ModelInfo, Rerank, TemplateOptions, TokenizeOptions } from '../wire/types.js';
+import type { ChatCompletions, ChatMessage, Completions, Embeddings, Engine, EngineStats, ModelInfo, PrefixOptions, Rerank, Sessions, TemplateOptions, TokenizeOptions } from '../wire/types.js';
 
 /** What the holder stands before: an engine that only `dispose` ends. */
 export type PlainEngine = Omit<Engine, typeof Symbol.asyncDispose>;
@@ -25,6 +25,7 @@ class HeldEngine implements Engine {
   readonly completions: Completions;
   readonly embeddings: Embeddings;
   readonly rerank: Rerank;
+  readonly sessions: Sessions;
 
   /** Defined below, where the browser has the symbol; without it `dispose` is called by name. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
@@ -34,6 +35,13 @@ class HeldEngine implements Engine {
     this.completions = { create: this.#creator(engine.completions.create) };
     this.embeddings = { create: this.#creator(engine.embeddings.create) };
     this.rerank = { create: (body, options) => this.#hold(engine.rerank.create(body, options)) };
+    const { sessions } = engine;
+    this.sessions = {
+      save: (name, options) => this.#hold(sessions.save(name, options)),
+      list: () => this.#hold(sessions.list()),
+      restore: (name, options) => this.#hold(sessions.restore(name, options)),
+      delete: (name) => this.#hold(sessions.delete(name)),
+    };
   }
 
   get model(): ModelInfo {
@@ -61,6 +69,10 @@ class HeldEngine implements Engine {
 
   countTokens(input: string | ChatMessage[]): Promise<number> {
     return this.#hold(this.engine.countTokens(input));
+  }
+
+  exportPrefix(input: string | ChatMessage[], options?: PrefixOptions): Promise<Blob> {
+    return this.#hold(this.engine.exportPrefix(input, options));
   }
 
   stats(): Promise<EngineStats> {

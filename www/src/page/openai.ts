@@ -181,6 +181,10 @@ class Choices {
   }
 }
 
+function isText(event: CallEvent): event is TextEvent {
+  return event.type === 'token' || event.type === 'finish';
+}
+
 /** Waits for the whole response. */
 export async function collect<Whole, Chunk>(call: Call, shape: Shape<Whole, Chunk>, identity: Identity): Promise<Whole> {
   const choices = new Choices();
@@ -188,7 +192,7 @@ export async function collect<Whole, Chunk>(call: Call, shape: Shape<Whole, Chun
     const event = await call.next();
     if (!event) throw new ChordError('Internal', 'the response ended without its usage');
     if (event.type === 'done') return shape.whole(identity, choices.states, event.usage, event.timings);
-    choices.add(event, true);
+    if (isText(event)) choices.add(event, true);
   }
 }
 
@@ -220,6 +224,7 @@ export function stream<Whole, Chunk extends { usage?: Usage | null; timings?: Ti
       release();
       return;
     }
+    if (!isText(event)) return;
     release();
     const { offsets, isFirst } = choices.add(event, false);
     const chunks = shape.chunks(identity, event, offsets, isFirst);

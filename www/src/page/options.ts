@@ -40,9 +40,14 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   if (all.maxResidentBytes !== undefined) core.maxResidentBytes = all.maxResidentBytes;
   if (all.prefetchDistance !== undefined) core.prefetchDistance = all.prefetchDistance;
   if (all.kvCache !== undefined) core.kvCache = all.kvCache;
+  if (all.prefix !== undefined && typeof all.prefix !== 'string' && !(all.prefix instanceof URL) && !(all.prefix instanceof Blob)) {
+    throw invalidParameter('prefix', 'prefix must be a URL or a Blob');
+  }
   const network: NetworkSettings = { ...NETWORK_DEFAULTS, hub: checkHub(all.hub), ...all[NETWORK] };
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  const [prefix] = all.prefix === undefined ? [] : parseSource(all.prefix, base, network.hub);
   return {
-    parts: parseSource(all.model, globalThis.document?.baseURI ?? globalThis.location?.href, network.hub),
+    parts: parseSource(all.model, base, network.hub),
     headers: checkHeaders(all.headers),
     core,
     // Weights of the build for 64-bit memory lie in it, not on a GPU.
@@ -50,6 +55,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     memory64: all.memory64 ?? 'auto',
     ...all[ADDRESSABLE] === undefined ? {} : { addressableBytes: all[ADDRESSABLE] },
     ...all.threads === undefined ? {} : { threads: all.threads },
+    ...prefix === undefined ? {} : { prefix },
     network,
     // A ceiling is meant for what is on the way, too.
     store: { ...STORE_DEFAULTS, ...(all.maxResidentBytes === undefined ? {} : { pageBuffers: 1 }), isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },

@@ -3,7 +3,7 @@
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import { checkFields, knownFields, type Holder } from './fields.js';
 import { chosenTools } from './tool-choice.js';
-import type { ChatCompletionRequest, ChatMessage, CompletionRequest, EmbeddingRequest, RerankRequest, StreamOptions, TemplateOptions } from '../wire/types.js';
+import type { ChatCompletionRequest, ChatMessage, CompletionRequest, EmbeddingRequest, PrefixOptions, RerankRequest, StreamOptions, TemplateOptions } from '../wire/types.js';
 
 /** A request ready to be queued. */
 export interface Prepared {
@@ -98,6 +98,20 @@ export function prepareTemplate(messages: ChatMessage[], options: TemplateOption
   checkFields('the options of applyChatTemplate', options);
   const { tool_choice: choice, ...others } = options;
   return toJson({ ...others, tools: chosenTools(options.tools, choice).tools, messages }, 'messages');
+}
+
+/** The beginning of prompts, for the core. */
+export function preparePrefix(input: string | ChatMessage[], options: PrefixOptions): string {
+  checkFields('the options of exportPrefix', options);
+  if (typeof input === 'string') {
+    const [given] = Object.entries(options).find(([name, value]) => name !== 'signal' && value !== undefined) ?? [];
+    if (given !== undefined) throw invalidParameter(given, `${given} is of messages, and the prefix is a text`);
+    if (input === '') throw invalidParameter('input', 'input must not be empty');
+    return toJson(input, 'input');
+  }
+  if (!Array.isArray(input) || input.length === 0) throw invalidParameter('input', 'input must be a string or a list with at least one message');
+  const { signal: _, ...others } = options;
+  return toJson({ ...others, tools: chosenTools(options.tools, undefined).tools, messages: input }, 'messages');
 }
 
 export function prepareCount(input: string | ChatMessage[]): string {

@@ -121,7 +121,7 @@ export function pageLength({ identity, pageBytes }: StoreHeader, page: number): 
 }
 
 /** CRC-32 (IEEE 802.3) of `bytes`, continuing `seed`. */
-function crc32(bytes: Uint8Array, seed: number): number {
+export function crc32(bytes: Uint8Array, seed: number): number {
   let state = ~seed;
   for (const byte of bytes) {
     state ^= byte;

@@ -6,6 +6,7 @@
  *     used     when it was opened last, milliseconds since 1970 as text
  *     doubt    there when the file must be looked at again before its pages are used: `changed` on the
  *              server, or `wrong` with the SHA-256 that the whole has instead of the one that is known of it
+ *     sessions a folder of saved sessions, see sessions.ts
  *     checked  the generation (see journal.ts) whose whole was compared with the SHA-256 that is known of it
  */
 
@@ -53,6 +54,22 @@ export function sourceOf(url: string): string {
   }
   parsed.hash = '';
   return parsed.href;
+}
+
+/** The name of the folder for a file of a model; undefined where it has no name that lasts. */
+export async function folderOf({ url, blob }: { url?: string; blob?: Blob }): Promise<string | undefined> {
+  if (url !== undefined) return /^(data|blob):/i.test(url) ? undefined : folderName(url);
+  if (!blob) return undefined;
+  const { name = '', lastModified = 0 } = blob as Partial<File>;
+  return folderName(`file:///${encodeURIComponent(name)}?bytes=${blob.size}&time=${lastModified}`);
+}
+
+/** A folder within another; undefined if there is none. */
+export async function existingFolder(parent: FileSystemDirectoryHandle, name: string): Promise<FileSystemDirectoryHandle | undefined> {
+  return parent.getDirectoryHandle(name).catch((thrown: unknown) => {
+    if (isNamed(thrown, 'NotFoundError')) return undefined;
+    throw thrown;
+  });
 }
 
 /** The name of the folder for the file at `url`. */

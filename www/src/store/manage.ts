@@ -4,8 +4,9 @@ import { ChordError } from '../wire/errors.js';
 import type { PartSource } from '../wire/protocol.js';
 import type { StoredModel } from '../wire/types.js';
 import { decodeJournal, pageCount, type Journal } from './journal.js';
-import { folderName, hex, isInUse, isNamed, lastUsed, openSync, readNote, readSmall, storeRoot } from './layout.js';
+import { existingFolder, folderOf, hex, isInUse, lastUsed, openSync, readNote, readSmall, storeRoot } from './layout.js';
 import { waitForLock } from './locks.js';
+import { sessionBytes } from './sessions.js';
 import { digestOf, isSame } from './digest.js';
 import { Sha256 } from './sha256.js';
 
@@ -30,6 +31,7 @@ export async function listStored(): Promise<StoredModel[]> {
       bytes: header.identity.size,
       storedBytes: [...records.values()].reduce((sum, { length }) => sum + length, 0),
       complete: records.size === pageCount(header),
+      sessionBytes: await sessionBytes(folder),
       lastUsed: await lastUsed(folder),
     });
   }
@@ -39,7 +41,7 @@ export async function listStored(): Promise<StoredModel[]> {
 /** Hashes every stored page of the files; true if all are there and sound. Throws `NotFound` where a file is not stored at all. */
 export async function verifyStored(files: PartSource[]): Promise<boolean> {
   let isSound = true;
-  for (const { folder } of await foldersOf(files)) {
+  for (const { folder } of await foldersOf(files.filter(({ url }) => url !== undefined))) {
     const journal = folder && await journalOf(folder);
     if (!folder || !journal) throw new ChordError('NotFound', 'the model is not in the store');
     isSound = await verifyPages(folder, journal) && isSound;
@@ -111,14 +113,11 @@ async function verifyPages(folder: FileSystemDirectoryHandle, { header, records 
 
 async function foldersOf(files: PartSource[]): Promise<{ name: string; folder: FileSystemDirectoryHandle | undefined }[]> {
   const root = await existingRoot();
-  return Promise.all(files.filter(({ url }) => url !== undefined).map(async ({ url = '' }) => {
-    const name = await folderName(url);
-    const folder = await root?.getDirectoryHandle(name).catch((thrown: unknown) => {
-      if (isNamed(thrown, 'NotFoundError')) return undefined;
-      throw thrown;
-    });
-    return { name, folder };
+  const folders = await Promise.all(files.map(async (file) => {
+    const name = await folderOf(file);
+    return name === undefined ? [] : [{ name, folder: root && await existingFolder(root, name) }];
   }));
+  return folders.flat();
 }
 
 async function journalOf(folder: FileSystemDirectoryHandle): Promise<Journal | undefined> {

@@ -3,6 +3,7 @@
 import { decodeJournal } from './journal.js';
 import { lastUsed, readSmall } from './layout.js';
 import { tryLock } from './locks.js';
+import { sessionBytes } from './sessions.js';
 
 /** Left free for the page's own use. */
 const MARGIN_BYTES = 16 * 1024 * 1024;
@@ -46,9 +47,9 @@ export async function makeRoom(root: FileSystemDirectoryHandle, bytes: number, k
   }
 }
 
-/** Bytes of a folder's pages: their file may have holes. */
+/** Bytes of a folder's pages, whose file may have holes, and of its sessions. */
 async function storedBytes(folder: FileSystemDirectoryHandle): Promise<number> {
   const journal = await readSmall(folder, 'journal');
   const records = journal ? decodeJournal(journal)?.records.values() ?? [] : [];
-  return [...records].reduce((sum, { length }) => sum + length, 0);
+  return [...records].reduce((sum, { length }) => sum + length, await sessionBytes(folder));
 }

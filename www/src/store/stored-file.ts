@@ -16,8 +16,8 @@ import { PageStore } from './pages.js';
 
 /** How often a tab that does not own the store looks for new pages, should no notice come. */
 const POLL_MS = 150;
-/** What every model begins with; anything else is not kept. */
-const MAGIC = [0x47, 0x47, 0x55, 0x46];
+/** What models and saved sequences begin with; anything else is not kept. */
+const MAGICS = ['GGUF', 'CHOR'];
 
 /** What a stored file is made with. */
 export interface StoredFileParts {
@@ -365,7 +365,7 @@ export class StoredFile implements SourceFile {
   async #begin(store: PageStore, offset: number, chunk: Uint8Array): Promise<void> {
     const identity = { ...this.#http.identity };
     // Elsewhere than at its start, the header has been read before.
-    const isModel = offset > 0 || MAGIC.every((byte, index) => chunk[index] === byte);
+    const isModel = offset > 0 || MAGICS.includes(String.fromCharCode(...chunk.subarray(0, 4)));
     if (!isModel) store.giveUp('it does not look like a model');
     else if (!isNamedVersion(this.parts.part, identity)) store.giveUp('its server tells neither a strong ETag nor Last-Modified, with the size');
     else await store.begin({ ...identity, size: identity.size ?? 0 });

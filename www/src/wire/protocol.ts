@@ -15,7 +15,7 @@ import type { CommitRequest } from '../store/commit.js';
 import type { PageRecord } from '../store/journal.js';
 import type { StoreSettings } from '../store/layout.js';
 import type { CoreOptions, ModelInfo, StepEvent, Usage } from './generated.js';
-import type { EngineStats, Plan, Progress, StoredModel, Timings } from './types.js';
+import type { EngineStats, Plan, Progress, StoredModel, StoredSession, Timings } from './types.js';
 
 /**
  * Ticks of a watchdog without a message after which the engine worker counts as stuck, though it lives. Compiling
@@ -110,6 +110,8 @@ export interface OpenRequest {
   /** How many threads may compute on the CPU, where the caller said so. */
   threads?: number;
   memory64: 'auto' | boolean;
+  /** What was computed elsewhere of prompts' beginning. */
+  prefix?: PartInput;
   /** What a 32-bit memory is taken to hold, in bytes, where tests say so. */
   addressableBytes?: number;
   network: NetworkSettings;
@@ -122,7 +124,18 @@ export type ReadMode = 'send' | 'peek' | 'keep';
 /** The events of a call that reach the page; the last one is `done`. */
 export type CallEvent =
   | Extract<StepEvent, { type: 'token' | 'finish' }>
-  | { type: 'done'; usage: Usage; embedding?: number[]; score?: number; timings: Timings };
+  | { type: 'done'; usage: Usage; embedding?: number[]; score?: number; timings: Timings }
+  /** What tasks of other kinds come to, as their last event. */
+  | { type: 'session'; session: StoredSession }
+  | { type: 'prefix'; prefix: Blob };
+
+/** What the engine worker does with the core, one after the other. */
+export type Task =
+  /** `request` is JSON for the core; what it computes is saved under the name of the session. */
+  | { kind: 'request'; request: string; session?: string }
+  | { kind: 'save' | 'restore'; name: string }
+  /** `input` is JSON for the core. */
+  | { kind: 'export'; input: string };
 
 /** Questions that the engine worker answers at once, beside a running generation. */
 export interface Queries {
@@ -131,6 +144,8 @@ export interface Queries {
   applyChatTemplate: { ask: { json: string }; answer: string };
   countTokens: { ask: { json: string }; answer: number };
   stats: { ask: Record<string, never>; answer: EngineStats };
+  listSessions: { ask: Record<string, never>; answer: StoredSession[] };
+  deleteSession: { ask: { name: string }; answer: boolean };
 }
 export type QueryName = keyof Queries;
 /** A question with its name, as one union. */
@@ -139,8 +154,7 @@ export type Query = { [Name in QueryName]: { name: Name; ask: Queries[Name]['ask
 export type ToEngine =
   | { type: 'open'; request: OpenRequest }
   | { type: 'plan'; request: OpenRequest }
-  /** Begins a generation; `request` is JSON for the core. */
-  | { type: 'start'; call: number; request: string }
+  | { type: 'start'; call: number; task: Task }
   /** The page has taken `count` more events of the call. */
   | { type: 'taken'; call: number; count: number }
   | { type: 'cancel'; call: number }

@@ -88,6 +88,13 @@ export interface EngineOptions {
    */
   hub?: string | URL;
   /**
+   * What `exportPrefix` gave, which is taken up instead of being computed: a URL, a name of the hub, or a `Blob`. It is
+   * fetched while the model arrives and kept in the store as the model is. Calls wait for it. What is damaged, of
+   * another model or of another version of this package is passed over with a warning in `engine.model.warnings`, and
+   * its tokens are computed.
+   */
+  prefix?: string | URL | Blob;
+  /**
    * Request headers, an access token for instance. They go to the origin of the model's first URL
    * only; a redirect to another origin does not get them.
    */
@@ -181,6 +188,58 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+/** What a call that writes text may be given. */
+export interface WritingOptions extends CallOptions {
+  /**
+   * Saves the conversation under this name, as `engine.sessions.save` does: when the answer ends or is cancelled, and
+   * every few seconds meanwhile, so that it can go on after a reload. Where that fails, the model's `warnings` say so,
+   * and the answer comes all the same. While an answer is written, models whose states cannot go back (Mamba and the
+   * like) save nothing.
+   */
+  session?: string;
+}
+
+/** What `exportPrefix` may be given. */
+export interface PrefixOptions extends Pick<TemplateOptions, 'tools' | 'chat_template' | 'chat_template_kwargs' | 'reasoning_effort'>, CallOptions {}
+
+/** A conversation that was saved. */
+export interface StoredSession {
+  /** The name that it was saved by. */
+  name: string;
+  /** How many tokens need not be computed again. */
+  tokens: number;
+  /** Bytes that it takes in the store. */
+  bytes: number;
+  /** Milliseconds since 1970. */
+  savedAt: number;
+  /**
+   * What had been written of the content of an answer that was not complete: to be continued with
+   * `continue_final_message`.
+   */
+  answer?: string;
+}
+
+/**
+ * Conversations of a model, kept in the store beside it: what was computed of the last call's prompt and answer. A prompt
+ * that begins like it costs only what is new. They go where the model is deleted.
+ */
+export interface Sessions {
+  /**
+   * Saves what was computed last, in place of what had this name. A tab that is closed meanwhile leaves one or the
+   * other. Rejects with `StoreFailed` where the model is not kept in the store, or the browser grants no room.
+   */
+  save(name: string, options?: CallOptions): Promise<StoredSession>;
+  /** The sessions of this model, the newest first. */
+  list(): Promise<StoredSession[]>;
+  /**
+   * Takes a session up in place of what was computed last. Rejects with `NotFound`, and with `InvalidState` where it is
+   * damaged, or was saved by another version of the model or of this package; then the engine computes what it needs.
+   */
+  restore(name: string, options?: CallOptions): Promise<StoredSession>;
+  /** Whether something was deleted. */
+  delete(name: string): Promise<boolean>;
+}
+
 /** What an engine takes and has done. */
 export interface EngineStats {
   /** What computes. */
@@ -228,16 +287,16 @@ export interface EngineStats {
 
 /** Answers chats. */
 export interface ChatCompletions {
-  create(body: ChatCompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
-  create(body: ChatCompletionRequest & { stream?: false }, options?: CallOptions): Promise<ChatCompletion>;
-  create(body: ChatCompletionRequest, options?: CallOptions): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
+  create(body: ChatCompletionRequest & { stream: true }, options?: WritingOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
+  create(body: ChatCompletionRequest & { stream?: false }, options?: WritingOptions): Promise<ChatCompletion>;
+  create(body: ChatCompletionRequest, options?: WritingOptions): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
 }
 
 /** Continues texts. */
 export interface Completions {
-  create(body: CompletionRequest & { stream: true }, options?: CallOptions): Promise<AsyncIterable<CompletionChunk>>;
-  create(body: CompletionRequest & { stream?: false }, options?: CallOptions): Promise<Completion>;
-  create(body: CompletionRequest, options?: CallOptions): Promise<Completion | AsyncIterable<CompletionChunk>>;
+  create(body: CompletionRequest & { stream: true }, options?: WritingOptions): Promise<AsyncIterable<CompletionChunk>>;
+  create(body: CompletionRequest & { stream?: false }, options?: WritingOptions): Promise<Completion>;
+  create(body: CompletionRequest, options?: WritingOptions): Promise<Completion | AsyncIterable<CompletionChunk>>;
 }
 
 /** Embeds texts. */
@@ -285,6 +344,8 @@ export interface Engine extends AsyncDisposable {
   readonly embeddings: Embeddings;
   /** Ranks documents. */
   readonly rerank: Rerank;
+  /** Conversations that outlive the page. */
+  readonly sessions: Sessions;
   /** The tokens of a text. */
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   /** The text of tokens. */
@@ -293,6 +354,11 @@ export interface Engine extends AsyncDisposable {
   applyChatTemplate(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
   /** Tokens of a text, or of messages rendered through the chat template. */
   countTokens(input: string | ChatMessage[]): Promise<number>;
+  /**
+   * Computes a text, or messages that others will follow, such as a long system prompt, and gives what was computed as
+   * bytes, for the `prefix` of engines of the same model.
+   */
+  exportPrefix(input: string | ChatMessage[], options?: PrefixOptions): Promise<Blob>;
   /** What the engine takes and has done. */
   stats(): Promise<EngineStats>;
   /** Ends the workers and frees everything, as happens to an engine that nobody holds any more; calls that have not ended reject with `Disposed`. */
@@ -309,6 +375,8 @@ export interface StoredModel {
   storedBytes: number;
   /** Whether all of its bytes are stored. */
   complete: boolean;
+  /** Bytes of its saved sessions, beside those. */
+  sessionBytes: number;
   /** Milliseconds since 1970. */
   lastUsed: number;
 }
