@@ -5,6 +5,7 @@
 
 #[cfg(target_family = "wasm")]
 mod exports;
+mod formats;
 mod gbnf;
 mod parts;
 mod schema;
@@ -112,7 +113,7 @@ impl Vocabulary {
             Grammar::JsonObject {} => TopLevelGrammar::from_json_schema(spaced(json!({"type": "object"}))),
             Grammar::JsonSchema(schema) => {
                 schema::check(&schema)?;
-                TopLevelGrammar::from_json_schema(spaced(schema))
+                TopLevelGrammar::from_json_schema(spaced(schema::plain(schema)))
             }
             Grammar::Grammar(text) if text.contains("::=") => TopLevelGrammar::from_lark(to_lark(&text)?),
             Grammar::Grammar(text) => TopLevelGrammar::from_lark(text),
@@ -242,6 +243,10 @@ fn refused(error: &str) -> Refused {
         Some("$ref")
     } else if error.contains("maxProperties only supported") {
         Some("minProperties")
+    } else if error.contains("patternProperty regexes") {
+        Some("patternProperties")
+    } else if error.contains("'multipleOf'") {
+        Some("multipleOf")
     } else {
         None
     };

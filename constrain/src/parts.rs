@@ -95,7 +95,7 @@ fn write(part: &Part, out: &mut String, rules: &mut String, count: &mut usize) -
         Part::Json { schema, at } => {
             schema::check(schema)
                 .map_err(|refused| Refused { at: refused.at.map(|inner| format!("{at}{inner}")), ..refused })?;
-            let _ = write!(out, "%json {}", spaced(schema.clone()));
+            let _ = write!(out, "%json {}", spaced(schema::plain(schema.clone())));
         }
     }
     Ok(())

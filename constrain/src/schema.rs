@@ -1,8 +1,8 @@
 //! Which keywords of JSON Schema are understood. Others are refused by name: passing over one would let through what the
 //! caller has ruled out.
 
-use crate::Refused;
-use serde_json::Value;
+use crate::{Refused, formats};
+use serde_json::{Map, Value, json};
 
 /// Keywords whose value is a schema.
 const WITH_SCHEMA: [&str; 3] = ["items", "additionalItems", "additionalProperties"];
@@ -35,7 +35,7 @@ const PLAIN: [&str; 17] = [
 ];
 
 /// Keywords that say something to people, and nothing of which values are valid.
-const ANNOTATIONS: [&str; 10] = [
+const ANNOTATIONS: [&str; 11] = [
     "$comment",
     "title",
     "description",
@@ -46,6 +46,7 @@ const ANNOTATIONS: [&str; 10] = [
     "examples",
     "contentMediaType",
     "contentEncoding",
+    "contentSchema",
 ];
 
 /// Keywords that name a schema, or say how it is written: for the whole of it only.
@@ -57,6 +58,57 @@ pub const OPTIONS: &str = "x-guidance";
 
 /// Schemas within schemas: more are a mistake or an attack.
 const DEPTH_MAX: usize = 100;
+
+/// Keywords that count: JSON knows no difference between 2 and 2.0.
+const COUNTS: [&str; 6] = ["minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength"];
+
+/// The schema in the words of llguidance: counts as whole numbers, and formats that are known better here as patterns.
+pub fn plain(schema: Value) -> Value {
+    let Value::Object(keywords) = schema else { return schema };
+    let mut plain = Map::new();
+    let mut format = None;
+    for (name, value) in keywords {
+        let value = match value {
+            Value::Array(all) if WITH_LIST.contains(&name.as_str()) || name == "items" => {
+                all.into_iter().map(self::plain).collect()
+            }
+            Value::Object(all) if WITH_MAP.contains(&name.as_str()) => {
+                all.into_iter().map(|(key, schema)| (key, self::plain(schema))).collect()
+            }
+            value if WITH_SCHEMA.contains(&name.as_str()) => self::plain(value),
+            Value::Number(count) if COUNTS.contains(&name.as_str()) => {
+                whole(&count).map_or(Value::Number(count), Value::from)
+            }
+            Value::String(name_of) if name == "format" => match formats::pattern(&name_of) {
+                Some(pattern) => {
+                    format = Some(pattern);
+                    continue;
+                }
+                None => Value::String(name_of),
+            },
+            value => value,
+        };
+        plain.insert(name, value);
+    }
+    match (format, plain.contains_key("pattern")) {
+        (Some(format), false) => drop(plain.insert("pattern".into(), Value::String(format))),
+        (Some(format), true) => match plain.entry("allOf").or_insert_with(|| json!([])) {
+            Value::Array(all) => all.push(json!({ "pattern": format })),
+            _ => unreachable!("it was checked to be a list"),
+        },
+        (None, _) => {}
+    }
+    Value::Object(plain)
+}
+
+/// A number that has no fraction.
+fn whole(number: &serde_json::Number) -> Option<u64> {
+    let value = number.as_f64().filter(|value| value.fract() == 0.0 && (0.0..=MAX_EXACT).contains(value))?;
+    Some(number.as_u64().unwrap_or(value as u64))
+}
+
+/// The largest whole number below which floats tell all whole numbers apart.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Refuses a schema with a keyword that is not understood.
 pub fn check(schema: &Value) -> Result<(), Refused> {
@@ -102,7 +154,7 @@ fn walk(schema: &Value, at: &str, depth: usize) -> Result<(), Refused> {
             // A property may come twice: names that are not known before cannot be counted.
             Value::Number(least) if name == "minProperties" => {
                 let required = keywords.get("required").and_then(Value::as_array).map_or(0, Vec::len) as u64;
-                if least.as_u64().is_none_or(|least| least > required.max(1)) {
+                if whole(least).is_none_or(|least| least > required.max(1)) {
                     return refuse("asks for more properties than are required by name, which is not supported");
                 }
             }

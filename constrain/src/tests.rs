@@ -336,3 +336,41 @@ fn a_schema_of_a_part_is_refused_by_name_and_place() {
     assert_eq!(refused.keyword.as_deref(), Some("uniqueItems"));
     assert_eq!(refused.at.as_deref(), Some("/0/function/parameters/properties/a"));
 }
+
+#[test]
+fn formats_are_what_defines_them() {
+    let check = |format: &str, yes: &[&str], no: &[&str]| {
+        let mut constraint =
+            compile(Grammar::JsonSchema(json!({"type": "string", "format": format}))).expect("a grammar");
+        let mut takes = |text: &str| takes(&mut constraint, &Value::from(text).to_string());
+        yes.iter().for_each(|text| assert!(takes(text), "{text} is of {format}"));
+        no.iter().for_each(|text| assert!(!takes(text), "{text} is not of {format}"));
+    };
+    check("date", &["2024-02-29", "2000-02-29", "1999-12-31"], &["2023-02-29", "1900-02-29", "2024-04-31", "2024-1-1"]);
+    check("time", &["23:59:60Z", "08:30:06.28-08:00"], &["22:59:60Z", "23:59:60+01:00", "24:00:00Z", "08:30:06"]);
+    check(
+        "date-time",
+        &["2024-02-29T23:59:60Z", "1963-06-19t08:30:06z"],
+        &["2023-02-29T00:00:00Z", "2024-02-29 00:00:00Z"],
+    );
+    check(
+        "ipv6",
+        &["::", "::1", "1::", "1:2::192.168.0.1", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4", "1:2:3:4:5:6:7::"],
+        &["1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "1:2:3:4:5:6:7", "::256.1.1.1", "1:2:3:4:5:6:7::8", ":1"],
+    );
+    check("ipv4", &["0.0.0.0", "255.249.99.10"], &["256.0.0.1", "01.2.3.4", "1.2.3"]);
+    check(
+        "email",
+        &["joe@example.com", "\"joe bloggs\"@example.com", "a.b@[127.0.0.1]", "a@[IPv6:::1]"],
+        &["joe", ".a@b.c", "a..b@c.d", "a@-b", "a@[127.0.0.300]", "joe bloggs@example.com"],
+    );
+}
+
+#[test]
+fn a_format_stands_beside_a_pattern_and_counts_may_have_a_point() {
+    let dated = json!({"type": "string", "format": "date", "pattern": "^2024"});
+    check(Grammar::JsonSchema(dated), &["\"2024-02-29\""], &["\"2023-02-28\"", "\"2024\""]);
+    let counted =
+        json!({"type": "array", "items": {"type": "string", "maxLength": 1.0}, "minItems": 1.0, "maxItems": 2.0});
+    check(Grammar::JsonSchema(counted), &["[\"a\"]", "[\"a\", \"b\"]"], &["[]", "[\"ab\"]", "[\"a\", \"b\", \"c\"]"]);
+}

@@ -74,6 +74,13 @@ fn build(workspace: &Workspace, tools: &Tools, flavours: &[Flavour], only: &str)
         manifest::write(workspace)?;
         lanes.into_iter().try_for_each(|lane| lane.join().expect("a build thread does not panic"))
     })?;
+    let is_there =
+        |variant: &&Variant| workspace.package().join("wasm").join(format!("{}.wasm", variant.name)).exists();
+    let missing: Vec<&str> = VARIANTS.iter().filter(|variant| !is_there(variant)).map(|variant| variant.name).collect();
+    if !missing.is_empty() {
+        say("build", format!("pkg/ lacks {}: `cargo xtask build` makes them", missing.join(", ")));
+        return Ok(());
+    }
     let size = size::measure(workspace).context("cannot measure the package")?;
     say("build", format!("pkg/ is ready. {size}"));
     Ok(())
