@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use wasm_chord::engine::{Bound, MemoryPlan};
 use wasm_chord::pager::{Action, Pace, Pager, Placement, SourceRange, State, spread};
+use wasm_chord::program::KvFormat;
 
 /// A small reproducible generator (the constants are Knuth's MMIX).
 struct Random(u64);
@@ -315,6 +316,7 @@ fn plan(layers: usize, slots: usize, ring: usize) -> MemoryPlan {
     let placements = [vec![Placement::Pinned], places(&stays), vec![Placement::Pinned]].concat();
     MemoryPlan {
         weight_bytes: layers as u64,
+        kv_cache: KvFormat::default(),
         kv_bytes: 0,
         scratch_bytes: 0,
         budget_bytes: slots as u64,

@@ -103,6 +103,15 @@ pub struct Usage {
     /// Prompt tokens whose keys and values were in the cache already.
     #[cfg_attr(test, ts(inline))]
     pub prompt_tokens_details: PromptDetails,
+    /// Tokens of older messages, and of the text so far, that were left out because the context was full.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, ts(optional, as = "Option<usize>"))]
+    pub dropped_tokens: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Which of the prompt's tokens were in the cache already.

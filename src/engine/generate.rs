@@ -5,9 +5,10 @@ use super::backend::Backend;
 use super::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use super::forward::{Output, Progress};
 use super::guide::{Guide, Held};
+use super::overflow::{ContextOverflow, shift, shorten};
 use super::pooling::{Pooling, Ranking};
 use super::reading::Reading;
-use super::request::{Moment, Request};
+use super::request::{ChatPrompt, Moment, Request};
 use super::sequence::Tally;
 use crate::answer::{Delta, Plan};
 use crate::constrain::Grammar;
@@ -55,8 +56,12 @@ struct Text {
     reading: Reading,
     /// What the answer is held to.
     guide: Option<Guide>,
-    /// Prompt and generated tokens of this choice.
+    /// Prompt and generated tokens of this choice, without those that a full context left out.
     history: Vec<u32>,
+    /// How many were left out.
+    dropped: usize,
+    /// The sequence does not begin with `history` any more.
+    is_moved: bool,
     /// Guesses at what follows the token that was chosen last.
     guesses: Vec<u32>,
     /// Log-probabilities of tokens whose text is held back, with the end of that text.
@@ -91,20 +96,33 @@ impl Engine {
     /// Begins a request. One runs at a time.
     pub fn begin(&mut self, request: Request, moment: Moment) -> Result<()> {
         self.check_idle()?;
+        let overflow = self.loading.options.context_overflow;
+        let mut usage = Usage::default();
         let (prompt, purpose) = match request {
             Request::Chat(chat, params) => {
                 self.opened.check_writes()?;
                 params.validate(self.opened.program.vocabulary)?;
-                let (tokens, reading) = self.opened.chat_prompt(&chat, moment.now)?;
+                let prompt = match overflow {
+                    ContextOverflow::Error => self.opened.chat_prompt(&chat, moment.now)?,
+                    ContextOverflow::Shift => {
+                        let (prompt, left_out) = self.opened.shortened_chat(&chat, moment.now, params.max_tokens)?;
+                        usage.dropped_tokens = left_out;
+                        prompt
+                    }
+                };
+                let ChatPrompt { tokens, plan } = prompt;
                 self.opened.check_length(&tokens, "messages", 1)?;
-                let calls = self.opened.held_calls(&chat, reading.as_ref())?;
-                let text = self.text(params, moment.seed, &tokens, reading, calls)?;
+                let calls = self.opened.held_calls(&chat, plan.as_ref())?;
+                let text = self.text(params, moment.seed, &tokens, plan, calls)?;
                 (tokens, text)
             }
             Request::Completion(prompt, params) => {
                 self.opened.check_writes()?;
                 params.validate(self.opened.program.vocabulary)?;
-                let tokens = self.opened.prompt_tokens(prompt)?;
+                let mut tokens = self.opened.prompt_tokens(prompt)?;
+                if overflow == ContextOverflow::Shift {
+                    usage.dropped_tokens = shorten(&mut tokens, self.opened.config.context, params.max_tokens);
+                }
                 self.opened.check_length(&tokens, "prompt", 1)?;
                 let text = self.text(params, moment.seed, &tokens, None, None)?;
                 (tokens, text)
@@ -143,7 +161,7 @@ impl Engine {
         };
         let cached = self.start_forward(&prompt, &[], position, output, wanted)?;
         self.sequence.drafter.begin();
-        let mut usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
+        usage.prompt_tokens = prompt.len();
         usage.prompt_tokens_details.cached_tokens = cached;
         self.generation = Some(Generation { prompt, usage, purpose });
         Ok(())
@@ -187,6 +205,8 @@ impl Engine {
             reading: Reading::new(plan),
             guide,
             history: prompt.to_vec(),
+            dropped: 0,
+            is_moved: false,
             guesses: Vec::new(),
             held: VecDeque::new(),
             made: 0,
@@ -222,7 +242,7 @@ impl Engine {
     /// that turns out not to be wanted is dropped: what it wrote to the cache lies beyond the sequence.
     fn send_ahead(&mut self, text: &mut Text, prompt_tokens: usize) -> Result<()> {
         let position = text.history.len();
-        let chosen = position + 1 - prompt_tokens;
+        let chosen = position + 1 + text.dropped - prompt_tokens;
         let goes_on = position + 1 < self.opened.config.context
             && text.params.max_tokens.is_none_or(|most| chosen < most as usize);
         if self.sequence.is_sent_ahead || !goes_on || !self.loading.is_complete() || !self.is_chosen_at(position) {
@@ -304,8 +324,13 @@ impl Engine {
     /// Goes back to the end of the prompt for another choice.
     fn restart(&mut self, text: &mut Text, prompt: &[u32]) -> Result<()> {
         self.compute.backend.set_logits(&text.first_logits);
+        if std::mem::take(&mut text.dropped) > 0 {
+            text.history.clear();
+            text.history.extend_from_slice(prompt);
+            text.is_moved = true;
+        }
         text.history.truncate(prompt.len());
-        self.sequence.drafter.truncate(prompt.len());
+        self.sequence.drafter.truncate(if text.is_moved { 0 } else { prompt.len() });
         text.sampler.restart(text.seed.wrapping_add(text.choice as u64));
         text.stops = stop_matcher(&text.params);
         text.detokenizer = self.opened.tokenizer.stream();
@@ -353,12 +378,12 @@ impl Engine {
             if is_complete {
                 return Ok(self.finish(text, delta, FinishReason::Stop));
             }
-            let generated = text.history.len() - usage.prompt_tokens;
-            let full = text.history.len() >= self.opened.config.context;
-            if full || text.params.max_tokens.is_some_and(|most| generated >= most as usize) {
+            let generated = text.history.len() + text.dropped - usage.prompt_tokens;
+            let is_enough = text.params.max_tokens.is_some_and(|most| generated >= most as usize);
+            if is_enough || !self.has_room(text, generated, usage) {
                 return Ok(self.finish(text, delta, FinishReason::Length));
             }
-            if self.continue_draft(token) {
+            if !text.is_moved && self.continue_draft(token) {
                 self.sequence.drafter.accept();
                 break;
             }
@@ -374,6 +399,25 @@ impl Engine {
         }
         let Delta { content, reasoning, calls } = delta;
         Ok(Event::Token { choice: text.choice, text: content, reasoning, calls, logprobs: release(text) })
+    }
+
+    /// Whether there is room for another token in the context, once what is old was left out where that is asked for. An
+    /// answer without `max_tokens` ends when it is as long as the context.
+    fn has_room(&mut self, text: &mut Text, generated: usize, usage: &mut Usage) -> bool {
+        let context = self.opened.config.context;
+        if text.history.len() < context {
+            return true;
+        }
+        let may_shift = self.loading.options.context_overflow == ContextOverflow::Shift;
+        if !may_shift || (text.params.max_tokens.is_none() && generated >= context) {
+            return false;
+        }
+        let (kept, dropped) = shift(&mut text.history, usage.prompt_tokens);
+        text.dropped += dropped;
+        usage.dropped_tokens += dropped;
+        text.is_moved = true;
+        self.sequence.drafter.truncate(kept);
+        dropped > 0
     }
 
     /// Chooses the next token.
@@ -410,7 +454,10 @@ impl Engine {
             guesses => Output::Drafted { guesses },
         };
         let wanted = text.wanted(&self.compute.backend);
-        self.start_forward(&text.history, &text.guesses, text.history.len() - 1, output, wanted)?;
+        let last = text.history.len() - 1;
+        let position =
+            if std::mem::take(&mut text.is_moved) { self.sequence.common(&text.history).min(last) } else { last };
+        self.start_forward(&text.history, &text.guesses, position, output, wanted)?;
         Ok(())
     }
 

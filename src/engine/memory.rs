@@ -1,5 +1,6 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
+use super::overflow::ContextOverflow;
 use super::sequence;
 use crate::cpu::team::{Split, divides};
 use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, Shard, vector_bytes};
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct OpenOptions {
     /// Tokens of context; without it the model's own, up to a limit.
     pub context_length: Option<usize>,
+    /// What becomes of a request that outgrows it.
+    #[cfg_attr(test, ts(as = "Option<ContextOverflow>"))]
+    pub context_overflow: ContextOverflow,
     /// Ceiling for weights, cache and scratch, in bytes.
     pub max_resident_bytes: Option<u64>,
     /// Memory of the device, where it is known.

@@ -17,6 +17,7 @@ mod loading;
 mod memory;
 mod open;
 mod opened;
+mod overflow;
 mod pooling;
 mod reading;
 mod report;
@@ -49,6 +50,7 @@ use weight_ranges::Piece;
 pub use event::{Event, FinishReason, Usage};
 pub use follower::Follower;
 pub use memory::{Bound, MemoryPlan, OpenOptions};
+pub use overflow::ContextOverflow;
 pub use report::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
 pub use sequence::Tally;
 

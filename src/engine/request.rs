@@ -12,6 +12,7 @@ use crate::tokenizer::EncodeOptions;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What the core may not find out by itself: the time, and a seed for requests that bring none.
@@ -99,7 +100,23 @@ pub enum Pair {
     Tokens(Vec<u32>),
 }
 
+/// A chat as the model reads it.
+pub struct ChatPrompt {
+    pub tokens: Vec<u32>,
+    /// How the answer is to be read, where there may be more in it than content.
+    pub plan: Option<Arc<Plan>>,
+}
+
 impl Chat {
+    /// The same without some of its messages.
+    pub(super) fn without(&self, messages: Range<usize>) -> Chat {
+        let mut chat = self.clone();
+        if let Some(all) = chat.messages.as_array_mut() {
+            all.drain(messages);
+        }
+        chat
+    }
+
     /// The tools of the request.
     fn tools(&self) -> &[Json] {
         self.tools.as_ref().and_then(Json::as_array).map_or(&[], Vec::as_slice)
@@ -271,8 +288,8 @@ impl Opened {
         self.tokenizer.encode_chat(&rendered.text, rendered.guard)
     }
 
-    /// The tokens of a chat's prompt, and how its answer is to be read where there may be more in it than content.
-    pub(super) fn chat_prompt(&self, chat: &Chat, now: CivilTime) -> Result<(Vec<u32>, Option<Arc<Plan>>)> {
+    /// The prompt of a chat.
+    pub(super) fn chat_prompt(&self, chat: &Chat, now: CivilTime) -> Result<ChatPrompt> {
         let (rendered, style) = self.render(chat, now, true)?;
         let tokens = self.tokenizer.encode_chat(&rendered.text, rendered.guard)?;
         let tools = chat.tools.as_ref().map(Tools::new).unwrap_or_default();
@@ -286,7 +303,7 @@ impl Opened {
             };
             Arc::new(Plan { is_thought_open, style, tools, is_single })
         });
-        Ok((tokens, plan))
+        Ok(ChatPrompt { tokens, plan })
     }
 
     /// The grammar of the calls in an answer, and what of the answer it describes; none where calls are free. Where a model

@@ -158,13 +158,13 @@ describe('an engine', () => {
 
   test('refuses options that cannot be', async () => {
     const codes = await inPage(async () => {
-      const options = [{ contextLength: 0 }, { contextLength: NaN }, { contextLength: 1.5 }, { maxResidentBytes: -1 }, { threads: 0 }, { device: 'tpu' }, { store: 'x' }, { memory64: 'yes' }, { kvCache: 'q4_0' }, { headers: { 'bad header': 'x' } }, { headers: { Range: 'bytes=0-1' } }];
+      const options = [{ contextLength: 0 }, { contextLength: NaN }, { contextLength: 1.5 }, { contextOverflow: 'truncate' }, { maxResidentBytes: -1 }, { threads: 0 }, { device: 'tpu' }, { store: 'x' }, { memory64: 'yes' }, { kvCache: 'q4_0' }, { headers: { 'bad header': 'x' } }, { headers: { Range: 'bytes=0-1' } }];
       const outcomes = [];
       for (const option of options) outcomes.push(await chord.createEngine({ model: '/model.gguf', ...option }).then(() => 'accepted', (error) => error.code));
       outcomes.push(await chord.createEngine({ model: '/model.gguf', maxResidentBytes: 1000 }).catch((error) => error.code));
       return outcomes;
     });
-    assert.deepEqual(codes, [...Array(11).fill('InvalidParameter'), 'BudgetTooSmall']);
+    assert.deepEqual(codes, [...Array(12).fill('InvalidParameter'), 'BudgetTooSmall']);
   });
 });
 
@@ -509,6 +509,23 @@ describe('odd requests', () => {
     const outcomes = await assertRefused('completions', [{ prompt: Array(CONTEXT).fill(270) }, { prompt: 'a b c '.repeat(1000) }], 'ContextOverflow');
     for (const { details } of outcomes) assert.ok(details.need > details.have && details.have === CONTEXT, JSON.stringify(details));
   });
+
+  test('with contextOverflow: shift they are shortened, and what was left out is counted', () =>
+    withEngine(stage, { model: MODEL, contextOverflow: 'shift' }, async (page) => {
+      const [completion, chat, short] = await page.evaluate(async (context) => {
+        const turns = Array.from({ length: context }, (_, turn) => ({ role: turn % 2 ? 'assistant' : 'user', content: 'a' }));
+        return [
+          await engine.completions.create({ prompt: Array(context).fill(270), max_tokens: 3, temperature: 0, ignore_eos: true }),
+          await engine.chat.completions.create({ messages: [...turns, { role: 'user', content: 'b' }], max_tokens: 3, temperature: 0, ignore_eos: true }),
+          await engine.completions.create({ prompt: 'a', max_tokens: 3 }),
+        ];
+      }, CONTEXT);
+      for (const { usage } of [completion, chat]) {
+        assert.equal(usage.completion_tokens, 3);
+        assert.ok(usage.dropped_tokens > 0 && usage.prompt_tokens <= CONTEXT - 3, JSON.stringify(usage));
+      }
+      assert.equal('dropped_tokens' in short.usage, false);
+    }));
 
   test('57 values that cannot be are refused by name', async () => {
     const values = {

@@ -128,6 +128,7 @@ pub struct Answer {
     pub reasons: Vec<String>,
     pub tokens: Vec<u32>,
     pub cached: usize,
+    pub dropped: usize,
     pub embedding: Vec<f32>,
     pub score: Option<f32>,
 }
@@ -169,6 +170,7 @@ pub fn ask_with(
             }
             Event::Done { usage, embedding, score, .. } => {
                 answer.cached = usage.prompt_tokens_details.cached_tokens;
+                answer.dropped = usage.dropped_tokens;
                 answer.embedding = embedding.unwrap_or_default();
                 answer.score = score;
                 return Ok(answer);

@@ -40,7 +40,7 @@ const KNOWN = {
   'an embedding request': { input: true, encoding_format: true, dimensions: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
   'a rerank request': { query: true, documents: true, top_n: true, return_documents: true, model: true } satisfies FieldsOf<RerankRequest>,
   'the engine options': {
-    model: true, device: true, contextLength: true, maxResidentBytes: true, prefetchDistance: true, kvCache: true, threads: true, memory64: true, store: true,
+    model: true, device: true, contextLength: true, contextOverflow: true, maxResidentBytes: true, prefetchDistance: true, kvCache: true, threads: true, memory64: true, store: true,
     prefix: true, hub: true, headers: true, signal: true, onProgress: true,
   } satisfies FieldsOf<EngineOptions>,
   'the options of a call': { signal: true } satisfies FieldsOf<CallOptions>,

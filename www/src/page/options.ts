@@ -28,6 +28,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   checkChoice('kvCache', all.kvCache, ['f16', 'q8_0']);
   checkChoice('store', all.store, ['opfs', 'memory', 'none']);
   checkCount('contextLength', all.contextLength, 1);
+  checkChoice('contextOverflow', all.contextOverflow, ['error', 'shift']);
   checkCount('maxResidentBytes', all.maxResidentBytes, 1);
   checkCount('prefetchDistance', all.prefetchDistance, 0);
   checkCount('threads', all.threads, 1);
@@ -37,6 +38,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   }
   const core: OpenRequest['core'] = {};
   if (all.contextLength !== undefined) core.contextLength = all.contextLength;
+  if (all.contextOverflow !== undefined) core.contextOverflow = all.contextOverflow;
   if (all.maxResidentBytes !== undefined) core.maxResidentBytes = all.maxResidentBytes;
   if (all.prefetchDistance !== undefined) core.prefetchDistance = all.prefetchDistance;
   if (all.kvCache !== undefined) core.kvCache = all.kvCache;

@@ -113,6 +113,8 @@ export type Usage = {
     /** How many they are. */
     cached_tokens: number;
   };
+  /** Tokens of older messages, and of the text so far, that were left out because the context was full. */
+  dropped_tokens?: number;
 };
 
 /** Tokens that were guessed. */
@@ -213,10 +215,15 @@ export type StepEvent = {
 /** How keys and values are kept. */
 export type KvFormat = 'f16' | 'q8_0';
 
+/** What becomes of a request that outgrows the context. */
+export type ContextOverflow = 'error' | 'shift';
+
 /** What a model is opened with, as JavaScript names it; each option may be left out. */
 export type CoreOptions = {
   /** Tokens of context; without it the model's own, up to a limit. */
   contextLength?: number;
+  /** What becomes of a request that outgrows it. */
+  contextOverflow?: ContextOverflow;
   /** Ceiling for weights, cache and scratch, in bytes. */
   maxResidentBytes?: number;
   /** Memory of the device, where it is known. */

@@ -105,7 +105,7 @@ export interface OpenRequest {
   parts: PartInput[];
   headers: [string, string][];
   /** Options of the core that the caller gave, passed on as they are. */
-  core: Pick<CoreOptions, 'contextLength' | 'maxResidentBytes' | 'prefetchDistance' | 'kvCache'>;
+  core: Pick<CoreOptions, 'contextLength' | 'contextOverflow' | 'maxResidentBytes' | 'prefetchDistance' | 'kvCache'>;
   device: 'auto' | 'webgpu' | 'cpu';
   /** How many threads may compute on the CPU, where the caller said so. */
   threads?: number;

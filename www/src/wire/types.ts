@@ -48,6 +48,12 @@ export interface EngineOptions {
   /** Tokens of context; the default is the model's own, 4096 at most. */
   contextLength?: number;
   /**
+   * What becomes of a request that outgrows the context. `error`, the default: a prompt that does not fit is
+   * `ContextOverflow`, and an answer ends with `length` where the context does. `shift`: what is old is left out, of a chat
+   * its oldest exchanges, else what comes behind the first tokens, and `usage.dropped_tokens` counts it.
+   */
+  contextOverflow?: 'error' | 'shift';
+  /**
    * Ceiling for weights, KV cache and scratch together, in bytes. The default is half of the device's memory,
    * where the browser tells it and what does not fit can be read from disk, else what a page can use.
    */
