@@ -218,24 +218,24 @@ async function committed(folder: FileSystemDirectoryHandle, only?: string): Prom
     const [key = '', number = ''] = file.split('.');
     if (entry.kind !== 'file' || (only !== undefined && key !== only)) continue;
     const read = await readHead(entry as FileSystemFileHandle);
-    if (read) found.push({ file, key, number: Number(number), ...read });
-    else unfinished.push(file);
+    if (read === 'unfinished') unfinished.push(file);
+    else if (read) found.push({ file, key, number: Number(number), ...read });
   }
   return { found, unfinished };
 }
 
-/** What a file says of itself; undefined where it was not finished, or is gone. */
-async function readHead(handle: FileSystemFileHandle): Promise<Pick<Found, 'about' | 'content'> | undefined> {
+/** What a file says of itself; undefined where it cannot be read now, or is of another version of this package. */
+async function readHead(handle: FileSystemFileHandle): Promise<Pick<Found, 'about' | 'content'> | 'unfinished' | undefined> {
   try {
     const file = await handle.getFile();
     const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
     const view = new DataView(head.buffer);
-    if (head.length < HEAD_BYTES || view.getUint32(HEAD_BYTES - 4, true) !== crc32(head.subarray(0, -4), 0)) return undefined;
+    if (head.length < HEAD_BYTES || view.getUint32(HEAD_BYTES - 4, true) !== crc32(head.subarray(0, -4), 0)) return 'unfinished';
     const [magic, version, low = 0, high = 0, length = 0, sum] = Array.from({ length: 6 }, (_, index) => view.getUint32(4 * index, true));
     if (magic !== MAGIC || version !== VERSION) return undefined;
     const end = HEAD_BYTES + low + high * 2 ** 32;
     const text = new Uint8Array(await file.slice(end, end + length).arrayBuffer());
-    if (text.length !== length || crc32(text, 0) !== sum) return undefined;
+    if (text.length !== length || crc32(text, 0) !== sum) return 'unfinished';
     return { about: JSON.parse(new TextDecoder().decode(text)) as Description, content: file.slice(HEAD_BYTES, end) };
   } catch {
     return undefined;
