@@ -110,7 +110,7 @@ describe('the embedding table', () => {
         const after = (await engine.stats()).groups[0];
         await engine.dispose();
         return { ids, table, after };
-      }, { model: path, store, network: { ...network, idleMs: 10_000 }, storeSettings: { pageBytes: 65536 }, ...options }));
+      }, { model: path, store, network: { ...network, idleMs: 60_000 }, storeSettings: { pageBytes: 65536 }, ...options }));
       const early = await ask({});
       server.fault(path, undefined);
       assert.ok(['absent', 'fetching'].includes(early.table), `the table was ${early.table}`);
