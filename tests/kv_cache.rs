@@ -180,6 +180,38 @@ fn saved_sequences_are_taken_up_in_their_own_format_only() {
     }
 }
 
+#[test]
+fn memory_for_keys_and_values_grows_with_the_sequence() {
+    let resident = |engine: &Engine| engine.stats()["memory"]["residentBytes"].as_u64().expect("bytes");
+    let shape = Shape { layers: 2, embedding: 128, context: 1000, ..Shape::default() };
+    for (file, format) in [
+        (random_model::file(shape), KvFormat::F16),
+        (random_model::file(shape), KvFormat::Q8_0),
+        (random_model::file(Shape { layers: 4, is_hybrid: true, ..shape }), KvFormat::F16),
+    ] {
+        let text: Vec<u32> = (0..900).map(|at| 3 + at * at * 7 % 250).collect();
+        let body = |tokens: usize| request(json!({"prompt": text[..tokens], "max_tokens": 12}));
+        let mut grown = opened(&file, format);
+        let first = resident(&grown);
+        // Each goes on where the one before ended.
+        for tokens in [20, 250, 300, 600] {
+            ask(&mut grown, &file, body(tokens)).expect("an answer");
+        }
+        let mut whole = opened(&file, format);
+        let mut answers = [&mut grown, &mut whole].map(|engine| ask(engine, &file, body(900)).expect("an answer"));
+        assert!(answers[0].cached >= 580 && answers[1].cached == 0);
+        answers[1].cached = answers[0].cached;
+        assert_eq!(answers[0], answers[1], "{format:?}");
+        assert!(resident(&grown) > first);
+        // A sequence that was saved finds room.
+        let bytes = saved(&mut grown);
+        let mut other = opened(&file, format);
+        take_up(&mut other, &bytes).expect("taken up");
+        assert!(saved(&mut other) == bytes);
+        assert_eq!(resident(&other), resident(&grown));
+    }
+}
+
 #[cfg(feature = "gpu")]
 mod on_gpu {
     use super::support::gpu::{DEVICE, NMSE_MAX, device, open_on};

@@ -238,10 +238,20 @@ impl Shard {
         }
     }
 
-    /// Makes room for a pass of `tokens`.
-    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+    /// Makes room for a pass of `tokens`, after which the sequence has so many positions.
+    pub fn reserve(&mut self, tokens: usize, positions: usize) -> Result<()> {
         self.pass_rows = tokens;
-        self.cpu.reserve(&self.split.program, tokens)
+        self.cpu.reserve(&self.split.program, tokens, positions)
+    }
+
+    /// Positions that a state has room for.
+    pub fn room(&self, state: StateId) -> usize {
+        self.cpu.cache.room(state)
+    }
+
+    /// Bytes of this shard's keys and values, as far as there is room for them, and of its other states.
+    pub fn state_bytes_held(&self) -> u64 {
+        self.cpu.cache.held_bytes() + 4 * self.split.program.fixed_values() as u64
     }
 
     /// Puts values in place of a row of the residual stream.
@@ -281,11 +291,12 @@ impl Shard {
         let order = match order {
             Order::Run(order) => order,
             Order::Move(order) => {
+                self.cpu.cache.reserve(order.positions)?;
                 self.moving = Some(Moving::new(order.clone()));
                 return Ok(());
             }
         };
-        self.cpu.reserve(&self.split.program, order.pass_rows)?;
+        self.cpu.reserve(&self.split.program, order.pass_rows, order.positions)?;
         self.run.tokens.clear();
         self.run.tokens.resize(order.rows.len(), 0);
         self.obey(order.clone(), false);

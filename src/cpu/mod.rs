@@ -114,7 +114,8 @@ impl Cpu {
             + Activations::bytes(columns_max(program), batch * experts_max(program)) as u64
     }
 
-    /// Allocates everything but weights and the residual stream, for sequences of up to `context` tokens.
+    /// Allocates everything but weights and the residual stream, for sequences of up to `context` tokens, and keys and
+    /// values of the first of them.
     pub fn new(program: &Program, context: usize) -> Result<Cpu> {
         Cpu::with_batch(program, context, BATCH_MAX.min(context))
     }
@@ -140,8 +141,10 @@ impl Cpu {
         })
     }
 
-    /// Makes room in the residual stream for `tokens` rows. It grows to the longest prompt and stays.
-    pub fn reserve(&mut self, program: &Program, tokens: usize) -> Result<()> {
+    /// Makes room in the residual stream for `tokens` rows, and for so many positions of keys and values. Both grow to the
+    /// longest sequence and stay.
+    pub fn reserve(&mut self, program: &Program, tokens: usize, positions: usize) -> Result<()> {
+        self.cache.reserve(positions)?;
         let values = tokens.saturating_mul(program.slots[0]);
         if self.slots[0].len() < values {
             self.slots[0] = Vec::new();

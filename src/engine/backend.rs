@@ -109,9 +109,11 @@ impl Backend {
         })
     }
 
-    /// Makes room for a pass of `tokens`.
-    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
-        either!(self, cpu => cpu.reserve(tokens), gpu => {
+    /// Makes room for a pass of `tokens`, after which the sequence has so many positions. A GPU has room for all of them
+    /// from the beginning.
+    pub fn reserve(&mut self, tokens: usize, positions: usize) -> Result<()> {
+        either!(self, cpu => cpu.reserve(tokens, positions), gpu => {
+            let _ = positions;
             gpu.reserve(tokens);
             Ok(())
         })
@@ -183,6 +185,23 @@ impl Backend {
         }, gpu => gpu.run_ahead(program, position, draw))
     }
 
+    /// Positions that a state has room for now.
+    fn room(&self, layout: &Layout, state: StateId) -> usize {
+        either!(self, cpu => {
+            let _ = layout;
+            cpu.room(state)
+        }, _gpu => layout.context)
+    }
+
+    /// Bytes of what sequences keep that are there now, where all of them are `most`: of several threads each has as much
+    /// room.
+    pub fn state_bytes_held(&self, most: u64) -> u64 {
+        either!(self, cpu => match cpu.shards() {
+            1 => cpu.state_bytes_held(),
+            _ => most,
+        }, _gpu => most)
+    }
+
     /// Bytes of a state that are read or written together at most.
     pub fn piece_bytes(&self) -> usize {
         either!(self, cpu => cpu.piece_bytes(), _gpu => PIECE_BYTES)
@@ -246,7 +265,8 @@ impl Backend {
             return;
         }
         for state in layout.states() {
-            let spans = layout.spans(state, from..layout.context);
+            let room = self.room(layout, state);
+            let spans = layout.spans(state, room, from..room.max(from));
             either!(self, cpu => {
                 let cells = cpu.state_bytes(state);
                 spans.into_iter().for_each(|span| cells[span].fill(0xff));
@@ -350,7 +370,7 @@ impl Backend {
 /// Where a piece of a state's first `positions` lies.
 #[cfg(feature = "gpu")]
 fn spans_of(layout: &Layout, state: StateId, positions: usize, piece: Range<usize>) -> Vec<Range<usize>> {
-    let spans = layout.spans(state, 0..positions);
+    let spans = layout.spans(state, layout.context, 0..positions);
     let place = |part: Part| {
         let start = spans[part.span].start;
         start + part.within.start..start + part.within.end

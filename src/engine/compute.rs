@@ -2,7 +2,6 @@
 
 use super::Engine;
 use super::backend::Backend;
-use super::forward::Forward;
 use super::open::{self, Opening};
 #[cfg(feature = "gpu")]
 use crate::error::ErrorCode;
@@ -82,8 +81,8 @@ impl Engine {
         self.compute.backend = backend;
         self.loading.begin_again(&self.opened.program, plan, deliveries, &mut self.compute.backend);
         self.sequence.begin_again();
-        let tokens = self.sequence.pass.as_ref().map_or(0, Forward::tokens);
-        self.compute.backend.reserve(tokens)
+        let (tokens, positions) = self.sequence.pass.as_ref().map_or((0, 0), |pass| (pass.tokens(), pass.end()));
+        self.compute.backend.reserve(tokens, positions)
     }
 
     /// Sees that a device has had room for its buffers, and goes on with its self-test. One that fails it is

@@ -123,7 +123,7 @@ impl Engine {
     }
 
     fn start_after(&mut self, position: usize, tokens: Vec<u32>, output: Output, wanted: Wanted) -> Result<()> {
-        self.compute.backend.reserve(tokens.len())?;
+        self.compute.backend.reserve(tokens.len(), position + tokens.len())?;
         self.sequence.begin_pass(Forward {
             tokens,
             position,

@@ -191,7 +191,7 @@ impl Loading {
 
     /// Bytes of weights, cache and scratch that are allocated.
     pub fn resident_bytes(&self, backend: &Backend) -> u64 {
-        backend.weight_bytes() + self.plan.kv_bytes + self.plan.scratch_bytes
+        backend.weight_bytes() + backend.state_bytes_held(self.plan.kv_bytes) + self.plan.scratch_bytes
     }
 
     /// The most that they have been.

@@ -105,7 +105,8 @@ pub struct MemoryStats {
     pub peak_resident_bytes: u64,
     /// The ceiling that they stay under.
     pub budget_bytes: u64,
-    /// The KV cache, or what else a sequence keeps.
+    /// The KV cache, or what else a sequence keeps, for the whole context: the CPU takes memory for it as the sequence
+    /// grows, so that `residentBytes` has less of it at first.
     pub kv_bytes: u64,
     /// How keys and values are kept.
     pub kv_cache: KvFormat,

@@ -110,7 +110,10 @@ impl Engine {
             match unit {
                 Unit::End if bytes.is_empty() => return Ok(all),
                 Unit::End => return Err(super::sequence::damaged()),
-                Unit::Own => restoring.read_own(|| opened.fingerprint(), layout, opened.program.vocabulary)?,
+                Unit::Own => {
+                    restoring.read_own(|| opened.fingerprint(), layout, opened.program.vocabulary)?;
+                    compute.backend.reserve(0, restoring.positions())?;
+                }
                 Unit::State(state, piece) => {
                     sequence.take_up(Vec::new());
                     let (positions, held) = (restoring.positions(), restoring.held());

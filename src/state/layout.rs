@@ -29,12 +29,13 @@ impl Layout {
         self.states().map(|state| self.state_bytes(state, positions)).sum()
     }
 
-    /// Where these positions of a state lie in its memory, as ranges of bytes in the order of a copy.
-    pub fn spans(&self, state: StateId, positions: Range<usize>) -> Vec<Range<usize>> {
+    /// Where these positions of a state lie in its memory, which has room for so many, as ranges of bytes in the order of
+    /// a copy.
+    pub fn spans(&self, state: StateId, room: usize, positions: Range<usize>) -> Vec<Range<usize>> {
         let State::Kv(kv) = self.states[state.0 as usize] else {
             return std::iter::once(0..self.state_bytes(state, positions.end)).filter(|all| !all.is_empty()).collect();
         };
-        spans(kv, self.context, positions).collect()
+        spans(kv, room, positions).collect()
     }
 
     /// Bytes of a state's first `positions`: a state that holds the whole past has none before there is one.
@@ -71,23 +72,23 @@ mod tests {
         let quantised = Kv { format: KvFormat::Q8_0, ..Kv::new(3, 64, 32) };
         let states = [Kv::new(2, 4, 6), Kv::new(1, 2, 2), quantised].map(State::Kv);
         let layout = Layout { states: states.to_vec(), context: 10 };
-        assert_eq!(layout.spans(StateId(0), 0..3), [0..24, 80..104, 160..196, 280..316]);
-        assert_eq!(layout.spans(StateId(1), 2..10), [8..40, 48..80]);
+        assert_eq!(layout.spans(StateId(0), 10, 0..3), [0..24, 80..104, 160..196, 280..316]);
+        assert_eq!(layout.spans(StateId(1), 10, 2..10), [8..40, 48..80]);
         for state in layout.states() {
             let bytes = |spans: Vec<Range<usize>>| spans.iter().map(|span| span.len()).sum::<usize>();
-            assert_eq!(bytes(layout.spans(state, 0..7)), layout.state_bytes(state, 7));
-            let whole = layout.spans(state, 0..10);
+            assert_eq!(bytes(layout.spans(state, 10, 0..7)), layout.state_bytes(state, 7));
+            let whole = layout.spans(state, 10, 0..10);
             assert!(whole.windows(2).all(|pair| pair[0].end == pair[1].start), "nothing lies between heads");
         }
         assert_eq!(layout.bytes(7), layout.states().map(|state| layout.state_bytes(state, 7)).sum::<usize>());
-        assert_eq!(layout.spans(StateId(2), 1..2)[2..4], [1428..1496, 2076..2112], "64 + 4 and 32 + 4 bytes a row");
+        assert_eq!(layout.spans(StateId(2), 10, 1..2)[2..4], [1428..1496, 2076..2112], "64 + 4 and 32 + 4 bytes a row");
     }
 
     #[test]
     fn a_state_of_one_size_is_whole_or_not_there() {
         let layout = Layout { states: vec![State::Conv { width: 2, taps: 3 }], context: 10 };
         assert_eq!((layout.bytes(0), layout.bytes(1), layout.bytes(10)), (0, 24, 24));
-        assert!(layout.spans(StateId(0), 0..0).is_empty());
-        assert_eq!(layout.spans(StateId(0), 0..3).first(), Some(&(0..24)));
+        assert!(layout.spans(StateId(0), 10, 0..0).is_empty());
+        assert_eq!(layout.spans(StateId(0), 10, 0..3).first(), Some(&(0..24)));
     }
 }

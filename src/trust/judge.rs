@@ -25,7 +25,7 @@ impl<'a> Judge<'a> {
     pub fn new(miniature: &'a Miniature, kernels: Variant, room: Room) -> Result<Judge<'a>> {
         let program = &miniature.truth;
         let mut cpu = Cpu::with_batch(program, room.context, room.batch)?;
-        cpu.reserve(program, room.rows_max)?;
+        cpu.reserve(program, room.rows_max, room.context)?;
         for (number, weight) in program.weights.iter().enumerate() {
             let id = WeightId(number as u32);
             let bytes = if weight.is_matrix { &miniature.dequantised(id) } else { &miniature.data[number] };

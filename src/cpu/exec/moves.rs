@@ -50,7 +50,8 @@ impl Layouts {
 
     /// The parts of a piece that a shard has, by their places in the piece.
     fn parts(&self, split: &Split, shard: usize, order: &Move) -> Vec<Part> {
-        let spans = self.whole.spans(order.state, 0..order.positions);
+        // Their lengths matter here, and not where they lie.
+        let spans = self.whole.spans(order.state, order.positions, 0..order.positions);
         let parts = Layout::parts(&spans, order.piece.clone());
         if !split.divides_state(order.state) {
             // Every shard has all of it; the first one's is what is handed over.
@@ -78,7 +79,7 @@ impl Shard {
     /// Appends a piece of a state to `out`, whose whole layout this is. Pending: it is to be asked for again.
     pub fn read_state(&mut self, layout: &Layout, order: &Move, out: &mut Vec<u8>) -> Poll {
         if self.shards() == 1 {
-            let spans = layout.spans(order.state, 0..order.positions);
+            let spans = layout.spans(order.state, self.room(order.state), 0..order.positions);
             let bytes = self.cpu.state_bytes(order.state);
             for part in Layout::parts(&spans, order.piece.clone()) {
                 out.extend_from_slice(&bytes[spans[part.span].start..][part.within]);
@@ -104,7 +105,7 @@ impl Shard {
     /// Puts bytes in place of a piece of a state. Pending: none were taken yet.
     pub fn write_state(&mut self, layout: &Layout, order: &Move, bytes: &[u8]) -> Poll {
         if self.shards() == 1 {
-            let spans = layout.spans(order.state, 0..order.positions);
+            let spans = layout.spans(order.state, self.room(order.state), 0..order.positions);
             let cells = self.cpu.state_bytes(order.state);
             for part in Layout::parts(&spans, order.piece.clone()) {
                 let count = part.within.len();
@@ -158,7 +159,7 @@ impl Shard {
         let Moving { order, bytes, is_sent, from } = moving;
         let shard = split.shard;
         let parts = layouts.parts(split, shard, order);
-        let spans = layouts.own.spans(order.state, 0..order.positions);
+        let spans = layouts.own.spans(order.state, cpu.cache.room(order.state), 0..order.positions);
         let place = |part: &Part| {
             let start = spans[part.span].start;
             start + part.within.start..start + part.within.end

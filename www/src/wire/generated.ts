@@ -362,7 +362,10 @@ export type MemoryStats = {
   peakResidentBytes: number;
   /** The ceiling that they stay under. */
   budgetBytes: number;
-  /** The KV cache, or what else a sequence keeps. */
+  /**
+   * The KV cache, or what else a sequence keeps, for the whole context: the CPU takes memory for it as the sequence
+   * grows, so that `residentBytes` has less of it at first.
+   */
   kvBytes: number;
   /** How keys and values are kept. */
   kvCache: KvFormat;

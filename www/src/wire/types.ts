@@ -145,7 +145,7 @@ export interface Plan {
   storedBytes: number;
   /** Bytes of weights that would be in memory at once. */
   weightBytes: number;
-  /** Bytes of the KV cache, or of what else a sequence keeps. */
+  /** Bytes of the KV cache, or of what else a sequence keeps, for the whole context: the CPU takes them as the sequence grows. */
   kvBytes: number;
   /** How keys and values would be kept: as was asked for, where some of the layers can. */
   kvCache: 'f16' | 'q8_0';
