@@ -30,8 +30,8 @@ fn takes(constraint: &mut Constraint, text: &str) -> bool {
     constraint.mask(&mut mask).is_ok() && mask[0] & 1 == 1
 }
 
-/// The texts of a document that may be written: properties come in the order of the schema's, which is not known here for
-/// all of it, so that every order of up to four is one.
+/// Texts of a document. Properties come in the order of the schema, which is not known here for all of it, so that each
+/// order is one, as far as [`WAYS_MAX`] goes.
 fn texts(document: &Value) -> Vec<String> {
     orders(document).iter().map(Value::to_string).collect()
 }

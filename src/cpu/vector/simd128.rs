@@ -151,10 +151,16 @@ fn dots_at<const N: usize, const P: usize>(
     }
     for (p, sums) in sums.into_iter().enumerate() {
         for (n, sum) in sums.into_iter().enumerate() {
-            let halves = f32x4_add(sum, i64x2_shuffle::<1, 0>(sum, sum));
-            scores[n * stride + at + p] = (f32x4_extract_lane::<0>(halves) + f32x4_extract_lane::<1>(halves)) * factor;
+            scores[n * stride + at + p] = sum_in_halves(sum) * factor;
         }
     }
+}
+
+/// The sum of four lanes, added in halves.
+#[inline(always)]
+pub(super) fn sum_in_halves(lanes: v128) -> f32 {
+    let halves = f32x4_add(lanes, i64x2_shuffle::<1, 0>(lanes, lanes));
+    f32x4_extract_lane::<0>(halves) + f32x4_extract_lane::<1>(halves)
 }
 
 /// Adds values in half precision, `[position][width]`, times their weights, one position after the other. Sums begin at

@@ -2,7 +2,7 @@
 
 use super::{BLOCK, divisor, row_bytes};
 use crate::arch::*;
-use crate::cpu::vector::simd128::{load, store};
+use crate::cpu::vector::simd128::{load, store, sum_in_halves};
 use std::array::from_fn;
 
 /// Values to a row, rounded to the nearest integer, and to the even of two.
@@ -107,8 +107,7 @@ fn dots_at<const N: usize, const P: usize>(
     }
     for (p, sums) in sums.into_iter().enumerate() {
         for (n, sum) in sums.into_iter().enumerate() {
-            let halves = f32x4_add(sum, i64x2_shuffle::<1, 0>(sum, sum));
-            scores[n * stride + at + p] = (f32x4_extract_lane::<0>(halves) + f32x4_extract_lane::<1>(halves)) * factor;
+            scores[n * stride + at + p] = sum_in_halves(sum) * factor;
         }
     }
 }
