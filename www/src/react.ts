@@ -11,8 +11,12 @@ import { createEngine } from './index.js';
 import { joined } from './page/joined.js';
 import type { ChatCompletionRequest, ChatMessage, Engine, EngineOptions, Progress } from './wire/types.js';
 
-/** An engine without users is kept this long: who mounts again in the meantime, as StrictMode does, finds it. */
-const GRACE_MS = 1000;
+/**
+ * An engine without users is kept for so many turns: who mounts again in the meantime, as StrictMode does, finds it. Turns
+ * and not one long wait: after a page has stood still its timers may come before the tasks that mount.
+ */
+const GRACE_TURNS = 5;
+const TURN_MS = 200;
 
 /** What has become of an engine. */
 export interface EngineState {
@@ -55,7 +59,7 @@ export function useEngine(options: SharedEngineOptions | null): EngineState {
     shared.listeners.add(listener);
     return () => {
       shared.listeners.delete(listener);
-      setTimeout(() => closeUnused(key, shared), GRACE_MS);
+      void closeUnused(key, shared);
     };
   }, [key]);
   return useSyncExternalStore(
@@ -84,7 +88,12 @@ function open(key: string, options: SharedEngineOptions): Shared {
   return shared;
 }
 
-function closeUnused(key: string, shared: Shared): void {
+/** Closes an engine if it has no user and none comes within the grace. */
+async function closeUnused(key: string, shared: Shared): Promise<void> {
+  for (let turn = 0; turn < GRACE_TURNS; turn += 1) {
+    if (shared.listeners.size > 0 || all.get(key) !== shared) return;
+    await new Promise((done) => setTimeout(done, TURN_MS));
+  }
   if (shared.listeners.size > 0 || all.get(key) !== shared) return;
   all.delete(key);
   shared.stop.abort();
