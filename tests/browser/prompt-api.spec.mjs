@@ -1,10 +1,32 @@
 // The Prompt API before an engine in the page.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { openStage } from './support.mjs';
+import { openStage, root } from './support.mjs';
 
-const stage = await openStage();
+/** The entry beside an engine that answers what `window.turns` says, and keeps what it was asked. */
+const SCRIPTED = `
+  export { ChordError, plan } from '/pkg/index.js';
+  window.asked = [];
+  const create = async ({ messages, tools }) => {
+    window.asked.push({ messages, tools });
+    const deltas = window.turns.shift();
+    return (async function* () {
+      for (const delta of deltas) yield { choices: [{ delta }] };
+      yield { choices: [], usage: { total_tokens: messages.length } };
+    })();
+  };
+  export const createEngine = async () => ({
+    model: { contextLength: 256 }, chat: { completions: { create } }, countTokens: async (messages) => messages.length, dispose: async () => undefined,
+  });`;
+const stage = await openStage({
+  files: {
+    '/scripted/index.js': Buffer.from(SCRIPTED),
+    '/scripted/prompt-api.js': await readFile(join(root, 'pkg/prompt-api.js')),
+  },
+});
 
 /** Runs `body` in a page where `model` is the bundled one, `opened` the engine of its sessions, and `own` what an engine answers to messages. */
 const inPage = (body) => stage.visit({}, async (page) => {
@@ -117,4 +139,71 @@ test('prompts wait for each other, and one that is cancelled is forgotten', asyn
   assert.deepEqual(names, ['AbortError', 'AbortError']);
   assert.ok(usage[1] > usage[0] && usage[1] < usage[0] + 40, String(usage));
   assert.equal(after, 'downloadable');
+});
+
+/** Runs `body` in a page with a session whose engine answers by script, and that has the tool `weather`. */
+const withTools = (body) => stage.visit({}, async (page) => {
+  await page.evaluate(async () => {
+    const { languageModel } = await import('/scripted/prompt-api.js');
+    const weather = {
+      name: 'weather', description: 'The weather of a town', inputSchema: { type: 'object', properties: { town: { type: 'string' } } },
+      async execute({ town }) {
+        if (town === 'Nowhere') throw new RangeError('no such town');
+        return `rain in ${town}`;
+      },
+    };
+    const call = (index, id, name, ...pieces) => [
+      { tool_calls: [{ index, id, type: 'function', function: { name, arguments: '' } }] },
+      ...pieces.map((more) => ({ tool_calls: [{ index, function: { arguments: more } }] })),
+    ];
+    Object.assign(window, { call, session: await languageModel({ model: 'any' }).create({ tools: [weather] }) });
+  });
+  return page.evaluate(body);
+});
+
+test('the functions of a session are called for the model, and it hears what they give', async () => {
+  const { text, asked, next, usage } = await withTools(async () => {
+    window.turns = [
+      [{ content: 'I ask. ' }, ...call(0, 'a', 'weather', '{"town":', '"Bonn"}'), ...call(1, 'b', 'moon', '{}'), ...call(2, 'c', 'weather', '{"town"')],
+      [{ content: 'It ' }, { content: 'rains.' }],
+      [{ content: 'Yes.' }],
+    ];
+    const text = await session.prompt('Does it rain?');
+    const next = await session.prompt('Still?');
+    return { text, asked: window.asked, next, usage: session.contextUsage };
+  });
+  const question = { role: 'user', content: 'Does it rain?' };
+  const made = (id, name, given) => ({ id, type: 'function', function: { name, arguments: given } });
+  const called = {
+    role: 'assistant', content: 'I ask. ', tool_calls: [made('a', 'weather', '{"town":"Bonn"}'), made('b', 'moon', '{}'), made('c', 'weather', '{"town"')],
+  };
+  const heard = [
+    { role: 'tool', tool_call_id: 'a', name: 'weather', content: 'rain in Bonn' },
+    { role: 'tool', tool_call_id: 'b', name: 'moon', content: 'there is no tool moon' },
+    { role: 'tool', tool_call_id: 'c', name: 'weather', content: 'the arguments are no JSON' },
+  ];
+  const said = [question, called, ...heard, { role: 'assistant', content: 'It rains.' }, { role: 'user', content: 'Still?' }];
+  assert.deepEqual([text, next], ['I ask. It rains.', 'Yes.']);
+  assert.deepEqual(asked.map(({ messages }) => messages), [said.slice(0, 1), said.slice(0, 5), said]);
+  const described = [{ type: 'function', function: { name: 'weather', description: 'The weather of a town', parameters: { type: 'object', properties: { town: { type: 'string' } } } } }];
+  for (const { tools } of asked) assert.deepEqual(tools, described);
+  assert.equal(usage, said.length);
+});
+
+test('a function that fails ends the prompt, and one that is called for ever does too', async () => {
+  const { failed, after, circles } = await withTools(async () => {
+    const told = (error) => [error.name, error.code, error.message];
+    window.turns = [call(0, 'a', 'weather', '{"town":"Nowhere"}')];
+    const failed = await session.prompt('Where?').catch(told);
+    window.turns = [[{ content: 'Here.' }]];
+    await session.prompt('And now?');
+    const after = window.asked.at(-1).messages;
+    window.turns = Array.from({ length: 40 }, (_, round) => call(0, String(round), 'weather', '{}'));
+    return { failed, after, circles: [await session.prompt('Again?').catch(told), 40 - window.turns.length] };
+  });
+  assert.deepEqual(failed, ['RangeError', undefined, 'no such town']);
+  // Nothing of what failed is remembered.
+  assert.deepEqual(after, [{ role: 'user', content: 'And now?' }]);
+  assert.equal(circles[0][1], 'Internal');
+  assert.equal(circles[1], 16);
 });
