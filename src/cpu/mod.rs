@@ -53,7 +53,7 @@ pub struct Cpu {
     /// The slot whose quantised copy `activations` holds.
     quantised: Option<Slot>,
     scratch: attention::Scratch,
-    /// A product on its way into the slot that it is added to.
+    /// A product, or a row of a table, on its way into the slot that it is added to.
     product: Vec<f32>,
     /// Rows of matrices that stay on disk.
     stage: weights::Stage,
@@ -200,16 +200,16 @@ impl Cpu {
                 }
             }
             Op::EmbedPosition { table, .. } => {
-                let mut embedding = vec![0.0; program.slots[0]];
+                let embedding = &mut self.product[..program.slots[0]];
                 for (row, position) in out.chunks_exact_mut(program.slots[0]).zip(batch.position..) {
-                    self.weights.row(program, table, position, &mut self.stage, &mut embedding);
-                    vector::add(row, &embedding);
+                    self.weights.row(program, table, position, &mut self.stage, embedding);
+                    vector::add(row, embedding);
                 }
             }
             Op::EmbedRow { table, row, .. } => {
-                let mut embedding = vec![0.0; program.slots[0]];
-                self.weights.row(program, table, row, &mut self.stage, &mut embedding);
-                out.chunks_exact_mut(program.slots[0]).for_each(|row| vector::add(row, &embedding));
+                let embedding = &mut self.product[..program.slots[0]];
+                self.weights.row(program, table, row, &mut self.stage, embedding);
+                out.chunks_exact_mut(program.slots[0]).for_each(|row| vector::add(row, embedding));
             }
             Op::Norm { kind, src, weight, bias, dst, width, epsilon } => {
                 let vector = |id: Option<WeightId>| id.map(|id| self.weights.vector(program, id));
