@@ -181,7 +181,7 @@ impl HeaderReader {
         check_vocabulary(&tokenizer, &config)?;
         let mut warnings = std::mem::take(&mut header.warnings);
         warnings.extend(found);
-        warnings.extend(context_warning(&config));
+        warnings.extend(context_warning(&config, options));
         warnings.extend(format_warning(&program, options));
         let template = match header.metadata.opt_str(CHAT_TEMPLATE)? {
             Some(source) => {
@@ -312,13 +312,14 @@ fn check_vocabulary(tokenizer: &Tokenizer, config: &Config) -> Result<()> {
 }
 
 /// What to say of a context beyond that of the training.
-fn context_warning(config: &Config) -> Option<String> {
-    let (asked, trained) = (config.context, config.context_length);
-    (asked > trained).then(|| {
-        format!(
-            "contextLength is {asked}, but the model was trained for {trained} tokens: answers get worse past those"
-        )
-    })
+fn context_warning(config: &Config, options: &OpenOptions) -> Option<String> {
+    let (asked, trained) = (options.context_length?, config.context_length);
+    let consequence = match config.context < asked {
+        true => "has no positions after those, so that they are its context",
+        false => "gives worse answers past those",
+    };
+    (asked > trained)
+        .then(|| format!("contextLength is {asked}, but the model was trained for {trained} tokens and {consequence}"))
 }
 
 /// The template of a file that has none: ChatML, if the vocabulary has its tokens. Any other model would answer

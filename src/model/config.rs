@@ -61,6 +61,8 @@ const CONTEXT_MAX: usize = 1 << 24;
 const EXPERTS_MAX: usize = 1024;
 pub const KERNEL_MAX: usize = 64;
 const STATE_MAX: usize = 1 << 12;
+/// The table that has a row for each position, where positions are learned.
+pub const POSITIONS: &str = "position_embd.weight";
 /// Context kept when the caller does not say: enough for a chat, and its cache is small.
 pub const CONTEXT_DEFAULT: usize = 4096;
 
@@ -83,6 +85,11 @@ impl Config {
                 format!("contextLength {context} is outside 1 to {CONTEXT_MAX}"),
             ));
         }
+        // A table of positions ends where the training did; without one a model goes on, if worse.
+        let context = match header.tensor(POSITIONS) {
+            Some(_) => context.min(context_length),
+            None => context,
+        };
         let epsilon = match architecture.norm {
             Norm::Rms => "attention.layer_norm_rms_epsilon",
             Norm::Layer => "attention.layer_norm_epsilon",

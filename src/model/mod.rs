@@ -45,8 +45,8 @@ fn embed(b: &mut Builder) -> Result<RowView> {
         let types = b.matrix("token_types.weight", b.rows("token_types.weight")?, config.embedding, 1)?;
         b.push(Op::EmbedRow { table: types.weight, row: 0, dst: RESIDUAL });
     }
-    if b.has("position_embd.weight") {
-        let positions = b.matrix("position_embd.weight", config.context_length, config.embedding, 1)?;
+    if b.has(config::POSITIONS) {
+        let positions = b.matrix(config::POSITIONS, config.context_length, config.embedding, 1)?;
         b.push(Op::EmbedPosition { table: positions.weight, dst: RESIDUAL });
     }
     if config.output_norm != "token_embd_norm" && b.has("token_embd_norm.weight") {

@@ -13,9 +13,11 @@ mod styles;
 mod weights;
 
 use std::collections::BTreeSet;
-use styles::Style;
+use serde_json::json;
+use styles::{CONTEXT, Style};
 use support::team::Team;
 use support::{Answer, ask, nmse, open};
+use wasm_chord::ErrorCode;
 use wasm_chord::engine::{Engine, OpenOptions};
 use wasm_chord::model::REGISTRY;
 
@@ -116,6 +118,25 @@ fn every_architecture_agrees_on_a_gpu() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_table_of_positions_ends_the_context() {
+    for style in styles::all().iter().filter(|style| ["gpt2", "starcoder"].contains(&style.name)) {
+        let mut weights = weights::Weights::default();
+        pass::answer(&mut weights, style, &style.tokens());
+        let file = weights.file(style);
+        let options = OpenOptions { context_length: Some(1000), ..OpenOptions::default() };
+        let mut engine = open(&file, &options).expect("the model opens");
+        assert_eq!(engine.info()["contextLength"], CONTEXT);
+        let warnings = engine.info()["warnings"].to_string();
+        assert!(warnings.contains("has no positions after those"), "{warnings}");
+        let prompt = vec![5; CONTEXT as usize];
+        let completion = |tokens: usize| json!({"kind": "completion", "prompt": prompt, "max_tokens": tokens});
+        let error = ask(&mut engine, &file, completion(1)).expect_err("no position is left");
+        assert_eq!(error.code, ErrorCode::ContextOverflow);
+        engine.logits(&prompt).expect("a row for every position");
+    }
 }
 
 #[test]

@@ -298,15 +298,16 @@ async function plan(request: OpenRequest): Promise<void> {
   const asked = core.device ? undefined : request.threads;
   if (asked !== undefined && threads < asked) reasons.push(`${asked} threads were asked for, and ${threads} computes: with so many, all of the model has to stay in memory`);
   if (plan.fetchedBytesPerToken > 0) reasons.push(trafficReason(passingBytes));
-  reasons.push(...contextReasons(info));
+  reasons.push(...contextReasons(info, request.core.contextLength));
   io.close();
   post({ type: 'planned', plan: { ...plan, reasons } });
 }
 
 /** What speaks against the context that was asked for; an engine that is opened so warns in the same words. */
-function contextReasons({ contextLength, trainedContextLength }: Plan['model']): string[] {
-  if (contextLength <= trainedContextLength) return [];
-  return [`contextLength is ${contextLength}, but the model was trained for ${trainedContextLength} tokens: answers get worse past those`];
+function contextReasons({ contextLength, trainedContextLength }: Plan['model'], asked = contextLength): string[] {
+  if (asked <= trainedContextLength) return [];
+  const consequence = contextLength < asked ? 'has no positions after those, so that they are its context' : 'gives worse answers past those';
+  return [`contextLength is ${asked}, but the model was trained for ${trainedContextLength} tokens and ${consequence}`];
 }
 
 /** The size of all parts, as far as it is known. */
