@@ -332,9 +332,28 @@ impl Engine {
         self.core.group_states().map(|state| state as u8).collect()
     }
 
-    /// Begins a request given as JSON.
-    pub fn begin(&mut self, request: &str) -> JsResult<()> {
-        Request::from_json(request).and_then(|request| self.core.begin(request, moment())).map_err(thrown)
+    /// Reads a request given as JSON. What to do before it starts, of [`Exchange`](crate::engine::Exchange): 1 if it keeps,
+    /// 1 if it copies, and the number of the sequence that it takes, if there is one.
+    pub fn prepare(&mut self, request: &str) -> JsResult<Vec<u32>> {
+        let request = Request::from_json(request).map_err(thrown)?;
+        let exchange = self.core.prepare(request, moment()).map_err(thrown)?;
+        Ok([exchange.keeps, exchange.copies].map(u32::from).into_iter().chain(exchange.takes).collect())
+    }
+
+    /// Starts the request that was prepared.
+    pub fn start(&mut self) -> JsResult<()> {
+        self.core.start().map_err(thrown)
+    }
+
+    /// The sequence that was saved last is kept: its number, and those of kept ones that it makes needless.
+    pub fn shelve(&mut self) -> Vec<u32> {
+        let (number, gone) = self.core.shelve();
+        [number].into_iter().chain(gone).collect()
+    }
+
+    /// A sequence is not kept any more.
+    pub fn unshelve(&mut self, number: u32) {
+        self.core.unshelve(number);
     }
 
     /// Does a bounded piece of the request and tells, as JSON, what it came to: [`Event`](crate::engine::Event).

@@ -12,6 +12,7 @@ use super::pooling::{Pooling, Ranking};
 use super::reading::Reading;
 use super::request::{ChatPrompt, Moment, Request};
 use super::sequence::Tally;
+use super::shelf::Exchange;
 use crate::answer::{Delta, Plan};
 use crate::constrain::Grammar;
 use crate::error::{ChordError, ErrorCode, Result};
@@ -20,6 +21,16 @@ use crate::sample::{Breakers, Sampler, SamplingParams, StopMatcher, top_logprobs
 use crate::tokenizer::Detokenizer;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// A request that was read, before it starts.
+pub struct Prepared {
+    prompt: Vec<u32>,
+    usage: Usage,
+    purpose: Purpose,
+    output: Output,
+    /// Whether it may go on from what is computed already.
+    reuses: bool,
+}
 
 /// A request under way.
 pub struct Generation {
@@ -88,6 +99,12 @@ impl Text {
 impl Engine {
     /// Begins a request. One runs at a time.
     pub fn begin(&mut self, request: Request, moment: Moment) -> Result<()> {
+        self.prepare(request, moment)?;
+        self.start()
+    }
+
+    /// Reads a request, which [`Engine::start`] then begins. Which sequences are best exchanged before.
+    pub fn prepare(&mut self, request: Request, moment: Moment) -> Result<Exchange> {
         self.check_idle()?;
         let overflow = self.loading.options.context_overflow;
         let mut usage = Usage::default();
@@ -139,12 +156,18 @@ impl Engine {
             Purpose::Score(ranking, _) => ranking.output(),
             Purpose::Text(_) => Output::Last,
         };
-        let position = match output {
-            // What is in the cache already need not be computed again.
-            Output::Last if !self.opened.looks_ahead => self.sequence.common(&prompt).min(prompt.len() - 1),
-            _ => 0,
-        };
-        let mut purpose = purpose;
+        let reuses = output == Output::Last && !self.opened.looks_ahead;
+        let exchange = self.shelf.exchange(&self.sequence, if reuses { &prompt } else { &[] });
+        self.prepared = Some(Prepared { prompt, usage, purpose, output, reuses });
+        Ok(exchange)
+    }
+
+    /// Begins the request that was prepared.
+    pub fn start(&mut self) -> Result<()> {
+        let prepared = self.prepared.take().ok_or_else(|| ChordError::internal("no request is prepared"))?;
+        let Prepared { prompt, mut usage, mut purpose, output, reuses } = prepared;
+        // What is in the cache already need not be computed again.
+        let position = if reuses { self.sequence.common(&prompt).min(prompt.len() - 1) } else { 0 };
         let wanted = match &mut purpose {
             Purpose::Embedding(..) => Wanted::Hidden,
             Purpose::Score(..) => Wanted::Logits,
@@ -153,6 +176,7 @@ impl Engine {
             Purpose::Text(text) => text.wanted(&self.compute.backend),
         };
         let cached = self.start_forward(&prompt, &[], position, output, wanted)?;
+        self.shelf.goes_on = reuses && matches!(purpose, Purpose::Text(_));
         self.sequence.drafter.begin();
         usage.prompt_tokens = prompt.len();
         usage.prompt_tokens_details.cached_tokens = cached;
@@ -225,7 +249,7 @@ impl Engine {
 
     /// Drops the running request. What the cache holds stays valid.
     pub fn cancel(&mut self) {
-        self.generation = None;
+        (self.generation, self.prepared) = (None, None);
         self.sequence.pass = None;
         self.sequence.is_sent_ahead = false;
         self.compute.backend.cancel();

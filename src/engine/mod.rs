@@ -24,6 +24,7 @@ mod report;
 mod request;
 mod saving;
 mod sequence;
+mod shelf;
 mod weight_ranges;
 
 pub use open::HeaderReader;
@@ -40,10 +41,11 @@ use crate::tokenizer::Tokenizer;
 use compute::Compute;
 use early_rows::EarlyRows;
 use forward::{Forward, Progress};
-use generate::Generation;
+use generate::{Generation, Prepared};
 use loading::Loading;
 use opened::Opened;
 use sequence::Sequence;
+use shelf::Shelf;
 use std::ops::Range;
 use weight_ranges::Piece;
 
@@ -53,6 +55,7 @@ pub use memory::{Bound, MemoryPlan, OpenOptions};
 pub use overflow::ContextOverflow;
 pub use report::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
 pub use sequence::Tally;
+pub use shelf::Exchange;
 
 /// A model that is open: it may answer before its bytes are there.
 pub struct Engine {
@@ -60,6 +63,10 @@ pub struct Engine {
     loading: Loading,
     compute: Compute,
     sequence: Sequence,
+    /// What is known of the sequences that were computed before.
+    shelf: Shelf,
+    /// A request that was read.
+    prepared: Option<Prepared>,
     generation: Option<Generation>,
     /// What prepares grammars, once there is one.
     constrainer: Option<Box<dyn Constrainer>>,

@@ -10,6 +10,7 @@ use super::opened::Opened;
 use super::pooling::{Pooling, Ranking};
 use super::report::json;
 use super::sequence::Sequence;
+use super::shelf::Shelf;
 use super::{Engine, MemoryPlan, ModelDescription, ModelInfo, OpenOptions, OpenPlan};
 use crate::cpu::Shard;
 use crate::error::{ChordError, ErrorCode, Result};
@@ -203,6 +204,8 @@ impl HeaderReader {
             loading: Loading::new(&program, plan, options, deliveries),
             compute: Compute::new(backend, &program),
             sequence: Sequence::new(config.context, rewind),
+            shelf: Shelf::default(),
+            prepared: None,
             generation: None,
             constrainer: None,
             opened: Opened {

@@ -485,3 +485,63 @@ const damaged = (page, at) => page.evaluate(async (place) => {
     }
   }
 }, at);
+
+/** Conversations by turns, each a few rounds long: what their answers are, and how many tokens of each prompt were computed before. */
+const byTurns = async ({ engine, complete, more: names }) => {
+  const texts = names.map((name) => `${name} `.repeat(30));
+  const seen = [];
+  for (let round = 0; round < 3; round += 1) {
+    for (const [index, text] of texts.entries()) {
+      const answer = await complete(text);
+      seen.push(answer);
+      texts[index] = `${text}${answer.text} ${names[index]}`;
+    }
+  }
+  return { seen, kept: (await engine.stats()).kept };
+};
+
+describe('conversations that take turns', () => {
+  for (const threads of [1, 2]) {
+    test(`are computed once each, by ${threads} threads`, () => visit(async (page) => {
+      const names = ['the hello', 'a world', 'one two'];
+      const [kept, few, none, tight] = await Promise.all([{}, { maxSequences: 2 }, { maxSequences: 1 }, { maxResidentBytes: 64e6 }]
+        .map((options) => within(page, { threads, ...options }, byTurns, names)));
+      for (const other of [few, none, tight]) assert.deepEqual(other.seen.map(({ ids }) => ids), kept.seen.map(({ ids }) => ids));
+      kept.seen.slice(names.length).forEach(({ cached }, index) => assert.ok(cached >= kept.seen[index].prompt - 3, `${cached} of ${kept.seen[index].prompt}`));
+      for (const { cached } of [...few.seen, ...none.seen, ...tight.seen]) assert.ok(cached < 20, `${cached}`);
+      assert.deepEqual([kept, few, none, tight].map((result) => result.kept.sequences), [2, 1, 0, 0]);
+      assert.ok(kept.kept.bytes > few.kept.bytes && few.kept.bytes > 0 && none.kept.bytes === 0, JSON.stringify([kept.kept, few.kept]));
+    }));
+  }
+
+  test('are answered right though calls are cancelled at any moment', () => visit(async (page) => {
+    const [cancelled, truth] = await Promise.all([true, false].map((isCut) => within(page, {}, async ({ engine, complete, more }) => {
+      const seen = [];
+      for (let delayMs = 0; delayMs < 10; delayMs += 1) {
+        const stop = new AbortController();
+        const prompt = 'a world '.repeat(30 + delayMs);
+        const cut = more && engine.completions.create({ prompt, max_tokens: 20, ignore_eos: true }, { signal: stop.signal }).catch(() => undefined);
+        if (delayMs > 0) setTimeout(() => stop.abort(), 2 * delayMs);
+        else stop.abort();
+        await cut;
+        seen.push((await complete('the hello '.repeat(30))).ids);
+      }
+      return seen;
+    }, isCut)));
+    assert.deepEqual(cancelled, truth);
+    assert.equal(truth.length, 10);
+  }));
+
+  test('and the file that a prefix came from is not needed again', () => visit(async (page) => {
+    const bytes = await page.evaluate(async ([source, text]) => {
+      const engine = await chord.open({ model: source });
+      const prefix = await engine.exportPrefix(text);
+      await engine.dispose();
+      return Array.from(new Uint8Array(await prefix.arrayBuffer()));
+    }, [MODEL, PROMPT]);
+    server.files.set(PREFIX, Buffer.from(bytes));
+    const [other, cached] = await within(page, { prefix: PREFIX }, async ({ complete, more }) => [await complete('a world '.repeat(30)), (await complete(`${more}the`)).cached], PROMPT);
+    assert.equal(other.cached, 1, 'the token that all texts begin with');
+    assert.ok(cached > 30, `${cached}`);
+  }));
+});

@@ -12,8 +12,8 @@ mod pass;
 mod styles;
 mod weights;
 
-use std::collections::BTreeSet;
 use serde_json::json;
+use std::collections::BTreeSet;
 use styles::{CONTEXT, Style};
 use support::team::Team;
 use support::{Answer, ask, nmse, open};

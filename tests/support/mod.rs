@@ -143,9 +143,18 @@ pub fn ask_with(
     engine: &mut Engine,
     file: &[u8],
     body: serde_json::Value,
-    mut observe: impl FnMut(&mut Engine, &Event),
+    observe: impl FnMut(&mut Engine, &Event),
 ) -> wasm_chord::Result<Answer> {
     engine.begin(Request::from_json(&body.to_string())?, MOMENT)?;
+    finish(engine, file, observe)
+}
+
+/// The answer of a request that has begun.
+pub fn finish(
+    engine: &mut Engine,
+    file: &[u8],
+    mut observe: impl FnMut(&mut Engine, &Event),
+) -> wasm_chord::Result<Answer> {
     let mut answer = Answer::default();
     loop {
         let event = engine.step()?;

@@ -154,7 +154,7 @@ async function open(request: OpenRequest): Promise<void> {
     panicked: die,
   });
   const sessions = new SessionStore(await io.folder(), () => io.facts.map(({ identity }) => identity));
-  const runner = new Runner(engine, loader, sessions, {
+  const runner = new Runner(engine, loader, sessions, request.sequencesMax, {
     accepted: (call) => post({ type: 'accepted', call }),
     event: (call, event) => post({ type: 'event', call, event }),
     failed: (call, error) => {
@@ -371,6 +371,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     layers,
     ...gpu ? deviceStatistics(gpu) : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.engine.diskBytes() },
+    kept: runner.kept,
     ...runner.last ? { last: runner.last } : {},
     groups: groupStates(loader.engine.groups(), loader.engine.ranges(), (part, start, end) => io.isOnDisk(part, start, end)),
   };

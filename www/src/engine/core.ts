@@ -89,7 +89,17 @@ export interface Engine {
   /** The vocabulary as `Constrainer.load` takes it. */
   vocabulary(): Uint8Array;
   setConstrainer(constrainer: Constrainer): void;
-  begin(requestJson: string): void;
+  /**
+   * Reads a request. What to do about sequences before it starts: 1 if the one that is held is worth keeping, 1 if the one
+   * that is taken stays kept as well, and the number of that one, if there is one.
+   */
+  prepare(requestJson: string): Uint32Array;
+  /** Starts the request that was prepared. */
+  start(): void;
+  /** The sequence that was saved last is kept: its number, and those of kept ones that it makes needless. */
+  shelve(): Uint32Array;
+  /** A sequence is not kept any more. */
+  unshelve(number: number): void;
   step(): Json<StepEvent>;
   cancel(): void;
   /** Whether a sequence can be saved between two steps of a request. */

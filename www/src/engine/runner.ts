@@ -7,6 +7,7 @@ import type { StepEvent, Tally, Usage } from '../wire/generated.js';
 import type { Loader } from './loader.js';
 import type { CallEvent, Task } from '../wire/protocol.js';
 import { saved, takeUp } from './sequence.js';
+import { Shelf } from './shelf.js';
 import { nextTurn } from './turn.js';
 import type { SessionStore } from '../store/sessions.js';
 import type { EngineStats, StoredSession, Timings } from '../wire/types.js';
@@ -54,7 +55,15 @@ export class Runner {
   /** What reads grammars, once a request has named one. */
   #constrainer: Constrainer | undefined;
 
-  constructor(private readonly engine: Engine, private readonly loader: Loader, private readonly sessions: SessionStore, private readonly events: RunnerEvents) {}
+  /** Resolves at the next `wake`. */
+  readonly parked = (): Promise<void> => new Promise((resolve) => { this.#wake = resolve; });
+
+  readonly #shelf: Shelf;
+
+  /** `sequencesMax`: sequences of which the state is kept, the one that the core holds included. */
+  constructor(private readonly engine: Engine, private readonly loader: Loader, private readonly sessions: SessionStore, sequencesMax: number, private readonly events: RunnerEvents) {
+    this.#shelf = new Shelf(engine, this.parked, sequencesMax);
+  }
 
   /** What the first task waits for. */
   ready: Promise<void> = Promise.resolve();
@@ -99,7 +108,10 @@ export class Runner {
     try {
       this.loader.resume();
       if (this.engine.asksForGrammar(request)) await this.#prepareGrammars();
-      this.engine.begin(request);
+      await this.#shelf.exchange(this.engine.prepare(request));
+      if (run.cancelled) this.engine.cancel();
+      this.#throwIfCancelled(run);
+      this.engine.start();
       begun = true;
       this.events.accepted(run.call);
       const done = await this.#steps(run);
@@ -166,6 +178,11 @@ export class Runner {
     // The browser may move each of them out of memory.
     for await (const piece of saved(this.engine, this.parked).pieces) blobs.push(new Blob([piece]));
     return new Blob(blobs, { type: 'application/octet-stream' });
+  }
+
+  /** Sequences that are kept beside the one that the core holds, and the bytes of their states. */
+  get kept(): EngineStats['kept'] {
+    return this.#shelf.figures;
   }
 
   /** Bytes of memory of what reads grammars. */
@@ -263,9 +280,6 @@ export class Runner {
     run.computeMs += performance.now() - startMs;
     return event;
   }
-
-  /** Resolves at the next `wake`. */
-  readonly parked = (): Promise<void> => new Promise((resolve) => { this.#wake = resolve; });
 
   #drop(): void {
     try {

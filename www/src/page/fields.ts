@@ -40,7 +40,7 @@ const KNOWN = {
   'an embedding request': { input: true, encoding_format: true, dimensions: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
   'a rerank request': { query: true, documents: true, top_n: true, return_documents: true, model: true } satisfies FieldsOf<RerankRequest>,
   'the engine options': {
-    model: true, device: true, contextLength: true, contextOverflow: true, maxResidentBytes: true, prefetchDistance: true, kvCache: true, threads: true, memory64: true, store: true,
+    model: true, device: true, contextLength: true, contextOverflow: true, maxResidentBytes: true, prefetchDistance: true, kvCache: true, maxSequences: true, threads: true, memory64: true, store: true,
     prefix: true, hub: true, headers: true, signal: true, onProgress: true,
   } satisfies FieldsOf<EngineOptions>,
   'the options of a call': { signal: true } satisfies FieldsOf<CallOptions>,
@@ -62,7 +62,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 /** Names that resemble none of ours but mean one. */
 const HINTS: Readonly<Record<string, string>> = {
   maxoutputtokens: 'max_tokens', stopsequences: 'stop', nctx: 'contextLength', cachetypek: 'kvCache', cachetypev: 'kvCache', typek: 'kvCache', typev: 'kvCache', contextsize: 'contextLength', contextwindow: 'contextLength',
-  ngpulayers: 'device', nthreads: 'threads', url: 'model', modelurl: 'model', path: 'model', progresscallback: 'onProgress', nprobs: 'logprobs',
+  ngpulayers: 'device', nthreads: 'threads', url: 'model', modelurl: 'model', path: 'model', progresscallback: 'onProgress', nprobs: 'logprobs', nparallel: 'maxSequences', maxnumseqs: 'maxSequences',
 };
 
 /** Fields that would change the answer and are not supported, with the values that change nothing. */

@@ -10,6 +10,8 @@ import type { EngineOptions, PlanOptions } from '../wire/types.js';
 
 /** More than any device has cores for. */
 const THREADS_MAX = 64;
+/** Conversations of which the state is kept, unless the caller says how many. */
+const SEQUENCES = 4;
 
 /** Under this key tests pass other network settings; it is not part of the public interface. */
 const NETWORK = Symbol.for('wasm-chord.network');
@@ -32,6 +34,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   checkCount('maxResidentBytes', all.maxResidentBytes, 1);
   checkCount('prefetchDistance', all.prefetchDistance, 0);
   checkCount('threads', all.threads, 1);
+  checkCount('maxSequences', all.maxSequences, 1);
   if ((all.threads ?? 1) > THREADS_MAX) throw invalidParameter('threads', `threads must be at most ${THREADS_MAX}`);
   if (all.memory64 === true && all.device === 'webgpu') {
     throw invalidParameter('memory64', "memory64: true cannot go with device: 'webgpu': the build for WebGPU keeps the weights on the device and has 32-bit memory");
@@ -55,6 +58,7 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     // Weights of the build for 64-bit memory lie in it, not on a GPU.
     device: all.memory64 === true ? 'cpu' : all.device ?? 'auto',
     memory64: all.memory64 ?? 'auto',
+    sequencesMax: all.maxSequences ?? (all.maxResidentBytes === undefined ? SEQUENCES : 1),
     ...all[ADDRESSABLE] === undefined ? {} : { addressableBytes: all[ADDRESSABLE] },
     ...all.threads === undefined ? {} : { threads: all.threads },
     ...prefix === undefined ? {} : { prefix },

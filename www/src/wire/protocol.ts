@@ -110,6 +110,8 @@ export interface OpenRequest {
   /** How many threads may compute on the CPU, where the caller said so. */
   threads?: number;
   memory64: 'auto' | boolean;
+  /** Sequences of which the state is kept. */
+  sequencesMax: number;
   /** What was computed elsewhere of prompts' beginning. */
   prefix?: PartInput;
   /** What a 32-bit memory is taken to hold, in bytes, where tests say so. */

@@ -70,6 +70,12 @@ export interface EngineOptions {
    */
   kvCache?: 'f16' | 'q8_0';
   /**
+   * Conversations of which the engine keeps what it computed, the one that it holds included, so that each goes on at the cost
+   * of its new messages when they take turns. Up to 256 MB, as blobs, which a browser may move to the disk. The default
+   * is 4, and 1 under a ceiling that the caller set.
+   */
+  maxSequences?: number;
+  /**
    * Threads that compute on the CPU, each with a shard of the model in a memory of its own; no special headers are
    * needed. The default is what the device can use, and one for small models. Where layers pass through memory or are
    * read from disk, one computes. The tokens are the same for any number.
@@ -279,6 +285,8 @@ export interface EngineStats {
     readbackBytesPerToken: number;
     disabledKernels: string[];
   };
+  /** Conversations of which the state is kept beside the one that the engine holds, and the bytes of those. */
+  kept: { sequences: number; bytes: number };
   /** The last finished generation. */
   last?: {
     promptTokens: number;
