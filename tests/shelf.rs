@@ -47,9 +47,9 @@ fn completion(prompt: &[u32]) -> Value {
 }
 
 /// Two conversations of a few rounds each; each is only computed once, and answers as it does alone.
-fn take_turns(shape: Shape) {
+fn take_turns(shape: Shape, shared: impl FnOnce(&[u8]) -> Engine) {
     let file = random_model::file(shape);
-    let (mut shared, mut owner) = (opened(&file), Owner::default());
+    let (mut shared, mut owner) = (shared(&file), Owner::default());
     let mut texts: Vec<Vec<u32>> =
         [3, 7].iter().map(|step| (0..40).map(|at| 5 + (at + 1) * step % 50).collect()).collect();
     for round in 0..4 {
@@ -70,12 +70,21 @@ fn take_turns(shape: Shape) {
 
 #[test]
 fn conversations_that_take_turns_are_computed_once() {
-    take_turns(Shape::default());
+    take_turns(Shape::default(), opened);
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn conversations_take_turns_on_a_gpu() {
+    let Some(device) = support::gpu::device(support::gpu::DEVICE) else { return };
+    take_turns(Shape::default(), |file| {
+        support::gpu::open_on(file, device, &OpenOptions::default()).expect("the model opens")
+    });
 }
 
 #[test]
 fn states_that_go_back_by_copies_take_turns_too() {
-    take_turns(Shape { is_hybrid: true, ..Shape::default() });
+    take_turns(Shape { is_hybrid: true, ..Shape::default() }, opened);
 }
 
 #[test]
