@@ -28,9 +28,9 @@ fn error_in(model: &std::path::Path, arithmetic: Arithmetic, subgroups: bool) ->
     Some(nmse(&truth, &logits))
 }
 
-const BLOCK_FORMATS: [&str; 14] = [
+const BLOCK_FORMATS: [&str; 16] = [
     "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4",
-    "tq2_0",
+    "tq1_0", "tq2_0", "iq3_s",
 ];
 
 #[test]

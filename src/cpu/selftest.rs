@@ -3,7 +3,7 @@
 use super::matmul::{self, Activations, Input, Matrix, repack, wants_quantised};
 use super::vector;
 use crate::program::{KvFormat, WEIGHT_ALIGNMENT};
-use crate::quant::random::{Noise, random_rows};
+use crate::quant::random::{Noise, random_rows, set_halves};
 use crate::quant::{Dtype, Scales};
 
 #[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
@@ -109,7 +109,7 @@ fn compare_extremes(dtype: Dtype, failures: &mut Vec<String>) {
             if dtype == Dtype::F32 {
                 bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|b| *b = f32::from(byte).to_le_bytes());
             }
-            set_scales(dtype, &mut bytes, [0x00, 0x3c]);
+            set_scales(dtype, &mut bytes, 0x3c00);
             repack(dtype, width, &mut bytes, &mut Vec::new());
             let matrix = Matrix { dtype, columns: width, rows, bytes: &bytes };
             let mut values = vec![1.0; 5 * width];
@@ -118,21 +118,17 @@ fn compare_extremes(dtype: Dtype, failures: &mut Vec<String>) {
         }
     }
     let mut bytes = vec![0x35; rows * dtype.row_bytes(width as u64).unwrap_or(0) as usize];
-    set_scales(dtype, &mut bytes, [0x00, 0x7e]);
+    set_scales(dtype, &mut bytes, 0x7e00);
     repack(dtype, width, &mut bytes, &mut Vec::new());
     compare_product(&Matrix { dtype, columns: width, rows, bytes: &bytes }, 0..rows, &vec![1.0; width], 0..1, failures);
 }
 
 /// Writes an f16 number to every f16 scale.
-fn set_scales(dtype: Dtype, bytes: &mut [u8], half: [u8; 2]) {
-    let scales = &dtype.format().scales;
-    for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
-        match scales {
-            Scales::Half(places) if wants_quantised(dtype) => {
-                places.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&half));
-            }
-            Scales::Single if wants_quantised(dtype) => block[..4].copy_from_slice(&1f32.to_le_bytes()),
-            Scales::Half(_) | Scales::Single | Scales::Brain | Scales::Exponent => {}
+fn set_scales(dtype: Dtype, bytes: &mut [u8], half: u16) {
+    for block in bytes.chunks_exact_mut(dtype.block_bytes()).filter(|_| wants_quantised(dtype)) {
+        set_halves(dtype, block, || half);
+        if matches!(dtype.format().scales, Scales::Single) {
+            block[..4].copy_from_slice(&1f32.to_le_bytes());
         }
     }
 }

@@ -36,6 +36,10 @@ pub enum Scales {
     Brain,
     /// An E8M0 exponent in the first byte.
     Exponent,
+    /// UE4M3 numbers in so many bytes at the beginning.
+    Small(usize),
+    /// An f16 number whose nibbles, lowest first, are the upper ones of four 16-bit words at this byte.
+    Nibbles(usize),
 }
 
 /// How values come from bytes.

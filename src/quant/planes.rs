@@ -1,7 +1,8 @@
 //! How weights lie in GPU memory: the fields of a format's blocks taken apart into planes of whole words,
 //! so that a kernel loads a chunk of 32 values without shifting across words. `shaders/shared/<format>.wgsl`
-//! reads what a format's `split` writes here, in as many bytes as the file has (a few more for Q4_K and Q5_K, whose
-//! six-bit scales become bytes).
+//! reads what a format's `split` writes here, in as many bytes as the file has. Q4_K and Q5_K, whose six-bit scales become
+//! bytes, have a few more. So do formats that save bits by tables or by digits of base three: IQ1 and TQ1_0 lie in about
+//! two bits a value, IQ2 in three and IQ3 in four, so that a kernel needs no table, which it would wait for.
 
 use super::blocks::six_bit_pairs;
 
@@ -86,6 +87,16 @@ pub fn crumbs(bytes: &[u8]) -> [u8; 64] {
         }
     }
     out
+}
+
+/// As [`crumbs`] has them: 4 `N` values of two bits.
+pub fn packed_crumbs<const N: usize>(value: impl Fn(usize) -> u8) -> [u8; N] {
+    std::array::from_fn(|at| (0..4).fold(0, |byte, j| byte | value(16 * (at / 4) + 4 * j + at % 4) << (2 * j)))
+}
+
+/// A bit for each of 8 `N` values, in their order.
+pub fn packed_bits<const N: usize>(bit: impl Fn(usize) -> bool) -> [u8; N] {
+    std::array::from_fn(|at| (0..8).fold(0, |byte, j| byte | u8::from(bit(8 * at + j)) << j))
 }
 
 /// Bit s of byte l becomes bit l of word s: a word for each chunk.

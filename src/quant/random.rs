@@ -38,11 +38,26 @@ pub fn random_rows(dtype: Dtype, columns: usize, rows: usize, noise: &mut Noise)
         match dtype.format().scales {
             Scales::Single => block[..4].copy_from_slice(&scale().to_le_bytes()),
             Scales::Brain => block[..2].copy_from_slice(&half::bf16::from_f32(scale()).to_le_bytes()),
-            Scales::Half(places) => places.iter().for_each(|&at| {
-                block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale()).to_le_bytes());
-            }),
+            Scales::Half(_) | Scales::Nibbles(_) => set_halves(dtype, block, || half::f16::from_f32(scale()).to_bits()),
             Scales::Exponent => block[0] = 118 + block[0] % 8,
+            Scales::Small(count) => block[..count].iter_mut().for_each(|byte| *byte = 8 + *byte % 24),
         }
     }
     bytes
+}
+
+/// Sets the f16 scales of a block, of those that have some, to the bits of halves.
+pub fn set_halves(dtype: Dtype, block: &mut [u8], mut half: impl FnMut() -> u16) {
+    match dtype.format().scales {
+        Scales::Half(places) => {
+            places.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&half().to_le_bytes()));
+        }
+        Scales::Nibbles(at) => {
+            let half = half();
+            for (index, word) in block[at..].as_chunks_mut::<2>().0.iter_mut().take(4).enumerate() {
+                word[1] = word[1] & 15 | ((half >> (4 * index)) as u8 & 15) << 4;
+            }
+        }
+        Scales::Single | Scales::Brain | Scales::Exponent | Scales::Small(_) => {}
+    }
 }

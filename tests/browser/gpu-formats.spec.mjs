@@ -3,4 +3,4 @@
 import { logitsTest } from './gpu-logits.mjs';
 import { openStage } from './support.mjs';
 
-logitsTest(await openStage({ gpu: true }), 'quant', 17);
+logitsTest(await openStage({ gpu: true }), 'quant', 19);

@@ -11,12 +11,11 @@ export const NMSE_MAX = 1e-5;
 /** What Chromium says of a software adapter. */
 export const allow = [/software|fallback|WebGPU/i];
 
-/** The reference models of a folder; those in formats that are not supported are there on purpose. */
+/** The reference models of a folder. */
 export function models(folder) {
   if (!sharedData) return [];
-  const unsupported = /^(iq3_s|tq1_0)/;
   return readdirSync(join(sharedData, folder))
-    .filter((name) => name.endsWith('.gguf') && !unsupported.test(name))
+    .filter((name) => name.endsWith('.gguf'))
     .map((name) => `${folder}/${name.slice(0, -'.gguf'.length)}`);
 }
 

@@ -86,15 +86,15 @@ const TILE: usize = 16;
 
 /// The product of one row of quants with every column.
 pub(super) fn quantised_row(product: &mut Product, activations: &Activations, row: usize) {
-    decoded_row(product, activations, row, integer_product);
+    decoded_row(product, activations, row, add_block);
 }
 
-/// As [`quantised_row`], with a twin of [`integer_product`].
+/// As [`quantised_row`], with a twin of [`add_block`].
 pub(super) fn decoded_row(
     product: &mut Product,
     activations: &Activations,
     row: usize,
-    integers: impl Fn(&[i8; GROUP], &Pair, usize) -> i32,
+    add: impl Fn(&Quants, &DecodedBlock, &[Pair], f32) -> f32,
 ) {
     let matrix = product.matrix;
     let quants = matrix.dtype.quants().expect("rows of floats are not decoded");
@@ -108,7 +108,7 @@ pub(super) fn decoded_row(
             (quants.decode)(file_block(matrix, row, block, &mut bytes), &mut decoded);
             for (sum, column) in sums.iter_mut().zip(tile.clone()) {
                 let column = &activations.column(column)[block * pairs..][..pairs];
-                *sum = add_block(quants, &decoded, column, *sum, &integers);
+                *sum = add(quants, &decoded, column, *sum);
             }
         }
         for (sum, column) in sums.into_iter().zip(tile) {
@@ -118,20 +118,14 @@ pub(super) fn decoded_row(
 }
 
 /// Adds the product of a block of a row with its values of a column to `sum`.
-fn add_block(
-    quants: &Quants,
-    decoded: &DecodedBlock,
-    column: &[Pair],
-    sum: f32,
-    integers: impl Fn(&[i8; GROUP], &Pair, usize) -> i32,
-) -> f32 {
+fn add_block(quants: &Quants, decoded: &DecodedBlock, column: &[Pair], sum: f32) -> f32 {
     // The first groups of all pairs are added up, and the second ones: vector code has either together.
     let (mut products, mut minimums) = ([0.0; 2], 0.0);
     for (at, (pair, weights)) in column.iter().zip(decoded.quants.as_chunks::<PAIR>().0).enumerate() {
         for (half, weights) in weights.as_chunks::<GROUP>().0.iter().enumerate() {
-            // The product of the integers, the integer scale among them, is exact; then it is scaled.
-            let integer = decoded.scales[2 * at + half] as i32 * integers(weights, pair, half);
-            products[half] += pair.scales[half] * integer as f32;
+            // The product of the integers and of a scale that is one, too, is below 2^24, and so exact in f32.
+            let product = decoded.scales[2 * at + half] * integer_product(weights, pair, half) as f32;
+            products[half] += pair.scales[half] * product;
         }
         if quants.minimums == Some(Minimums::Groups) {
             minimums += decoded.minimums[2 * at] * pair.sums[0];

@@ -5,6 +5,7 @@
 
 mod blocks32;
 mod codebook;
+mod decoded;
 mod floats;
 #[cfg(target_feature = "relaxed-simd")]
 pub mod fours;
@@ -62,28 +63,15 @@ fn quantised<S: Sums>(product: &mut Product, activations: &Activations) {
         Dtype::IQ4_XS => rows::<codebook::IQ4_XS, S>(product, activations),
         Dtype::MXFP4 => rows::<codebook::MXFP4, S>(product, activations),
         // Formats without a kernel of their own are decoded block by block.
-        _ => {
+        dtype => {
+            assert!(decoded::takes(dtype), "a format that needs a kernel of its own");
             for row in product.rows.clone() {
-                scalar::decoded_row(product, activations, row, integer_product);
+                scalar::decoded_row(product, activations, row, |_, block, column, sum| {
+                    decoded::add_block(block, column, sum)
+                });
             }
         }
     }
-}
-
-/// The product of 16 weights with the first or the second group of `pair`.
-fn integer_product(weights: &[i8; GROUP], pair: &Pair, half: usize) -> i32 {
-    // SAFETY: the weights are a vector of 16 bytes, and the group's activations two of 8 words.
-    let (weights, words) = unsafe {
-        let words = pair.words.as_ptr().add(GROUP * half);
-        (v128_load(weights.as_ptr().cast()), [v128_load(words.cast()), v128_load(words.add(8).cast())])
-    };
-    // Of each four activations the even two come first.
-    let weights = u8x16_shuffle::<0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15>(weights, weights);
-    let low = i32x4_dot_i16x8(i16x8_extend_low_i8x16(weights), words[0]);
-    let high = i32x4_dot_i16x8(i16x8_extend_high_i8x16(weights), words[1]);
-    let sums = i32x4_add(low, high);
-    let sums = i32x4_add(sums, i64x2_shuffle::<1, 0>(sums, sums));
-    i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums)
 }
 
 /// Whole groups of rows by vectors, the rest of the matrix in scalar code: at most 7 rows.
