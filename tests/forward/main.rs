@@ -131,7 +131,7 @@ fn a_table_of_positions_ends_the_context() {
         assert_eq!(engine.info()["contextLength"], CONTEXT);
         let warnings = engine.info()["warnings"].to_string();
         assert!(warnings.contains("has no positions after those"), "{warnings}");
-        let prompt = vec![5; CONTEXT as usize];
+        let prompt = vec![5; CONTEXT];
         let completion = |tokens: usize| json!({"kind": "completion", "prompt": prompt, "max_tokens": tokens});
         let error = ask(&mut engine, &file, completion(1)).expect_err("no position is left");
         assert_eq!(error.code, ErrorCode::ContextOverflow);
