@@ -217,6 +217,8 @@ const ENDINGS = isFirefox ? ['close', 'close', 'close'] : ['close', 'crash', 'cl
 
 /** A kill that never comes: the end of the list of operations. */
 const OPERATIONS_MAX = 500;
+/** Operations of a worker, at least. Where only one worker may open a file, the other tries and leaves it. */
+const leastOperations = (name) => (isFirefox && name === 'store-worker.js' ? 3 : 10);
 
 describe('a tab', () => {
   for (const name of ['io-worker.js', 'store-worker.js']) {
@@ -240,8 +242,8 @@ describe('a tab', () => {
         assert.equal(await verified(page, SMALL), true, what);
         assert.equal(await deleted(page, SMALL), true, what);
       }
-      assert.ok(kill > 10 && kill < OPERATIONS_MAX, `${kill} operations`);
-      assert.ok(begun > 0, 'no page was recorded in part');
+      assert.ok(kill > leastOperations(name) && kill < OPERATIONS_MAX, `${kill} operations`);
+      if (!isFirefox || name === 'io-worker.js') assert.ok(begun > 0, 'no page was recorded in part');
     }));
   }
 });
@@ -266,7 +268,7 @@ describe('an engine', () => {
         assert.equal(await verified(page, SMALL), true, `killed at operation ${kill}`);
         assert.equal(await deleted(page, SMALL), true, `killed at operation ${kill}`);
       }
-      assert.ok(kill > 10 && kill < OPERATIONS_MAX, `${kill} operations`);
+      assert.ok(kill > leastOperations(name) && kill < OPERATIONS_MAX, `${kill} operations`);
     }));
   }
 

@@ -64,6 +64,8 @@ export class IoClient {
   #isUnkept = false;
   #isDead = false;
   #restarts = 0;
+  /** What a dead worker had not kept is on its way to the disk. */
+  #isKeeping = false;
   #reads = new Map<number, Read>();
   #nextRead = 0;
   #past: IoCounters = NO_COUNTERS;
@@ -160,9 +162,11 @@ export class IoClient {
   cancelAll(): void {
     for (const id of this.#reads.keys()) this.#send({ type: 'cancel', id });
     this.#reads.clear();
+    if (this.#isKeeping) this.#settled();
+    this.#isKeeping = false;
   }
 
-  /** Resolves when everything that was fetched is on disk, as far as it is kept, or the worker died. */
+  /** Resolves when everything that was fetched is on disk, as far as it is kept, or no worker can be had. */
   settle(): Promise<void> {
     return new Promise((resolve) => {
       this.#settling.push(resolve);
@@ -265,7 +269,6 @@ export class IoClient {
     this.#worker.end();
     this.#past = this.counters;
     this.#current = NO_COUNTERS;
-    this.#settled();
     this.#watchdog.heard();
     const hasStarted = this.#hasStarted;
     this.#hasStarted = false;
@@ -279,6 +282,19 @@ export class IoClient {
     for (const [id, { part, position, end, mode }] of this.#reads) {
       this.#send({ type: 'read', id, part, offset: position, length: end - position, mode });
     }
+    if (this.#settling.length > 0 && !this.#isKeeping) void this.#keepRest();
+  }
+
+  /** Brings to disk what the engine had of a worker that died before it was kept, and waits for that. */
+  async #keepRest(): Promise<void> {
+    this.#isKeeping = true;
+    const parts = this.isStorable ? [...this.#files.keys()].filter((part) => !this.isLocal(part)) : [];
+    await Promise.all(parts.map((part) => new Promise<void>((done) => {
+      this.read(part, 0, Infinity, { piece: () => undefined, done: () => done(), failed: () => done() }, 'keep');
+    })));
+    this.#isKeeping = false;
+    if (this.#isDead) this.#settled();
+    else this.#send({ type: 'settle' });
   }
 
   #replace(): void {
@@ -290,6 +306,7 @@ export class IoClient {
   }
 
   #giveUp(error: ChordError): void {
+    this.#settled();
     this.#resolving?.reject(error);
     this.#resolving = undefined;
     const reads = [...this.#reads.values()];
