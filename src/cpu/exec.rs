@@ -1,6 +1,7 @@
 //! The walk through the ops: of the whole program, or of what one of several threads computes of it (see
 //! [`super::team`]). It pauses where another thread's values are not there yet, and goes on when it is asked again.
 
+mod adapt;
 mod moves;
 
 use super::team::{Gather, Shares, Split, Step};
@@ -15,12 +16,14 @@ pub use moves::Move;
 use moves::{Layouts, Moving};
 
 /// What the first shard tells the others to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// To run groups.
     Run(Groups),
     /// To hand over a piece of a state, or to take one.
     Move(Move),
+    /// To compute with these scales of the adapters from now on.
+    Adapt(Vec<f32>),
 }
 
 /// Groups to run over a batch.
@@ -295,6 +298,10 @@ impl Shard {
                 self.moving = Some(Moving::new(order.clone()));
                 return Ok(());
             }
+            Order::Adapt(scales) => {
+                self.set_scales(scales);
+                return Ok(());
+            }
         };
         self.cpu.reserve(&self.split.program, order.pass_rows, order.positions)?;
         self.run.tokens.clear();
@@ -349,6 +356,7 @@ impl Shard {
             let batch = self.run.order.batch(&self.run.tokens);
             match &steps[self.run.step] {
                 Step::Op(_) if self.run.is_embedded => {}
+                Step::Op(op) if self.cpu.passes_over(&self.split.program, op) => {}
                 Step::Op(op) => self.cpu.step(&self.split.program, op, &batch),
                 Step::Narrow { whole, slice, shares } => {
                     let own = shares.of(self.split.shard);

@@ -57,6 +57,8 @@ pub struct Cpu {
     product: Vec<f32>,
     /// Rows of matrices that stay on disk.
     stage: weights::Stage,
+    /// How much of each adapter there is in what is computed.
+    scales: Vec<f32>,
 }
 
 /// Query heads that share a key head, at most.
@@ -138,6 +140,7 @@ impl Cpu {
             scratch: attention::Scratch::new(group, context, batch)?,
             product: memory::zeroed(program.slots[0] * batch)?,
             stage: weights::Stage::default(),
+            scales: vec![1.0; program.adapters],
         })
     }
 
@@ -242,6 +245,7 @@ impl Cpu {
             Op::Gate { up, activation, .. } => activation::gate(activation, out, self.values(program, up, batch)),
             Op::Activate { activation, .. } => activation::activate(activation, out),
             Op::Scale { factor, .. } => vector::scale(out, factor),
+            Op::Adapt { adapter, factor, .. } => vector::scale(out, factor * self.scales[adapter.0 as usize]),
             Op::Weigh { weight, .. } => match *self.weights.vector(program, weight) {
                 [factor] => vector::scale(out, factor),
                 ref weight => out.chunks_exact_mut(weight.len()).for_each(|row| vector::multiply(row, weight)),

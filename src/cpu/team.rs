@@ -190,3 +190,29 @@ impl Split {
         pieces.iter().find(|piece| piece.first == 0 && piece.count == 1).map(|piece| piece.local)
     }
 }
+
+/// By state: how many heads its keys and values have, if the shards divide them among themselves.
+fn divided_heads(program: &Program, shards: usize) -> Vec<Option<usize>> {
+    let mut heads: Vec<Option<usize>> = vec![None; program.states.len()];
+    let mut is_whole = vec![false; program.states.len()];
+    for op in program.all_ops() {
+        let mut touched = None;
+        { *op }.operands(&mut |operand| {
+            if let Operand::ReadState(state) | Operand::WriteState(state) = operand {
+                touched = Some(*state);
+            }
+        });
+        let Some(state) = touched.map(|state| state.0 as usize) else { continue };
+        let count = if let Op::KvWrite { state, head_dim, .. } = *op {
+            Some(program[state].kv_widths().0 / head_dim)
+        } else if let Op::Attention { kv_heads, alibi: None, .. } = *op {
+            Some(kv_heads)
+        } else {
+            // The slopes of ALiBi go by the number of a head among all; of other states nothing is known.
+            None
+        };
+        is_whole[state] |= count.is_none_or(|count| count < shards || heads[state].is_some_and(|known| known != count));
+        heads[state] = count;
+    }
+    heads.into_iter().zip(is_whole).map(|(heads, is_whole)| heads.filter(|_| !is_whole)).collect()
+}

@@ -119,6 +119,11 @@ impl Backend {
         })
     }
 
+    /// Sets how much of each adapter there is in what is computed from now on.
+    pub fn adapt(&mut self, scales: &[f32]) {
+        either!(self, cpu => cpu.adapt(scales), gpu => gpu.adapt(scales))
+    }
+
     /// Keeps a vector that came before its group.
     pub fn keep(&mut self, id: WeightId, bytes: &[u8]) {
         either!(self, cpu => cpu.keep(id, bytes), gpu => gpu.weights.keep(id, bytes))

@@ -79,6 +79,7 @@ impl Engine {
             }
         }
         self.compute.backend = backend;
+        self.compute.backend.adapt(&self.scales);
         self.loading.begin_again(&self.opened.program, plan, deliveries, &mut self.compute.backend);
         self.sequence.begin_again();
         let (tokens, positions) = self.sequence.pass.as_ref().map_or((0, 0), |pass| (pass.tokens(), pass.end()));

@@ -18,13 +18,20 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Shard number `shard` of `shards`, with room for its weights.
-    pub(super) fn new(program: Program, context: usize, shard: usize, shards: usize) -> Result<Follower> {
+    /// Shard number `shard` of `shards`, with room for its weights, and with these scales of adapters at first.
+    pub(super) fn new(
+        program: Program,
+        context: usize,
+        shard: usize,
+        shards: usize,
+        scales: &[f32],
+    ) -> Result<Follower> {
         let mut follower = Follower {
             ranges: WeightRanges::new(&program),
             shard: Shard::new(&program, context, shard, shards)?,
             program,
         };
+        follower.shard.set_scales(scales);
         for group in 0..follower.program.groups.len() {
             follower.shard.allocate(group, Placement::Pinned)?;
         }

@@ -10,7 +10,7 @@ use super::guide::{Guide, Held};
 use super::overflow::{ContextOverflow, shift, shorten};
 use super::pooling::{Pooling, Ranking};
 use super::reading::Reading;
-use super::request::{ChatPrompt, Moment, Request};
+use super::request::{Ask, ChatPrompt, Moment, Request};
 use super::sequence::Tally;
 use super::shelf::Exchange;
 use crate::answer::{Delta, Plan};
@@ -30,6 +30,8 @@ pub struct Prepared {
     output: Output,
     /// Whether it may go on from what is computed already.
     reuses: bool,
+    /// How much of each adapter it wants.
+    pub scales: Vec<f32>,
 }
 
 /// A request under way.
@@ -108,8 +110,12 @@ impl Engine {
         self.check_idle()?;
         let overflow = self.loading.options.context_overflow;
         let mut usage = Usage::default();
-        let (prompt, purpose) = match request {
-            Request::Chat(chat, params) => {
+        let scales = match &request.adapters {
+            Some(asked) => self.opened.adapters.scales(asked)?,
+            None => self.opened.adapters.defaults(),
+        };
+        let (prompt, purpose) = match request.ask {
+            Ask::Chat(chat, params) => {
                 self.opened.check_writes()?;
                 params.validate(self.opened.program.vocabulary)?;
                 let prompt = match overflow {
@@ -126,7 +132,7 @@ impl Engine {
                 let text = self.text(params, moment.seed, &tokens, plan, calls)?;
                 (tokens, text)
             }
-            Request::Completion(prompt, params) => {
+            Ask::Completion(prompt, params) => {
                 self.opened.check_writes()?;
                 params.validate(self.opened.program.vocabulary)?;
                 let mut tokens = self.opened.prompt_tokens(prompt)?;
@@ -137,13 +143,13 @@ impl Engine {
                 let text = self.text(params, moment.seed, &tokens, None, None)?;
                 (tokens, text)
             }
-            Request::Score(pair) => {
+            Ask::Score(pair) => {
                 let ranking = self.opened.ranking.clone()?;
                 let tokens = self.opened.pair_tokens(pair)?;
                 self.opened.check_length(&tokens, "documents", 0)?;
                 (tokens, Purpose::Score(ranking, 0.0))
             }
-            Request::Embedding(input) => {
+            Ask::Embedding(input) => {
                 let tokens = self.opened.prompt_tokens(input)?;
                 self.opened.check_length(&tokens, "input", 0)?;
                 let pooling = self.opened.pooling.clone()?;
@@ -157,17 +163,18 @@ impl Engine {
             Purpose::Text(_) => Output::Last,
         };
         let reuses = output == Output::Last && !self.opened.looks_ahead;
-        let exchange = self.shelf.exchange(&self.sequence, if reuses { &prompt } else { &[] });
-        self.prepared = Some(Prepared { prompt, usage, purpose, output, reuses });
+        let exchange = self.shelf.exchange(&self.sequence, if reuses { &prompt } else { &[] }, &scales);
+        self.prepared = Some(Prepared { prompt, usage, purpose, output, reuses, scales });
         Ok(exchange)
     }
 
     /// Begins the request that was prepared.
     pub fn start(&mut self) -> Result<()> {
         let prepared = self.prepared.take().ok_or_else(|| ChordError::internal("no request is prepared"))?;
-        let Prepared { prompt, mut usage, mut purpose, output, reuses } = prepared;
+        let Prepared { prompt, mut usage, mut purpose, output, reuses, scales } = prepared;
+        let is_alike = self.adapt(scales);
         // What is in the cache already need not be computed again.
-        let position = if reuses { self.sequence.common(&prompt).min(prompt.len() - 1) } else { 0 };
+        let position = if reuses && is_alike { self.sequence.common(&prompt).min(prompt.len() - 1) } else { 0 };
         let wanted = match &mut purpose {
             Purpose::Embedding(..) => Wanted::Hidden,
             Purpose::Score(..) => Wanted::Logits,

@@ -1,5 +1,6 @@
 //! What opening a model takes: bytes by purpose, and which groups can stay in memory under a ceiling.
 
+use super::adapters::AdapterScale;
 use super::overflow::ContextOverflow;
 use super::sequence;
 use crate::cpu::team::{Split, divides};
@@ -44,6 +45,9 @@ pub struct OpenOptions {
     /// Bytes of weights for each of them at least: fewer threads compute a smaller model.
     #[cfg_attr(test, ts(as = "Option<u64>"))]
     pub thread_bytes: u64,
+    /// LoRA adapters, whose files follow the model's parts.
+    #[cfg_attr(test, ts(as = "Option<Vec<AdapterScale>>"))]
+    pub adapters: Vec<AdapterScale>,
     /// What the memory of this build holds beside the tokenizer, where that is less than its pointers reach.
     pub addressable_bytes: Option<u64>,
 }

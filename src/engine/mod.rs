@@ -4,6 +4,7 @@
 //! begins a request and calls [`Engine::step`] until it is done. Nothing here waits, reads a clock or
 //! draws random numbers.
 
+mod adapters;
 mod backend;
 mod compute;
 mod continuation;
@@ -27,6 +28,7 @@ mod sequence;
 mod shelf;
 mod weight_ranges;
 
+pub use adapters::AdapterScale;
 pub use open::HeaderReader;
 pub use request::{Moment, Request};
 
@@ -67,6 +69,8 @@ pub struct Engine {
     shelf: Shelf,
     /// A request that was read.
     prepared: Option<Prepared>,
+    /// How much of each adapter the backend computes with.
+    scales: Vec<f32>,
     generation: Option<Generation>,
     /// What prepares grammars, once there is one.
     constrainer: Option<Box<dyn Constrainer>>,

@@ -1,5 +1,6 @@
 //! From the bytes of a header to an open engine.
 
+use super::adapters::{self, Adapters};
 use super::backend::Backend;
 use super::compute::Compute;
 use super::follower::{Deliveries, Follower};
@@ -27,13 +28,23 @@ use std::collections::HashMap;
 /// The key of the file's chat template.
 const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
-/// Reads the headers of a model's parts, one after the other.
+/// Reads the headers of a model's parts, one after the other, and then those of its adapters.
 pub struct HeaderReader {
     /// The part that is being read; none between a closed part and the next.
     parser: Option<Parser>,
     finished: Vec<Header>,
-    /// The headers of all parts, once somebody asked for what they come to.
-    joined: Option<Header>,
+    /// What all of them come to, once somebody asked for that.
+    joined: Option<Joined>,
+}
+
+/// The headers that belong to an engine.
+struct Joined {
+    /// Of the model, from all of its parts.
+    model: Header,
+    /// How many those are.
+    parts: usize,
+    /// Of each adapter.
+    adapters: Vec<Header>,
 }
 
 impl HeaderReader {
@@ -64,7 +75,7 @@ impl HeaderReader {
         gguf::part_count(&self.finished[0])
     }
 
-    /// Closes the current part and begins the next.
+    /// Closes the current part and begins the next, or an adapter behind the last.
     pub fn next_part(&mut self, file_bytes: Option<u64>) -> Result<()> {
         self.close()?;
         self.parser = Some(Parser::new(file_bytes));
@@ -79,22 +90,28 @@ impl HeaderReader {
         Ok(())
     }
 
-    /// The headers of all parts joined.
-    fn join(mut self) -> Result<Header> {
+    /// The headers of all parts joined, and those of the adapters.
+    fn join(&mut self, options: &OpenOptions) -> Result<Joined> {
         self.close()?;
-        self.joined.map_or_else(|| gguf::join(self.finished), Ok)
+        if let Some(joined) = self.joined.take() {
+            return Ok(joined);
+        }
+        let mut finished = std::mem::take(&mut self.finished);
+        let parts = finished.len().saturating_sub(options.adapters.len()).max(1);
+        let adapters = finished.split_off(parts.min(finished.len()));
+        if adapters.len() != options.adapters.len() {
+            let text = format!("{} adapters are named, and {} were read", options.adapters.len(), adapters.len());
+            return Err(ChordError::internal(text));
+        }
+        Ok(Joined { model: gguf::join(finished)?, parts, adapters })
     }
 
     /// Bytes that the model would take of a 64-bit memory, if it is to stay in memory and this build's cannot hold
     /// it. All headers must be complete.
     pub fn outgrown(&mut self, options: &OpenOptions) -> Result<Option<u64>> {
-        self.close()?;
-        let header = match self.joined.take() {
-            Some(header) => header,
-            None => gguf::join(std::mem::take(&mut self.finished))?,
-        };
-        let (config, program) = compile(&header, options)?;
-        self.joined = Some(header);
+        let joined = self.join(options)?;
+        let Compiled { config, program, .. } = compile(&joined, options)?;
+        self.joined = Some(joined);
         Ok(MemoryPlan::outgrown(&program, config.context, options))
     }
 
@@ -126,12 +143,12 @@ impl HeaderReader {
     }
 
     fn plan_by(
-        self,
+        mut self,
         options: &OpenOptions,
         mut memory: impl FnMut(&Program, usize, &OpenOptions) -> Result<MemoryPlan>,
     ) -> Result<OpenPlan> {
-        let header = self.join()?;
-        let (config, program) = compile(&header, options)?;
+        let joined = self.join(options)?;
+        let Compiled { config, program, .. } = compile(&joined, options)?;
         let (memory, reason) = match memory(&program, config.context, options) {
             Ok(plan) => (plan, None),
             Err(error) => {
@@ -140,8 +157,8 @@ impl HeaderReader {
             }
         };
         Ok(OpenPlan {
-            model: describe(&header, &config, &program),
-            download_bytes: header.tensors.iter().map(|t| t.bytes).sum(),
+            model: describe(&joined.model, &config, &program),
+            download_bytes: joined.files().flat_map(|header| &header.tensors).map(|t| t.bytes).sum(),
             memory,
             reason,
             unsuited: None,
@@ -150,10 +167,10 @@ impl HeaderReader {
 
     /// Opens the part of thread number `shard` of `shards` of a model that another thread has opened for so many.
     /// Its rows of the weights are supplied to it in any order.
-    pub fn follow(self, options: &OpenOptions, shard: usize, shards: usize) -> Result<Follower> {
-        let header = self.join()?;
-        let (config, program) = compile(&header, options)?;
-        Follower::new(program, config.context, shard, shards)
+    pub fn follow(mut self, options: &OpenOptions, shard: usize, shards: usize) -> Result<Follower> {
+        let joined = self.join(options)?;
+        let Compiled { config, program, .. } = compile(&joined, options)?;
+        Follower::new(program, config.context, shard, shards, &Adapters::of(&options.adapters).defaults())
     }
 
     /// Opens the model on the CPU: compiles its program, builds its tokenizer, and allocates cache and scratch.
@@ -172,18 +189,21 @@ impl HeaderReader {
     }
 
     fn open_by(
-        self,
+        mut self,
         options: &OpenOptions,
         backend: impl FnOnce(&Program, usize, &OpenOptions) -> Result<Opening>,
     ) -> Result<Engine> {
-        let mut header = self.join()?;
-        let (config, program) = compile(&header, options)?;
+        let joined = self.join(options)?;
+        let Compiled { config, program, warnings: passed_over } = compile(&joined, options)?;
+        let adapters = Adapters::new(&options.adapters, &joined.adapters);
+        let mut header = joined.model;
         let (tokenizer, found) = Tokenizer::from_metadata(&mut header.metadata)?;
         check_vocabulary(&tokenizer, &config)?;
         let mut warnings = std::mem::take(&mut header.warnings);
         warnings.extend(found);
         warnings.extend(context_warning(&config, options));
         warnings.extend(format_warning(&program, options));
+        warnings.extend(passed_over);
         let template = match header.metadata.opt_str(CHAT_TEMPLATE)? {
             Some(source) => {
                 let template = ChatTemplate::new(source);
@@ -198,18 +218,22 @@ impl HeaderReader {
         let info = ModelInfo { description, warnings, has_text: tokenizer.has_text() };
         let pooling = Pooling::from_metadata(&header.metadata);
         let (ranking, looks_ahead) = (Ranking::new(&config), config.looks_ahead);
-        let Opening { backend, plan, deliveries } = backend(&program, config.context, options)?;
+        let Opening { mut backend, plan, deliveries } = backend(&program, config.context, options)?;
+        let scales = adapters.defaults();
+        backend.adapt(&scales);
         let rewind = if program.fixed_values() > 0 { Rewind::Copies } else { Rewind::Anywhere };
         Ok(Engine {
             loading: Loading::new(&program, plan, options, deliveries),
             compute: Compute::new(backend, &program),
-            sequence: Sequence::new(config.context, rewind),
+            sequence: Sequence::new(config.context, rewind, scales.clone()),
+            scales,
             shelf: Shelf::default(),
             prepared: None,
             generation: None,
             constrainer: None,
             opened: Opened {
                 layout: Layout::new(&program, config.context),
+                adapters,
                 controls: ControlTexts::new(tokenizer.control_texts()),
                 config,
                 program,
@@ -224,12 +248,30 @@ impl HeaderReader {
     }
 }
 
-/// The model's program, with keys and values kept as these options say.
-fn compile(header: &Header, options: &OpenOptions) -> Result<(Config, Program)> {
-    let config = Config::from_header(header, options.context_length)?;
-    let mut program = model::compile(header, &config)?;
+impl Joined {
+    /// Of the model and of each adapter.
+    fn files(&self) -> impl Iterator<Item = &Header> {
+        [&self.model].into_iter().chain(&self.adapters)
+    }
+}
+
+/// A model's program, and what is to be said of its adapters.
+struct Compiled {
+    config: Config,
+    program: Program,
+    warnings: Vec<String>,
+}
+
+/// The model's program with its adapters, and keys and values kept as these options say.
+fn compile(Joined { model, parts, adapters: files }: &Joined, options: &OpenOptions) -> Result<Compiled> {
+    adapters::check(&options.adapters)?;
+    let config = Config::from_header(model, options.context_length)?;
+    let mut program = model::compile(model, &config)?;
     program.keep_in(options.kv_cache);
-    Ok((config, program))
+    let names = options.adapters.iter().map(|adapter| adapter.name.as_str());
+    let named: Vec<(&str, &Header)> = names.zip(files).collect();
+    let warnings = model::adapt(&mut program, model, *parts, &named)?;
+    Ok(Compiled { config, program, warnings })
 }
 
 /// What to say of layers whose keys and values are not kept as these options say.
@@ -362,7 +404,7 @@ fn describe(header: &Header, config: &Config, program: &Program) -> ModelDescrip
 /// The type that holds most of the matrices' bytes.
 fn quantization(program: &Program) -> &'static str {
     let mut bytes: HashMap<&'static str, usize> = HashMap::new();
-    for weight in program.weights.iter().filter(|w| w.is_matrix) {
+    for weight in program.weights.iter().filter(|w| w.is_matrix && w.adapter.is_none()) {
         *bytes.entry(weight.dtype.name()).or_default() += weight.bytes;
     }
     bytes.into_iter().max_by_key(|(name, bytes)| (*bytes, *name)).map_or("", |(name, _)| name)

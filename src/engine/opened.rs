@@ -1,5 +1,6 @@
 //! What a file's header says, made ready for use: it never changes while a model is open.
 
+use super::adapters::Adapters;
 use super::pooling::{Pooling, Ranking};
 use super::sequence::{SEED, fold};
 use crate::error::{ChordError, ErrorCode, Result};
@@ -16,6 +17,8 @@ pub struct Opened {
     /// Where the state of a sequence lies.
     pub layout: Layout,
     pub tokenizer: Tokenizer,
+    /// What else it was opened with.
+    pub adapters: Adapters,
     /// The file's chat templates.
     pub template: ChatTemplates,
     /// How embeddings are made; an error if they cannot be, which only they meet.
@@ -58,13 +61,13 @@ impl Opened {
     }
 
     /// Tells this model, in this build, from others: what a sequence left behind is of no use to those. Made of
-    /// the header's metadata and tensors; their bytes do not count.
-    pub fn fingerprint(&self) -> u64 {
+    /// the header's metadata and tensors, and of those of the adapters that had a part in it; their bytes do not count.
+    pub fn fingerprint(&self, scales: &[f32]) -> u64 {
         let text = |hash: u64, text: &str| fold(hash, text.as_bytes());
         let numbers = |hash: u64, numbers: &[u64]| numbers.iter().fold(hash, |hash, n| fold(hash, &n.to_le_bytes()));
         let mut hash = text(SEED, env!("CARGO_PKG_VERSION"));
         hash = text(hash, &self.info["metadata"].to_string());
-        for weight in &self.program.weights {
+        for weight in self.program.weights.iter().filter(|weight| weight.adapter.is_none()) {
             hash = text(text(hash, &weight.name), weight.dtype.name());
             let place = [u64::from(weight.part), weight.file_offset];
             hash = numbers(hash, &[weight.rows as u64, weight.columns as u64, place[0], place[1]]);
@@ -75,6 +78,7 @@ impl Opened {
             let [base, scale, magnitude] = [rope.base, rope.frequency_scale, rope.attention_factor].map(f32::to_bits);
             hash = numbers(hash, &[factors, base.into(), scale.into(), magnitude.into()]);
         }
+        hash = self.adapters.fold(hash, scales);
         // What was kept in one format is of no use to another; half precision adds nothing.
         self.program.kv_formats().filter(|format| *format != KvFormat::F16).fold(hash, |hash, f| text(hash, f.name()))
     }

@@ -1,5 +1,6 @@
 //! Requests: from a JSON body to checked parameters and the prompt's tokens.
 
+use super::adapters::AdapterScale;
 use super::continuation;
 use super::guide::Held;
 use super::opened::Opened;
@@ -75,10 +76,19 @@ pub enum Prompt {
     Tokens(Vec<u32>),
 }
 
-/// A request, by its `kind`.
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is asked for.
+    pub ask: Ask,
+    /// How much of each adapter is in what is computed, where it is not what the engine was opened with.
+    pub adapters: Option<Vec<AdapterScale>>,
+}
+
+/// What is asked for, by the request's `kind`.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time; in 32 bits they are nearer to each other")]
-pub enum Request {
+pub enum Ask {
     /// An answer to messages.
     Chat(Chat, SamplingParams),
     /// A text or tokens, continued.
@@ -133,10 +143,10 @@ impl Chat {
 impl Request {
     /// Whether something has to read a grammar for it.
     pub fn asks_for_grammar(&self) -> bool {
-        match self {
-            Request::Chat(chat, params) => params.grammar.is_some() || chat.holds_calls(),
-            Request::Completion(_, params) => params.grammar.is_some(),
-            Request::Embedding(_) | Request::Score(_) => false,
+        match &self.ask {
+            Ask::Chat(chat, params) => params.grammar.is_some() || chat.holds_calls(),
+            Ask::Completion(_, params) => params.grammar.is_some(),
+            Ask::Embedding(_) | Ask::Score(_) => false,
         }
     }
 
@@ -144,27 +154,32 @@ impl Request {
     pub fn from_json(json: &str) -> Result<Request> {
         let mut body: Map<String, Json> = parse(json)?;
         let kind = body.remove("kind");
+        let adapters = body.remove("adapters").map(adapters).transpose()?;
         let mut take =
             |name: &str| body.remove(name).ok_or_else(|| ChordError::parameter(name, format!("'{name}' is missing")));
-        match kind.as_ref().and_then(Json::as_str) {
+        let ask = match kind.as_ref().and_then(Json::as_str) {
             Some("chat") => {
                 let chat = chat(&body)?;
-                Ok(Request::Chat(chat, SamplingParams::from_request(&body, RequestKind::Chat)?))
+                Ask::Chat(chat, SamplingParams::from_request(&body, RequestKind::Chat)?)
             }
             Some("completion") => {
                 let prompt = prompt(take("prompt")?, "prompt")?;
-                Ok(Request::Completion(prompt, SamplingParams::from_request(&body, RequestKind::Completion)?))
+                Ask::Completion(prompt, SamplingParams::from_request(&body, RequestKind::Completion)?)
             }
-            Some("embedding") => Ok(Request::Embedding(prompt(take("input")?, "input")?)),
-            Some("score") => Ok(Request::Score(match take("input").ok() {
+            Some("embedding") => Ask::Embedding(prompt(take("input")?, "input")?),
+            Some("score") => Ask::Score(match take("input").ok() {
                 Some(input) => Pair::Tokens(serde_json::from_value(input).map_err(|_| not_tokens("input"))?),
                 None => {
                     let (query, document) = (take("query")?, take("document")?);
                     Pair::Texts { query: string(query, "query")?, document: string(document, "document")? }
                 }
-            })),
-            _ => Err(ChordError::parameter("kind", "a request is a chat, a completion, an embedding or a score")),
-        }
+            }),
+            _ => {
+                let text = "a request is a chat, a completion, an embedding or a score";
+                return Err(ChordError::parameter("kind", text));
+            }
+        };
+        Ok(Request { ask, adapters })
     }
 }
 
@@ -182,6 +197,13 @@ fn chat(body: &Map<String, Json>) -> Result<Chat> {
         };
         let name = body.iter().find(|(name, value)| !is_readable(name, value)).map_or("messages", |(name, _)| name);
         ChordError::parameter(name, format!("'{name}': {error}"))
+    })
+}
+
+fn adapters(value: Json) -> Result<Vec<AdapterScale>> {
+    serde_json::from_value(value).map_err(|error| {
+        let text = format!("'adapters' must be a list of objects with a name and a scale: {error}");
+        ChordError::parameter("adapters", text)
     })
 }
 

@@ -25,7 +25,7 @@ impl Engine {
         }
         self.drop_saving();
         let Engine { opened, sequence, .. } = self;
-        let saving = Saving::new(sequence.tokens(), opened.fingerprint(), &opened.layout);
+        let saving = Saving::new(sequence.tokens(), opened.fingerprint(&sequence.scales), &opened.layout);
         let tokens = saving.tokens;
         sequence.saving = Some(saving);
         Ok(tokens)
@@ -98,7 +98,7 @@ impl Engine {
     }
 
     fn read_on(&mut self, restoring: &mut Restoring, mut bytes: &[u8]) -> Result<usize> {
-        let Engine { opened, compute, sequence, .. } = self;
+        let Engine { opened, compute, sequence, prepared, .. } = self;
         let (layout, most) = (&opened.layout, compute.backend.piece_bytes());
         let all = bytes.len();
         loop {
@@ -112,7 +112,22 @@ impl Engine {
                 Unit::End if bytes.is_empty() => return Ok(all),
                 Unit::End => return Err(super::sequence::damaged()),
                 Unit::Own => {
-                    restoring.read_own(|| opened.fingerprint(), layout, opened.program.vocabulary)?;
+                    // What the file does not say is tried: the scales of the request that waits for it, of what was computed
+                    // last, of the engine, and none.
+                    let asked = prepared.as_ref().map(|prepared| prepared.scales.clone());
+                    let none = vec![0.0; sequence.scales.len()];
+                    let known = [asked, Some(sequence.scales.clone()), Some(opened.adapters.defaults()), Some(none)];
+                    let mut found = None;
+                    let knows = |fingerprint: u64| {
+                        let mut known = known.iter().flatten();
+                        found = known.find(|scales| opened.fingerprint(scales) == fingerprint);
+                        found.is_some()
+                    };
+                    restoring.read_own(knows, layout, opened.program.vocabulary)?;
+                    if let Some(scales) = found.filter(|scales| **scales != sequence.scales) {
+                        sequence.take_up(Vec::new());
+                        sequence.scales.clone_from(scales);
+                    }
                     compute.backend.reserve(0, restoring.positions())?;
                 }
                 Unit::State(state, piece) => {

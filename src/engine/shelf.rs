@@ -21,6 +21,8 @@ pub struct Shelf {
 struct Kept {
     number: u32,
     tokens: Vec<u32>,
+    /// How much of each adapter it was computed with.
+    scales: Vec<f32>,
 }
 
 /// What to do about sequences before a request starts.
@@ -37,12 +39,14 @@ pub struct Exchange {
 }
 
 impl Shelf {
-    /// What to do before a request with this prompt starts; one that goes on from nothing has an empty prompt.
-    pub fn exchange(&self, held: &Sequence, prompt: &[u32]) -> Exchange {
-        let shared = held.common(prompt);
+    /// What to do before a request with this prompt, and with these scales of adapters, starts; one that goes on from
+    /// nothing has an empty prompt.
+    pub fn exchange(&self, held: &Sequence, prompt: &[u32], scales: &[f32]) -> Exchange {
+        let shared = if held.scales == scales { held.common(prompt) } else { 0 };
         let takes = self
             .kept
             .iter()
+            .filter(|kept| kept.scales == scales)
             .map(|kept| (kept, kept.shares(prompt, held.rewinds_anywhere())))
             .filter(|(_, tokens)| *tokens >= shared + TOKENS_MIN)
             .max_by_key(|(_, tokens)| *tokens);
@@ -69,13 +73,13 @@ impl Engine {
     /// The owner keeps what [`Engine::save`] gave of the sequence that is held. The number that it has from now on, and
     /// those of sequences that this one goes on from, which are forgotten.
     pub fn shelve(&mut self) -> (u32, Vec<u32>) {
-        let tokens = self.sequence.tokens();
+        let (tokens, scales) = (self.sequence.tokens(), &self.sequence.scales);
         let Shelf { kept, next, .. } = &mut self.shelf;
-        let needless = |kept: &mut Kept| tokens.starts_with(&kept.tokens);
+        let needless = |kept: &mut Kept| tokens.starts_with(&kept.tokens) && kept.scales == *scales;
         let gone = kept.extract_if(.., needless).map(|kept| kept.number).collect();
         let number = *next;
         *next += 1;
-        kept.push(Kept { number, tokens: tokens.to_vec() });
+        kept.push(Kept { number, tokens: tokens.to_vec(), scales: scales.clone() });
         (number, gone)
     }
 

@@ -116,7 +116,7 @@ impl Header {
 }
 
 /// A name from the file, fit for an error message: control characters escaped, bounded in length.
-fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     const CHARACTERS_MAX: usize = 80;
     let mut text: String = name.chars().take(CHARACTERS_MAX).flat_map(char::escape_debug).collect();
     if name.chars().nth(CHARACTERS_MAX).is_some() {

@@ -145,6 +145,8 @@ pub struct Gpu {
     /// What the device had done when the pass began, and what the last pass of a single token cost.
     before: Counters,
     token: Counters,
+    /// How much of each adapter there is in what is computed.
+    scales: Vec<f32>,
     /// Dispatches of that token's first layer.
     layer_dispatches: u64,
     /// Passes that were sent before the token before them was known.
@@ -244,6 +246,7 @@ impl Gpu {
             scratch: Vec::new(),
             before: Counters::default(),
             token: Counters::default(),
+            scales: vec![1.0; program.adapters],
             layer_dispatches: 0,
             ahead: 0,
             device,
@@ -308,11 +311,19 @@ impl Gpu {
     fn write_params(&self) {
         let mut bytes = vec![0; self.plan.params_bytes()];
         for (slot, dispatch) in bytes.chunks_exact_mut(OP_BYTES).zip(self.plan.all()) {
-            for (to, word) in slot.chunks_exact_mut(4).zip(&dispatch.params) {
+            for (to, word) in slot.chunks_exact_mut(4).zip(dispatch.words(&self.scales)) {
                 to.copy_from_slice(&word.to_le_bytes());
             }
         }
         self.device.write(&self.params, 0, &bytes);
+    }
+
+    /// Sets how much of each adapter there is in what is computed from now on.
+    pub fn adapt(&mut self, scales: &[f32]) {
+        // What was recorded computes with those before.
+        self.flush();
+        self.scales.copy_from_slice(scales);
+        self.write_params();
     }
 
     /// Bytes of buffers beside weights and cache, for a prompt of the whole context.

@@ -84,7 +84,7 @@ impl Gpu {
             Condition::Prepared => uses_tiles && self.ways.kernels.prepares(),
             Condition::Sampled => self.ways.samples,
         };
-        is_meant && dispatch.depth.workgroups(extent) > 0
+        is_meant && dispatch.counts(&self.scales) && dispatch.depth.workgroups(extent) > 0
     }
 
     /// Records a dispatch.

@@ -234,6 +234,7 @@ impl<'a> Builder<'a> {
             part: info.part,
             file_offset: info.offset,
             is_matrix,
+            adapter: None,
         });
         self.ids.insert(key.into(), id);
         id

@@ -3,6 +3,7 @@
 //! An architecture is a page in `arch/`, which reads as a list of named steps from `blocks/`, and a row in the
 //! registry. Nothing else knows it.
 
+mod adapter;
 mod arch;
 mod blocks;
 mod builder;
@@ -11,6 +12,7 @@ mod keys;
 mod registry;
 mod shape;
 
+pub use adapter::adapt;
 pub use config::{CONTEXT_DEFAULT, Config};
 pub use registry::{Architecture, REGISTRY};
 pub use shape::{Experts, LayerShape, Mixer, Recurrence};

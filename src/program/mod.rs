@@ -11,7 +11,7 @@ pub use op::{Activation, Epilogue, Mask, Norm, Op, RESIDUAL, Routing, Runs, Scor
 pub use operands::Operand;
 pub use rope::{Rope, RopeId, RopeStyle};
 pub use state::{Kv, KvFormat, State, StateId};
-pub use weight::{Group, Role, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
+pub use weight::{AdapterId, Group, Role, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
 
 use std::ops::Index;
 
@@ -46,6 +46,8 @@ pub struct Program {
     pub outputs: Outputs,
     /// Tokens that there are: rows of the embedding's table.
     pub vocabulary: usize,
+    /// How many adapters there are. Every pass has a scale for each.
+    pub adapters: usize,
 }
 
 impl Program {
@@ -62,6 +64,7 @@ impl Program {
             ops: Vec::new(),
             outputs: Outputs { hidden: RESIDUAL, logits: RESIDUAL },
             vocabulary,
+            adapters: 0,
         };
         roles.for_each(|role| {
             program.push_group(role);
@@ -118,6 +121,7 @@ impl Program {
             part: 0,
             file_offset: 0,
             is_matrix,
+            adapter: None,
         })
     }
 
@@ -141,6 +145,17 @@ impl Program {
     /// The ops of every group.
     pub fn all_ops(&self) -> impl Iterator<Item = &Op> {
         self.ops.iter().flatten()
+    }
+
+    /// The adapter that an op is a part of, if any. Where its scale is 0, the op need not be computed.
+    pub fn adapter(&self, op: &Op) -> Option<AdapterId> {
+        let mut adapter = if let Op::Adapt { adapter, .. } = *op { Some(adapter) } else { None };
+        { *op }.operands(&mut |operand| {
+            if let Operand::Matrix(RowView { weight, .. }) | Operand::Table(weight) = operand {
+                adapter = self[*weight].adapter;
+            }
+        });
+        adapter
     }
 
     /// How many ops of a group it takes until the hidden state is there: of the head those up to the last that writes it,

@@ -3,7 +3,7 @@
 //!
 //! What an op reads and writes stands in one table, [`Op::operands`]; whoever wants to know asks it.
 
-use super::{RopeId, RowView, StateId, WeightId};
+use super::{AdapterId, RopeId, RowView, StateId, WeightId};
 
 /// An activation buffer of [`super::Program::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -275,6 +275,15 @@ pub enum Op {
         /// Of any width.
         slot: Slot,
         /// The same for all values.
+        factor: f32,
+    },
+    /// slot = slot · factor · the adapter's scale
+    Adapt {
+        /// What the first of two factors made of a product's input.
+        slot: Slot,
+        /// Whose scale it is.
+        adapter: AdapterId,
+        /// The same for all values, as the adapter's file has it.
         factor: f32,
     },
     /// slot = slot · weight

@@ -88,6 +88,7 @@ impl Op {
                 visit(Update(dst));
             }
             Op::Scale { slot, factor: _ } => visit(Update(slot)),
+            Op::Adapt { slot, adapter: _, factor: _ } => visit(Update(slot)),
             Op::Weigh { slot, weight } => {
                 visit(Vector(weight));
                 visit(Update(slot));

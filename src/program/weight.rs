@@ -4,6 +4,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WeightId(pub u32);
 
+/// An adapter, by its place among those that the model is opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AdapterId(pub u16);
+
 /// Consecutive rows of a weight matrix: a fused tensor (`attn_qkv`) is several views of one weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowView {
@@ -34,12 +38,15 @@ pub struct Weight {
     pub group_offset: usize,
     /// In the file, and as many in its group's memory, however rows alternate there.
     pub bytes: usize,
-    /// Number of the part of the file that it lies in; 0 unless the model is split.
+    /// Number of the part of the file that it lies in; 0 unless the model is split. Adapters are the parts behind the
+    /// model's own.
     pub part: u16,
     /// Bytes from the beginning of that part.
     pub file_offset: u64,
     /// Whether some op multiplies with it: such weights may be repacked, others are read as they are.
     pub is_matrix: bool,
+    /// The adapter that it is of, if it is no weight of the model.
+    pub adapter: Option<AdapterId>,
 }
 
 /// Alignment of weights within a group, in bytes.

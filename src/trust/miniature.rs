@@ -110,6 +110,7 @@ impl<'a> Sketch<'a> {
             outputs: large.outputs,
             groups: Vec::new(),
             ops: Vec::new(),
+            adapters: large.adapters,
             ..Program::empty(WIDTH, VOCABULARY, 0)
         };
         let (ids, states, views) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -196,7 +197,7 @@ impl<'a> Sketch<'a> {
                 routing.bias = routing.bias.map(|id| self.weight(id, 1, width(*logits)));
             }
             Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Softcap { .. } => {}
-            Op::Scale { .. } | Op::Clamp { .. } | Op::ExpertSum { .. } => {}
+            Op::Scale { .. } | Op::Adapt { .. } | Op::Clamp { .. } | Op::ExpertSum { .. } => {}
             Op::Weigh { slot, weight } => {
                 let length = if self.large[*weight].columns == 1 { 1 } else { width(*slot) };
                 *weight = self.weight(*weight, 1, length);
@@ -296,7 +297,7 @@ fn is_of_heads(large: &Program, slot: Slot, run: usize) -> bool {
         Op::MatMul { .. } | Op::Rope { .. } => false,
         Op::Gate { .. } | Op::Activate { .. } | Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => false,
         Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } => false,
-        Op::Weigh { .. } => false,
+        Op::Weigh { .. } | Op::Adapt { .. } => false,
         Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => false,
     })
 }
@@ -327,7 +328,7 @@ fn kept(large: &Program) -> Vec<bool> {
                     });
                     written.flatten().chain([query, dst]).collect()
                 }
-                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } => continue,
+                Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } | Op::Adapt { .. } => continue,
                 Op::MatMul { .. } | Op::Rope { .. } => continue,
                 Op::KvWrite { .. } | Op::Activate { .. } | Op::Scale { .. } | Op::Weigh { .. } => continue,
                 Op::Clamp { .. } | Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } => continue,

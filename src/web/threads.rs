@@ -33,11 +33,12 @@ fn poll_of(number: u32) -> Poll {
 /// What the first of an order's numbers says that it is.
 const RUN: f64 = 0.0;
 const MOVE: f64 = 1.0;
+const ADAPT: f64 = 2.0;
 
 /// An order in numbers.
-fn numbers_of(order: &Order) -> [f64; 9] {
+fn numbers_of(order: &Order) -> Vec<f64> {
     let truth = |is: bool| f64::from(u8::from(is));
-    match order {
+    let numbers = match order {
         Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden }) => {
             let [first, end, from, to] = [groups.start, groups.end, rows.start, rows.end].map(|n| n as f64);
             let [position, positions, pass_rows] = [*position, *positions, *pass_rows].map(|n| n as f64);
@@ -47,11 +48,16 @@ fn numbers_of(order: &Order) -> [f64; 9] {
             let [positions, from, to] = [*positions, piece.start, piece.end].map(|n| n as f64);
             [MOVE, f64::from(state.0), positions, from, to, truth(*is_out), 0.0, 0.0, 0.0]
         }
-    }
+        Order::Adapt(scales) => return [ADAPT].into_iter().chain(scales.iter().copied().map(f64::from)).collect(),
+    };
+    numbers.to_vec()
 }
 
 /// The order that these numbers are.
 fn order_of(numbers: &[f64]) -> Option<Order> {
+    if let [ADAPT, scales @ ..] = numbers {
+        return Some(Order::Adapt(scales.iter().map(|scale| *scale as f32).collect()));
+    }
     let &[kind, a, b, c, d, e, f, g, h] = numbers else { return None };
     let range = |from: f64, to: f64| from as usize..to as usize;
     Some(if kind == MOVE {
@@ -112,7 +118,8 @@ impl Follower {
 
     /// Begins what the first thread ordered, in the numbers of `JsPeers::order`.
     pub fn order(&mut self, order: &[f64]) -> JsResult<()> {
-        let order = order_of(order).ok_or_else(|| thrown(ChordError::internal("an order has nine numbers")))?;
+        let order =
+            order_of(order).ok_or_else(|| thrown(ChordError::internal("an order is nine numbers, or scales")))?;
         self.core.follow(&order).map_err(thrown)
     }
 

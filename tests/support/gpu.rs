@@ -1,7 +1,7 @@
 //! Devices for tests of the GPU backend: whatever adapter there is.
 
-use super::supply;
-use wasm_chord::engine::{Engine, HeaderReader, OpenOptions};
+use super::{read, supply_all};
+use wasm_chord::engine::{Engine, OpenOptions};
 use wasm_chord::gpu::shaders::{Kernel, Variant};
 use wasm_chord::gpu::{Device, DeviceOptions};
 
@@ -22,11 +22,14 @@ pub fn device(options: DeviceOptions) -> Option<Device> {
 
 /// Opens a model on a device and supplies all of it.
 pub fn open_on(file: &[u8], device: Device, options: &OpenOptions) -> wasm_chord::Result<Engine> {
-    let mut reader = HeaderReader::new(Some(file.len() as u64));
-    assert!(reader.feed(file)?);
-    let mut engine = reader.open_on(device, options)?;
+    open_all_on(&[file.to_vec()], device, options)
+}
+
+/// The same of a model and its adapters.
+pub fn open_all_on(files: &[Vec<u8>], device: Device, options: &OpenOptions) -> wasm_chord::Result<Engine> {
+    let mut engine = read(files)?.open_on(device, options)?;
     assert!(engine.gpu().is_some(), "the model runs on the GPU");
-    supply(&mut engine, file)?;
+    supply_all(&mut engine, files)?;
     Ok(engine)
 }
 

@@ -5,6 +5,7 @@ pub mod constrain;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod json_schema;
+pub mod lora;
 pub mod program;
 pub mod random_model;
 pub mod team;
@@ -44,30 +45,47 @@ pub fn formats_with_reference(data: &Path) -> Vec<String> {
 
 /// Opens a model given as bytes and supplies everything that it wants.
 pub fn open(file: &[u8], options: &OpenOptions) -> wasm_chord::Result<Engine> {
-    let mut reader = HeaderReader::new(Some(file.len() as u64));
-    let mut complete = false;
-    for piece in file.chunks(10_000) {
-        complete = reader.feed(piece)?;
-        if complete {
-            break;
+    open_all(&[file.to_vec()], options)
+}
+
+/// The same of a model and its adapters.
+pub fn open_all(files: &[Vec<u8>], options: &OpenOptions) -> wasm_chord::Result<Engine> {
+    let mut engine = read(files)?.open(options)?;
+    engine.set_disk(disk_of(files.to_vec()));
+    supply_all(&mut engine, files)?;
+    Ok(engine)
+}
+
+/// Reads the headers of a model and its adapters.
+pub fn read(files: &[Vec<u8>]) -> wasm_chord::Result<HeaderReader> {
+    let mut reader = HeaderReader::new(Some(files[0].len() as u64));
+    for (number, file) in files.iter().enumerate() {
+        if number > 0 {
+            reader.next_part(Some(file.len() as u64))?;
+        }
+        let mut pieces = file.chunks(10_000);
+        let is_complete = |piece| reader.feed(piece);
+        let complete = pieces.by_ref().map(is_complete).find(|fed| !matches!(fed, Ok(false)));
+        if !complete.unwrap_or(Ok(false))? {
+            return Err(reader.truncated());
         }
     }
-    if !complete {
-        return Err(reader.truncated());
-    }
-    let mut engine = reader.open(options)?;
-    engine.set_disk(disk(file.to_vec()));
-    supply(&mut engine, file)?;
-    Ok(engine)
+    Ok(reader)
 }
 
 /// Supplies what the engine wants now.
 pub fn supply(engine: &mut Engine, file: &[u8]) -> wasm_chord::Result<()> {
+    supply_all(engine, &[file])
+}
+
+/// The same of a model and its adapters.
+pub fn supply_all(engine: &mut Engine, files: &[impl AsRef<[u8]>]) -> wasm_chord::Result<()> {
     while let Some(range) = engine.want()? {
+        let file = files[usize::from(range.part)].as_ref();
         let bytes = &file[range.offset as usize..(range.offset + range.length) as usize];
         match engine.placement(range.group) {
             Placement::Disk => assert!(engine.supply_from_disk(&range), "the file can be read"),
-            _ => supply_piece(engine, range.offset, bytes),
+            _ => supply_part(engine, range.part, range.offset, bytes),
         }
     }
     Ok(())
@@ -96,15 +114,25 @@ pub fn least_from_disk(file: &[u8]) -> u64 {
 
 /// Reads from the only part, as if it were on disk.
 pub fn disk(file: Vec<u8>) -> DiskReader {
-    std::rc::Rc::new(move |_, offset, bytes| {
-        bytes.copy_from_slice(&file[offset as usize..][..bytes.len()]);
+    disk_of(vec![file])
+}
+
+/// Reads from the parts likewise.
+pub fn disk_of(files: Vec<Vec<u8>>) -> DiskReader {
+    std::rc::Rc::new(move |part, offset, bytes| {
+        bytes.copy_from_slice(&files[usize::from(part)][offset as usize..][..bytes.len()]);
         true
     })
 }
 
 /// Supplies a piece of the only part, from `offset` on.
 pub fn supply_piece(engine: &mut Engine, offset: u64, bytes: &[u8]) {
-    let copied: Result<(), ()> = engine.supply(0, offset, bytes.len(), |piece, to| {
+    supply_part(engine, 0, offset, bytes);
+}
+
+/// Supplies a piece of a part.
+pub fn supply_part(engine: &mut Engine, part: u16, offset: u64, bytes: &[u8]) {
+    let copied: Result<(), ()> = engine.supply(part, offset, bytes.len(), |piece, to| {
         to.copy_from_slice(&bytes[piece]);
         Ok(())
     });

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use wasm_chord::cpu::{Order, Peers};
-use wasm_chord::engine::{Engine, Follower, HeaderReader, OpenOptions};
+use wasm_chord::engine::{Engine, Follower, OpenOptions};
 use wasm_chord::exec::Poll;
 
 /// What is on its way between shards.
@@ -61,20 +61,19 @@ pub struct Team {
     pub engine: Engine,
     followers: Vec<Follower>,
     post: Rc<RefCell<Post>>,
-    file: Vec<u8>,
-}
-
-fn reader(file: &[u8]) -> HeaderReader {
-    let mut reader = HeaderReader::new(Some(file.len() as u64));
-    assert!(reader.feed(file).expect("a header"), "the header is complete");
-    reader
+    files: Vec<Vec<u8>>,
 }
 
 impl Team {
     /// Opens a model on `threads` threads, as far as it has so many, without its weights.
     pub fn open(file: &[u8], threads: usize, options: &OpenOptions) -> wasm_chord::Result<Team> {
+        Team::open_all(&[file.to_vec()], threads, options)
+    }
+
+    /// The same of a model and its adapters.
+    pub fn open_all(files: &[Vec<u8>], threads: usize, options: &OpenOptions) -> wasm_chord::Result<Team> {
         let options = OpenOptions { threads: Some(threads), ..options.clone() };
-        let mut engine = reader(file).open(&options)?;
+        let mut engine = super::read(files)?.open(&options)?;
         let threads = engine.threads();
         let post = Rc::new(RefCell::new(Post {
             orders: vec![VecDeque::new(); threads - 1],
@@ -84,12 +83,12 @@ impl Team {
         let end = |shard: usize| Box::new(End { shard, post: post.clone() });
         let mut followers = Vec::new();
         for shard in 1..threads {
-            let mut follower = reader(file).follow(&options, shard, threads)?;
+            let mut follower = super::read(files)?.follow(&options, shard, threads)?;
             follower.set_peers(end(shard));
             followers.push(follower);
         }
         engine.set_peers(end(0));
-        Ok(Team { engine, followers, post, file: file.to_vec() })
+        Ok(Team { engine, followers, post, files: files.to_vec() })
     }
 
     /// Supplies what the engine wants: to every thread what it needs, in pieces.
@@ -97,26 +96,26 @@ impl Team {
         while let Some(range) = self.engine.want()? {
             for at in (range.offset..range.offset + range.length).step_by(3_001) {
                 let end = (at + 3_001).min(range.offset + range.length);
-                self.supply_piece(at as usize..end as usize);
+                self.supply_piece(range.part, at as usize..end as usize);
             }
         }
         Ok(())
     }
 
-    fn supply_piece(&mut self, piece: std::ops::Range<usize>) {
-        let bytes = &self.file[piece.clone()];
+    fn supply_piece(&mut self, part: u16, piece: std::ops::Range<usize>) {
+        let bytes = &self.files[usize::from(part)][piece.clone()];
         for (index, follower) in self.followers.iter_mut().enumerate() {
-            for needed in self.engine.deliveries(index + 1, 0, piece.start as u64, bytes.len()) {
-                let part = &bytes[needed.clone()];
+            for needed in self.engine.deliveries(index + 1, part, piece.start as u64, bytes.len()) {
+                let bytes = &bytes[needed.clone()];
                 let copied: Result<(), ()> =
-                    follower.supply(0, (piece.start + needed.start) as u64, part.len(), |range, to| {
-                        to.copy_from_slice(&part[range]);
+                    follower.supply(part, (piece.start + needed.start) as u64, bytes.len(), |range, to| {
+                        to.copy_from_slice(&bytes[range]);
                         Ok(())
                     });
                 copied.expect("copying does not fail");
             }
         }
-        super::supply_piece(&mut self.engine, piece.start as u64, bytes);
+        super::supply_part(&mut self.engine, part, piece.start as u64, bytes);
     }
 
     /// Lets the others go on as far as they can.
@@ -126,8 +125,8 @@ impl Team {
 
     /// Begins a request and steps to its end.
     pub fn ask(&mut self, body: serde_json::Value) -> wasm_chord::Result<super::Answer> {
-        let Team { engine, followers, post, file } = self;
-        super::ask_with(engine, file, body, |_, _| turn(followers, post))
+        let Team { engine, followers, post, files } = self;
+        super::ask_with(engine, &files[0], body, |_, _| turn(followers, post))
     }
 
     /// The bytes of the sequence that was computed last.

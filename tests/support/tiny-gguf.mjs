@@ -13,9 +13,9 @@ const TEMPLATE = "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<
  * The bytes of a model. With `parts` above 1: the files of the split model, the tensors spread evenly.
  * `metadata` adds or replaces entries `[name, type, value]`; undefined values remove them. `says`: pieces that the model
  * writes behind a line feed, one after the other, before it ends; each is a token of its own, a control token if it stands
- * in a list.
+ * in a list. `added`: what is added to tensors, as `tinyAdapter` gives it, and how often.
  */
-export function tinyModel({ layers = 2, width = 64, feedForward = 128, context = 256, parts = 1, seed = 1, metadata = [], says } = {}) {
+export function tinyModel({ layers = 2, width = 64, feedForward = 128, context = 256, parts = 1, seed = 1, metadata = [], says, added = [] } = {}) {
   const tokens = [...vocabulary(), ...(says ?? []).map((piece) => (Array.isArray(piece) ? { text: piece[0], score: 0, type: 3 } : { text: piece, score: 0, type: 4 }))];
   const entries = new Map([
     ['general.architecture', TYPE.string, 'llama'],
@@ -44,6 +44,9 @@ export function tinyModel({ layers = 2, width = 64, feedForward = 128, context =
   if (says) recite(tensors, width, says.length);
   const random = generator(seed);
   for (const tensor of tensors) tensor.data = tensor.fill(random);
+  for (const [changes, scale] of added) {
+    for (const { name, data } of tensors) changes.get(name)?.forEach((value, index) => { data[index] += scale * value; });
+  }
   if (parts === 1) return file(entries, tensors);
   const share = Math.ceil(tensors.length / parts);
   return Array.from({ length: parts }, (_, part) => {
@@ -53,6 +56,28 @@ export function tinyModel({ layers = 2, width = 64, feedForward = 128, context =
     const own = part === 0 ? new Map([...entries, ...split]) : split;
     return file(own, tensors.slice(part * share, (part + 1) * share));
   });
+}
+
+/** A LoRA adapter for such a model: the bytes of its file, and what it adds to which tensor. */
+export function tinyAdapter({ layers = 2, width = 64, feedForward = 128, rank = 4, alpha = 8, seed = 1, architecture = 'llama' } = {}) {
+  const entries = new Map([
+    ['general.type', [TYPE.string, 'adapter']], ['general.architecture', [TYPE.string, architecture]], ['general.name', [TYPE.string, `adapter ${seed}`]],
+    ['adapter.type', [TYPE.string, 'lora']], ['adapter.lora.alpha', [TYPE.f32, alpha]],
+  ]);
+  const random = generator(seed);
+  const changes = new Map();
+  const matrices = tensorList(layers, width, feedForward, VOCABULARY_SIZE).filter(({ name, shape }) => shape.length === 2 && name !== 'token_embd.weight');
+  const tensors = matrices.flatMap(({ name, shape: [columns, rows] }) => {
+    const a = uniform(random, columns * rank, 0.15);
+    const b = uniform(random, rank * rows, 0.15);
+    changes.set(name, Float32Array.from({ length: rows * columns }, (_, at) => {
+      let sum = 0;
+      for (let r = 0; r < rank; r += 1) sum += b[Math.floor(at / columns) * rank + r] * a[r * columns + at % columns];
+      return sum * alpha / rank;
+    }));
+    return [{ name: `${name}.lora_a`, shape: [columns, rank], data: a }, { name: `${name}.lora_b`, shape: [rank, rows], data: b }];
+  });
+  return { file: file(entries, tensors), changes };
 }
 
 /** The bytes of a small BERT, whose words are of one letter but for some: an encoder, or with `ranks` a reranker. */

@@ -94,7 +94,7 @@ async function readHeader(request: OpenRequest, device = request.device): Promis
     const [files, core] = await Promise.all([io.resolve(), is64 ? startCore64() : startCore(device)]);
     progress.enter('header');
     const headers = new HeaderLoader(core, io);
-    const read: ReadModel = { core, io, headers, reader: await headers.read(files) };
+    const read: ReadModel = { core, io, headers, reader: await headers.read(files, request.adapters.length) };
     if (is64) return { ...read, buildReason: 'memory64 asks for it' };
     return request.memory64 === 'auto' && !core.device ? await widened(request, read, files) : read;
   } catch (thrown) {
@@ -119,7 +119,7 @@ async function widened(request: OpenRequest, read: ReadModel, files: number): Pr
   // A server that sends files only whole begins with them anew.
   if (headers.sequential.length > 0) io.cancelAll();
   const again = new HeaderLoader(core, io);
-  return { core, buildReason: why, io, headers: again, reader: await again.read(files) };
+  return { core, buildReason: why, io, headers: again, reader: await again.read(files, request.adapters.length) };
 }
 
 async function open(request: OpenRequest): Promise<void> {

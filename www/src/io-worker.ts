@@ -54,14 +54,27 @@ function receive(data: ToIo): void {
   }
 }
 
-async function resolve({ parts, headers, network, store }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
+async function resolve({ parts, adapters, headers, network, store }: Extract<ToIo, { type: 'resolve' }>): Promise<void> {
+  const find = (of: PartInput[], own: [string, string][]): Promise<PartSource[]> => {
+    return store.isUsed ? resolveStored(of, own, network, store.isGlance) : ask(of, own, network, false);
+  };
   try {
-    const found = store.isUsed ? await resolveStored(parts, headers, network, store.isGlance) : await ask(parts, headers, network, false);
+    const found = await find(parts, headers);
+    for (const adapter of adapters) {
+      const files = await find([adapter], isOfSameHub(adapter, parts[0], network) ? headers : []);
+      if (files.length !== 1) throw new ChordError('InvalidSource', `an adapter is one file, and ${files.map(({ name }) => name).join(', ')} are ${files.length}`);
+      found.push(...files);
+    }
     open(found, headers, network, store);
     post({ type: 'resolved', files: found });
   } catch (thrown) {
     post({ type: 'resolveFailed', error: toWire(thrown) });
   }
+}
+
+/** Whether the caller's headers are meant for the hub that both are on. */
+function isOfSameHub(adapter: PartInput, model: PartInput | undefined, network: NetworkSettings): boolean {
+  return model !== undefined && 'repo' in model && 'repo' in adapter && hubOf(model, network) === hubOf(adapter, network);
 }
 
 /** Finds the files, without a request where the model is stored completely. */

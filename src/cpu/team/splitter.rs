@@ -1,7 +1,7 @@
 //! Makes of a program the one that a shard executes: follows the values of each slot through the ops of a group, and
 //! adds exchanges where an op needs values that other shards have.
 
-use super::{Gather, Piece, Shares, Split, Step};
+use super::{Gather, Piece, Shares, Split, Step, divided_heads};
 use crate::program::*;
 use std::ops::Range;
 
@@ -69,6 +69,7 @@ impl<'a> Splitter<'a> {
             ops: vec![Vec::new(); whole.ops.len()],
             outputs: whole.outputs,
             vocabulary: whole.vocabulary,
+            adapters: whole.adapters,
         };
         let pieces = vec![Vec::new(); whole.weights.len()];
         Splitter {
@@ -134,8 +135,10 @@ impl<'a> Splitter<'a> {
                 needed[src.0 as usize] = needed[dst.0 as usize].take();
             } else if let Op::Gate { gate, up, .. } = *op {
                 needed[up.0 as usize] = needed[gate.0 as usize].clone();
-            } else if let Op::MatMul { dst, .. } = *op {
-                needs[index] = needed[dst.0 as usize].take();
+            } else if let Op::MatMul { dst, epilogue, .. } = *op {
+                let needed = &mut needed[dst.0 as usize];
+                // What it joins is needed like itself.
+                needs[index] = if epilogue.accumulate { needed.clone() } else { needed.take() };
             }
         }
         needs
@@ -155,9 +158,13 @@ impl<'a> Splitter<'a> {
                 }
                 self.at[dst.0 as usize] = At::First;
             }
+            // Every shard computes the few values between an adapter's factors, so that none has to be handed over.
+            Op::MatMul { view, epilogue, .. } if self.whole[view.weight].adapter.is_some() && !epilogue.accumulate => {
+                self.by_all(op);
+            }
             Op::MatMul { view, dst, epilogue, .. } => {
                 let shares = match need {
-                    Some(Need::Parts(shares)) if !epilogue.accumulate && shares.run() == view.rows => shares,
+                    Some(Need::Parts(shares)) if shares.run() == view.rows => shares,
                     Some(Need::All) => return self.by_all(op),
                     _ => Shares::of_rows(1, view.rows, shards),
                 };
@@ -210,14 +217,16 @@ impl<'a> Splitter<'a> {
                     [None, None] => self.by_all(op),
                 }
             }
-            Op::Activate { slot, .. } | Op::Scale { slot, .. } | Op::Clamp { slot, .. } | Op::Softcap { slot, .. } => {
-                match self.at[slot.0 as usize].clone() {
-                    At::Slices { shares, .. } => self.by_slices(op, &[], &[slot], &shares),
-                    At::First if self.split.shard == 0 => self.steps.push(Step::Op(*op)),
-                    At::First => {}
-                    At::All => self.by_all(op),
-                }
-            }
+            Op::Activate { slot, .. }
+            | Op::Scale { slot, .. }
+            | Op::Adapt { slot, .. }
+            | Op::Clamp { slot, .. }
+            | Op::Softcap { slot, .. } => match self.at[slot.0 as usize].clone() {
+                At::Slices { shares, .. } => self.by_slices(op, &[], &[slot], &shares),
+                At::First if self.split.shard == 0 => self.steps.push(Step::Op(*op)),
+                At::First => {}
+                At::All => self.by_all(op),
+            },
             Op::ExpertSum { src, dst, choice, .. } => match self.at[src.0 as usize].clone() {
                 At::Slices { shares, .. } => {
                     self.gather(choice, false);
@@ -352,6 +361,7 @@ impl<'a> Splitter<'a> {
             | Op::Activate { .. }
             | Op::Add { .. }
             | Op::Scale { .. }
+            | Op::Adapt { .. }
             | Op::Clamp { .. }
             | Op::Softcap { .. }
             | Op::ExpertSum { .. } => {}
@@ -469,30 +479,4 @@ impl<'a> Splitter<'a> {
         pieces.push(Piece { local, first, bytes, stride, count });
         local
     }
-}
-
-/// By state: how many heads its keys and values have, if the shards divide them among themselves.
-fn divided_heads(program: &Program, shards: usize) -> Vec<Option<usize>> {
-    let mut heads: Vec<Option<usize>> = vec![None; program.states.len()];
-    let mut is_whole = vec![false; program.states.len()];
-    for op in program.all_ops() {
-        let mut touched = None;
-        { *op }.operands(&mut |operand| {
-            if let Operand::ReadState(state) | Operand::WriteState(state) = operand {
-                touched = Some(*state);
-            }
-        });
-        let Some(state) = touched.map(|state| state.0 as usize) else { continue };
-        let count = if let Op::KvWrite { state, head_dim, .. } = *op {
-            Some(program[state].kv_widths().0 / head_dim)
-        } else if let Op::Attention { kv_heads, alibi: None, .. } = *op {
-            Some(kv_heads)
-        } else {
-            // The slopes of ALiBi go by the number of a head among all; of other states nothing is known.
-            None
-        };
-        is_whole[state] |= count.is_none_or(|count| count < shards || heads[state].is_some_and(|known| known != count));
-        heads[state] = count;
-    }
-    heads.into_iter().zip(is_whole).map(|(heads, is_whole)| heads.filter(|_| !is_whole)).collect()
 }

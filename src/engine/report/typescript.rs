@@ -3,7 +3,7 @@
 use super::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
 use crate::answer::CallDelta;
 use crate::engine::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
-use crate::engine::{Bound, ContextOverflow, MemoryPlan, OpenOptions, Tally};
+use crate::engine::{AdapterScale, Bound, ContextOverflow, MemoryPlan, OpenOptions, Tally};
 use crate::error::ErrorCode;
 use crate::exec::{DeviceStats, Poll};
 use crate::program::KvFormat;
@@ -37,6 +37,7 @@ fn the_types_of_the_scripts_are_those_of_the_core() {
         shape::<Event>(),
         shape::<KvFormat>(),
         shape::<ContextOverflow>(),
+        shape::<AdapterScale>(),
         shape::<OpenOptions>(),
         shape::<ModelDescription>(),
         shape::<ModelInfo>(),

@@ -17,6 +17,8 @@ pub struct Sequence {
     /// Positions that the state has taken in: more than those of `tokens` while a pass is under way, and after one
     /// that was dropped or whose guesses were wrong.
     reached: usize,
+    /// How much of each adapter the state was computed with.
+    pub scales: Vec<f32>,
     /// How far back the state can go.
     rewind: Rewind,
     /// The positions of the copies of its state.
@@ -33,9 +35,10 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// An empty sequence with room for `context` tokens, whose state goes back as far as that.
-    pub fn new(context: usize, rewind: Rewind) -> Sequence {
-        Sequence { tokens: Vec::with_capacity(context), rewind, ..Sequence::default() }
+    /// An empty sequence with room for `context` tokens, whose state goes back as far as that, and with these scales of
+    /// adapters.
+    pub fn new(context: usize, rewind: Rewind, scales: Vec<f32>) -> Sequence {
+        Sequence { tokens: Vec::with_capacity(context), rewind, scales, ..Sequence::default() }
     }
 
     /// The tokens that the state holds.

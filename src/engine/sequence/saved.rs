@@ -184,9 +184,10 @@ impl Restoring {
     }
 
     /// Reads a unit of its own, which is whole. Refused is what is damaged or was computed by another model or build.
-    pub fn read_own(&mut self, fingerprint: impl Fn() -> u64, layout: &Layout, vocabulary: usize) -> Result<()> {
+    /// `knows` says whether a fingerprint is that of this model and build.
+    pub fn read_own(&mut self, knows: impl FnOnce(u64) -> bool, layout: &Layout, vocabulary: usize) -> Result<()> {
         let Some(count) = self.count else {
-            self.count = Some(count_of(&self.held, fingerprint(), layout)?);
+            self.count = Some(count_of(&self.held, knows, layout)?);
             self.pass_on();
             return Ok(());
         };
@@ -219,7 +220,7 @@ impl Restoring {
 }
 
 /// How many tokens follow a header.
-fn count_of(header: &[u8], fingerprint: u64, layout: &Layout) -> Result<usize> {
+fn count_of(header: &[u8], knows: impl FnOnce(u64) -> bool, layout: &Layout) -> Result<usize> {
     let (content, mut sum) = header.split_at(HEADER_BYTES - CHECKSUM_BYTES);
     let mut rest = content;
     if take::<8>(&mut rest) != *MAGIC {
@@ -233,8 +234,9 @@ fn count_of(header: &[u8], fingerprint: u64, layout: &Layout) -> Result<usize> {
     if u64::from_le_bytes(take(&mut sum)) != fold(SEED, content) {
         return Err(damaged());
     }
-    if u64::from_le_bytes(take(&mut rest)) != fingerprint {
-        let text = "the saved sequence was computed by another model or build, or with another kvCache";
+    if !knows(u64::from_le_bytes(take(&mut rest))) {
+        let text =
+            "the saved sequence was computed by another model or build, or with another kvCache or other adapters";
         return Err(refused("model", text));
     }
     let count = u32::from_le_bytes(take(&mut rest)) as usize;

@@ -69,6 +69,10 @@ parameters! {
     }
 }
 
+/// The word of [`Elementwise`] at which `number` is.
+pub const NUMBER_WORD: usize = 8;
+const _: () = assert!(matches!(<Elementwise as super::Parameters>::FIELDS[NUMBER_WORD].name.as_bytes(), b"number"));
+
 /// The number of an activation in shaders.
 pub fn activation_number(activation: Activation) -> u32 {
     match activation {

@@ -41,7 +41,7 @@ pub use scan::Scan;
 pub use step::Step;
 
 pub(super) use route::scores_number;
-pub(super) use {elementwise::activation_number, elementwise::kinds};
+pub(super) use {elementwise::NUMBER_WORD, elementwise::activation_number, elementwise::kinds};
 pub(super) use {matrix::flags as job_flags, matrix::forms, rope::flags as rope_flags};
 
 use super::shaders::{Arithmetic, Kernel};

@@ -25,6 +25,7 @@ impl Planner<'_> {
             splits: false,
             depth,
             condition: Condition::Always,
+            adapter: None,
         });
         self.dispatches.last_mut().expect("it was just pushed")
     }

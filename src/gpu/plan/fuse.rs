@@ -143,6 +143,7 @@ impl Planner<'_> {
             let joins = products.first().is_none_or(|first| {
                 // Where two go to one place, the second waits for the first.
                 from == Some(src)
+                    && self.program[first.view.weight].adapter == self.program[view.weight].adapter
                     && products.iter().all(|other| other.dst != dst)
                     && first.slab.buffer == product.slab.buffer
                     && self.program[first.view.weight].group == self.program[view.weight].group

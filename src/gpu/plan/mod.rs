@@ -10,7 +10,7 @@ mod fuse;
 mod recurrent;
 
 use super::device::{Device, unsuited};
-use super::kernels::{self, NONE, TAPS_MAX, forms, rope_flags, scores_number};
+use super::kernels::{self, NONE, NUMBER_WORD, TAPS_MAX, forms, rope_flags, scores_number};
 use super::shaders::{Kernel, OP_BYTES};
 use super::weights::{Map, Slab};
 use crate::error::Result;
@@ -70,9 +70,25 @@ pub struct Dispatch {
     pub splits: bool,
     pub depth: Depth,
     pub condition: Condition,
+    /// The adapter that it computes a part of.
+    pub adapter: Option<AdapterId>,
 }
 
 impl Dispatch {
+    /// The words that its kernel reads, with these scales of the adapters.
+    pub fn words(&self, scales: &[f32]) -> impl Iterator<Item = u32> {
+        let scale = self.adapter.filter(|_| self.kernel == Kernel::Elementwise).map(|id| scales[id.0 as usize]);
+        self.params.iter().enumerate().map(move |(word, value)| match scale {
+            Some(scale) if word == NUMBER_WORD => (f32::from_bits(*value) * scale).to_bits(),
+            _ => *value,
+        })
+    }
+
+    /// Whether it changes something under these scales.
+    pub fn counts(&self, scales: &[f32]) -> bool {
+        self.adapter.is_none_or(|id| scales[id.0 as usize] != 0.0)
+    }
+
     /// Whether it computes some of the first `ops` of its group, or chooses a token.
     pub fn is_among(&self, ops: usize) -> bool {
         self.ops.end <= ops || self.condition == Condition::Sampled
@@ -206,7 +222,7 @@ fn check(program: &Program) -> Result<()> {
             Op::Embed { .. } | Op::EmbedPosition { .. } | Op::EmbedRow { .. } => {}
             Op::Gate { .. } | Op::Activate { .. } => {}
             Op::MatMul { .. } | Op::Rope { .. } | Op::KvWrite { .. } => {}
-            Op::Add { .. } | Op::Scale { .. } | Op::Clamp { .. } => {}
+            Op::Add { .. } | Op::Scale { .. } | Op::Adapt { .. } | Op::Clamp { .. } => {}
             Op::Softcap { .. } | Op::ExpertSum { .. } => {}
         }
     }
@@ -289,7 +305,10 @@ impl Planner<'_> {
         while at < ops.len() {
             let first = self.dispatches.len();
             let taken = self.step(&ops[at..])?;
-            self.dispatches[first..].iter_mut().for_each(|dispatch| dispatch.ops = at..at + taken);
+            let adapter = self.program.adapter(&ops[at]);
+            self.dispatches[first..].iter_mut().for_each(|dispatch| {
+                (dispatch.ops, dispatch.adapter) = (at..at + taken, adapter);
+            });
             let written = |slot: &mut Slot| ops[at..at + taken].iter().any(|op| op.destination() == Some(*slot));
             self.prepared.take_if(written);
             at += taken;
@@ -364,7 +383,9 @@ impl Planner<'_> {
             Op::Gate { gate, up, activation } => self.elementwise(gate, Some(up), Each::Gate(activation)),
             Op::Activate { slot, activation } => self.elementwise(slot, None, Each::Activate(activation)),
             Op::Add { src, dst } => self.elementwise(dst, Some(src), Each::Add),
-            Op::Scale { slot, factor } => self.elementwise(slot, None, Each::Scale(factor)),
+            Op::Scale { slot, factor } | Op::Adapt { slot, factor, .. } => {
+                self.elementwise(slot, None, Each::Scale(factor));
+            }
             Op::Clamp { slot, limit } => self.elementwise(slot, None, Each::Clamp(limit)),
             Op::Softcap { slot, cap } => self.elementwise(slot, None, Each::Softcap(cap)),
             Op::Route { logits, choice, used, routing } => {

@@ -93,12 +93,17 @@ export class IoClient {
     };
   }
 
-  /** Finds the files of the model; resolves to their number. */
+  /** Finds the files of the model and of its adapters; resolves to their number. */
   resolve(): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#resolving = { resolve, reject };
-      this.#send({ type: 'resolve', parts: this.request.parts, headers: this.request.headers, network: this.request.network, store: this.request.store });
+      this.#send(this.#question());
     });
+  }
+
+  #question(): ToIo {
+    const { parts, adapters, headers, network, store } = this.request;
+    return { type: 'resolve', parts, adapters, headers, network, store };
   }
 
   name(part: number): string {
@@ -300,8 +305,8 @@ export class IoClient {
   #replace(): void {
     this.#isDead = false;
     this.#worker = this.#start();
-    const { parts, headers, network, store } = this.request;
-    if (this.#resolving) this.#send({ type: 'resolve', parts, headers, network, store });
+    const { headers, network, store } = this.request;
+    if (this.#resolving) this.#send(this.#question());
     else this.#send({ type: 'adopt', files: this.#files, headers, network, store });
   }
 

@@ -63,16 +63,17 @@ export class HeaderLoader {
     return headers;
   }
 
-  /** Resolves to a reader that has the headers of all `files`. Throws what the core says of malformed ones. */
-  async read(files: number): Promise<HeaderReader> {
+  /** Resolves to a reader that has the headers of all files, those of `adapters` last. Throws what the core says of malformed ones. */
+  async read(all: number, adapters: number): Promise<HeaderReader> {
     let reader = await this.#readPart(0);
     const parts = reader.partCount();
+    const files = all - adapters;
     if (parts !== files) {
       reader.free();
       const hint = files === 1 ? 'give the URL of a part named like model-00001-of-00003.gguf, or a list of all parts' : 'give each part once, in order';
       throw new ChordError('InvalidSource', `the model has ${parts} parts but ${files} were given; ${hint}`, { details: { need: parts, have: files } });
     }
-    for (let part = 1; part < parts; part += 1) reader = await this.#readPart(part);
+    for (let part = 1; part < all; part += 1) reader = await this.#readPart(part);
     return reader;
   }
 

@@ -52,7 +52,7 @@ export async function takeUp(engine: Engine, parked: Parked, pieces: AsyncIterab
 /** The bytes of a file beside the model, as they arrive. */
 export async function* fetched(request: OpenRequest, file: PartInput): AsyncGenerator<Uint8Array> {
   const headers = hasSameServer(file, request) ? request.headers : [];
-  const io = new IoClient({ ...request, parts: [file], headers });
+  const io = new IoClient({ ...request, parts: [file], adapters: [], headers });
   try {
     await io.resolve();
     const arrived: Uint8Array[] = [];

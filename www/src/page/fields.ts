@@ -5,7 +5,7 @@
 
 import { ChordError, invalidParameter } from '../wire/errors.js';
 import type {
-  CallOptions, ChatCompletionRequest, CompletionRequest, EmbeddingRequest, EngineOptions, IgnoredFields, PrefixOptions, RerankRequest, StreamOptions, TemplateOptions, TokenizeOptions, WritingOptions,
+  AdapterOptions, CallOptions, ChatCompletionRequest, CompletionRequest, EmbeddingRequest, EngineOptions, IgnoredFields, PrefixOptions, RerankRequest, StreamOptions, TemplateOptions, TokenizeOptions, WritingOptions,
 } from '../wire/types.js';
 
 /** Every field of `T`: a field that is added to a type is missing here until it is added, too. */
@@ -23,7 +23,7 @@ const SAMPLING: FieldsOf<Sampling> = {
   temperature: true, top_k: true, top_p: true, min_p: true, typical_p: true, top_n_sigma: true, xtc_probability: true, xtc_threshold: true,
   dry_multiplier: true, dry_base: true, dry_allowed_length: true, dry_penalty_last_n: true, dry_sequence_breakers: true, mirostat: true,
   mirostat_tau: true, mirostat_eta: true, dynatemp_range: true, dynatemp_exponent: true, min_keep: true, samplers: true, repeat_penalty: true, presence_penalty: true, frequency_penalty: true,
-  logit_bias: true, seed: true, stop: true, max_tokens: true, n: true, ignore_eos: true, draft_max: true, grammar: true, regex: true, stream: true, stream_options: true,
+  logit_bias: true, seed: true, stop: true, max_tokens: true, n: true, ignore_eos: true, draft_max: true, grammar: true, regex: true, adapters: true, stream: true, stream_options: true,
 };
 
 const TEMPLATE: FieldsOf<TemplateOptions> = {
@@ -37,12 +37,13 @@ const KNOWN = {
     ...IGNORED, ...SAMPLING, ...TEMPLATE, messages: true, logprobs: true, top_logprobs: true, response_format: true, parallel_tool_calls: true, max_completion_tokens: true,
   } satisfies FieldsOf<ChatCompletionRequest>,
   'a completion request': { ...IGNORED, ...SAMPLING, prompt: true, logprobs: true } satisfies FieldsOf<CompletionRequest>,
-  'an embedding request': { input: true, encoding_format: true, dimensions: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
-  'a rerank request': { query: true, documents: true, top_n: true, return_documents: true, model: true } satisfies FieldsOf<RerankRequest>,
+  'an embedding request': { input: true, encoding_format: true, dimensions: true, adapters: true, model: true, user: true } satisfies FieldsOf<EmbeddingRequest>,
+  'a rerank request': { query: true, documents: true, top_n: true, return_documents: true, adapters: true, model: true } satisfies FieldsOf<RerankRequest>,
   'the engine options': {
     model: true, device: true, contextLength: true, contextOverflow: true, maxResidentBytes: true, prefetchDistance: true, kvCache: true, maxSequences: true, threads: true, memory64: true, store: true,
-    prefix: true, hub: true, headers: true, signal: true, onProgress: true,
+    adapters: true, prefix: true, hub: true, headers: true, signal: true, onProgress: true,
   } satisfies FieldsOf<EngineOptions>,
+  'an adapter': { source: true, name: true, scale: true } satisfies FieldsOf<AdapterOptions>,
   'the options of a call': { signal: true } satisfies FieldsOf<CallOptions>,
   'the options of a call that writes': { signal: true, session: true } satisfies FieldsOf<WritingOptions>,
   'the options of exportPrefix': { tools: true, chat_template: true, chat_template_kwargs: true, reasoning_effort: true, signal: true } satisfies FieldsOf<PrefixOptions>,
@@ -62,7 +63,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 /** Names that resemble none of ours but mean one. */
 const HINTS: Readonly<Record<string, string>> = {
   maxoutputtokens: 'max_tokens', stopsequences: 'stop', nctx: 'contextLength', cachetypek: 'kvCache', cachetypev: 'kvCache', typek: 'kvCache', typev: 'kvCache', contextsize: 'contextLength', contextwindow: 'contextLength',
-  ngpulayers: 'device', nthreads: 'threads', url: 'model', modelurl: 'model', path: 'model', progresscallback: 'onProgress', nprobs: 'logprobs', nparallel: 'maxSequences', maxnumseqs: 'maxSequences',
+  ngpulayers: 'device', nthreads: 'threads', url: 'model', modelurl: 'model', path: 'model', progresscallback: 'onProgress', nprobs: 'logprobs', nparallel: 'maxSequences', maxnumseqs: 'maxSequences', lora: 'adapters', loraadapters: 'adapters',
 };
 
 /** Fields that would change the answer and are not supported, with the values that change nothing. */

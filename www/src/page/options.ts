@@ -1,12 +1,12 @@
 /** Checks engine options and turns them into what the engine worker needs. Runs on the page. */
 
-import { ChordError, invalidParameter } from '../wire/errors.js';
+import { ChordError, invalidParameter, invalidSource } from '../wire/errors.js';
 import { NETWORK_DEFAULTS, type NetworkSettings, type OpenRequest } from '../wire/protocol.js';
 import { checkFields } from './fields.js';
 import { checkHub } from './hub-name.js';
 import { parseSource } from './source.js';
 import { STORE_DEFAULTS, type StoreSettings } from '../store/layout.js';
-import type { EngineOptions, PlanOptions } from '../wire/types.js';
+import type { AdapterOptions, EngineOptions, PlanOptions } from '../wire/types.js';
 
 /** More than any device has cores for. */
 const THREADS_MAX = 64;
@@ -50,9 +50,16 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
   }
   const network: NetworkSettings = { ...NETWORK_DEFAULTS, hub: checkHub(all.hub), ...all[NETWORK] };
   const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  const adapters = checkAdapters(all.adapters);
+  if (adapters.length > 0) core.adapters = adapters.map(({ name, scale }) => ({ name, ...scale === undefined ? {} : { scale } }));
   const [prefix] = all.prefix === undefined ? [] : parseSource(all.prefix, base, network.hub);
   return {
     parts: parseSource(all.model, base, network.hub),
+    adapters: adapters.map(({ source }) => {
+      const [file, ...others] = parseSource(source, base, network.hub);
+      if (file === undefined || others.length > 0) throw invalidSource('an adapter is one file');
+      return file;
+    }),
     headers: checkHeaders(all.headers),
     core,
     // Weights of the build for 64-bit memory lie in it, not on a GPU.
@@ -66,6 +73,20 @@ export function openRequest(options: EngineOptions | (PlanOptions & Pick<EngineO
     // A ceiling is meant for what is on the way, too.
     store: { ...STORE_DEFAULTS, ...(all.maxResidentBytes === undefined ? {} : { pageBuffers: 1 }), isUsed: (all.store ?? 'opfs') === 'opfs', ...all[STORE] },
   };
+}
+
+function checkAdapters(given: unknown): AdapterOptions[] {
+  if (given === undefined) return [];
+  if (!Array.isArray(given)) throw invalidParameter('adapters', 'adapters must be a list');
+  for (const adapter of given as unknown[]) {
+    if (typeof adapter !== 'object' || adapter === null) throw invalidParameter('adapters', 'an adapter must be an object with a source and a name');
+    checkFields('an adapter', adapter);
+    const { source, name, scale = 1 } = adapter as Partial<Record<keyof AdapterOptions, unknown>>;
+    if (typeof source !== 'string' && !(source instanceof URL) && !(source instanceof Blob)) throw invalidParameter('adapters', 'the source of an adapter is a URL, a File or a Blob');
+    if (typeof name !== 'string' || name === '') throw invalidParameter('adapters', 'an adapter needs a name, a string that is not empty');
+    if (typeof scale !== 'number' || !Number.isFinite(scale)) throw invalidParameter('adapters', `the scale of adapter "${name}" must be a number`);
+  }
+  return given as AdapterOptions[];
 }
 
 function checkChoice(name: string, value: unknown, choices: readonly unknown[]): void {

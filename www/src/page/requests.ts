@@ -38,7 +38,7 @@ export function prepareCompletion(body: CompletionRequest): Prepared {
 
 /** One request for each input, and what is done to each vector. */
 export function prepareEmbeddings(body: EmbeddingRequest): { requests: Prepared[]; shape: (vector: number[]) => number[] | string } {
-  const { input, encoding_format: format, dimensions } = checkBody('an embedding request', body);
+  const { input, encoding_format: format, dimensions, adapters } = checkBody('an embedding request', body);
   if (format !== undefined && format !== 'float' && format !== 'base64') {
     throw invalidParameter('encoding_format', 'encoding_format must be "float" or "base64"');
   }
@@ -49,7 +49,7 @@ export function prepareEmbeddings(body: EmbeddingRequest): { requests: Prepared[
   const inputs: unknown[] = single ? [input] : Array.isArray(input) ? input : [];
   const isSound = inputs.length > 0 && inputs.every((one) => typeof one === 'string' || isTokenIds(one));
   if (!isSound) throw invalidParameter('input', 'input must be a string, a list of token ids, or a list of those');
-  const requests = inputs.map((one) => prepare('embedding', { input: one }));
+  const requests = inputs.map((one) => prepare('embedding', { input: one, adapters }));
   const shape = (vector: number[]): number[] | string => {
     const cut = shortened(vector, dimensions as number | undefined);
     return format === 'base64' ? base64(cut) : cut;
@@ -79,7 +79,7 @@ function base64(vector: number[]): string {
 
 /** One request for each document, the documents' texts, and how many results are wanted. */
 export function prepareRerank(body: RerankRequest): { requests: Prepared[]; texts: string[]; count: number } {
-  const { query, documents, top_n: most, return_documents: returns } = checkBody('a rerank request', body);
+  const { query, documents, top_n: most, return_documents: returns, adapters } = checkBody('a rerank request', body);
   if (typeof query !== 'string') throw invalidParameter('query', 'query must be a string');
   const text = (document: unknown): unknown => (typeof document === 'object' && document !== null && 'text' in document ? document.text : document);
   const texts: unknown[] = Array.isArray(documents) ? documents.map(text) : [];
@@ -89,7 +89,7 @@ export function prepareRerank(body: RerankRequest): { requests: Prepared[]; text
     throw invalidParameter('top_n', 'top_n must be a whole number above 0');
   }
   if (typeof (returns ?? true) !== 'boolean') throw invalidParameter('return_documents', 'return_documents must be true or false');
-  const requests = texts.map((document) => prepare('score', { query, document }));
+  const requests = texts.map((document) => prepare('score', { query, document, adapters }));
   return { requests, texts, count: Math.min(texts.length, (most as number | undefined) ?? texts.length) };
 }
 

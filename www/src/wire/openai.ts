@@ -1,6 +1,6 @@
 /** Requests and answers, in OpenAI's names and shapes. */
 
-import type { FinishReason, TokenLogprob, Usage } from './generated.js';
+import type { AdapterScale, FinishReason, TokenLogprob, Usage } from './generated.js';
 
 /** A step from logits to a token. */
 export type SamplerName =
@@ -148,6 +148,11 @@ export interface GrammarParams {
   grammar?: string;
   /** A regular expression for the whole answer, in the syntax of Rust's `regex`: without look-around and back-references. */
   regex?: string;
+  /**
+   * How much of each of the engine's adapters is in what is computed; of those that are not named, none. Default: what the
+   * engine was opened with. What was computed with other scales is not reused.
+   */
+  adapters?: AdapterScale[];
 }
 
 /** One message of a chat. Fields beyond these go to the chat template as they are. */
@@ -250,6 +255,8 @@ export interface EmbeddingRequest {
   encoding_format?: 'float' | 'base64';
   /** The first so many numbers, scaled to length 1, for models that were trained to be cut ("Matryoshka"). Default: all. */
   dimensions?: number;
+  /** As in other requests. */
+  adapters?: AdapterScale[];
   /** Accepted without effect, as `user` is. */
   model?: string;
   /** Accepted without effect. */
@@ -407,6 +414,8 @@ export interface RerankRequest {
   top_n?: number;
   /** Whether results carry their documents. Default false. */
   return_documents?: boolean;
+  /** As in other requests. */
+  adapters?: AdapterScale[];
   /** Accepted and ignored: an engine has one model. */
   model?: string;
 }

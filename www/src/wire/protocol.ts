@@ -103,9 +103,11 @@ export const NETWORK_DEFAULTS: NetworkSettings = { hub: HUB, idleMs: 4_000, back
 /** What a model is opened with. */
 export interface OpenRequest {
   parts: PartInput[];
+  /** The files of adapters, which are parts behind the model's. */
+  adapters: PartInput[];
   headers: [string, string][];
   /** Options of the core that the caller gave, passed on as they are. */
-  core: Pick<CoreOptions, 'contextLength' | 'contextOverflow' | 'maxResidentBytes' | 'prefetchDistance' | 'kvCache'>;
+  core: Pick<CoreOptions, 'contextLength' | 'contextOverflow' | 'maxResidentBytes' | 'prefetchDistance' | 'kvCache' | 'adapters'>;
   device: 'auto' | 'webgpu' | 'cpu';
   /** How many threads may compute on the CPU, where the caller said so. */
   threads?: number;
@@ -221,7 +223,8 @@ export interface StoreAnswers {
 export type StoreQuestion = keyof StoreAnswers;
 
 export type ToIo =
-  | { type: 'resolve'; parts: PartInput[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
+  /** Each adapter has to be one file; those of all follow the model's. */
+  | { type: 'resolve'; parts: PartInput[]; adapters: PartInput[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
   /** Takes over files that were resolved before, by a worker that died. */
   | { type: 'adopt'; files: PartSource[]; headers: [string, string][]; network: NetworkSettings; store: StoreSettings }
   /** Reads a range; `length` may be Infinity: to the end of the file. */

@@ -4,7 +4,7 @@
 import type { Bound, GroupState, LayerStats, MemoryStats, ModelInfo } from './generated.js';
 import type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatMessage, Completion, CompletionChunk, CompletionRequest, EmbeddingRequest, EmbeddingResponse, RerankRequest, RerankResponse, TemplateOptions } from './openai.js';
 
-export type { FinishReason, TokenLogprob, Usage } from './generated.js';
+export type { AdapterScale, FinishReason, TokenLogprob, Usage } from './generated.js';
 export type { GroupState, ModelInfo };
 export type * from './openai.js';
 
@@ -37,6 +37,16 @@ export interface Progress {
   layer?: number;
   /** Layers of the model. */
   layers?: number;
+}
+
+/** A LoRA adapter that an engine is made with. */
+export interface AdapterOptions {
+  /** Its GGUF file: a URL, a name of the hub, a `File` or a `Blob`. */
+  source: string | URL | File | Blob;
+  /** What requests call it. */
+  name: string;
+  /** How much of it is in what requests compute that do not say: its change of the weights times this. The default is 1. */
+  scale?: number;
 }
 
 /** What an engine is made with. */
@@ -100,6 +110,11 @@ export interface EngineOptions {
    */
   hub?: string | URL;
   /**
+   * LoRA adapters of the model, any number of which may have a part in an answer at once. The model's weights stay as they
+   * are; an adapter's own are kept beside them. `InvalidModel` names the tensor of an adapter that does not fit.
+   */
+  adapters?: AdapterOptions[];
+  /**
    * What `exportPrefix` gave, which is taken up instead of being computed: a URL, a name of the hub, or a `Blob`. It is
    * fetched while the model arrives and kept in the store as the model is. Calls wait for it. What is damaged, of
    * another model or of another version of this package is passed over with a warning in `engine.model.warnings`, and
@@ -131,6 +146,8 @@ export interface PlanOptions {
   prefetchDistance?: number;
   /** As in `EngineOptions`. */
   kvCache?: EngineOptions['kvCache'];
+  /** As in `EngineOptions`. */
+  adapters?: EngineOptions['adapters'];
   /** As in `EngineOptions`. */
   store?: EngineOptions['store'];
   /** As in `EngineOptions`. */
