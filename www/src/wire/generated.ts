@@ -218,6 +218,14 @@ export type KvFormat = 'f16' | 'q8_0';
 /** What becomes of a request that outgrows the context. */
 export type ContextOverflow = 'error' | 'shift';
 
+/** An adapter of the engine, or in a request, and how much of it: its change of the weights is multiplied by `scale`. */
+export type AdapterScale = {
+  /** As the caller calls it. */
+  name: string;
+  /** 1 where nothing else is said; 0 leaves the model as it is. */
+  scale?: number;
+};
+
 /** What a model is opened with, as JavaScript names it; each option may be left out. */
 export type CoreOptions = {
   /** Tokens of context; without it the model's own, up to a limit. */
@@ -251,6 +259,8 @@ export type CoreOptions = {
   threads?: number;
   /** Bytes of weights for each of them at least: fewer threads compute a smaller model. */
   threadBytes?: number;
+  /** LoRA adapters, whose files follow the model's parts. */
+  adapters?: Array<AdapterScale>;
   /** What the memory of this build holds beside the tokenizer, where that is less than its pointers reach. */
   addressableBytes?: number;
 };
