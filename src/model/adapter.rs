@@ -25,6 +25,15 @@ struct Pair<'a> {
     is_used: bool,
 }
 
+/// What the first factor is multiplied with.
+enum Input {
+    Of(Slot),
+    /// The tokens themselves, of each of which it has a row.
+    Tokens {
+        scale: f32,
+    },
+}
+
 /// An adapter on its way into a program.
 struct Adapter<'a> {
     id: AdapterId,
@@ -171,16 +180,18 @@ impl<'a> Adapter<'a> {
             let mut firsts: Vec<(WeightId, Slot)> = Vec::new();
             let (mut made, mut last) = (Vec::new(), Vec::new());
             for op in run {
-                let (changed, from, dst, epilogue, view) = if let Op::MatMul { view, src, dst, epilogue } = *op {
-                    (view.weight, Some(src), dst, epilogue, Some(view))
-                } else if let Op::Embed { table, dst, .. } = *op {
-                    (table, None, dst, Epilogue::default(), None)
+                let (view, input, dst, epilogue) = if let Op::MatMul { view, src, dst, epilogue } = *op {
+                    (view, Input::Of(src), dst, epilogue)
+                } else if let Op::Embed { table, dst, scale } = *op {
+                    let view = RowView { weight: table, first_row: 0, rows: program[dst] };
+                    (view, Input::Tokens { scale }, dst, Epilogue::default())
                 } else {
                     continue;
                 };
+                let changed = view.weight;
                 let Weight { name, file_offset, adapter: None, .. } = program[changed].clone() else { continue };
                 // With a table that both embed and multiply, an adapter changes the embedding.
-                if is_table(&name) != from.is_none() {
+                if is_table(&name) != matches!(input, Input::Tokens { .. }) {
                     continue;
                 }
                 let Some(pair) = self.pairs.get_mut(name.as_str()) else { continue };
@@ -198,13 +209,12 @@ impl<'a> Adapter<'a> {
                 });
                 if known.is_none() {
                     firsts.push((changed, slot));
-                    program.ops[group].push(match (*op, from) {
-                        (Op::Embed { scale, .. }, _) => Op::Embed { table: a, dst: slot, scale },
-                        (_, Some(src)) => {
+                    program.ops[group].push(match input {
+                        Input::Tokens { scale } => Op::Embed { table: a, dst: slot, scale },
+                        Input::Of(src) => {
                             let view = RowView { weight: a, first_row: 0, rows: rank };
                             Op::MatMul { view, src, dst: slot, epilogue: Epilogue::default() }
                         }
-                        (_, None) => return Err(ChordError::internal("a product has an input")),
                     });
                     made.push(Op::Adapt { slot, adapter: self.id, factor });
                 }
@@ -212,11 +222,7 @@ impl<'a> Adapter<'a> {
                 let info = tensors[name.as_str()];
                 let row_bytes = (info.bytes / matrix(info)?[1]).max(1);
                 let before = ((file_offset - info.offset) / row_bytes) as usize;
-                let view = view.map_or(RowView { weight: b, first_row: 0, rows: program[dst] }, |view| RowView {
-                    weight: b,
-                    first_row: before + view.first_row,
-                    rows: view.rows,
-                });
+                let view = RowView { weight: b, first_row: before + view.first_row, rows: view.rows };
                 // What scales sum and bias together scales this, too; what scales the sum belongs to the matrix alone.
                 let scale = epilogue.scale.filter(|_| epilogue.bias_first);
                 let epilogue = Epilogue { scale, accumulate: true, ..Epilogue::default() };
