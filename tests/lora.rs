@@ -3,10 +3,10 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use support::lora::{Lora, lora, merged, options};
 use support::random_model::{Shape, file};
 use support::team::Team;
-use std::collections::BTreeMap;
 use support::{Answer, MOMENT, ask, finish, nmse, open, open_all, saved, take_up};
 use wasm_chord::engine::{AdapterScale, Engine, OpenOptions, Request};
 use wasm_chord::error::ErrorCode;
@@ -194,11 +194,10 @@ fn what_was_computed_with_other_adapters_is_kept_for_them() {
     let others = [json!({}), json!({"adapters": [{"name": "some", "scale": 2}]}), json!({"adapters": []})];
     let mut kept = BTreeMap::new();
     let first = others.each_ref().map(|more| exchanged(&mut engine, &mut kept, more.clone()));
-    assert_eq!(first.each_ref().map(|(keeps, takes, found)| (*keeps, *takes, found.cached)), [
-        (false, false, 0),
-        (true, false, 0),
-        (true, false, 0)
-    ]);
+    assert_eq!(
+        first.each_ref().map(|(keeps, takes, found)| (*keeps, *takes, found.cached)),
+        [(false, false, 0), (true, false, 0), (true, false, 0)]
+    );
     for (more, (.., expected)) in others.iter().zip(&first) {
         let (_, takes, found) = exchanged(&mut engine, &mut kept, more.clone());
         assert!(takes && found.cached > 0, "{more}");
