@@ -22,9 +22,9 @@ const HELPER = /(^|[-._/])(drafts?|drafter|mtp|eagle\d*|medusa|speculator)([-._/
  * to it in size and worth, those that lose much last.
  */
 const PREFERRED = [
-  'Q4_K_M', 'Q4_K_S', 'Q4_K_L', 'Q4_K_XL', 'Q4_K', 'IQ4_NL', 'IQ4_XS', 'Q4_0', 'Q4_1', 'MXFP4', 'Q5_K_M', 'Q5_K_S', 'Q5_K_L', 'Q5_K_XL', 'Q5_K',
+  'Q4_K_M', 'Q4_K_S', 'Q4_K_L', 'Q4_K_XL', 'Q4_K', 'IQ4_NL', 'IQ4_XS', 'Q4_0', 'Q4_1', 'MXFP4', 'NVFP4', 'Q5_K_M', 'Q5_K_S', 'Q5_K_L', 'Q5_K_XL', 'Q5_K',
   'Q5_0', 'Q5_1', 'Q3_K_L', 'Q3_K_XL', 'Q3_K_M', 'Q6_K', 'Q6_K_L', 'Q6_K_XL', 'Q8_0', 'Q8_K_XL', 'Q3_K_S', 'Q3_K', 'IQ3_M', 'IQ3_S', 'IQ3_XS', 'IQ3_XXS',
-  'Q2_K_L', 'Q2_K_XL', 'Q2_K', 'Q2_K_S', 'BF16', 'F16', 'F32', 'IQ2_M', 'IQ2_S', 'IQ2_XS', 'IQ2_XXS', 'TQ2_0', 'TQ1_0', 'IQ1_M', 'IQ1_S',
+  'Q2_K_L', 'Q2_K_XL', 'Q2_K', 'Q2_K_S', 'BF16', 'F16', 'F32', 'IQ2_M', 'IQ2_S', 'IQ2_XS', 'IQ2_XXS', 'Q2_0', 'TQ2_0', 'TQ1_0', 'Q1_0', 'IQ1_M', 'IQ1_S',
 ];
 
 /** The model of a repository in quantisation `quant`, or in the one that is preferred. */
