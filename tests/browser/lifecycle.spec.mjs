@@ -553,7 +553,7 @@ describe('workers and builds', () => {
     assert.deepEqual(result, { codes: [['EnginePanicked', true], ['EnginePanicked', true]], late: 'EnginePanicked', tokens: 1 });
   });
 
-  for (const method of ['HeaderReader.prototype.open', 'Engine.prototype.want', 'Engine.prototype.begin', 'Engine.prototype.step']) {
+  for (const method of ['HeaderReader.prototype.open', 'Engine.prototype.want', 'Engine.prototype.prepare', 'Engine.prototype.start', 'Engine.prototype.step']) {
     test(`50 memory that cannot be had in ${method.split('.').at(-1)} is OutOfMemory`, async () => {
       const address = await packageWith(`/full-${method}/`, {
         'wasm/chord-relaxed.js': sabotage(`${method} = () => { throw { code: 'OutOfMemory', message: 'no memory', retryable: true, details: { bytes: 9 } }; };`),
