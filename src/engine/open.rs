@@ -220,7 +220,9 @@ impl HeaderReader {
         let (ranking, looks_ahead) = (Ranking::new(&config), config.looks_ahead);
         let Opening { mut backend, plan, deliveries } = backend(&program, config.context, options)?;
         let scales = adapters.defaults();
-        backend.adapt(&scales);
+        if !scales.is_empty() {
+            backend.adapt(&scales);
+        }
         let rewind = if program.fixed_values() > 0 { Rewind::Copies } else { Rewind::Anywhere };
         Ok(Engine {
             loading: Loading::new(&program, plan, options, deliveries),

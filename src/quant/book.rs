@@ -4,7 +4,7 @@
 
 use super::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
-use super::planes::{packed_bits, packed_crumbs};
+use super::planes::{Planes, Split, packed_bits, packed_crumbs, wgsl};
 
 /// The bytes that hexadecimal digits stand for.
 pub const fn bytes_of<const N: usize>(hex: &str) -> [u8; N] {
@@ -79,6 +79,18 @@ pub fn nibble_scales(bytes: &[u8], decoded: &mut DecodedBlock) {
 fn scale_bytes(decoded: &DecodedBlock) -> [u8; 8] {
     let nibble = |group: usize| decoded.scales[group] as u8 / 2;
     std::array::from_fn(|chunk| nibble(2 * chunk) | nibble(2 * chunk + 1) << 4)
+}
+
+/// How all of IQ2 lies in GPU memory.
+#[cfg(feature = "gpu")]
+pub const fn planes_iq2(split: Split) -> Planes {
+    Planes { blocks: 2, bytes: &[128, 64, 16, 4], split, shader: &[wgsl!("iq2"), wgsl!("book")] }
+}
+
+/// How all of IQ3 lies there; the shaders differ in how far levels are apart.
+#[cfg(feature = "gpu")]
+pub const fn planes_iq3(split: Split, shader: &'static [&'static str]) -> Planes {
+    Planes { blocks: 2, bytes: &[128, 128, 16, 4], split, shader }
 }
 
 /// Takes a block of IQ2 apart. On a GPU points are written out, since every look at a table is a load there.

@@ -6,7 +6,7 @@ use crate::quant::book::{IQ2_LEVELS, bytes_of, even, nibble_scales, points, put,
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
-use crate::quant::{book::split_iq2, planes::{Planes, wgsl}};
+use crate::quant::book::{planes_iq2, split_iq2};
 use std::sync::LazyLock;
 
 /// See the module.
@@ -23,7 +23,7 @@ pub const FORMAT: Format = Format {
         interleaving: None,
     }),
     #[cfg(feature = "gpu")]
-    planes: Planes { blocks: 2, bytes: &[128, 64, 16, 4], split, shader: &[wgsl!("iq2"), wgsl!("book")] },
+    planes: planes_iq2(|block, put| split_iq2(decode, block, put)),
 };
 
 /// 512 points of 8 numbers.
@@ -56,9 +56,4 @@ fn decode(block: &[u8], decoded: &mut DecodedBlock) {
         let word = u16::from_le_bytes(*bytes);
         put(decoded, i, signed(points[word as usize & 511], even(u32::from(word >> 9))));
     }
-}
-
-#[cfg(feature = "gpu")]
-fn split(block: &[u8], put: &mut dyn FnMut(usize, &[u8])) {
-    split_iq2(decode, block, put);
 }

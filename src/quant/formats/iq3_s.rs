@@ -6,7 +6,7 @@ use crate::quant::book::{bytes_of, odd, points, put, signed};
 use crate::quant::format::{Format, Quants, Scales, Values};
 use crate::quant::decoded::DecodedBlock;
 #[cfg(feature = "gpu")]
-use crate::quant::{book::split_iq3, planes::{Planes, wgsl}};
+use crate::quant::{book::{planes_iq3, split_iq3}, planes::wgsl};
 use std::sync::LazyLock;
 
 /// See the module.
@@ -23,7 +23,10 @@ pub const FORMAT: Format = Format {
         interleaving: None,
     }),
     #[cfg(feature = "gpu")]
-    planes: Planes { blocks: 2, bytes: &[128, 128, 16, 4], split, shader: &[wgsl!("iq3_s"), wgsl!("iq3"), wgsl!("book")] },
+    planes: planes_iq3(
+        |block, put| split_iq3(decode, 1, block, put),
+        &[wgsl!("iq3_s"), wgsl!("iq3"), wgsl!("book")],
+    ),
 };
 
 /// 512 points of 4 numbers.
@@ -56,9 +59,4 @@ fn decode(block: &[u8], decoded: &mut DecodedBlock) {
             put(decoded, 4 * sub + i, signed(numbers, block[74 + 4 * sub + i]));
         }
     }
-}
-
-#[cfg(feature = "gpu")]
-fn split(block: &[u8], put: &mut dyn FnMut(usize, &[u8])) {
-    split_iq3(decode, 1, block, put);
 }
