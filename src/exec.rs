@@ -4,7 +4,7 @@
 use serde::Serialize;
 use std::ops::Range;
 
-/// Consecutive tokens of the sequence.
+/// Consecutive tokens of a sequence, or a token each of several sequences.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
     /// Their numbers in the vocabulary.
@@ -16,6 +16,52 @@ pub struct Batch<'a> {
     /// Positions that have keys when these tokens attend: up to the last token of the batch, or where tokens look ahead,
     /// of the whole pass.
     pub positions: usize,
+    /// Where the state of the sequence is.
+    pub lane: usize,
+    /// Whose tokens they are, where they are a token each of several sequences: `position`, `positions` and `lane` say
+    /// nothing then.
+    pub members: &'a [Member],
+}
+
+/// A sequence of which a batch computes one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where its state is.
+    pub lane: usize,
+    /// The token's position in it.
+    pub position: usize,
+}
+
+/// Tokens of a batch that are of one sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Where its state is.
+    pub lane: usize,
+    /// Which of the batch's tokens.
+    pub tokens: Range<usize>,
+    /// Positions from that of the first of them to the last one that has keys.
+    pub positions: Range<usize>,
+}
+
+impl Span {
+    /// Its values of those of the batch, of so many a token.
+    pub fn of(&self, width: usize) -> Range<usize> {
+        self.tokens.start * width..self.tokens.end * width
+    }
+}
+
+impl Batch<'_> {
+    /// Its tokens by their sequences.
+    pub fn spans(&self) -> impl Iterator<Item = Span> + Clone + '_ {
+        let Batch { lane, position, positions, .. } = *self;
+        let whole = Span { lane, tokens: 0..self.tokens.len(), positions: position..positions };
+        let one = |(token, member): (usize, &Member)| {
+            let Member { lane, position } = *member;
+            Span { lane, tokens: token..token + 1, positions: position..position + 1 }
+        };
+        let several = self.members.iter().enumerate().map(one);
+        self.members.is_empty().then_some(whole).into_iter().chain(several)
+    }
 }
 
 /// How a backend that samples itself chooses a token: the sampler's fields for one draw.

@@ -8,26 +8,28 @@ use std::f32::consts::PI;
 #[derive(Default)]
 pub struct Rotation {
     pairs: Vec<(f32, f32)>,
-    /// What the pairs were computed for: first position and tokens.
-    computed: Option<(usize, usize)>,
+    /// What the pairs were computed for: the position of each token.
+    computed: Vec<usize>,
 }
 
 impl Rotation {
-    /// Computes the pairs for `tokens` positions from `position`, unless they are there already.
-    pub fn prepare(&mut self, rope: &Rope, factors: Option<&[f32]>, position: usize, tokens: usize) {
-        if self.computed == Some((position, tokens)) {
+    /// Computes the pairs for tokens at these positions, unless they are there already.
+    pub fn prepare(&mut self, rope: &Rope, factors: Option<&[f32]>, positions: impl Iterator<Item = usize> + Clone) {
+        if self.computed.iter().copied().eq(positions.clone()) {
             return;
         }
+        self.computed.clear();
+        self.computed.extend(positions);
         self.pairs.clear();
         let (low, high) = correction_range(rope);
         let magnitude = match rope.extrapolation {
             0.0 => rope.attention_factor,
             _ => rope.attention_factor * yarn_magnitude(rope),
         };
-        for token in 0..tokens {
+        for position in &self.computed {
             for i in 0..rope.dims / 2 {
                 let frequency = rope.base.powf(-2.0 * i as f32 / rope.dims as f32) / factors.map_or(1.0, |f| f[i]);
-                let extrapolated = (position + token) as f32 * frequency;
+                let extrapolated = *position as f32 * frequency;
                 let interpolated = rope.frequency_scale * extrapolated;
                 let angle = match rope.extrapolation {
                     0.0 => interpolated,
@@ -40,7 +42,6 @@ impl Rotation {
                 self.pairs.push((angle.cos() * magnitude, angle.sin() * magnitude));
             }
         }
-        self.computed = Some((position, tokens));
     }
 
     /// What was computed: [token][dims / 2] of cosine and sine.
@@ -142,7 +143,7 @@ mod tests {
                 let before: Vec<f32> = (0..3 * 2 * 20).map(|v| (v as f32 * 0.37).sin()).collect();
                 let mut after = before.clone();
                 let mut rotation = Rotation::default();
-                rotation.prepare(&rope, factors, 7, 3);
+                rotation.prepare(&rope, factors, 7..10);
                 rotation.rotate(&rope, &mut after, 2, 20);
                 for (index, (before, after)) in before.chunks(20).zip(after.chunks(20)).enumerate() {
                     for i in 0..8 {

@@ -1,6 +1,7 @@
 //! The wasm-bindgen surface: the only module that knows JavaScript. The engine worker drives it.
 
 mod constrain;
+mod requests;
 #[cfg(feature = "selftest")]
 mod selftest;
 mod sequences;
@@ -8,7 +9,7 @@ mod threads;
 
 use self::threads::{Follower, JsPeers};
 use crate::cpu::DiskReader;
-use crate::engine::{Engine as Core, HeaderReader as Reader, Moment, OpenOptions, Request};
+use crate::engine::{Engine as Core, HeaderReader as Reader, Moment, OpenOptions};
 use crate::error::ChordError;
 use crate::pager::{Pace, Placement, SourceRange};
 use crate::template::CivilTime;
@@ -333,25 +334,6 @@ impl Engine {
         self.core.group_states().map(|state| state as u8).collect()
     }
 
-    /// Reads a request given as JSON. What to do before it starts, of [`Exchange`](crate::engine::Exchange): 1 if it keeps,
-    /// 1 if it copies, and the number of the sequence that it takes, if there is one.
-    pub fn prepare(&mut self, request: &str) -> JsResult<Vec<u32>> {
-        let request = Request::from_json(request).map_err(thrown)?;
-        let exchange = self.core.prepare(request, moment()).map_err(thrown)?;
-        Ok([exchange.keeps, exchange.copies].map(u32::from).into_iter().chain(exchange.takes).collect())
-    }
-
-    /// Starts the request that was prepared.
-    pub fn start(&mut self) -> JsResult<()> {
-        self.core.start().map_err(thrown)
-    }
-
-    /// Does a bounded piece of the request and tells, as JSON, what it came to: [`Event`](crate::engine::Event).
-    pub fn step(&mut self) -> JsResult<String> {
-        let event = self.core.step().map_err(thrown)?;
-        Ok(serde_json::to_string(&event).expect("events are plain data"))
-    }
-
     /// Threads that compute: this one, and others that are to be opened by [`HeaderReader::follow`].
     pub fn threads(&self) -> usize {
         self.core.threads()
@@ -406,11 +388,6 @@ impl Engine {
             None => self.core.attach_cpu(),
         }
         .map_err(thrown)
-    }
-
-    /// Drops the running request.
-    pub fn cancel(&mut self) {
-        self.core.cancel();
     }
 
     /// Text to token ids.

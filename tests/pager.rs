@@ -329,6 +329,8 @@ fn plan(layers: usize, slots: usize, ring: usize) -> MemoryPlan {
         layers,
         passing_bytes: (layers + ring - slots) as u64,
         threads: 1,
+        lanes: 1,
+        lane_bytes: 0,
     }
 }
 

@@ -117,7 +117,7 @@ fn a_conversation_that_went_on_replaces_what_was_kept_of_it() {
     // As an owner does whose bytes are gone: it is computed again.
     let request = || Request::from_json(&completion(&first).to_string()).expect("a request");
     let exchange = engine.prepare(request(), MOMENT).expect("prepared");
-    assert_eq!(exchange, Exchange { keeps: true, takes: Some(0), copies: false });
+    assert_eq!(exchange, Exchange { keeps: true, takes: Some(0), copies: false, waits: false });
     engine.start().expect("started");
     assert_eq!(finish(&mut engine, &file, |_, _| {}).expect("an answer").cached, 0);
     owner.ask(&mut engine, &file, completion(&second));
@@ -138,7 +138,7 @@ fn a_beginning_that_conversations_share_is_taken_and_leaves_them_whole() {
     owner.ask(&mut engine, &file, completion(&other));
     let branch = [&long[..40], &[1; 5]].concat();
     assert_eq!(owner.ask(&mut engine, &file, completion(&branch)).cached, 40);
-    assert_eq!(owner.exchanges.last(), Some(&Exchange { keeps: true, takes: Some(0), copies: true }));
+    assert_eq!(owner.exchanges.last(), Some(&Exchange { keeps: true, takes: Some(0), copies: true, waits: false }));
     let back = owner.ask(&mut engine, &file, completion(&long));
     assert_eq!((back.cached, back.tokens), (89, answer.tokens));
 }

@@ -2,18 +2,21 @@
 //! [`super::team`]). It pauses where another thread's values are not there yet, and goes on when it is asked again.
 
 mod adapt;
+mod lanes;
 mod moves;
+mod slices;
 
-use super::team::{Gather, Shares, Split, Step};
+use super::team::{Gather, Split, Step};
 use super::{Cpu, DiskReader, KvCache, memory};
 use crate::error::Result;
-use crate::exec::{Batch, Poll, Wanted};
+use crate::exec::{Batch, Member, Poll, Wanted};
 use crate::pager::{Intervals, Placement};
 use crate::program::*;
 use std::ops::Range;
 
 pub use moves::Move;
 use moves::{Layouts, Moving};
+use slices::stage_values;
 
 /// What the first shard tells the others to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +44,10 @@ pub struct Groups {
     pub pass_rows: usize,
     /// Of the head only what the hidden state takes.
     pub is_hidden: bool,
+    /// The lane of the sequence that the batch is of, …
+    pub lane: usize,
+    /// … or those of several sequences that have a token each in it.
+    pub members: Vec<Member>,
 }
 
 /// The other shards, as one of them sees them. All shards come to the same exchanges in the same order.
@@ -73,8 +80,9 @@ struct Run {
 
 impl Groups {
     /// The batch that it is about.
-    fn batch<'a>(&self, tokens: &'a [u32]) -> Batch<'a> {
-        Batch { tokens, position: self.position, rows: self.rows.clone(), positions: self.positions }
+    fn batch<'a>(&'a self, tokens: &'a [u32]) -> Batch<'a> {
+        let Groups { position, positions, lane, ref members, .. } = *self;
+        Batch { tokens, position, rows: self.rows.clone(), positions, lane, members }
     }
 }
 
@@ -119,12 +127,14 @@ pub struct Shard {
     /// Another shard's slice on its way to its slot.
     stage: Vec<f32>,
     pass_rows: usize,
+    /// Which of the tokens that went through the head last [`Shard::logits`] is of.
+    shown: usize,
 }
 
 impl Shard {
     /// Allocates everything but weights and the residual stream for shard number `shard` of `shards`, and sequences of
-    /// up to `context` tokens.
-    pub fn new(program: &Program, context: usize, shard: usize, shards: usize) -> Result<Shard> {
+    /// up to `context` tokens, of which there may come to be so many lanes.
+    pub fn new(program: &Program, context: usize, shard: usize, shards: usize, lanes: usize) -> Result<Shard> {
         let split = Split::new(program, shard, shards);
         Ok(Shard {
             cpu: Cpu::new(&split.program, context)?,
@@ -135,15 +145,16 @@ impl Shard {
             moving: None,
             is_lost: false,
             damaged: None,
-            stage: memory::zeroed(stage_values(&split, super::BATCH_MAX.min(context)))?,
+            stage: memory::zeroed(stage_values(&split, super::BATCH_MAX.min(context), lanes))?,
             pass_rows: 0,
+            shown: 0,
             split,
         })
     }
 
     /// Bytes that a shard needs beside weights and cache; see [`Cpu::scratch_bytes`].
-    pub fn scratch_bytes(split: &Split, context: usize) -> u64 {
-        let stage = 4 * stage_values(split, super::BATCH_MAX.min(context)) as u64;
+    pub fn scratch_bytes(split: &Split, context: usize, lanes: usize) -> u64 {
+        let stage = 4 * stage_values(split, super::BATCH_MAX.min(context), lanes) as u64;
         Cpu::scratch_bytes(&split.program, context) + stage
     }
 
@@ -241,20 +252,20 @@ impl Shard {
         }
     }
 
-    /// Makes room for a pass of `tokens`, after which the sequence has so many positions.
+    /// Makes room for a pass of `tokens` rows, after which the sequence has so many positions.
     pub fn reserve(&mut self, tokens: usize, positions: usize) -> Result<()> {
-        self.pass_rows = tokens;
+        self.pass_rows = self.pass_rows.max(tokens);
         self.cpu.reserve(&self.split.program, tokens, positions)
     }
 
     /// Positions that a state has room for.
     pub fn room(&self, state: StateId) -> usize {
-        self.cpu.cache.room(state)
+        self.cpu.cache().room(state)
     }
 
     /// Bytes of this shard's keys and values, as far as there is room for them, and of its other states.
     pub fn state_bytes_held(&self) -> u64 {
-        self.cpu.cache.held_bytes() + 4 * self.split.program.fixed_values() as u64
+        self.cpu.held_bytes() + 4 * (self.cpu.lanes() * self.split.program.fixed_values()) as u64
     }
 
     /// Puts values in place of a row of the residual stream.
@@ -278,9 +289,13 @@ impl Shard {
 
     fn start(&mut self, groups: Range<usize>, batch: &Batch, is_hidden: bool, is_embedded: bool) {
         debug_assert!(!self.is_running() && batch.rows.len() == batch.tokens.len());
-        let (position, rows) = (batch.position, batch.rows.clone());
-        let positions = batch.positions;
-        let order = Groups { groups, position, rows, positions, pass_rows: self.pass_rows, is_hidden };
+        let (rows, pass_rows) = (batch.rows.clone(), self.pass_rows);
+        let Batch { position, positions, lane, .. } = *batch;
+        let mut members = std::mem::take(&mut self.run.order.members);
+        members.clear();
+        members.extend_from_slice(batch.members);
+        let order = Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members };
+        self.shown = 0;
         if let Some(peers) = &mut self.peers {
             peers.order(&Order::Run(order.clone()));
         }
@@ -294,7 +309,8 @@ impl Shard {
         let order = match order {
             Order::Run(order) => order,
             Order::Move(order) => {
-                self.cpu.cache.reserve(order.positions)?;
+                self.turn_to(order.lane)?;
+                self.cpu.cache_mut().reserve(order.positions)?;
                 self.moving = Some(Moving::new(order.clone()));
                 return Ok(());
             }
@@ -303,10 +319,22 @@ impl Shard {
                 return Ok(());
             }
         };
+        for member in &order.members {
+            self.turn_to(member.lane)?;
+            self.cpu.cache_mut().reserve(member.position + 1)?;
+        }
+        self.turn_to(order.lane)?;
         self.cpu.reserve(&self.split.program, order.pass_rows, order.positions)?;
         self.run.tokens.clear();
         self.run.tokens.resize(order.rows.len(), 0);
         self.obey(order.clone(), false);
+        Ok(())
+    }
+
+    /// Selects a lane, which there may not be yet.
+    fn turn_to(&mut self, lane: usize) -> Result<()> {
+        self.open_lanes(self.lanes().max(lane + 1))?;
+        self.select(lane);
         Ok(())
     }
 
@@ -409,16 +437,6 @@ impl Shard {
         Poll::Ready
     }
 
-    /// The logits of the last token through the head.
-    pub fn logits(&self) -> &[f32] {
-        self.cpu.logits(&self.split.program)
-    }
-
-    /// The same, for the sampler to work in.
-    pub fn logits_mut(&mut self) -> &mut [f32] {
-        self.cpu.logits_mut(&self.split.program)
-    }
-
     /// A row of the residual stream.
     pub fn residual(&self, row: usize) -> &[f32] {
         self.cpu.residual(&self.split.program, row)
@@ -436,12 +454,12 @@ impl Shard {
 
     /// Copies a state that holds the whole past as it is now.
     pub fn copy_state(&mut self, state: StateId, copy: usize) {
-        self.cpu.fixed.copy(state, copy);
+        self.cpu.lane().fixed.copy(state, copy);
     }
 
     /// Puts a copy in place of all such states.
     pub fn take_back(&mut self, copy: usize) {
-        self.cpu.fixed.take_back(copy);
+        self.cpu.lane().fixed.take_back(copy);
     }
 
     /// The cache of keys and values of the shard's heads.
@@ -453,46 +471,4 @@ impl Shard {
     pub fn cache_mut(&mut self) -> &mut KvCache {
         self.cpu.cache_mut()
     }
-}
-
-impl Cpu {
-    /// `slice` = `own` of each run of `run` values of `whole`.
-    fn narrow(&mut self, program: &Program, whole: Slot, slice: Slot, run: usize, own: Range<usize>, batch: &Batch) {
-        let mut taken = std::mem::take(&mut self.slots[slice.0 as usize]);
-        let values = self.values(program, whole, batch);
-        for (to, from) in taken.chunks_exact_mut(own.len()).zip(values.chunks_exact(run)) {
-            to.copy_from_slice(&from[own.clone()]);
-        }
-        self.slots[slice.0 as usize] = taken;
-        self.quantised.take_if(|held| *held == slice);
-    }
-
-    /// Puts a shard's slice where it belongs in `whole`.
-    fn put_slice(
-        &mut self,
-        program: &Program,
-        whole: Slot,
-        shares: &Shares,
-        shard: usize,
-        slice: &[f32],
-        batch: &Batch,
-    ) {
-        let own = shares.of(shard);
-        let values = self.values_mut(program, whole, batch);
-        for (to, from) in values.chunks_exact_mut(shares.run()).zip(slice.chunks_exact(own.len())) {
-            to[own.clone()].copy_from_slice(from);
-        }
-    }
-}
-
-/// Values of the largest slice that a shard gets of another.
-fn stage_values(split: &Split, batch: usize) -> usize {
-    let values = |step: &Step| match step {
-        Step::Gather(gather) => {
-            let rows = super::slot_rows(&split.program, gather.whole.0 as usize, batch);
-            (0..split.shards).map(|shard| gather.shares.width(shard) * rows).max().unwrap_or(0)
-        }
-        Step::Op(_) | Step::Narrow { .. } => 0,
-    };
-    split.steps.iter().flatten().map(values).max().unwrap_or(0)
 }

@@ -60,6 +60,14 @@ pub fn zeroed<T: bytemuck::Zeroable + Clone>(length: usize) -> Result<Vec<T>> {
     Ok(vector)
 }
 
+/// Makes a vector at least so long, with zeros behind what it holds.
+pub fn grow<T: bytemuck::Zeroable + Clone>(vector: &mut Vec<T>, length: usize) -> Result<()> {
+    let more = length.saturating_sub(vector.len());
+    vector.try_reserve_exact(more).map_err(|_| out_of_memory(more.saturating_mul(size_of::<T>())))?;
+    vector.resize(vector.len() + more, T::zeroed());
+    Ok(())
+}
+
 fn out_of_memory(bytes: usize) -> ChordError {
     let text = format!(
         "memory for {bytes} more bytes is not to be had; a smaller contextLength or a more strongly quantised file needs less"

@@ -11,6 +11,7 @@ mod delta;
 mod exec;
 mod fixed;
 mod kv;
+mod lanes;
 pub mod matmul;
 mod memory;
 mod norm;
@@ -18,6 +19,7 @@ mod route;
 mod scan;
 #[cfg(feature = "selftest")]
 pub mod selftest;
+mod sizes;
 pub mod team;
 pub mod vector;
 mod weights;
@@ -30,9 +32,12 @@ use attention::Attention;
 use matmul::{Activations, Input};
 use std::ops::Range;
 
+use lanes::Lane;
+
 pub use exec::{Groups, Move, Order, Peers, Shard};
 use fixed::Fixed;
 pub use kv::KvCache;
+use sizes::{columns_max, experts_max, group_max, slot_rows};
 pub use weights::{DISK_STAGE_BYTES, DiskReader, READ_BYTES, Weights, vector_bytes};
 
 /// Tokens that run through a group at once during prefill.
@@ -46,8 +51,10 @@ pub struct Cpu {
     /// The groups that are in memory, and where the others are read from.
     pub weights: Weights,
     slots: Vec<Vec<f32>>,
-    cache: KvCache,
-    fixed: Fixed,
+    /// Room for each sequence, and which of them is selected.
+    lanes: Vec<Lane>,
+    lane: usize,
+    context: usize,
     rotations: Vec<Rotation>,
     activations: Activations,
     /// The slot whose quantised copy `activations` holds.
@@ -59,43 +66,6 @@ pub struct Cpu {
     stage: weights::Stage,
     /// How much of each adapter there is in what is computed.
     scales: Vec<f32>,
-}
-
-/// Query heads that share a key head, at most.
-fn group_max(program: &Program) -> usize {
-    let mut most = 1;
-    for op in program.all_ops() {
-        if let Op::Attention { heads, kv_heads, .. } = *op {
-            most = most.max(heads / kv_heads);
-        }
-    }
-    most
-}
-
-/// The widest input of a matrix, in values.
-fn columns_max(program: &Program) -> usize {
-    program.weights.iter().filter(|w| w.is_matrix).map(|w| w.columns).max().unwrap_or(1)
-}
-
-/// Inputs of a batch row at most: one for each expert in use.
-fn experts_max(program: &Program) -> usize {
-    let mut most = 1;
-    for op in program.all_ops() {
-        if let Op::ExpertMatMul { used, .. } = *op {
-            most = most.max(used);
-        }
-    }
-    most
-}
-
-/// Batch rows that a slot needs: the residual stream has room for a whole prompt, logits and what follows the hidden
-/// state on the way to them for one token.
-fn slot_rows(program: &Program, slot: usize, batch: usize) -> usize {
-    let is_slot = |of: Slot| of.0 as usize == slot;
-    let head = program.ops.len() - 1;
-    let mut last = program.ops[head][program.ops_until_hidden(head)..].iter();
-    let is_single = is_slot(program.outputs.logits) || last.any(|op| op.destination().is_some_and(is_slot));
-    if is_single { 1 } else { batch }
 }
 
 impl Cpu {
@@ -132,8 +102,9 @@ impl Cpu {
         Ok(Cpu {
             weights: Weights::new(program),
             slots: program.slots.iter().enumerate().map(slot).collect::<Result<_>>()?,
-            cache: KvCache::new(&program.states, context)?,
-            fixed: Fixed::new(program)?,
+            lanes: vec![Lane::new(program, context)?],
+            lane: 0,
+            context,
             rotations: program.ropes.iter().map(|_| Rotation::default()).collect(),
             activations: Activations::new(columns_max(program), batch * experts_max(program)),
             quantised: None,
@@ -144,10 +115,10 @@ impl Cpu {
         })
     }
 
-    /// Makes room in the residual stream for `tokens` rows, and for so many positions of keys and values. Both grow to the
-    /// longest sequence and stay.
+    /// Makes room in the residual stream for `tokens` rows, and for so many positions of the selected lane's keys and
+    /// values. Both grow to the longest sequence and stay.
     pub fn reserve(&mut self, program: &Program, tokens: usize, positions: usize) -> Result<()> {
-        self.cache.reserve(positions)?;
+        self.cache_mut().reserve(positions)?;
         let values = tokens.saturating_mul(program.slots[0]);
         if self.slots[0].len() < values {
             self.slots[0] = Vec::new();
@@ -156,14 +127,16 @@ impl Cpu {
         Ok(())
     }
 
-    /// The logits of the last token through the head.
-    pub fn logits(&self, program: &Program) -> &[f32] {
-        &self.slots[program.outputs.logits.0 as usize]
+    /// The logits of some of the tokens that went through the head last.
+    pub fn logits(&self, program: &Program, tokens: Range<usize>) -> &[f32] {
+        let Outputs { logits, .. } = program.outputs;
+        &self.slots[logits.0 as usize][tokens.start * program[logits]..tokens.end * program[logits]]
     }
 
-    /// The same, for the sampler to work in.
-    pub fn logits_mut(&mut self, program: &Program) -> &mut [f32] {
-        &mut self.slots[program.outputs.logits.0 as usize]
+    /// Those of one, for the sampler to work in.
+    pub fn logits_mut(&mut self, program: &Program, token: usize) -> &mut [f32] {
+        let width = program[program.outputs.logits];
+        &mut self.slots[program.outputs.logits.0 as usize][token * width..][..width]
     }
 
     /// Puts values in place of a row of the residual stream.
@@ -204,7 +177,8 @@ impl Cpu {
             }
             Op::EmbedPosition { table, .. } => {
                 let embedding = &mut self.product[..program.slots[0]];
-                for (row, position) in out.chunks_exact_mut(program.slots[0]).zip(batch.position..) {
+                let positions = batch.spans().flat_map(|part| part.positions.take(part.tokens.len()));
+                for (row, position) in out.chunks_exact_mut(program.slots[0]).zip(positions) {
                     self.weights.row(program, table, position, &mut self.stage, embedding);
                     vector::add(row, embedding);
                 }
@@ -227,20 +201,30 @@ impl Cpu {
                 let description = &program[rope];
                 let factors = description.factors.map(|f| self.weights.vector_ahead(program, f));
                 let rotation = &mut self.rotations[rope.0 as usize];
-                rotation.prepare(description, factors, batch.position, batch.rows.len());
+                let positions = batch.spans().flat_map(|part| part.positions.take(part.tokens.len()));
+                rotation.prepare(description, factors, positions);
                 rotation.rotate(description, out, heads, head_dim);
             }
             Op::KvWrite { state, key, value, .. } => {
                 let key = &self.slots[key.0 as usize][span(program, key, batch)];
                 let value = &self.slots[value.0 as usize][span(program, value, batch)];
-                self.cache.write(state, batch.position, key, value);
+                let [key_width, value_width] = [key, value].map(|values| values.len() / batch.tokens.len());
+                for part in batch.spans() {
+                    let (key, value) = (&key[part.of(key_width)], &value[part.of(value_width)]);
+                    let lane = &mut self.lanes[part.lane];
+                    lane.cache.write(state, part.positions.start, key, value);
+                }
             }
             Op::Attention { state, query, heads, kv_heads, head_dim, scale, mask, softcap, sinks, alibi, .. } => {
                 let value_dim = program[state].kv_widths().1 / kv_heads;
                 let sinks = sinks.map(|id| self.weights.vector(program, id));
                 let a = Attention { state, heads, kv_heads, head_dim, value_dim, scale, mask, softcap, sinks, alibi };
                 let query = &self.slots[query.0 as usize][span(program, query, batch)];
-                attention::attend(&a, &self.cache, query, out, batch.position..batch.positions, &mut self.scratch);
+                for part in batch.spans() {
+                    let cache = &self.lanes[part.lane].cache;
+                    let (query, out) = (&query[part.of(heads * head_dim)], &mut out[part.of(heads * value_dim)]);
+                    attention::attend(&a, cache, query, out, part.positions, &mut self.scratch);
+                }
             }
             Op::Gate { up, activation, .. } => activation::gate(activation, out, self.values(program, up, batch)),
             Op::Activate { activation, .. } => activation::activate(activation, out),
@@ -279,14 +263,16 @@ impl Cpu {
             Op::ShortConv { state, slot, kernel, bias } => {
                 let kernel = self.weights.vector(program, kernel);
                 let bias = bias.map(|id| self.weights.vector(program, id));
-                let (state, _) = self.fixed.of(state, batch.position);
-                conv::short_conv(out, program[slot], kernel, bias, state);
+                for part in batch.spans() {
+                    let lane = &mut self.lanes[part.lane];
+                    let (state, _) = lane.fixed.of(state, part.positions.start);
+                    conv::short_conv(&mut out[part.of(program[slot])], program[slot], kernel, bias, state);
+                }
             }
             Op::Scan { state, input, step, key, query, bias, rate, skip, groups, .. } => {
                 let State::Recurrent { heads, rows, columns } = program[state] else {
                     unreachable!("a scan moves a matrix on");
                 };
-                let read = |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)];
                 let scan = scan::Scan {
                     heads,
                     rows,
@@ -296,14 +282,19 @@ impl Cpu {
                     rate: self.weights.vector(program, rate),
                     skip: self.weights.vector(program, skip),
                 };
-                let (state, scratch) = self.fixed.of(state, batch.position);
-                scan.run([input, step, key, query].map(read), state, scratch, out);
+                for part in batch.spans() {
+                    let read =
+                        |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)][part.of(program[slot])];
+                    let lane = &mut self.lanes[part.lane];
+                    let (state, scratch) = lane.fixed.of(state, part.positions.start);
+                    let out = &mut out[part.of(heads * rows)];
+                    scan.run([input, step, key, query].map(read), state, scratch, out);
+                }
             }
             Op::DeltaRule { state, query, key, value, decay, beta, bias, rate, groups, interleaved, .. } => {
                 let State::Recurrent { heads, rows, columns } = program[state] else {
                     unreachable!("the delta rule moves a matrix on");
                 };
-                let read = |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)];
                 let rule = delta::DeltaRule {
                     heads,
                     rows,
@@ -313,9 +304,14 @@ impl Cpu {
                     bias: self.weights.vector(program, bias),
                     rate: self.weights.vector(program, rate),
                 };
-                let inputs = [query, key, value, decay, beta].map(read);
-                let (state, scratch) = self.fixed.of(state, batch.position);
-                rule.run(inputs, state, scratch, out);
+                for part in batch.spans() {
+                    let read =
+                        |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)][part.of(program[slot])];
+                    let lane = &mut self.lanes[part.lane];
+                    let (state, scratch) = lane.fixed.of(state, part.positions.start);
+                    let out = &mut out[part.of(heads * rows)];
+                    rule.run([query, key, value, decay, beta].map(read), state, scratch, out);
+                }
             }
         }
         if let Some(slot) = dst {
@@ -334,24 +330,6 @@ impl Cpu {
     pub fn values_mut(&mut self, program: &Program, slot: Slot, batch: &Batch) -> &mut [f32] {
         self.quantised.take_if(|held| *held == slot);
         &mut self.slots[slot.0 as usize][span(program, slot, batch)]
-    }
-
-    /// The bytes of a state.
-    pub fn state_bytes(&mut self, state: StateId) -> &mut [u8] {
-        match self.fixed.has(state) {
-            true => self.fixed.bytes_mut(state),
-            false => self.cache.bytes_mut(state),
-        }
-    }
-
-    /// The cache of keys and values.
-    pub fn cache(&self) -> &KvCache {
-        &self.cache
-    }
-
-    /// The same, to be changed.
-    pub fn cache_mut(&mut self) -> &mut KvCache {
-        &mut self.cache
     }
 
     /// Quantises a slot for the matrices that want it, unless the copy is fresh.

@@ -109,14 +109,42 @@ impl Backend {
         })
     }
 
-    /// Makes room for a pass of `tokens`, after which the sequence has so many positions. A GPU has room for all of them
-    /// from the beginning.
+    /// Makes room for a pass of `tokens` rows, after which the sequence has so many positions. A GPU has room for all of
+    /// them from the beginning.
     pub fn reserve(&mut self, tokens: usize, positions: usize) -> Result<()> {
         either!(self, cpu => cpu.reserve(tokens, positions), gpu => {
             let _ = positions;
             gpu.reserve(tokens);
             Ok(())
         })
+    }
+
+    /// Sees that there is room for so many sequences: on a GPU there is for one.
+    pub fn open_lanes(&mut self, count: usize) -> Result<()> {
+        either!(self, cpu => cpu.open_lanes(count), _gpu => {
+            let _ = count;
+            Ok(())
+        })
+    }
+
+    /// For how many sequences there is room.
+    pub fn lanes(&self) -> usize {
+        either!(self, cpu => cpu.lanes(), _gpu => 1)
+    }
+
+    /// From now on all that is of one sequence is of that in this lane.
+    pub fn select(&mut self, lane: usize) {
+        either!(self, cpu => cpu.select(lane), _gpu => debug_assert_eq!(lane, 0, "a GPU has one"))
+    }
+
+    /// The lane that is selected.
+    pub fn lane(&self) -> usize {
+        either!(self, cpu => cpu.lane(), _gpu => 0)
+    }
+
+    /// From now on the logits are those of this token of a batch of several sequences.
+    pub fn show(&mut self, token: usize) {
+        either!(self, cpu => cpu.show(token), _gpu => debug_assert_eq!(token, 0, "a GPU has those of one"))
     }
 
     /// Sets how much of each adapter there is in what is computed from now on.
@@ -198,12 +226,12 @@ impl Backend {
         }, _gpu => layout.context)
     }
 
-    /// Bytes of what sequences keep that are there now, where all of them are `most`: of several threads each has as much
+    /// Bytes of what sequences keep that are there now, where those of one are `most`: of several threads each has as much
     /// room.
     pub fn state_bytes_held(&self, most: u64) -> u64 {
         either!(self, cpu => match cpu.shards() {
             1 => cpu.state_bytes_held(),
-            _ => most,
+            _ => most * cpu.lanes() as u64,
         }, _gpu => most)
     }
 
@@ -222,7 +250,8 @@ impl Backend {
         piece: Range<usize>,
         out: &mut Vec<u8>,
     ) -> Poll {
-        either!(self, cpu => cpu.read_state(layout, &Move { state, positions, piece, is_out: true }, out), gpu => {
+        let lane = self.lane();
+        either!(self, cpu => cpu.read_state(layout, &Move { lane, state, positions, piece, is_out: true }, out), gpu => {
             gpu.read_state(state, &spans_of(layout, state, positions, piece), out)
         })
     }
@@ -237,7 +266,8 @@ impl Backend {
         piece: Range<usize>,
         bytes: &[u8],
     ) -> Poll {
-        either!(self, cpu => cpu.write_state(layout, &Move { state, positions, piece, is_out: false }, bytes), gpu => {
+        let lane = self.lane();
+        either!(self, cpu => cpu.write_state(layout, &Move { lane, state, positions, piece, is_out: false }, bytes), gpu => {
             gpu.write_state(state, &spans_of(layout, state, positions, piece), bytes);
             Poll::Ready
         })
@@ -321,7 +351,7 @@ impl Backend {
         let is_hidden = is_head && wanted == Wanted::Hidden;
         let found = either!(self, cpu => {
             let finite = match is_head {
-                true => is_hidden || all_finite(cpu.logits()),
+                true => is_hidden || all_finite(cpu.all_logits(0..rows.len())),
                 false => rows.clone().all(|row| all_finite(cpu.residual(row))),
             };
             cpu.damaged().or((!finite).then_some(group))

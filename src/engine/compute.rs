@@ -82,7 +82,8 @@ impl Engine {
         self.compute.backend.adapt(&self.scales);
         self.loading.begin_again(&self.opened.program, plan, deliveries, &mut self.compute.backend);
         self.sequence.begin_again();
-        let (tokens, positions) = self.sequence.pass.as_ref().map_or((0, 0), |pass| (pass.tokens(), pass.end()));
+        self.begin_lanes_again()?;
+        let (tokens, positions) = self.sequence.pass.as_ref().map_or((0, 0), |pass| (pass.tokens().len(), pass.end()));
         self.compute.backend.reserve(tokens, positions)
     }
 

@@ -18,17 +18,17 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Shard number `shard` of `shards`, with room for its weights, and with these scales of adapters at first.
+    /// Shard number `shard` of `shards`, with room for its weights and for so many lanes, and with these scales of adapters at first.
     pub(super) fn new(
         program: Program,
         context: usize,
-        shard: usize,
-        shards: usize,
+        [shard, shards]: [usize; 2],
+        lanes: usize,
         scales: &[f32],
     ) -> Result<Follower> {
         let mut follower = Follower {
             ranges: WeightRanges::new(&program),
-            shard: Shard::new(&program, context, shard, shards)?,
+            shard: Shard::new(&program, context, shard, shards, lanes)?,
             program,
         };
         follower.shard.set_scales(scales);

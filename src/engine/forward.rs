@@ -6,7 +6,7 @@ use super::backend::Backend;
 use super::compute::Compute;
 use super::opened::Opened;
 use crate::error::{ChordError, ErrorCode, Result};
-use crate::exec::{Batch, Poll, Wanted};
+use crate::exec::{Batch, Member, Poll, Wanted};
 use crate::program::Role;
 use std::ops::Range;
 
@@ -44,6 +44,10 @@ pub struct Forward {
     tokens: Vec<u32>,
     /// Position of the first token in the sequence.
     position: usize,
+    /// Whose tokens they are, where they are a token each of several sequences.
+    members: Vec<Member>,
+    /// Where its rows of the residual stream begin.
+    pub(super) first_row: usize,
     output: Output,
     wanted: Wanted,
     group: usize,
@@ -58,6 +62,59 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// A pass of tokens from a position on.
+    pub(super) fn new(position: usize, tokens: Vec<u32>, output: Output, wanted: Wanted) -> Forward {
+        Forward {
+            tokens,
+            position,
+            members: Vec::new(),
+            first_row: 0,
+            output,
+            wanted,
+            group: 0,
+            done: 0,
+            computed: 0,
+            awaited: None,
+            observed: 0,
+        }
+    }
+
+    /// A pass of a token each of several sequences.
+    pub(super) fn joint(tokens: Vec<u32>, members: Vec<Member>) -> Forward {
+        Forward { members, ..Forward::new(0, tokens, Output::Every, Wanted::Logits) }
+    }
+
+    /// The lanes of those sequences.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.members.iter().map(|member| member.lane)
+    }
+
+    /// Whether something of it was computed.
+    pub(super) fn is_begun(&self) -> bool {
+        self.group > 0 || self.done > 0 || self.computed > 0 || self.is_awaited()
+    }
+
+    /// Whether something of it is computed now.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    /// Whether it may become a part of a pass of several sequences.
+    pub(super) fn joins(&self) -> bool {
+        let is_next = self.tokens.len() == 1 && self.output == Output::Last && self.wanted == Wanted::Logits;
+        is_next && !self.is_begun()
+    }
+
+    /// Rows of it as the backend numbers them.
+    fn placed(&self, rows: &Range<usize>) -> Range<usize> {
+        self.first_row + rows.start..self.first_row + rows.end
+    }
+
+    /// Whether it takes a token of each sequence that it is of.
+    fn is_single(&self) -> bool {
+        self.tokens.len() == 1 || !self.members.is_empty()
+    }
+
     /// The group that comes next.
     pub fn group(&self) -> usize {
         self.group
@@ -123,18 +180,11 @@ impl Engine {
     }
 
     fn start_after(&mut self, position: usize, tokens: Vec<u32>, output: Output, wanted: Wanted) -> Result<()> {
-        self.compute.backend.reserve(tokens.len(), position + tokens.len())?;
-        self.sequence.begin_pass(Forward {
-            tokens,
-            position,
-            output,
-            wanted,
-            group: 0,
-            done: 0,
-            computed: 0,
-            awaited: None,
-            observed: 0,
-        });
+        // What others compute now would be lost where their rows had to grow: then room is made when it is its turn.
+        if !self.is_shared() {
+            self.compute.backend.reserve(tokens.len(), position + tokens.len())?;
+        }
+        self.sequence.begin_pass(Forward::new(position, tokens, output, wanted));
         Ok(())
     }
 
@@ -191,7 +241,7 @@ impl Engine {
         self.sequence.pass.is_some()
     }
 
-    fn advance_pass(&mut self, forward: &mut Forward, observe: Observe) -> Result<Progress> {
+    pub(super) fn advance_pass(&mut self, forward: &mut Forward, observe: Observe) -> Result<Progress> {
         if self.compute.backend.is_lost() {
             return Ok(Progress::Lost);
         }
@@ -230,10 +280,10 @@ impl Engine {
             let text = "a layer could not be read back from the store";
             return Err(ChordError::new(ErrorCode::StoreFailed, text));
         }
-        if let Some(group) = backend.damaged(program, group, rows.clone(), forward.wanted) {
+        if let Some(group) = backend.damaged(program, group, forward.placed(&rows), forward.wanted) {
             return Err(not_finite(program.groups[group].role));
         }
-        if head {
+        if head && forward.members.is_empty() {
             forward.show(backend, rows.clone(), observe);
         }
         forward.done = rows.end;
@@ -259,7 +309,11 @@ impl Engine {
         let Engine { opened, loading, compute: Compute { backend, .. }, .. } = self;
         let Opened { program, looks_ahead, .. } = &*opened;
         let looks_ahead = *looks_ahead;
-        let most = if head { backend.head_rows_max(program, forward.wanted) } else { backend.batch_max() };
+        let is_several = !forward.members.is_empty();
+        let most = match head && !is_several {
+            true => backend.head_rows_max(program, forward.wanted),
+            false => backend.batch_max(),
+        };
         let first = forward.done.max(all.start);
         let mut rows = first..all.end.min(first + most);
         if let Some((copy, position)) = forward.copy().filter(|_| !head && program.fixed_values() > 0) {
@@ -274,15 +328,17 @@ impl Engine {
         let batch = Batch {
             tokens: &forward.tokens[rows.clone()],
             position: forward.position + rows.start,
-            rows: rows.clone(),
+            rows: forward.placed(&rows),
             positions: forward.position + if looks_ahead { forward.tokens.len() } else { rows.end },
+            lane: backend.lane(),
+            members: &forward.members,
         };
         if loading.embeds_ahead(forward.group) {
             loading.embed_ahead(program, backend, &batch);
             return Ok(rows);
         }
         let first = forward.group;
-        while backend.runs_groups_together() && forward.tokens.len() == 1 && loading.advances(program, forward.group) {
+        while backend.runs_groups_together() && forward.is_single() && loading.advances(program, forward.group) {
             forward.group += 1;
         }
         backend.run(program, first..forward.group + 1, &batch, forward.wanted)?;
@@ -309,7 +365,7 @@ impl Forward {
     /// Shows what the head made of these rows, but for those that were shown before a device was lost.
     fn show(&mut self, backend: &mut Backend, rows: Range<usize>, observe: Observe) {
         let values = match self.wanted {
-            Wanted::Hidden => backend.hidden(rows.clone()),
+            Wanted::Hidden => backend.hidden(self.placed(&rows)),
             Wanted::Token(_) | Wanted::Logits => backend.logits(),
         };
         let width = values.len() / rows.len();
@@ -326,14 +382,16 @@ impl Forward {
     pub(super) fn copy(&self) -> Option<(usize, usize)> {
         match self.output {
             Output::Drafted { .. } => Some((1, self.position)),
-            _ if self.tokens.len() > COPIED_MIN => Some((0, self.position + self.tokens.len() - 1)),
+            _ if self.members.is_empty() && self.tokens.len() > COPIED_MIN => {
+                Some((0, self.position + self.tokens.len() - 1))
+            }
             _ => None,
         }
     }
 
     /// Tokens of the pass.
-    pub(super) fn tokens(&self) -> usize {
-        self.tokens.len()
+    pub(super) fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// The position that the sequence has come to when the pass is complete.
@@ -352,6 +410,6 @@ impl Forward {
             output => (self.tokens.len(), output),
         };
         let tokens = known.iter().chain(&self.tokens[self.computed..end]).copied().collect();
-        Forward { tokens, output, position: 0, group: 0, done: 0, computed: 0, awaited: None, ..self }
+        Forward { observed: self.observed, ..Forward::new(0, tokens, output, self.wanted) }
     }
 }

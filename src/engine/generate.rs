@@ -8,14 +8,14 @@ use super::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use super::forward::{Output, Progress};
 use super::guide::{Guide, Held};
 use super::overflow::{ContextOverflow, shift, shorten};
-use super::pooling::{Pooling, Ranking};
+use super::pooling::{Pooling, Ranking, normalised};
 use super::reading::Reading;
 use super::request::{Ask, ChatPrompt, Moment, Request};
 use super::sequence::Tally;
 use super::shelf::Exchange;
 use crate::answer::{Delta, Plan};
 use crate::constrain::Grammar;
-use crate::error::{ChordError, ErrorCode, Result};
+use crate::error::{ChordError, Result};
 use crate::exec::Wanted;
 use crate::sample::{Breakers, Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
@@ -32,6 +32,8 @@ pub struct Prepared {
     reuses: bool,
     /// How much of each adapter it wants.
     pub scales: Vec<f32>,
+    /// Where it will run.
+    lane: usize,
 }
 
 /// A request under way.
@@ -39,6 +41,17 @@ pub struct Generation {
     prompt: Vec<u32>,
     usage: Usage,
     purpose: Purpose,
+    /// It is not to go on for now.
+    pub is_held: bool,
+    /// The number of its last pass that was its own, or of its begin.
+    pub since: u64,
+}
+
+impl Generation {
+    /// Whether it writes a text.
+    pub fn writes(&self) -> bool {
+        matches!(self.purpose, Purpose::Text(_))
+    }
 }
 
 enum Purpose {
@@ -99,15 +112,20 @@ impl Text {
 }
 
 impl Engine {
-    /// Begins a request. One runs at a time.
-    pub fn begin(&mut self, request: Request, moment: Moment) -> Result<()> {
-        self.prepare(request, moment)?;
+    /// Begins a request; the lane that it is known by as long as it runs.
+    pub fn begin(&mut self, request: Request, moment: Moment) -> Result<usize> {
+        if self.prepare(request, moment)?.waits {
+            return Err(ChordError::internal("a request is running already"));
+        }
         self.start()
     }
 
     /// Reads a request, which [`Engine::start`] then begins. Which sequences are best exchanged before.
     pub fn prepare(&mut self, request: Request, moment: Moment) -> Result<Exchange> {
-        self.check_idle()?;
+        let waits = Exchange { waits: true, ..Exchange::default() };
+        if !self.can_begin() {
+            return Ok(waits);
+        }
         let overflow = self.loading.options.context_overflow;
         let mut usage = Usage::default();
         let scales = match &request.adapters {
@@ -157,21 +175,28 @@ impl Engine {
             }
         };
         self.opened.check_tokens(&prompt)?;
+        if self.runs_with_others(&scales) {
+            return Ok(waits);
+        }
         let output = match &purpose {
             Purpose::Embedding(pooling, _) => pooling.output(),
             Purpose::Score(ranking, _) => ranking.output(),
             Purpose::Text(_) => Output::Last,
         };
         let reuses = output == Output::Last && !self.opened.looks_ahead;
-        let exchange = self.shelf.exchange(&self.sequence, if reuses { &prompt } else { &[] }, &scales);
-        self.prepared = Some(Prepared { prompt, usage, purpose, output, reuses, scales });
+        let known = if reuses { &prompt[..] } else { &[] };
+        let Some(lane) = self.lane_for(known, &scales) else { return Ok(waits) };
+        self.select(lane);
+        let exchange = self.shelf.exchange(&self.sequence, known, &scales);
+        self.prepared = Some(Prepared { prompt, usage, purpose, output, reuses, scales, lane });
         Ok(exchange)
     }
 
-    /// Begins the request that was prepared.
-    pub fn start(&mut self) -> Result<()> {
+    /// Begins the request that was prepared; the lane that it is known by as long as it runs.
+    pub fn start(&mut self) -> Result<usize> {
         let prepared = self.prepared.take().ok_or_else(|| ChordError::internal("no request is prepared"))?;
-        let Prepared { prompt, mut usage, mut purpose, output, reuses, scales } = prepared;
+        let Prepared { prompt, mut usage, mut purpose, output, reuses, scales, lane } = prepared;
+        self.select(lane);
         let is_alike = self.adapt(scales);
         // What is in the cache already need not be computed again.
         let position = if reuses && is_alike { self.sequence.common(&prompt).min(prompt.len() - 1) } else { 0 };
@@ -183,12 +208,13 @@ impl Engine {
             Purpose::Text(text) => text.wanted(&self.compute.backend),
         };
         let cached = self.start_forward(&prompt, &[], position, output, wanted)?;
-        self.shelf.goes_on = reuses && matches!(purpose, Purpose::Text(_));
+        self.sequence.goes_on = reuses && matches!(purpose, Purpose::Text(_));
         self.sequence.drafter.begin();
         usage.prompt_tokens = prompt.len();
         usage.prompt_tokens_details.cached_tokens = cached;
-        self.generation = Some(Generation { prompt, usage, purpose });
-        Ok(())
+        let since = self.next_number();
+        self.generation = Some(Generation { prompt, usage, purpose, is_held: false, since });
+        Ok(lane)
     }
 
     /// `calls`: what calls of tools are held to.
@@ -240,30 +266,15 @@ impl Engine {
         })))
     }
 
-    /// Does a bounded piece of the running request. An error ends the request and leaves the engine usable.
-    pub fn step(&mut self) -> Result<Event> {
-        let Some(mut generation) = self.generation.take() else {
-            return Err(ChordError::new(ErrorCode::Internal, "no request is running"));
-        };
-        let event = self.generate(&mut generation);
-        match event {
-            Ok(Event::Done { .. }) => {}
-            Ok(_) => self.generation = Some(generation),
-            Err(_) => self.cancel(),
-        }
-        event
-    }
-
-    /// Drops the running request. What the cache holds stays valid.
+    /// Drops all requests, those that run and the one that was prepared. What the cache holds stays valid.
     pub fn cancel(&mut self) {
-        (self.generation, self.prepared) = (None, None);
-        self.sequence.pass = None;
-        self.sequence.is_sent_ahead = false;
-        self.compute.backend.cancel();
+        self.prepared = None;
+        self.cancel_all();
     }
 
-    fn generate(&mut self, generation: &mut Generation) -> Result<Event> {
-        let Generation { prompt, usage, purpose } = generation;
+    /// Goes on with the current lane's request. `is_ready`: a pass that others are a part of, too, has made its logits.
+    pub(super) fn generate(&mut self, generation: &mut Generation, is_ready: bool) -> Result<Event> {
+        let Generation { prompt, usage, purpose, .. } = generation;
         match purpose {
             Purpose::Embedding(_, sum) => {
                 let progress = self.advance(&mut |_, hidden| sum.iter_mut().zip(hidden).for_each(|(s, h)| *s += h))?;
@@ -305,7 +316,7 @@ impl Engine {
                 self.next_token(text, usage)
             }
             Purpose::Text(text) => {
-                let progress = self.advance(&mut |_, _| {})?;
+                let progress = if is_ready { Progress::Done } else { self.advance(&mut |_, _| {})? };
                 if progress == Progress::Device {
                     self.send_ahead(text, usage.prompt_tokens)?;
                 }
@@ -463,7 +474,7 @@ fn stop_matcher(params: &SamplingParams) -> StopMatcher {
 }
 
 /// The event for a pass that is not complete.
-fn waiting(progress: Progress) -> Option<Event> {
+pub(super) fn waiting(progress: Progress) -> Option<Event> {
     match progress {
         Progress::Wait(group) => Some(Event::Wait { group }),
         Progress::Device => Some(Event::Device),
@@ -481,11 +492,4 @@ fn release(text: &mut Text) -> Vec<Logprob> {
         text.held.clear();
     }
     released
-}
-
-/// Their direction: the sum scaled to length 1.
-fn normalised(sum: &[f32]) -> Vec<f32> {
-    let length = sum.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
-    let scale = if length > 0.0 { (1.0 / length) as f32 } else { 0.0 };
-    sum.iter().map(|v| v * scale).collect()
 }

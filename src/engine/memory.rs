@@ -40,6 +40,9 @@ pub struct OpenOptions {
     /// Bytes to read from disk at once where the ceiling has room for them: a browser takes its time to begin
     /// with a file of the person's.
     pub read_bytes: Option<u64>,
+    /// Requests that may run at a time on the CPU, each with a sequence of its own, where that needs no more memory than
+    /// is allowed; without it there is one.
+    pub max_sequences: Option<usize>,
     /// Threads that may compute on the CPU; without it there is one.
     pub threads: Option<usize>,
     /// Bytes of weights for each of them at least: fewer threads compute a smaller model.
@@ -114,6 +117,22 @@ pub struct MemoryPlan {
     pub passing_bytes: u64,
     /// Threads that compute. Where a part of the model passes through memory, or stays on disk, there is one.
     pub threads: usize,
+    /// Sequences that may be computed together.
+    #[serde(skip)]
+    pub lanes: usize,
+    /// Bytes that each of them but the first takes besides, for the whole context.
+    #[serde(skip)]
+    pub lane_bytes: u64,
+}
+
+/// Sequences that are computed together at most.
+const LANES_MAX: usize = 32;
+
+impl OpenOptions {
+    /// Sequences that may be computed together as far as these options go.
+    pub fn lanes_max(&self) -> usize {
+        self.max_sequences.unwrap_or(1).clamp(1, LANES_MAX)
+    }
 }
 
 /// What a 32-bit memory can hold beside the tokenizer and the allocator's own: the ceiling where the
@@ -156,6 +175,22 @@ impl MemoryPlan {
 
     /// The same on as many threads as are allowed, pay, and have room for all of the model in their memories.
     pub fn on_threads(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
+        let plan = Self::on_as_many_threads(program, context, options)?;
+        Ok(plan.with_lanes(context, options))
+    }
+
+    /// With room for as many sequences as are allowed, where all of the model stays in memory.
+    fn with_lanes(mut self, context: usize, options: &OpenOptions) -> MemoryPlan {
+        if self.bound == Bound::Model {
+            let (ceiling, _) = self.ceiling(options.addressable_bytes.unwrap_or(ADDRESSABLE_BYTES), options);
+            let most = options.lanes_max().min(context.max(1));
+            let more = ceiling.saturating_sub(self.budget_bytes).checked_div(self.lane_bytes).unwrap_or(u64::MAX);
+            self.lanes = 1 + more.min(most as u64 - 1) as usize;
+        }
+        self
+    }
+
+    fn on_as_many_threads(program: &Program, context: usize, options: &OpenOptions) -> Result<MemoryPlan> {
         let plan = Self::new(program, context, options)?;
         let most = options.threads.unwrap_or(1) as u64;
         let paying = plan.weight_bytes.checked_div(options.thread_bytes).unwrap_or(most);
@@ -174,16 +209,19 @@ impl MemoryPlan {
             pinned_layers: plan.layers,
             passing_bytes: 0,
             threads,
+            lane_bytes: 0,
             ..plan.clone()
         };
         let mut largest = 0;
         for shard in 0..threads {
             let split = Split::new(program, shard, threads);
             let weights: u64 = split.program.groups.iter().map(|group| group.bytes as u64).sum();
-            let (cache, scratch) = (split.program.state_bytes(context), Shard::scratch_bytes(&split, context));
+            let (cache, scratch) =
+                (split.program.state_bytes(context), Shard::scratch_bytes(&split, context, options.lanes_max()));
             team.weight_bytes += weights;
             team.kv_bytes += cache;
             team.scratch_bytes += scratch;
+            team.lane_bytes += cache + Cpu::lane_bytes(&split.program);
             largest = largest.max(weights + cache + scratch);
         }
         team.budget_bytes = team.weight_bytes + team.kv_bytes + team.scratch_bytes;
@@ -223,6 +261,8 @@ impl MemoryPlan {
             layers,
             passing_bytes: 0,
             threads: 1,
+            lanes: 1,
+            lane_bytes: program.state_bytes(context) + Cpu::lane_bytes(program),
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;

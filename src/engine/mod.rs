@@ -14,6 +14,7 @@ mod follower;
 mod forward;
 mod generate;
 mod guide;
+mod lanes;
 mod loading;
 mod memory;
 mod open;
@@ -44,6 +45,7 @@ use compute::Compute;
 use early_rows::EarlyRows;
 use forward::{Forward, Progress};
 use generate::{Generation, Prepared};
+use lanes::Lanes;
 use loading::Loading;
 use opened::Opened;
 use sequence::Sequence;
@@ -55,7 +57,7 @@ pub use event::{Event, FinishReason, Usage};
 pub use follower::Follower;
 pub use memory::{Bound, MemoryPlan, OpenOptions};
 pub use overflow::ContextOverflow;
-pub use report::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
+pub use report::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, SequenceStats, Stats};
 pub use sequence::Tally;
 pub use shelf::Exchange;
 
@@ -64,14 +66,17 @@ pub struct Engine {
     opened: Opened,
     loading: Loading,
     compute: Compute,
+    /// The sequence of the current lane, and its request.
     sequence: Sequence,
+    generation: Option<Generation>,
+    /// The other lanes.
+    lanes: Lanes,
     /// What is known of the sequences that were computed before.
     shelf: Shelf,
     /// A request that was read.
     prepared: Option<Prepared>,
     /// How much of each adapter the backend computes with.
     scales: Vec<f32>,
-    generation: Option<Generation>,
     /// What prepares grammars, once there is one.
     constrainer: Option<Box<dyn Constrainer>>,
 }
@@ -174,7 +179,7 @@ impl Engine {
 
     /// The group that the running pass computes, or waits for, next.
     pub fn computing(&self) -> Option<usize> {
-        self.sequence.pass.as_ref().map(Forward::group)
+        self.joint_group().or_else(|| self.sequence.pass.as_ref().map(Forward::group))
     }
 
     /// Where the bytes of every group lie in the source.

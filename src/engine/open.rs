@@ -4,6 +4,7 @@ use super::adapters::{self, Adapters};
 use super::backend::Backend;
 use super::compute::Compute;
 use super::follower::{Deliveries, Follower};
+use super::lanes::Lanes;
 use super::loading::Loading;
 #[cfg(feature = "gpu")]
 use super::memory::Demand;
@@ -170,7 +171,8 @@ impl HeaderReader {
     pub fn follow(mut self, options: &OpenOptions, shard: usize, shards: usize) -> Result<Follower> {
         let joined = self.join(options)?;
         let Compiled { config, program, .. } = compile(&joined, options)?;
-        Follower::new(program, config.context, shard, shards, &Adapters::of(&options.adapters).defaults())
+        let scales = Adapters::of(&options.adapters).defaults();
+        Follower::new(program, config.context, [shard, shards], options.lanes_max(), &scales)
     }
 
     /// Opens the model on the CPU: compiles its program, builds its tokenizer, and allocates cache and scratch.
@@ -218,6 +220,8 @@ impl HeaderReader {
         let info = ModelInfo { description, warnings, has_text: tokenizer.has_text() };
         let pooling = Pooling::from_metadata(&header.metadata);
         let (ranking, looks_ahead) = (Ranking::new(&config), config.looks_ahead);
+        // Texts whose tokens look ahead are computed whole, and by themselves.
+        let lanes_max = if looks_ahead { 1 } else { options.lanes_max() };
         let Opening { mut backend, plan, deliveries } = backend(&program, config.context, options)?;
         let scales = adapters.defaults();
         if !scales.is_empty() {
@@ -230,6 +234,7 @@ impl HeaderReader {
             sequence: Sequence::new(config.context, rewind, scales.clone()),
             scales,
             shelf: Shelf::default(),
+            lanes: Lanes::default(),
             prepared: None,
             generation: None,
             constrainer: None,
@@ -244,6 +249,7 @@ impl HeaderReader {
                 pooling,
                 ranking,
                 looks_ahead,
+                lanes_max,
                 info: json(&info),
             },
         })
@@ -304,7 +310,7 @@ pub struct Opening {
 /// The CPU with room for the model, on as many threads as are allowed and pay.
 pub fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Result<Opening> {
     let plan = MemoryPlan::on_threads(program, context, options)?;
-    let mut cpu = Shard::new(program, context, 0, plan.threads)?;
+    let mut cpu = Shard::new(program, context, 0, plan.threads, options.lanes_max())?;
     cpu.set_read_bytes(plan.read_bytes);
     let deliveries = Deliveries::new(program, plan.threads);
     Ok(Opening { backend: Backend::Cpu(Box::new(cpu)), plan, deliveries })

@@ -27,6 +27,8 @@ pub struct Opened {
     pub ranking: Result<Ranking>,
     /// Whether tokens attend to those after them: then nothing that was computed before is of use for another text.
     pub looks_ahead: bool,
+    /// Requests that may run at a time where memory allows it.
+    pub lanes_max: usize,
     /// Texts of control tokens, which must not come out of messages.
     pub controls: ControlTexts,
     /// What `Engine.model` shows.

@@ -82,3 +82,10 @@ impl Ranking {
         }
     }
 }
+
+/// Their direction: the sum scaled to length 1.
+pub fn normalised(sum: &[f32]) -> Vec<f32> {
+    let length = sum.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
+    let scale = if length > 0.0 { (1.0 / length) as f32 } else { 0.0 };
+    sum.iter().map(|v| v * scale).collect()
+}

@@ -84,6 +84,8 @@ pub struct Stats {
     pub device: &'static str,
     /// Threads that compute.
     pub threads: usize,
+    /// Requests that run at a time, and what was computed of them together.
+    pub sequences: SequenceStats,
     /// Bytes of memory.
     pub memory: MemoryStats,
     /// The layers and their visits.
@@ -92,6 +94,24 @@ pub struct Stats {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, ts(optional))]
     pub gpu: Option<DeviceStats>,
+}
+
+/// Requests that run at a time: each has a sequence of its own, and where they write they go on together, in passes of a
+/// token each.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct SequenceStats {
+    /// How many may run at a time.
+    pub most: usize,
+    /// How many run.
+    pub running: usize,
+    /// How many had a token in the last pass that was one of several.
+    pub together: usize,
+    /// Such passes since the model was opened.
+    pub passes: u64,
+    /// Tokens that they computed.
+    pub tokens: u64,
 }
 
 /// Bytes of memory that the core takes of whatever computes.
@@ -196,10 +216,11 @@ impl Engine {
         let stats = Stats {
             device: backend.name(),
             threads: backend.threads(),
+            sequences: self.sequence_stats(),
             memory: MemoryStats {
                 resident_bytes: loading.resident_bytes(backend),
                 peak_resident_bytes: loading.peak_bytes(backend),
-                budget_bytes: loading.plan.budget_bytes,
+                budget_bytes: loading.plan.budget_bytes + loading.plan.lane_bytes * (backend.lanes() as u64 - 1),
                 kv_bytes: loading.plan.kv_bytes,
                 kv_cache: loading.plan.kv_cache,
             },

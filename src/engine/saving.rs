@@ -88,7 +88,7 @@ impl Engine {
             return Ok(None);
         }
         let tokens = restoring.finish()?;
-        self.shelf.goes_on = true;
+        self.sequence.goes_on = true;
         Ok(Some(self.sequence.take_up(tokens)))
     }
 

@@ -14,8 +14,6 @@ pub struct Shelf {
     kept: Vec<Kept>,
     /// The number of the sequence that is kept next.
     next: u32,
-    /// The sequence that is held now is of a text that may go on: not one of an input that was embedded or scored.
-    pub goes_on: bool,
 }
 
 struct Kept {
@@ -36,6 +34,8 @@ pub struct Exchange {
     /// Little of what is taken serves the request, so that it stays kept as well. Else its owner forgets it, by
     /// [`Engine::unshelve`].
     pub copies: bool,
+    /// The request was not prepared: it has to wait until one of those that run has ended.
+    pub waits: bool,
 }
 
 impl Shelf {
@@ -54,9 +54,10 @@ impl Shelf {
         // Another answer to the same messages keeps most of a sequence; what is left is a conversation of its own.
         let is_left = takes.is_some() || 2 * shared < length;
         Exchange {
-            keeps: self.goes_on && is_left && length >= TOKENS_MIN,
+            keeps: held.goes_on && is_left && length >= TOKENS_MIN,
             takes: takes.map(|(kept, _)| kept.number),
             copies: takes.is_some_and(|(kept, tokens)| 2 * tokens < kept.tokens.len()),
+            waits: false,
         }
     }
 }

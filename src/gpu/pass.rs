@@ -65,7 +65,7 @@ impl Gpu {
             return Ok(false);
         }
         // The number of the token is not known here: the sampler leaves it where the embedding reads it.
-        let batch = Batch { tokens: &[0], position, rows: 0..1, positions: position + 1 };
+        let batch = Batch { tokens: &[0], position, rows: 0..1, positions: position + 1, lane: 0, members: &[] };
         self.is_ahead = true;
         let result = (0..program.groups.len()).try_for_each(|g| self.run(program, g, &batch, Wanted::Token(draw)));
         self.is_ahead = false;
@@ -148,7 +148,7 @@ impl Gpu {
         for (index, rope) in program.ropes.iter().enumerate() {
             let factors = rope.factors.map(|id| self.weights.kept(id));
             let rotation = &mut self.rotations[index];
-            rotation.prepare(rope, factors.as_deref(), batch.position, batch.tokens.len());
+            rotation.prepare(rope, factors.as_deref(), batch.position..batch.position + batch.tokens.len());
             write(self.arena.tables[index], &mut rotation.pairs().iter().flat_map(|(cos, sin)| [*cos, *sin]));
         }
         self.scratch = scratch;

@@ -31,7 +31,8 @@ impl Pass {
     /// Its tokens, which are the last of the sequence.
     pub fn batch(&self) -> Batch<'_> {
         let Pass { tokens, position, .. } = self;
-        Batch { tokens, position: *position, rows: 0..tokens.len(), positions: position + tokens.len() }
+        let (rows, positions) = (0..tokens.len(), position + tokens.len());
+        Batch { tokens, position: *position, rows, positions, lane: 0, members: &[] }
     }
 }
 

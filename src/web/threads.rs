@@ -4,7 +4,7 @@ use super::{JsResult, thrown};
 use crate::cpu::{Groups, Move, Order, Peers};
 use crate::engine::Follower as CoreFollower;
 use crate::error::ChordError;
-use crate::exec::Poll;
+use crate::exec::{Member, Poll};
 use crate::program::StateId;
 use js_sys::Uint8Array;
 use std::convert::Infallible;
@@ -39,14 +39,16 @@ const ADAPT: f64 = 2.0;
 fn numbers_of(order: &Order) -> Vec<f64> {
     let truth = |is: bool| f64::from(u8::from(is));
     let numbers = match order {
-        Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden }) => {
+        Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members }) => {
             let [first, end, from, to] = [groups.start, groups.end, rows.start, rows.end].map(|n| n as f64);
-            let [position, positions, pass_rows] = [*position, *positions, *pass_rows].map(|n| n as f64);
-            [RUN, first, end, position, from, to, positions, pass_rows, truth(*is_hidden)]
+            let [lane, position, positions, pass_rows] = [*lane, *position, *positions, *pass_rows].map(|n| n as f64);
+            let all = [RUN, lane, first, end, position, from, to, positions, pass_rows, truth(*is_hidden)];
+            let members = members.iter().flat_map(|member| [member.lane, member.position]);
+            return all.into_iter().chain(members.map(|n| n as f64)).collect();
         }
-        Order::Move(Move { state, positions, piece, is_out }) => {
-            let [positions, from, to] = [*positions, piece.start, piece.end].map(|n| n as f64);
-            [MOVE, f64::from(state.0), positions, from, to, truth(*is_out), 0.0, 0.0, 0.0]
+        Order::Move(Move { lane, state, positions, piece, is_out }) => {
+            let [lane, positions, from, to] = [*lane, *positions, piece.start, piece.end].map(|n| n as f64);
+            [MOVE, lane, f64::from(state.0), positions, from, to, truth(*is_out)]
         }
         Order::Adapt(scales) => return [ADAPT].into_iter().chain(scales.iter().copied().map(f64::from)).collect(),
     };
@@ -58,16 +60,22 @@ fn order_of(numbers: &[f64]) -> Option<Order> {
     if let [ADAPT, scales @ ..] = numbers {
         return Some(Order::Adapt(scales.iter().map(|scale| *scale as f32).collect()));
     }
-    let &[kind, a, b, c, d, e, f, g, h] = numbers else { return None };
     let range = |from: f64, to: f64| from as usize..to as usize;
-    Some(if kind == MOVE {
-        let (state, positions) = (StateId(a as u16), b as usize);
-        Order::Move(Move { state, positions, piece: range(c, d), is_out: e != 0.0 })
-    } else {
-        let (position, positions, pass_rows) = (c as usize, f as usize, g as usize);
-        let (groups, rows) = (range(a, b), range(d, e));
-        Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden: h != 0.0 })
-    })
+    match *numbers {
+        [MOVE, lane, state, positions, from, to, is_out] => {
+            let (lane, state, positions) = (lane as usize, StateId(state as u16), positions as usize);
+            Some(Order::Move(Move { lane, state, positions, piece: range(from, to), is_out: is_out != 0.0 }))
+        }
+        [RUN, lane, first, end, position, from, to, positions, pass_rows, is_hidden, ref members @ ..] => {
+            let [lane, position, positions, pass_rows] = [lane, position, positions, pass_rows].map(|n| n as usize);
+            let (groups, rows, is_hidden) = (range(first, end), range(from, to), is_hidden != 0.0);
+            let (pairs, _) = members.as_chunks::<2>();
+            let members = pairs.iter().map(|pair| Member { lane: pair[0] as usize, position: pair[1] as usize });
+            let members = members.collect();
+            Some(Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members }))
+        }
+        _ => None,
+    }
 }
 
 impl Peers for JsPeers {
@@ -118,8 +126,8 @@ impl Follower {
 
     /// Begins what the first thread ordered, in the numbers of `JsPeers::order`.
     pub fn order(&mut self, order: &[f64]) -> JsResult<()> {
-        let order =
-            order_of(order).ok_or_else(|| thrown(ChordError::internal("an order is nine numbers, or scales")))?;
+        let order = order_of(order)
+            .ok_or_else(|| thrown(ChordError::internal("an order is of a kind, and of as many numbers")))?;
         self.core.follow(&order).map_err(thrown)
     }
 

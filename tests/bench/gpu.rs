@@ -95,7 +95,8 @@ fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize, draw: 
         for from in (first..tokens).step_by(BATCH_MAX) {
             let rows = from..tokens.min(from + BATCH_MAX);
             let positions = position + rows.end;
-            let batch = Batch { tokens: &ids[rows.clone()], position: position + from, rows, positions };
+            let tokens = &ids[rows.clone()];
+            let batch = Batch { tokens, position: position + from, rows, positions, lane: 0, members: &[] };
             gpu.run(program, group, &batch, Wanted::Token(draw)).expect("it runs");
         }
     }

@@ -148,8 +148,10 @@ describe('streams', () => {
 
   test('61 that nobody reads do not hold up other calls for long', async () => {
     const result = await inPage(async () => {
-      const abandoned = await engine.completions.create({ prompt: 'a', max_tokens: 4000, ignore_eos: true, stream: true });
-      const iterator = abandoned[Symbol.asyncIterator]();
+      const { sequences } = await engine.stats();
+      const body = { prompt: 'a', max_tokens: 4000, ignore_eos: true, stream: true };
+      const abandoned = await Promise.all(Array.from({ length: sequences.most }, () => engine.completions.create(body)));
+      const iterator = abandoned[0][Symbol.asyncIterator]();
       await iterator.next();
       const { usage } = await engine.completions.create({ prompt: 'a', max_tokens: 2, ignore_eos: true });
       const late = await (async () => { for (;;) if ((await iterator.next()).done) return 'ended'; })().catch((error) => error.code);
@@ -192,6 +194,46 @@ describe('concurrent calls', () => {
     assert.deepEqual(together, alone);
     assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7]);
   });
+
+  for (const threads of [1, 2]) {
+    test(`60 are computed together by ${threads} threads, and each is cancelled by itself`, async () => {
+      const options = { model: MODEL, device: 'cpu', maxSequences: 8, threads };
+      const { together, alone, order, sequences } = await withEngine(stage, options, (page) => page.evaluate(async () => {
+        const body = (index) => ({ messages: [{ role: 'user', content: 'hello '.repeat(index + 1) }], max_tokens: 40 + index, temperature: index % 2, seed: index, ignore_eos: true });
+        const written = [];
+        const write = async (index) => {
+          const abort = new AbortController();
+          let text = '';
+          try {
+            for await (const { choices } of await engine.chat.completions.create({ ...body(index), stream: true }, { signal: abort.signal })) {
+              const fresh = choices[0]?.delta.content ?? '';
+              if (fresh === '') continue;
+              text += fresh;
+              written.push(index);
+              if (index === 3 && written.filter((other) => other === 3).length === 5) abort.abort();
+            }
+          } catch (error) {
+            return { text, code: error.code };
+          }
+          return { text };
+        };
+        const texts = await Promise.all(Array.from({ length: 8 }, (_, index) => write(index)));
+        const statistics = await engine.stats();
+        const single = [];
+        for (let index = 0; index < 8; index += 1) single.push((await engine.chat.completions.create(body(index))).choices[0].message.content);
+        return { together: texts, alone: single, order: written, sequences: statistics.sequences };
+      }));
+      const [cut] = together.splice(3, 1);
+      const [whole] = alone.splice(3, 1);
+      assert.equal(cut.code, 'Aborted');
+      assert.ok(cut.text !== '' && whole.startsWith(cut.text), `${JSON.stringify(cut)} of ${JSON.stringify(whole)}`);
+      assert.deepEqual(together.map(({ text }) => text), alone);
+      const firstEnd = Math.min(...[0, 1, 2, 4, 5, 6, 7].map((index) => order.lastIndexOf(index)));
+      assert.equal(new Set(order.slice(0, firstEnd + 1)).size, 8, `all have begun before one has ended: ${order.join('')}`);
+      assert.equal(sequences.most, 8);
+      assert.ok(sequences.tokens > 3 * sequences.passes, JSON.stringify(sequences));
+    });
+  }
 });
 
 describe('an engine that nobody holds', () => {

@@ -10,6 +10,7 @@ mod support;
 mod encoders;
 mod pass;
 mod styles;
+mod together;
 mod weights;
 
 use serde_json::json;

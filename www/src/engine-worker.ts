@@ -187,7 +187,7 @@ async function open(request: OpenRequest): Promise<void> {
   progress.enter('download');
   let { isStorable } = io;
   const traffic = isStorable ? [] : trafficWarnings(engine);
-  post({ type: 'opened', model: { ...info, warnings: [...info.warnings, ...io.warnings, ...traffic] } });
+  post({ type: 'opened', requestsMax: engine.requestsMax(), model: { ...info, warnings: [...info.warnings, ...io.warnings, ...traffic] } });
   io.onWarning = (message) => {
     post({ type: 'warning', message });
     // Layers that were to be read in place are warned of when the loader leaves the disk.
@@ -220,12 +220,13 @@ function trafficWarnings(engine: Engine): string[] {
 }
 
 /** The core's options, as JSON. Layers can be read from disk where they are there one by one. */
-function coreOptions({ core, device, threads, addressableBytes }: OpenRequest, { core: { build, device: opened }, io, headers }: ReadModel): string {
+function coreOptions({ core, device, threads, addressableBytes, sequencesMax }: OpenRequest, { core: { build, device: opened }, io, headers }: ReadModel): string {
   const readBytes = io.isLocal(0) ? LOCAL_READ_BYTES : undefined;
   const options: { [Name in keyof CoreOptions]: CoreOptions[Name] | undefined } = {
     ...core,
     ...opened ? {} : threadOptions(threads),
     addressableBytes: build === 'wasm32' ? addressableBytes : undefined,
+    maxSequences: sequencesMax,
     isDeviceNamed: device === 'webgpu',
     fromDisk: isFromDisk(io, headers),
     deviceBytes: deviceBytes(),
@@ -361,7 +362,7 @@ function ask(open: OpenModel, { name, ask: asked }: Query): Answer | Promise<Ans
 }
 
 function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
-  const { memory, layers, device, threads, gpu } = parsed(loader.engine.stats());
+  const { memory, layers, device, threads, sequences, gpu } = parsed(loader.engine.stats());
   return {
     device,
     build: core.build,
@@ -371,6 +372,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     layers,
     ...gpu ? deviceStatistics(gpu) : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.engine.diskBytes() },
+    sequences,
     kept: runner.kept,
     ...runner.last ? { last: runner.last } : {},
     groups: groupStates(loader.engine.groups(), loader.engine.ranges(), (part, start, end) => io.isOnDisk(part, start, end)),

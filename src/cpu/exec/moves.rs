@@ -11,6 +11,8 @@ use std::ops::Range;
 /// A piece of a state that the shards move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
+    /// The lane of the sequence.
+    pub lane: usize,
     /// The state, of the whole program.
     pub state: StateId,
     /// Positions that it has.
@@ -159,7 +161,7 @@ impl Shard {
         let Moving { order, bytes, is_sent, from } = moving;
         let shard = split.shard;
         let parts = layouts.parts(split, shard, order);
-        let spans = layouts.own.spans(order.state, cpu.cache.room(order.state), 0..order.positions);
+        let spans = layouts.own.spans(order.state, cpu.cache().room(order.state), 0..order.positions);
         let place = |part: &Part| {
             let start = spans[part.span].start;
             start + part.within.start..start + part.within.end

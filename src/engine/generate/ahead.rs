@@ -73,6 +73,8 @@ impl Engine {
     fn guesses(&self, asked: Option<u32>, room: usize) -> Range<usize> {
         let (is_fetched, is_on_disk) = (self.loading.has(Placement::Ring), self.loading.has(Placement::Disk));
         let (least, most) = match (asked, is_fetched, is_on_disk) {
+            // Others are computed in the same pass.
+            _ if self.is_shared() => (0, 0),
             (Some(most), ..) => (1, most as usize),
             // A wrong one would cost more than it saves.
             _ if !self.sequence.rewinds_anywhere() => (0, 0),

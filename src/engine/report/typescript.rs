@@ -1,6 +1,6 @@
 //! Writes `www/src/wire/generated.ts`: what TypeScript has to know of the core, from the core's own definitions.
 
-use super::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, Stats};
+use super::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, SequenceStats, Stats};
 use crate::answer::CallDelta;
 use crate::engine::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use crate::engine::{AdapterScale, Bound, ContextOverflow, MemoryPlan, OpenOptions, Tally};
@@ -44,6 +44,7 @@ fn the_types_of_the_scripts_are_those_of_the_core() {
         shape::<Bound>(),
         shape::<MemoryPlan>(),
         shape::<OpenPlan>(),
+        shape::<SequenceStats>(),
         shape::<MemoryStats>(),
         shape::<LayerStats>(),
         shape::<DeviceStats>(),

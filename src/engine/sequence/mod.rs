@@ -17,6 +17,8 @@ pub struct Sequence {
     /// Positions that the state has taken in: more than those of `tokens` while a pass is under way, and after one
     /// that was dropped or whose guesses were wrong.
     reached: usize,
+    /// It is of a text that may go on: not of an input that was embedded or scored.
+    pub goes_on: bool,
     /// How much of each adapter the state was computed with.
     pub scales: Vec<f32>,
     /// How far back the state can go.
@@ -39,6 +41,11 @@ impl Sequence {
     /// adapters.
     pub fn new(context: usize, rewind: Rewind, scales: Vec<f32>) -> Sequence {
         Sequence { tokens: Vec::with_capacity(context), rewind, scales, ..Sequence::default() }
+    }
+
+    /// Another one, of the same model, with nothing in it yet.
+    pub fn sibling(&self, context: usize) -> Sequence {
+        Sequence::new(context, self.rewind, self.scales.clone())
     }
 
     /// The tokens that the state holds.

@@ -89,19 +89,30 @@ export interface Engine {
   /** The vocabulary as `Constrainer.load` takes it. */
   vocabulary(): Uint8Array;
   setConstrainer(constrainer: Constrainer): void;
+  /** How many requests may run at a time. */
+  requestsMax(): number;
+  /** Whether another may be prepared now. */
+  canBegin(): boolean;
   /**
-   * Reads a request. What to do about sequences before it starts: 1 if the one that is held is worth keeping, 1 if the one
-   * that is taken stays kept as well, and the number of that one, if there is one.
+   * Reads a request. 1 if it was not prepared and has to wait until one of those that run has ended; and what to do about
+   * sequences before it starts: 1 if the one that is held is worth keeping, 1 if the one that is taken stays kept as well,
+   * and the number of that one, if there is one.
    */
   prepare(requestJson: string): Uint32Array;
-  /** Starts the request that was prepared. */
-  start(): void;
+  /** Starts the request that was prepared; the lane that it is known by as long as it runs. */
+  start(): number;
   /** The sequence that was saved last is kept: its number, and those of kept ones that it makes needless. */
   shelve(): Uint32Array;
   /** A sequence is not kept any more. */
   unshelve(number: number): void;
+  /** Does a bounded piece of what runs. */
   step(): Json<StepEvent>;
-  cancel(): void;
+  /** The lane that the last step's text, end or error is of. */
+  stepped(): number;
+  /** Computes no more of a request until it is let go on. */
+  hold(lane: number, isHeld: boolean): void;
+  /** Drops the request of a lane, whose sequence is then the one that is saved, or the one that was prepared. */
+  cancel(lane?: number): void;
   /** Whether a sequence can be saved between two steps of a request. */
   savesMidway(): boolean;
   /** Begins to save the sequence that was computed last; the number of its tokens. */

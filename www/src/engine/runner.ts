@@ -1,4 +1,4 @@
-/** Runs one request at a time on the core, a bounded step between two turns of the event loop. */
+/** Runs requests on the core, several at a time where it has room for them, a bounded step between two turns of the event loop. */
 
 import { Constrainer } from './constrainer.js';
 import { parsed, type Engine } from './core.js';
@@ -32,17 +32,20 @@ export interface RunnerEvents {
   lost(): Promise<void>;
 }
 
-/** One running request. */
+/** One call. */
 interface Run {
   call: number;
+  task: Task;
   startedMs: number;
   firstTokenMs: number | undefined;
   unread: number;
-  /** Of the computation since the last token. */
-  computeMs: number;
   cancelled: boolean;
-  /** Nobody wants to hear what it writes. */
-  isSilent: boolean;
+  /** The page knows that it is not refused, or not yet. */
+  isAccepted: boolean;
+  /** The lane of the request, while it runs. */
+  lane?: number;
+  /** What it came to, where nobody wants to hear what it writes. */
+  silent?: { error?: ChordError };
   /** Under which name it is saved, when next, and what was written so far. */
   session?: { name: string; dueMs: number; answer: string };
 }
@@ -50,7 +53,15 @@ interface Run {
 export class Runner {
   /** Figures of the last finished generation. */
   last: EngineStats['last'];
-  #run: Run | undefined;
+  /** Calls whose turn has not come, in their order. */
+  readonly #waiting: Run[] = [];
+  /** Requests by their lanes. */
+  readonly #running = new Map<number, Run>();
+  /** What runs by itself. */
+  #alone: Run | undefined;
+  #isWorking = false;
+  /** Of the computation since the last token. */
+  #computeMs = 0;
   #wake: (() => void) | undefined;
   /** What reads grammars, once a request has named one. */
   #constrainer: Constrainer | undefined;
@@ -68,62 +79,115 @@ export class Runner {
   /** What the first task waits for. */
   ready: Promise<void> = Promise.resolve();
 
-  /** Runs a task to its end; every outcome is reported as an event. */
+  /** Takes a task; every outcome is reported as an event. */
   async start(call: number, task: Task): Promise<void> {
-    if (this.#run) {
-      this.events.failed(call, new ChordError('Internal', 'a request is running already'));
-      return;
+    const run: Run = { call, task, startedMs: performance.now(), firstTokenMs: undefined, unread: 0, cancelled: false, isAccepted: false };
+    this.#waiting.push(run);
+    this.wake();
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    await this.ready;
+    while (this.#waiting.length + this.#running.size > 0) {
+      await this.#admit();
+      if (this.#running.size > 0) await this.#turn().catch((thrown: unknown) => this.#failAll(thrown));
     }
-    const run: Run = { call, startedMs: performance.now(), firstTokenMs: undefined, unread: 0, computeMs: 0, cancelled: false, isSilent: task.kind === 'export' };
-    this.#run = run;
-    try {
-      await this.ready;
-      this.#throwIfCancelled(run);
-      const last = await this.#perform(run, task);
-      this.events.event(call, last);
-    } catch (thrown) {
-      this.events.failed(call, toChordError(thrown));
-    } finally {
-      this.#run = undefined;
+    this.#isWorking = false;
+  }
+
+  /** Begins what can begin now. Whatever is not a request runs by itself, and to its end. */
+  async #admit(): Promise<void> {
+    for (const run of this.#waiting.filter(({ cancelled }) => cancelled)) {
+      this.#waiting.splice(this.#waiting.indexOf(run), 1);
+      this.events.failed(run.call, cancellation());
+    }
+    for (let [run] = this.#waiting; run; [run] = this.#waiting) {
+      const isRequest = run.task.kind === 'request';
+      if (this.#running.size > 0 && !(isRequest && this.engine.canBegin())) return;
+      this.#waiting.shift();
+      if (isRequest) {
+        if (await this.#begin(run)) continue;
+        this.#waiting.unshift(run);
+        this.#accept(run);
+        return;
+      }
+      this.#alone = run;
+      try {
+        this.events.event(run.call, await this.#perform(run, run.task));
+      } catch (thrown) {
+        this.events.failed(run.call, toChordError(thrown));
+      }
+      this.#alone = undefined;
     }
   }
 
   #perform(run: Run, task: Task): Promise<CallEvent> {
     switch (task.kind) {
-      case 'request':
-        if (task.session !== undefined) run.session = { name: task.session, dueMs: run.startedMs + SAVING_PAUSE_MS, answer: '' };
-        return this.#request(run, task.request);
       case 'save':
         return this.#save(task.name).then((session) => ({ type: 'session', session }));
       case 'restore':
         return this.#restore(task.name).then((session) => ({ type: 'session', session }));
       case 'export':
         return this.#export(run, task.input).then((prefix) => ({ type: 'prefix', prefix }));
+      case 'request':
+        throw new ChordError('Internal', 'a request runs beside others');
     }
   }
 
-  /** Runs a request of the core; its last event. */
-  async #request(run: Run, request: string): Promise<CallEvent> {
-    let begun = false;
+  /** Begins a request of the core; false where it has to wait for one that runs. */
+  async #begin(run: Run, task = run.task): Promise<boolean> {
+    if (task.kind !== 'request') throw new ChordError('Internal', 'only requests run beside others');
+    if (task.session !== undefined) run.session = { name: task.session, dueMs: run.startedMs + SAVING_PAUSE_MS, answer: '' };
     try {
       this.loader.resume();
-      if (this.engine.asksForGrammar(request)) await this.#prepareGrammars();
-      await this.#shelf.exchange(this.engine.prepare(request));
-      if (run.cancelled) this.engine.cancel();
-      this.#throwIfCancelled(run);
-      this.engine.start();
-      begun = true;
-      this.events.accepted(run.call);
-      const done = await this.#steps(run);
-      if (run.session) await this.#keep(run.session.name, undefined);
-      return done;
-    } catch (thrown) {
-      const error = toChordError(thrown);
-      if (begun && error.code !== 'EnginePanicked') {
-        this.#drop();
-        if (run.session && run.cancelled) await this.#keep(run.session.name, run.session.answer);
+      if (this.engine.asksForGrammar(task.request)) await this.#prepareGrammars();
+      const exchange = this.engine.prepare(task.request);
+      if (exchange[0] === 1) return false;
+      await this.#shelf.exchange(exchange);
+      if (run.cancelled) {
+        this.engine.cancel();
+        throw cancellation();
       }
-      throw error.code === 'StoreFailed' ? this.loader.diskFailed(error) : error;
+      run.lane = this.engine.start();
+      this.#running.set(run.lane, run);
+      this.#accept(run);
+    } catch (thrown) {
+      this.#fail(run, thrown);
+    }
+    return true;
+  }
+
+  #accept(run: Run): void {
+    if (run.isAccepted || run.silent) return;
+    run.isAccepted = true;
+    this.events.accepted(run.call);
+  }
+
+  /** Ends a call with an error. */
+  #fail(run: Run, thrown: unknown): void {
+    const found = toChordError(thrown);
+    const error = found.code === 'StoreFailed' ? this.loader.diskFailed(found) : found;
+    if (run.lane !== undefined) this.#running.delete(run.lane);
+    if (run.silent) run.silent.error = error;
+    else this.events.failed(run.call, error);
+  }
+
+  /** Drops a request that runs, and ends its call. */
+  async #drop(run: Run, error: ChordError): Promise<void> {
+    try {
+      this.engine.cancel(run.lane);
+      if (run.session && run.cancelled) await this.#keep(run.session.name, run.session.answer);
+      this.#fail(run, error);
+    } catch (thrown) {
+      this.#fail(run, thrown);
+    }
+  }
+
+  async #failAll(thrown: unknown): Promise<void> {
+    const error = toChordError(thrown);
+    for (const run of [...this.#running.values()]) {
+      // A core that trapped has nothing to drop.
+      if (error.code === 'EnginePanicked') this.#fail(run, error);
+      else await this.#drop(run, error);
     }
   }
 
@@ -173,7 +237,13 @@ export class Runner {
   /** Computes the beginning of prompts, and gives it as bytes. */
   async #export(run: Run, input: string): Promise<Blob> {
     const prompt = Array.from(this.engine.prefixTokens(input));
-    await this.#request(run, JSON.stringify({ kind: 'completion', prompt, max_tokens: 0 }));
+    const request = JSON.stringify({ kind: 'completion', prompt, max_tokens: 0 });
+    const silent: Run['silent'] = {};
+    run.silent = silent;
+    await this.#begin(run, { kind: 'request', request });
+    this.events.accepted(run.call);
+    while (this.#running.size > 0) await this.#turn().catch((thrown: unknown) => this.#failAll(thrown));
+    if (silent.error) throw silent.error;
     const blobs: Blob[] = [];
     // The browser may move each of them out of memory.
     for await (const piece of saved(this.engine, this.parked).pieces) blobs.push(new Blob([piece]));
@@ -191,16 +261,23 @@ export class Runner {
   }
 
   cancel(call: number): void {
-    if (this.#run?.call !== call) return;
-    this.#run.cancelled = true;
+    const run = this.#find(call);
+    if (!run) return;
+    run.cancelled = true;
     this.wake();
   }
 
   /** The page has taken `count` events. */
   taken(call: number, count: number): void {
-    if (this.#run?.call !== call) return;
-    this.#run.unread -= count;
+    const run = this.#find(call);
+    if (!run) return;
+    run.unread -= count;
+    if (run.lane !== undefined && run.unread < EVENTS_UNREAD_MAX) this.engine.hold(run.lane, false);
     this.wake();
+  }
+
+  #find(call: number): Run | undefined {
+    return [...this.#running.values(), ...this.#waiting, ...this.#alone ? [this.#alone] : []].find((run) => run.call === call);
   }
 
   /** Something that a paused computation waits for may have happened. */
@@ -222,72 +299,80 @@ export class Runner {
     this.engine.setConstrainer(this.#constrainer);
   }
 
-  #throwIfCancelled({ cancelled }: Run): void {
-    if (cancelled) throw new ChordError('Aborted', 'the call was cancelled');
-  }
-
-  async #steps(run: Run): Promise<CallEvent> {
-    for (;;) {
-      this.#throwIfCancelled(run);
-      if (run.unread >= EVENTS_UNREAD_MAX) {
+  /** One step of what runs. */
+  async #turn(): Promise<void> {
+    for (const run of [...this.#running.values()].filter(({ cancelled }) => cancelled)) await this.#drop(run, cancellation());
+    if (this.#running.size === 0) return;
+    let event: StepEvent;
+    try {
+      event = this.#step();
+    } catch (thrown) {
+      const run = thrown instanceof WebAssembly.RuntimeError ? undefined : this.#running.get(this.engine.stepped());
+      if (!run) throw thrown;
+      this.#fail(run, thrown);
+      return;
+    }
+    this.loader.pump();
+    switch (event.type) {
+      case 'wait':
+        if (this.loader.failure) throw this.loader.failure;
         await this.parked();
-        continue;
-      }
-      const event = this.#step(run);
-      this.loader.pump();
-      switch (event.type) {
-        case 'wait':
-          if (this.loader.failure) throw this.loader.failure;
-          await this.parked();
-          break;
-        case 'device':
-          await this.parked();
-          break;
-        case 'lost':
-          await this.events.lost();
-          this.loader.pump();
-          break;
-        case 'work':
-          await nextTurn();
-          break;
-        case 'token':
-        case 'finish':
-          // What the prompt took tells nothing of a token.
-          if (run.firstTokenMs !== undefined) this.loader.measured(run.computeMs);
-          run.computeMs = 0;
-          run.firstTokenMs ??= performance.now();
-          if (!run.isSilent && (event.type === 'finish' || event.text !== '' || event.reasoning || event.calls || (event.logprobs?.length ?? 0) > 0)) {
-            run.unread += 1;
-            this.events.event(run.call, event);
-          }
-          if (run.session && event.choice === 0) run.session.answer += event.text;
-          await this.#keepMeanwhile(run);
-          await nextTurn();
-          break;
-        case 'done': {
-          const { draft, ...done } = event;
-          const timings = measure(run, event.usage, draft);
-          if (event.usage.completion_tokens > 0) this.last = summary(event.usage, timings);
-          return { ...done, timings };
-        }
+        break;
+      case 'device':
+        await this.parked();
+        break;
+      case 'lost':
+        await this.events.lost();
+        this.loader.pump();
+        break;
+      case 'work':
+        await nextTurn();
+        break;
+      case 'token':
+      case 'finish':
+      case 'done': {
+        const run = this.#running.get(this.engine.stepped());
+        if (run) await this.#hear(run, event);
+        await nextTurn();
+        break;
       }
     }
   }
 
-  #step(run: Run): StepEvent {
+  /** Tells what has become of a request. */
+  async #hear(run: Run, event: Extract<StepEvent, { type: 'token' | 'finish' | 'done' }>): Promise<void> {
+    if (event.type === 'done') {
+      const { draft, ...done } = event;
+      const timings = measure(run, event.usage, draft);
+      if (event.usage.completion_tokens > 0) this.last = summary(event.usage, timings);
+      if (run.session) await this.#keep(run.session.name, undefined);
+      if (run.lane !== undefined) this.#running.delete(run.lane);
+      if (!run.silent) this.events.event(run.call, { ...done, timings });
+      return;
+    }
+    // What the prompt took tells nothing of a token, nor do other requests.
+    if (run.firstTokenMs !== undefined && this.#running.size === 1) this.loader.measured(this.#computeMs);
+    this.#computeMs = 0;
+    run.firstTokenMs ??= performance.now();
+    if (!run.silent && (event.type === 'finish' || event.text !== '' || event.reasoning || event.calls || (event.logprobs?.length ?? 0) > 0)) {
+      run.unread += 1;
+      this.events.event(run.call, event);
+      if (run.lane !== undefined && run.unread >= EVENTS_UNREAD_MAX) this.engine.hold(run.lane, true);
+    }
+    if (run.session && event.choice === 0) run.session.answer += event.text;
+    await this.#keepMeanwhile(run);
+  }
+
+  #step(): StepEvent {
     const startMs = performance.now();
     const event = parsed(this.engine.step());
-    run.computeMs += performance.now() - startMs;
+    this.#computeMs += performance.now() - startMs;
     return event;
   }
+}
 
-  #drop(): void {
-    try {
-      this.engine.cancel();
-    } catch (thrown) {
-      this.events.failed(this.#run?.call ?? 0, toChordError(thrown));
-    }
-  }
+function cancellation(): ChordError {
+  return new ChordError('Aborted', 'the call was cancelled');
 }
 
 function measure(run: Run, usage: Usage, draft: Tally): Timings {

@@ -26,7 +26,7 @@ export class Shelf {
    * Does what the core wants before a request starts. A failure only costs time, since the request computes what is not
    * there; a core that trapped is none.
    */
-  async exchange([keeps, copies, takes]: Uint32Array): Promise<void> {
+  async exchange([, keeps, copies, takes]: Uint32Array): Promise<void> {
     if (this.sequencesMax === 1) return;
     const taken = takes === undefined ? undefined : this.#kept.get(takes);
     if (takes !== undefined && copies !== 1) this.#forget(takes);

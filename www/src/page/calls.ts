@@ -1,4 +1,4 @@
-/** Generations in order: one runs in the engine worker, the others wait their turn on the page. */
+/** Generations in order: as many run in the engine worker as it has room for, the others wait their turn on the page. */
 
 import { ChordError, aborted } from '../wire/errors.js';
 import type { CallEvent, Task, ToEngine } from '../wire/protocol.js';
@@ -114,7 +114,9 @@ export class Call {
 
 export class CallQueue {
   #waiting: Call[] = [];
-  #current: Call | undefined;
+  readonly #running = new Map<number, Call>();
+  /** Requests that the engine worker runs at a time. */
+  #requestsMax = 1;
   #nextCall = 0;
   #patrol: ReturnType<typeof setInterval> | undefined;
 
@@ -122,7 +124,12 @@ export class CallQueue {
 
   /** Whether a call runs. */
   get isBusy(): boolean {
-    return this.#current !== undefined;
+    return this.#running.size > 0;
+  }
+
+  /** So many requests may run at a time. */
+  allow(requestsMax: number): void {
+    this.#requestsMax = requestsMax;
   }
 
   /** Takes a place in the queue. Throws `QueueFull`, or `Aborted` if the signal already is. */
@@ -135,7 +142,7 @@ export class CallQueue {
     this.#nextCall += 1;
     this.#waiting.push(call);
     this.#advance();
-    if (this.#current !== call) {
+    if (!this.#running.has(call.id)) {
       call.began();
       this.#patrol ??= setInterval(() => this.#dropAbandoned(), ABANDONED_MS / 10);
     }
@@ -143,51 +150,55 @@ export class CallQueue {
   }
 
   accepted(id: number): void {
-    if (this.#current?.id === id) this.#current.began();
+    this.#running.get(id)?.began();
   }
 
   event(id: number, event: CallEvent): void {
-    const call = this.#current;
-    if (call?.id !== id) return;
-    call.push(event);
-    if (isLast(event)) this.#finished();
+    this.#running.get(id)?.push(event);
+    if (isLast(event)) this.#finished(id);
   }
 
   failed(id: number, error: ChordError): void {
-    if (this.#current?.id !== id) return;
-    this.#current.fail(error);
-    this.#finished();
+    this.#running.get(id)?.fail(error);
+    this.#finished(id);
   }
 
   /** Ends every call with `error`. */
   failAll(error: ChordError): void {
-    const calls = this.#current ? [this.#current, ...this.#waiting] : this.#waiting;
-    this.#current = undefined;
+    const calls = [...this.#running.values(), ...this.#waiting];
+    this.#running.clear();
     this.#waiting = [];
     this.#rest();
     for (const call of calls) call.fail(error);
   }
 
-  /** A call gave up. The running one keeps its place until the worker has stopped it. */
+  /** A call gave up. One that runs keeps its place until the worker has stopped it. */
   cancelled(call: Call): void {
-    if (call === this.#current) this.send({ type: 'cancel', call: call.id });
+    if (this.#running.has(call.id)) this.send({ type: 'cancel', call: call.id });
     else this.#waiting = this.#waiting.filter((other) => other !== call);
   }
 
   taken(call: Call, count: number): void {
-    if (call === this.#current) this.send({ type: 'taken', call: call.id, count });
+    if (this.#running.has(call.id)) this.send({ type: 'taken', call: call.id, count });
   }
 
-  #finished(): void {
-    this.#current = undefined;
+  #finished(id: number): void {
+    this.#running.delete(id);
     this.#advance();
   }
 
+  /** Starts what may run beside what runs already. */
   #advance(): void {
-    if (this.#current) return;
-    this.#current = this.#waiting.shift();
+    const isRequest = ({ task }: Call): boolean => task.kind === 'request';
+    for (let [call] = this.#waiting; call; [call] = this.#waiting) {
+      const runs = [...this.#running.values()];
+      const joins = isRequest(call) && runs.every(isRequest) && runs.length < this.#requestsMax;
+      if (runs.length > 0 && !joins) break;
+      this.#waiting.shift();
+      this.#running.set(call.id, call);
+      this.send({ type: 'start', call: call.id, task: call.task });
+    }
     if (this.#waiting.length === 0) this.#rest();
-    if (this.#current) this.send({ type: 'start', call: this.#current.id, task: this.#current.task });
   }
 
   #rest(): void {
@@ -196,8 +207,9 @@ export class CallQueue {
   }
 
   #dropAbandoned(): void {
-    if (this.#current?.isAbandoned(performance.now())) {
-      this.#current.cancel(new ChordError('Aborted', 'nobody read this stream while other calls were waiting'));
+    for (const call of this.#running.values()) {
+      if (!call.isAbandoned(performance.now())) continue;
+      call.cancel(new ChordError('Aborted', 'nobody read this stream while other calls were waiting'));
     }
   }
 }

@@ -208,6 +208,7 @@ class WorkerEngine implements PlainEngine {
         break;
       case 'opened':
         this.#model = message.model;
+        this.#queue.allow(message.requestsMax);
         this.opened.resolve();
         break;
       case 'refused':

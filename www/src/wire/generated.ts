@@ -255,6 +255,11 @@ export type CoreOptions = {
    * with a file of the person's.
    */
   readBytes?: number;
+  /**
+   * Requests that may run at a time on the CPU, each with a sequence of its own, where that needs no more memory than
+   * is allowed; without it there is one.
+   */
+  maxSequences?: number;
   /** Threads that may compute on the CPU; without it there is one. */
   threads?: number;
   /** Bytes of weights for each of them at least: fewer threads compute a smaller model. */
@@ -364,6 +369,23 @@ export type CorePlan = {
   unsuited?: string;
 };
 
+/**
+ * Requests that run at a time: each has a sequence of its own, and where they write they go on together, in passes of a
+ * token each.
+ */
+export type SequenceStats = {
+  /** How many may run at a time. */
+  most: number;
+  /** How many run. */
+  running: number;
+  /** How many had a token in the last pass that was one of several. */
+  together: number;
+  /** Such passes since the model was opened. */
+  passes: number;
+  /** Tokens that they computed. */
+  tokens: number;
+};
+
 /** Bytes of memory that the core takes of whatever computes. */
 export type MemoryStats = {
   /** Weights, KV cache and scratch that are there now. */
@@ -450,6 +472,8 @@ export type CoreStats = {
   device: 'webgpu' | 'cpu';
   /** Threads that compute. */
   threads: number;
+  /** Requests that run at a time, and what was computed of them together. */
+  sequences: SequenceStats;
   /** Bytes of memory. */
   memory: MemoryStats;
   /** The layers and their visits. */

@@ -133,7 +133,7 @@ export type CallEvent =
   | { type: 'session'; session: StoredSession }
   | { type: 'prefix'; prefix: Blob };
 
-/** What the engine worker does with the core, one after the other. */
+/** What the engine worker does with the core: requests beside one another where it has room, the others by themselves. */
 export type Task =
   /** `request` is JSON for the core; what it computes is saved under the name of the session. */
   | { kind: 'request'; request: string; session?: string }
@@ -195,7 +195,8 @@ export type FromFollower =
 
 export type FromEngine =
   | { type: 'progress'; progress: Progress }
-  | { type: 'opened'; model: ModelInfo }
+  /** So many requests run at a time. */
+  | { type: 'opened'; model: ModelInfo; requestsMax: number }
   | { type: 'planned'; plan: Plan }
   /** Opening or planning failed; the worker can be ended. */
   | { type: 'refused'; error: WireError }

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" />
 /** The types of the public interface: an engine, its options and figures. What it is asked is in `openai.ts`. */
 
-import type { Bound, GroupState, LayerStats, MemoryStats, ModelInfo } from './generated.js';
+import type { Bound, GroupState, LayerStats, MemoryStats, ModelInfo, SequenceStats } from './generated.js';
 import type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatMessage, Completion, CompletionChunk, CompletionRequest, EmbeddingRequest, EmbeddingResponse, RerankRequest, RerankResponse, TemplateOptions } from './openai.js';
 
 export type { AdapterScale, FinishReason, TokenLogprob, Usage } from './generated.js';
@@ -80,9 +80,11 @@ export interface EngineOptions {
    */
   kvCache?: 'f16' | 'q8_0';
   /**
-   * Conversations of which the engine keeps what it computed, the one that it holds included, so that each goes on at the cost
-   * of its new messages when they take turns. Up to 256 MB, as blobs, which a browser may move to the disk. The default
-   * is 4, and 1 under a ceiling that the caller set.
+   * Conversations that the engine may hold at a time. On the CPU so many requests run beside one another, up to 32: what
+   * they write is computed together, and is what each would write alone. Where there is no memory for another, on a GPU, or
+   * where layers pass through memory, requests wait for each other. Of conversations that take turns so many are kept as
+   * they are, each of which goes on at the cost of its new messages: up to 256 MB beside the engine, as blobs, which a
+   * browser may move to the disk. The default is 4, and 1 under a ceiling that the caller set.
    */
   maxSequences?: number;
   /**
@@ -302,7 +304,9 @@ export interface EngineStats {
     readbackBytesPerToken: number;
     disabledKernels: string[];
   };
-  /** Conversations of which the state is kept beside the one that the engine holds, and the bytes of those. */
+  /** Requests that run at a time, and what was computed of them together. */
+  sequences: SequenceStats;
+  /** Conversations of which the state is kept beside those that the engine holds, and the bytes of those. */
   kept: { sequences: number; bytes: number };
   /** The last finished generation. */
   last?: {
@@ -353,8 +357,8 @@ export interface TokenizeOptions {
 }
 
 /**
- * A model that answers. Generations queue in order, one runs at a time; the other calls are answered
- * at once. Every failure is a `ChordError`.
+ * A model that answers. Generations begin in order, and so many run at a time as `stats().sequences.most` says; the other
+ * calls are answered at once. Every failure is a `ChordError`.
  */
 export interface Engine extends AsyncDisposable {
   /** What is known of the model. */
@@ -365,8 +369,8 @@ export interface Engine extends AsyncDisposable {
    */
   readonly loaded: Promise<void>;
   /**
-   * With `stream: true` an AsyncIterable: leaving the loop cancels. A stream that nobody reads holds
-   * the engine until another call has waited for five seconds; then it ends with `Aborted`.
+   * With `stream: true` an AsyncIterable: leaving the loop cancels. A stream that nobody reads keeps
+   * its place until another call has waited for five seconds; then it ends with `Aborted`.
    */
   readonly chat: { readonly completions: ChatCompletions };
   /** Continues texts. */
