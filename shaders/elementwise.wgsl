@@ -35,6 +35,12 @@ fn erf(x: vec4<f32>) -> vec4<f32> {
     return sign(x) * (1.0 - sum * exp(max(-x * x, vec4(-80.0))));
 }
 
+// e^m − 1 − m, by the series where the difference would lose what it is.
+fn exp_below(m: vec4<f32>) -> vec4<f32> {
+    let series = m * m * (0.5 + m * (0.16666667 + m * (0.041666667 + m * 0.008333334)));
+    return select(exp(max(m, vec4(-80.0))) - 1.0 - m, series, m > vec4(-0.3));
+}
+
 fn activated(x: vec4<f32>) -> vec4<f32> {
     switch op.activation {
         case IDENTITY: { return x; }
@@ -44,6 +50,7 @@ fn activated(x: vec4<f32>) -> vec4<f32> {
         case RELU: { return max(x, vec4(0.0)); }
         case RELU_SQUARED: { return max(x, vec4(0.0)) * max(x, vec4(0.0)); }
         case SIGMOID: { return sigmoid(x); }
+        case EXP_BELOW: { return exp_below(min(x, vec4(0.0))); }
         default: {
             let gate = min(x, vec4(7.0));
             return gate * sigmoid(1.702 * gate);

@@ -28,6 +28,7 @@ pub fn activate(activation: Activation, values: &mut [f32]) {
         Activation::Relu => each(|x| x.max(0.0)),
         Activation::ReluSquared => each(|x| x.max(0.0) * x.max(0.0)),
         Activation::Sigmoid => each(|x| 1.0 / (1.0 + (-x).exp())),
+        Activation::ExpBelow => each(|x| x.min(0.0).exp_m1() - x.min(0.0)),
         Activation::SwigluLimited => each(|x| {
             let x = x.min(LIMIT);
             x / (1.0 + (-1.702 * x).exp())
@@ -63,11 +64,12 @@ mod tests {
     #[test]
     fn activations_follow_their_definitions() {
         let xs: Vec<f32> = (-40..=40).map(|i| i as f32 / 10.0).collect();
-        let definitions: [(Activation, Definition); 4] = [
+        let definitions: [(Activation, Definition); 5] = [
             (Activation::GeluErf, |x| 0.5 * x * (1.0 + series(x / 2f64.sqrt()))),
             (Activation::Relu, |x| x.max(0.0)),
             (Activation::ReluSquared, |x| x.max(0.0).powi(2)),
             (Activation::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+            (Activation::ExpBelow, |x| x.min(0.0).exp() - 1.0 - x.min(0.0)),
         ];
         for (activation, definition) in definitions {
             let mut values = xs.clone();

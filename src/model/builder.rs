@@ -249,6 +249,10 @@ impl<'a> Builder<'a> {
     /// The same for every `width` values of a row. The weight may have a part for each run of the row.
     pub fn norm_runs(&mut self, name: &str, src: Slot, dst: Slot, width: usize) -> Result<()> {
         let (kind, epsilon) = (self.config.architecture.norm, self.config.epsilon);
+        if self.config.bare_norms {
+            self.push(Op::Norm { kind, src, weight: None, bias: None, dst, width, epsilon });
+            return Ok(());
+        }
         let name_of = |part: &str| format!("{name}.{part}");
         // Some files have the weight under the norm's bare name.
         let is_bare = self.has(name) && !self.has(&name_of("weight"));

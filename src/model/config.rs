@@ -43,6 +43,8 @@ pub struct Config {
     pub looks_ahead: bool,
     /// Whether it ranks texts by scores.
     pub ranks: bool,
+    /// Whether norms have no weights.
+    pub bare_norms: bool,
     /// Whether gates are by SiLU, where files differ in that.
     pub uses_silu: bool,
     /// Of models with a state that holds the whole past.
@@ -111,6 +113,7 @@ impl Config {
             output_norm: "output_norm",
             looks_ahead: false,
             ranks: ranks(header, &keys)?,
+            bare_norms: false,
             uses_silu: false,
             recurrence: Recurrence::default(),
             latent: Latent::default(),
@@ -356,6 +359,7 @@ fn shapes(
             shares: None,
             rope: if heads > 0 { Some(rope(keys, style, key_length, context_length)?) } else { None },
             feed_forward: feed_forward[layer],
+            xielu: [0.0; 3],
             experts: experts.clone(),
         })
     };

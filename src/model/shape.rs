@@ -61,6 +61,8 @@ pub struct LayerShape {
     pub shares: Option<usize>,
     /// Inner width of the feed-forward.
     pub feed_forward: usize,
+    /// Factors of xIELU, where that is its activation: of squares above zero, of the exponential below, and of all.
+    pub xielu: [f32; 3],
     /// The mixture of experts, if it has one.
     pub experts: Option<Experts>,
 }

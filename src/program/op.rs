@@ -29,6 +29,8 @@ pub enum Activation {
     ReluSquared,
     /// 1 / (1 + e^−x)
     Sigmoid,
+    /// e^m − 1 − m, where m = min(x, 0): what an exponential is above its tangent, below zero.
+    ExpBelow,
     /// Of a gate only: g · sigmoid(1.702·g) · (u + 1), with g at most 7 and u within −7 and 7, as gpt-oss has it.
     SwigluLimited,
 }

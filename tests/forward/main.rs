@@ -38,14 +38,25 @@ fn values(answer: Answer) -> Vec<f32> {
     answer.score.map_or(answer.embedding, |score| vec![score])
 }
 
+/// Puts a model and what it comes to into the folder that an environment variable names, for other programs to be
+/// compared with.
+fn keep(style: &Style, number: usize, file: &[u8], truth: &[f32]) {
+    let Some(folder) = std::env::var_os("CHORD_RANDOM_MODELS").map(std::path::PathBuf::from) else { return };
+    let path = folder.join(format!("{number:03}-{}", style.name));
+    let bytes: Vec<u8> = truth.iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(path.with_extension("gguf"), file).expect("the model is written");
+    std::fs::write(path.with_extension("f32"), bytes).expect("the values are written");
+}
+
 #[test]
 fn every_architecture_agrees_with_a_plain_pass() {
     let mut failures = Vec::new();
-    for style in styles::all() {
+    for (number, style) in styles::all().into_iter().enumerate() {
         let tokens = style.tokens();
         let mut weights = weights::Weights::default();
         let truth: Vec<f32> = pass::answer(&mut weights, &style, &tokens).into_iter().map(|v| v as f32).collect();
         let file = weights.file(&style);
+        keep(&style, number, &file, &truth);
         let result =
             open(&file, &OpenOptions::default()).and_then(|mut engine| answer(&mut engine, &file, &style, &tokens));
         match result {

@@ -19,6 +19,10 @@ impl Pass<'_> {
             Mixer::Latent { absorbed, narrow_query } => self.latent(inputs, absorbed, narrow_query),
             Mixer::Kda => self.kda(inputs),
             Mixer::DeltaNet(form) => self.delta_net(inputs, form),
+            Mixer::Product => {
+                let name = self.name("attn_output");
+                inputs.iter().map(|input| self.linear(&name, input, WIDTH, false)).collect()
+            }
         }
     }
 

@@ -100,9 +100,11 @@ impl Pass<'_> {
             Order::Around => (true, true),
             Order::Joined => unreachable!("a layer of its own"),
         };
+        let mixers = (style.mixers)(self.layer);
+        // A layer that is nothing but a feed-forward has one norm, in some architectures under the other's name.
+        let is_before = is_before && !(mixers.is_empty() && style.name == "deci");
         let inputs: Vec<Row> =
             rows.iter().map(|row| if is_before { self.norm(&before_attention, row) } else { row.clone() }).collect();
-        let mixers = (style.mixers)(self.layer);
         let mut mixed = vec![vec![0.0; WIDTH]; rows.len()];
         for mixer in mixers {
             let made = self.mix(*mixer, &inputs);
@@ -110,7 +112,7 @@ impl Pass<'_> {
         }
         for ((row, input), mixed) in rows.iter_mut().zip(&inputs).zip(mixed) {
             let mixed = match is_after {
-                true => self.norm(&self.name("post_attention_norm"), &mixed),
+                true => self.norm(&self.name(style.names_after[0]), &mixed),
                 false => mixed,
             };
             let joined = sum(row, &scaled(&mixed, style.residual_scale));
@@ -119,8 +121,7 @@ impl Pass<'_> {
                 continue;
             }
             let input = match style.order {
-                // A layer that is nothing but a feed-forward has one norm.
-                _ if mixers.is_empty() => input.clone(),
+                _ if mixers.is_empty() && style.name != "deci" => input.clone(),
                 Order::Before | Order::Around => self.norm(&before_feed, &joined),
                 Order::After => joined.clone(),
                 Order::Parallel => input.clone(),
@@ -128,10 +129,18 @@ impl Pass<'_> {
                 Order::Joined => unreachable!("a layer of its own"),
             };
             let fed = match style.has_experts(self.layer) {
+                Some(mixture) if mixture.apart => {
+                    let seen = self.norm(&self.name("ffn_norm_exps"), row);
+                    sum(&self.feed_forward(&input), &self.experts(&mixture, &seen, &seen))
+                }
+                Some(mixture) if mixture.halves => {
+                    let made = self.experts(&mixture, &input, &input);
+                    scaled(&sum(&made, &self.feed_forward(&input)), 0.5f64.sqrt())
+                }
                 Some(mixture) => self.experts(&mixture, if mixture.early { row } else { &input }, &input),
                 None => self.feed_forward(&input),
             };
-            let fed = if is_after { self.norm(&self.name("post_ffw_norm"), &fed) } else { fed };
+            let fed = if is_after { self.norm(&self.name(style.names_after[1]), &fed) } else { fed };
             *row = sum(&joined, &scaled(&fed, style.residual_scale));
         }
     }
@@ -222,7 +231,24 @@ impl Pass<'_> {
             false => outputs,
         };
         let name = self.name("attn_output");
-        outputs.iter().map(|row| self.linear(&name, row, WIDTH, style.bias)).collect()
+        let outputs = outputs.iter().zip(inputs).map(|(row, input)| {
+            let row = match style.gate {
+                true => {
+                    let gate = self.linear(&self.name("attn_gate"), input, HEADS * HEAD, false);
+                    row.iter().zip(&gate).map(|(v, gate)| v / (1.0 + (-gate).exp())).collect()
+                }
+                false => self.sub_norm("attn_sub_norm", row.clone()),
+            };
+            self.linear(&name, &row, WIDTH, style.bias || style.output_bias)
+        });
+        outputs.collect()
+    }
+
+    fn sub_norm(&mut self, name: &str, row: Row) -> Row {
+        match self.style.sub_norms {
+            true => self.norm(&self.name(name), &row),
+            false => row,
+        }
     }
 
     fn sees(&self, position: usize, at: usize) -> bool {
@@ -313,18 +339,25 @@ impl Pass<'_> {
 
     fn feed_forward(&mut self, input: &Row) -> Row {
         let (style, bias) = (self.style, self.style.bias);
+        // Beside experts that stand apart it is as wide as the model.
+        let width = if style.mixture.is_some_and(|mixture| mixture.apart) { WIDTH } else { INNER };
         let [gate, up, down] = ["ffn_gate", "ffn_up", "ffn_down"].map(|name| self.name(name));
         let inner = match (style.gated, style.fused_up) {
             (true, true) => {
-                let both = self.linear(&up, input, 2 * INNER, bias);
-                gated(style.unit, &both[..INNER], &both[INNER..])
+                let both = self.linear(&up, input, 2 * width, bias);
+                gated(style.unit, &both[..width], &both[width..])
             }
             (true, false) => {
-                let gate = self.linear(&gate, input, INNER, bias);
-                gated(style.unit, &gate, &self.linear(&up, input, INNER, bias))
+                let gate = self.linear(&gate, input, width, bias);
+                gated(style.unit, &gate, &self.linear(&up, input, width, bias))
             }
-            (false, _) => self.linear(&up, input, INNER, bias).iter().map(|v| activated(style.unit, *v)).collect(),
+            (false, _) if style.unit == Unit::Xielu => {
+                let factors = xielu_factors(self.layer);
+                self.linear(&up, input, width, bias).iter().map(|v| xielu(factors, *v)).collect()
+            }
+            (false, _) => self.linear(&up, input, width, bias).iter().map(|v| activated(style.unit, *v)).collect(),
         };
+        let inner = self.sub_norm("ffn_sub_norm", inner);
         self.linear(&down, &inner, WIDTH, bias)
     }
 
@@ -435,11 +468,14 @@ impl Pass<'_> {
     }
 
     fn norm(&mut self, name: &str, row: &Row) -> Row {
+        if self.style.norm == Norm::Bare {
+            return normalised(row, Norm::Bare);
+        }
         let weight = self.weights.get(&format!("{name}.weight"), &[row.len()], 1.0);
         let normed: Row = normalised(row, self.style.norm).iter().zip(&weight).map(|(v, w)| v * w).collect();
         match self.style.norm {
             Norm::Layer { bias: true } => sum(&normed, &self.weights.get(&format!("{name}.bias"), &[row.len()], 0.0)),
-            Norm::Layer { bias: false } | Norm::Rms => normed,
+            Norm::Layer { bias: false } | Norm::Rms | Norm::Bare => normed,
         }
     }
 
@@ -455,7 +491,7 @@ impl Pass<'_> {
 fn normalised(row: &[f64], norm: Norm) -> Row {
     let mean = match norm {
         Norm::Rms => 0.0,
-        Norm::Layer { .. } => row.iter().sum::<f64>() / row.len() as f64,
+        Norm::Layer { .. } | Norm::Bare => row.iter().sum::<f64>() / row.len() as f64,
     };
     let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / row.len() as f64;
     row.iter().map(|v| (v - mean) / (variance + EPSILON).sqrt()).collect()
@@ -478,6 +514,16 @@ fn activated(unit: Unit, x: f64) -> f64 {
         Unit::Relu => x.max(0.0),
         Unit::ReluSquared => x.max(0.0).powi(2),
         Unit::Limited => x.min(7.0) / (1.0 + (-1.702 * x.min(7.0)).exp()),
+        Unit::Xielu => unreachable!("it has factors"),
+    }
+}
+
+/// A parabola above zero, an exponential below, of one slope at zero.
+fn xielu([above, below, linear]: [f64; 3], x: f64) -> f64 {
+    let softplus = |x: f64| x.exp().ln_1p();
+    match x > 0.0 {
+        true => softplus(above) * x * x + linear * x,
+        false => (x.exp_m1() - x) * (linear + softplus(below)) + linear * x,
     }
 }
 

@@ -52,6 +52,8 @@ pub enum Mixer {
     /// The delta rule of Kimi Linear.
     Kda,
     DeltaNet(DeltaForm),
+    /// A product in attention's place.
+    Product,
 }
 
 /// How the steps, keys and queries of Mamba are normalised.
@@ -74,7 +76,11 @@ pub enum DeltaForm {
 #[derive(Clone, Copy, PartialEq)]
 pub enum Norm {
     Rms,
-    Layer { bias: bool },
+    Layer {
+        bias: bool,
+    },
+    /// To mean 0 and variance 1, without weights.
+    Bare,
 }
 
 /// How positions come in.
@@ -147,6 +153,8 @@ pub enum Unit {
     ReluSquared,
     /// The unit of gpt-oss.
     Limited,
+    /// With factors of each layer.
+    Xielu,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -171,6 +179,10 @@ pub struct Mixture {
     /// Whether it is chosen before attention, and whether the experts' input is weighed in place of their output.
     pub early: bool,
     pub weighed: bool,
+    /// Whether there is a feed-forward beside it: to whose sum it is added before both are divided by the root of two,
+    /// or whose sum it joins having seen the layer's input.
+    pub halves: bool,
+    pub apart: bool,
     /// The layers that have it.
     pub from: usize,
     pub step: usize,
@@ -189,8 +201,9 @@ pub struct Style {
     /// One tensor for queries, keys and values; one for gate and up.
     pub fused: bool,
     pub fused_up: bool,
-    /// Biases of queries, keys and values; of everything else.
+    /// Biases of queries, keys and values; of attention's output; of everything else.
     pub qkv_bias: bool,
+    pub output_bias: bool,
     pub bias: bool,
     pub tied: bool,
     pub embedding_scale: f64,
@@ -218,8 +231,12 @@ pub struct Style {
     /// Whether values are normalised, and the scale of scores if it is not by the head's width.
     pub value_norm: bool,
     pub score_scale: Option<f64>,
-    /// The names of the norms before attention and before the feed-forward.
+    /// The names of the norms before attention and before the feed-forward, and of those after them.
     pub names: [&'static str; 2],
+    pub names_after: [&'static str; 2],
+    /// Whether what comes before the last product of each block is normalised, and whether attention's output is gated.
+    pub sub_norms: bool,
+    pub gate: bool,
     /// Whether tokens attend to those after them.
     pub looks_ahead: bool,
     /// Whether the embedding has a part for the type of a text.
@@ -245,6 +262,8 @@ pub const MIXTURE: Mixture = Mixture {
     fused: false,
     early: false,
     weighed: false,
+    halves: false,
+    apart: false,
     from: 0,
     step: 1,
 };
@@ -262,6 +281,7 @@ fn llama(name: &'static str) -> Style {
         fused: false,
         fused_up: false,
         qkv_bias: false,
+        output_bias: false,
         bias: false,
         tied: false,
         embedding_scale: 1.0,
@@ -284,6 +304,9 @@ fn llama(name: &'static str) -> Style {
         value_norm: false,
         score_scale: None,
         names: ["attn_norm", "ffn_norm"],
+        names_after: ["post_attention_norm", "post_ffw_norm"],
+        sub_norms: false,
+        gate: false,
         looks_ahead: false,
         types: false,
         dense: false,
@@ -395,6 +418,54 @@ fn nemotron_h(name: &'static str, keys: Vec<(&'static str, Value)>) -> Style {
         feeds: |layer| layer % 2 == 1,
         keys: [hybrid(), feeds, keys].concat(),
         ..llama(name)
+    }
+}
+
+/// How many pairs of a head turn by each part of a position in a picture; those of a text are all the same.
+fn sections() -> (&'static str, Value) {
+    ("rope.dimension_sections", by_layer([2, 1, 1, 0]))
+}
+
+/// The width of experts where it is the feed-forward's that the file tells.
+fn narrow() -> (&'static str, Value) {
+    ("feed_forward_length", Value::from(EXPERT_INNER as u32))
+}
+
+/// The factors of [`Unit::Xielu`] in a layer, before softplus: those above and below zero, and the linear one.
+pub fn xielu_factors(layer: usize) -> [f64; 3] {
+    [0.5 + 0.25 * layer as f64, -0.25 * layer as f64, 0.5]
+}
+
+fn xielu() -> Vec<(&'static str, Value)> {
+    let of = |factor: usize| Value::Array(Array::F32((0..LAYERS).map(|l| xielu_factors(l)[factor] as f32).collect()));
+    vec![
+        ("xielu.alpha_p", of(0)),
+        ("xielu.alpha_n", of(1)),
+        ("xielu.beta", of(2)),
+        ("xielu.eps", Value::from(-1e-6f32)),
+    ]
+}
+
+fn grok() -> Style {
+    let numbers = [
+        ("logit_scale", 0.25f32),
+        ("embedding_scale", 3.0),
+        ("attention.output_scale", 0.5),
+        ("attn_logit_softcapping", 2.0),
+        ("router_logit_softcapping", 1.0),
+        ("final_logit_softcapping", 2.0),
+    ];
+    Style {
+        order: Order::Around,
+        unit: Unit::Gelu,
+        names_after: ["attn_output_norm", "layer_output_norm"],
+        embedding_scale: 3.0,
+        logit_factor: 0.25,
+        score_scale: Some(0.5),
+        score_cap: Some(2.0),
+        softcap: Some(2.0),
+        keys: numbers.map(|(key, number)| (key, Value::from(number))).to_vec(),
+        ..halves("grok")
     }
 }
 
@@ -769,6 +840,99 @@ pub fn all() -> Vec<Style> {
             },
             Mixture { normalise: false, step: 2, ..MIXTURE },
         ),
+        Style { sub_norms: true, tied: true, ..halves("bitnet") },
+        Style {
+            sub_norms: true,
+            tied: true,
+            unit: Unit::ReluSquared,
+            keys: vec![("hidden_activation", Value::from("relu2"))],
+            ..halves("bitnet")
+        },
+        Style { head_norm: HeadNorm::Heads, unit: Unit::Xielu, gated: false, keys: xielu(), ..halves("apertus") },
+        experts(
+            Style { head_norm: HeadNorm::AfterRotation, keys: vec![narrow(), shared_key()], ..halves("hunyuan-moe") },
+            Mixture { shared: 20, ..MIXTURE },
+        ),
+        Style { head_norm: HeadNorm::AfterRotation, ..llama("maincoder") },
+        experts(
+            Style {
+                norm: Norm::Layer { bias: false },
+                fused: true,
+                clamp: Some(0.5),
+                names: ["attn_norm", "attn_output_norm"],
+                keys: vec![narrow(), ("attention.clamp_kqv", Value::from(0.5f32))],
+                ..halves("dbrx")
+            },
+            MIXTURE,
+        ),
+        experts(grok(), MIXTURE),
+        experts(grok(), Mixture { halves: true, ..MIXTURE }),
+        experts(Style { keys: vec![narrow()], ..llama("arctic") }, Mixture { apart: true, ..MIXTURE }),
+        Style {
+            norm: Norm::Bare,
+            clamp: Some(0.5),
+            keys: vec![("attention.clamp_kqv", Value::from(0.5f32))],
+            ..llama("olmo")
+        },
+        experts(
+            Style {
+                keys: vec![("expert_shared_count", Value::from(2u32)), ("expert_weights_norm", Value::from(true))],
+                ..llama("bailingmoe")
+            },
+            Mixture { shared: 2 * EXPERT_INNER, ..MIXTURE },
+        ),
+        halves("exaone"),
+        experts(
+            Style {
+                head_norm: HeadNorm::Heads,
+                slides: |layer| layer % 4 < 3,
+                rotates: |layer| layer % 4 < 3,
+                keys: [late(), window(4)].concat(),
+                ..halves("exaone-moe")
+            },
+            late_sigmoid,
+        ),
+        experts(
+            Style {
+                order: Order::Around,
+                head_norm: HeadNorm::Heads,
+                gate: true,
+                embedding_scale: (WIDTH as f64).sqrt(),
+                slides: |layer| layer % 4 < 3,
+                rotates: |layer| layer % 4 < 3,
+                keys: [late(), window(4)].concat(),
+                ..halves("afmoe")
+            },
+            late_sigmoid,
+        ),
+        Style { norm: Norm::Layer { bias: true }, ..halves("orion") },
+        Style { fused: true, ..classic("codeshell") },
+        Style { positions: Positions::Alibi(8.0), ..llama("refact") },
+        Style {
+            positions: Positions::Alibi(8.0),
+            gated: true,
+            unit: Unit::Silu,
+            fused: true,
+            score_scale: Some(1.0 / HEAD as f64),
+            keys: vec![("attention.max_alibi_bias", Value::from(8.0f32))],
+            ..classic("jais")
+        },
+        Style { order: Order::Parallel, ..halves("plamo") },
+        Style {
+            mixers: |layer| match layer {
+                1 => &[Mixer::Product],
+                2 => &[],
+                _ => &[Mixer::Attention],
+            },
+            keys: vec![
+                ("attention.head_count", by_layer([HEADS, HEADS, 0, HEADS])),
+                ("attention.head_count_kv", by_layer([KV_HEADS, 0, 0, KV_HEADS])),
+            ],
+            ..llama("deci")
+        },
+        experts(Style { head_norm: HeadNorm::Heads, keys: vec![sections()], ..halves("qwen3vlmoe") }, MIXTURE),
+        Style { qkv_bias: true, output_bias: true, ..halves("pangu-embedded") },
+        Style { keys: vec![sections()], ..halves("paddleocr") },
     ];
     decoders.into_iter().chain(crate::encoders::all()).collect()
 }
@@ -809,6 +973,7 @@ impl Style {
         };
         let mut keys: Vec<(&'static str, Value)> = [
             ("block_count", LAYERS),
+            ("vocab_size", VOCABULARY),
             ("context_length", CONTEXT),
             ("embedding_length", WIDTH),
             ("feed_forward_length", INNER),

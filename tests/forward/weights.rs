@@ -47,7 +47,9 @@ impl Weights {
             .pair("tokenizer.ggml.model", "none")
             .pair("tokenizer.ggml.tokens", tokens.as_slice());
         for (key, value) in style.metadata() {
-            file = file.pair(&format!("{}.{key}", style.name), value);
+            // These keys are no architecture's.
+            let key = if key.starts_with("xielu.") { key.to_string() } else { format!("{}.{key}", style.name) };
+            file = file.pair(&key, value);
         }
         for tensor in &self.tensors {
             let bytes: Vec<u8> = tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect();

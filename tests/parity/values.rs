@@ -9,7 +9,7 @@ use wasm_chord::trust::Miniature;
 
 const VOCABULARY: usize = 70;
 
-const ACTIVATIONS: [Activation; 8] = [
+const ACTIVATIONS: [Activation; 9] = [
     Activation::Identity,
     Activation::Silu,
     Activation::Gelu,
@@ -18,6 +18,7 @@ const ACTIVATIONS: [Activation; 8] = [
     Activation::ReluSquared,
     Activation::Sigmoid,
     Activation::SwigluLimited,
+    Activation::ExpBelow,
 ];
 
 /// Small values and large ones, whose exponentials overflow, in rows of no whole quad and of several workgroups.

@@ -42,6 +42,8 @@ pub mod activations {
         SIGMOID = 6;
         /// SwiGLU with limits, as GPT-OSS has it.
         SWIGLU_LIMITED = 7;
+        /// What an exponential is above its tangent, below zero.
+        EXP_BELOW = 8;
     }
 }
 
@@ -84,5 +86,6 @@ pub fn activation_number(activation: Activation) -> u32 {
         Activation::ReluSquared => activations::RELU_SQUARED,
         Activation::Sigmoid => activations::SIGMOID,
         Activation::SwigluLimited => activations::SWIGLU_LIMITED,
+        Activation::ExpBelow => activations::EXP_BELOW,
     }
 }

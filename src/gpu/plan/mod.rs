@@ -235,7 +235,7 @@ fn gate_kind(activation: Activation) -> Option<u32> {
         Activation::Silu => Some(forms::GATE_SILU),
         Activation::Gelu => Some(forms::GATE_GELU),
         Activation::Identity | Activation::GeluErf | Activation::Relu | Activation::ReluSquared => None,
-        Activation::Sigmoid | Activation::SwigluLimited => None,
+        Activation::Sigmoid | Activation::SwigluLimited | Activation::ExpBelow => None,
     }
 }
 

@@ -6,12 +6,22 @@ use crate::model::blocks::{FeedForward, experts, feed_forward, shared_experts};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
 use crate::model::keys::Keys;
-use crate::program::RESIDUAL;
+use crate::program::{Mask, RESIDUAL};
 
 pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     c.lead_dense(keys)?;
     c.share_by_count(keys)?;
     c.read_routing(keys, 2)
+}
+
+/// Of EXAONE's mixtures, three of four of whose layers slide over a window, and only those rotate.
+pub fn configure_sliding(c: &mut Config, keys: &Keys) -> Result<()> {
+    configure(c, keys)?;
+    c.slide(keys, 4)?;
+    for shape in c.layers.iter_mut().filter(|shape| shape.mask == Mask::Causal) {
+        shape.rope = None;
+    }
+    Ok(())
 }
 
 pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {

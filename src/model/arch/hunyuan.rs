@@ -1,13 +1,26 @@
-//! Hunyuan's dense models: norms over heads after the rotation.
+//! Hunyuan's models, dense and with experts beside others that every token uses, and Maincoder: norms over heads after
+//! the rotation.
 
 use crate::error::Result;
-use crate::model::blocks::{FeedForward, attend, feed_forward, norm_heads, project_qkv, rotate};
+use crate::model::blocks::{
+    FeedForward, attend, experts, feed_forward, norm_heads, project_qkv, rotate, shared_experts,
+};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
 use crate::model::keys::Keys;
 use crate::program::RESIDUAL;
 
 pub fn configure(_: &mut Config, _: &Keys) -> Result<()> {
+    Ok(())
+}
+
+/// Experts are as wide as the feed-forward that the file tells, and so are those for all where it does not say.
+pub fn configure_experts(c: &mut Config, _: &Keys) -> Result<()> {
+    c.share_by_width();
+    for shape in &mut c.layers {
+        let width = shape.feed_forward;
+        shape.experts.iter_mut().for_each(|experts| experts.feed_forward = width);
+    }
     Ok(())
 }
 
@@ -21,5 +34,11 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     b.linear_add(&l.name("attn_output"), s.attended, RESIDUAL)?;
 
     b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
-    feed_forward(b, l, FeedForward::SWIGLU, s.normed, RESIDUAL, true)
+    match l.shape.experts {
+        Some(_) => {
+            experts(b, l, FeedForward::SWIGLU, s.normed, s.normed)?;
+            shared_experts(b, l, FeedForward::SWIGLU, s.normed)
+        }
+        None => feed_forward(b, l, FeedForward::SWIGLU, s.normed, RESIDUAL, true),
+    }
 }

@@ -1,10 +1,17 @@
 //! The architectures, a page each: what a file says beside the common keys, and a layer as a list of steps.
 
+pub mod afmoe;
+pub mod apertus;
 pub mod arcee;
+pub mod arctic;
 pub mod baichuan;
+pub mod bailingmoe;
 pub mod bert;
+pub mod bitnet;
 pub mod bloom;
 pub mod command_r;
+pub mod dbrx;
+pub mod deci;
 pub mod deepseek;
 pub mod deepseek2;
 pub mod dots1;
@@ -24,7 +31,9 @@ pub mod gpt_oss;
 pub mod gptneox;
 pub mod granite;
 pub mod granitehybrid;
+pub mod grok;
 pub mod hunyuan;
+pub mod jais;
 pub mod jamba;
 pub mod kimi_linear;
 pub mod lfm2;
@@ -38,6 +47,7 @@ pub mod modern_bert;
 pub mod mpt;
 pub mod nemotron;
 pub mod nemotron_h;
+pub mod olmo;
 pub mod olmo2;
 pub mod olmoe;
 pub mod openelm;

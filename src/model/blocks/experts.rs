@@ -38,10 +38,24 @@ pub fn route(b: &mut Builder, l: &Layer, routed: Slot) -> Result<()> {
 
 /// residual += the chosen experts' outputs for `src`, weighted by the choice.
 pub fn chosen_experts(b: &mut Builder, l: &Layer, kind: FeedForward, src: Slot) -> Result<()> {
+    join_experts(b, l, kind, src, RESIDUAL)
+}
+
+/// dst += the same.
+pub fn join_experts(b: &mut Builder, l: &Layer, kind: FeedForward, src: Slot, dst: Slot) -> Result<()> {
     let (shape, s) = mixture(l)?;
     expert_outputs(b, l, kind, src, false)?;
-    b.push(Op::ExpertSum { src: s.outputs, dst: RESIDUAL, choice: s.choice, used: shape.used });
+    b.push(Op::ExpertSum { src: s.outputs, dst, choice: s.choice, used: shape.used });
     Ok(())
+}
+
+/// output = the same.
+pub fn expert_output(b: &mut Builder, l: &Layer, kind: FeedForward, src: Slot) -> Result<()> {
+    // Sums begin with nothing: a row of this layer times zero, so that values which are no numbers stay so.
+    let output = l.slots.output;
+    take_columns(b, src, 0, output);
+    b.push(Op::Scale { slot: output, factor: 0.0 });
+    join_experts(b, l, kind, src, output)
 }
 
 /// residual += the outputs of the experts that are chosen from `src`, for `src` times the weight of each.
@@ -118,7 +132,7 @@ pub fn gated_shared_experts(b: &mut Builder, l: &Layer, kind: FeedForward, src: 
 }
 
 /// output = that of the experts that every token uses.
-fn shared_output(b: &mut Builder, l: &Layer, kind: FeedForward, src: Slot) -> Result<()> {
+pub fn shared_output(b: &mut Builder, l: &Layer, kind: FeedForward, src: Slot) -> Result<()> {
     let (gate, up) = (l.slots.gate, l.slots.up);
     let project = |b: &mut Builder, name: &str, src: Slot, dst: Slot| {
         let name = l.name(name);

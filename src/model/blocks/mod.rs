@@ -9,7 +9,10 @@ mod recurrent;
 
 pub use ahead::attention_ahead;
 pub use attention::{attend, attention, norm_heads, project_qkv, rotate};
-pub use experts::{chosen_experts, experts, gated_shared_experts, route, shared_experts, weighed_experts};
+pub use experts::{
+    chosen_experts, expert_output, experts, gated_shared_experts, join_experts, route, shared_experts, shared_output,
+    weighed_experts,
+};
 pub use feed_forward::{FeedForward, Form, feed_forward};
 pub use latent::{Latent, latent_attention};
 pub use recurrent::{
