@@ -9,7 +9,7 @@ struct Op {
     quads: u32,
     // Tokens before each that it sees, TAPS_MAX at most.
     taps: u32,
-    // Words: `taps` + 1 values for each channel, and one or NONE.
+    // Words: `taps` + 1 values for each channel, and one; or NONE. Without a kernel the oldest goes out as it is.
     kernel: u32,
     bias: u32,
 }
@@ -28,7 +28,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var factors = array<vec4<f32>, TAPS_MAX + 1u>();
     for (var tap = 0u; tap <= op.taps; tap++) {
         for (var c = 0u; c < 4u; c++) {
-            factors[tap][c] = weight(op.kernel + (4u * i + c) * (op.taps + 1u) + tap);
+            if (op.kernel == NONE) {
+                factors[tap][c] = f32(tap == 0u);
+            } else {
+                factors[tap][c] = weight(op.kernel + (4u * i + c) * (op.taps + 1u) + tap);
+            }
             if (tap < op.taps && step.position > 0u) {
                 past[tap][c] = bitcast<f32>(cache[tap * width + 4u * i + c]);
             }

@@ -37,8 +37,9 @@ fn erf(x: vec4<f32>) -> vec4<f32> {
 
 // e^m − 1 − m, by the series where the difference would lose what it is.
 fn exp_below(m: vec4<f32>) -> vec4<f32> {
-    let series = m * m * (0.5 + m * (0.16666667 + m * (0.041666667 + m * 0.008333334)));
-    return select(exp(max(m, vec4(-80.0))) - 1.0 - m, series, m > vec4(-0.3));
+    let rest = 0.041666667 + m * (0.008333334 + m * (0.001388889 + m * 0.0001984127));
+    let series = m * m * (0.5 + m * (0.16666667 + m * rest));
+    return select(exp(max(m, vec4(-80.0))) - 1.0 - m, series, m > vec4(-0.5));
 }
 
 fn activated(x: vec4<f32>) -> vec4<f32> {
@@ -50,6 +51,7 @@ fn activated(x: vec4<f32>) -> vec4<f32> {
         case RELU: { return max(x, vec4(0.0)); }
         case RELU_SQUARED: { return max(x, vec4(0.0)) * max(x, vec4(0.0)); }
         case SIGMOID: { return sigmoid(x); }
+        case EXP: { return exp(clamp(x, vec4(-40.0), vec4(40.0))); }
         case EXP_BELOW: { return exp_below(min(x, vec4(0.0))); }
         default: {
             let gate = min(x, vec4(7.0));

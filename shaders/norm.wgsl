@@ -14,7 +14,7 @@ struct Op {
     epsilon: f32,
     add: u32,
     flag: u32,
-    // Whether the mean is taken off, an RMS norm being without.
+    // Whether the mean is taken off, an RMS norm being without; 2 where what exceeds epsilon standard deviations is left.
     is_centred: u32,
     bias: u32,
     // Values of weight and bias between those of a run and those of the next.
@@ -40,7 +40,7 @@ fn main(
     let src = row_of(op.src, op.src_stride, op.src_residual, group.z) + first;
     let dst = row_of(op.dst, op.dst_stride, op.dst_residual, group.z) + first;
     var mean = 0.0;
-    if (op.is_centred == 1u) {
+    if (op.is_centred != 0u) {
         var values = 0.0;
         for (var i = local; i < op.width / 4u; i += 64u) {
             values += dot(arena[src + i], vec4(1.0));
@@ -52,10 +52,15 @@ fn main(
         let value = arena[src + i] - mean;
         squares += dot(value, value);
     }
-    let magnitude = inverseSqrt(sum_of(vec4(squares), local, 64u, subgroup).x / f32(op.width) + op.epsilon);
+    let all_squares = sum_of(vec4(squares), local, 64u, subgroup).x;
+    let magnitude = inverseSqrt(all_squares / f32(op.width) + op.epsilon);
+    let least = op.epsilon * sqrt(all_squares / f32(max(op.width, 2u) - 1u));
     for (var i = local; i < op.width / 4u; i += 64u) {
         let at = group.x * op.step + 4u * i;
         var value = (arena[src + i] - mean) * magnitude;
+        if (op.is_centred == 2u) {
+            value = max(arena[src + i] - mean - least, vec4(0.0));
+        }
         if (op.weights != NONE) {
             value *= vector(op.weights + at);
         }

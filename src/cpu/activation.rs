@@ -28,11 +28,20 @@ pub fn activate(activation: Activation, values: &mut [f32]) {
         Activation::Relu => each(|x| x.max(0.0)),
         Activation::ReluSquared => each(|x| x.max(0.0) * x.max(0.0)),
         Activation::Sigmoid => each(|x| 1.0 / (1.0 + (-x).exp())),
-        Activation::ExpBelow => each(|x| x.min(0.0).exp_m1() - x.min(0.0)),
+        Activation::Exp => each(|x| x.clamp(-40.0, 40.0).exp()),
+        Activation::ExpBelow => each(|x| exp_below(x.min(0.0))),
         Activation::SwigluLimited => each(|x| {
             let x = x.min(LIMIT);
             x / (1.0 + (-1.702 * x).exp())
         }),
+    }
+}
+
+/// e^m − 1 − m, by the series where the difference would lose what it is.
+fn exp_below(m: f32) -> f32 {
+    match m > -0.5 {
+        true => m * m * (0.5 + m * (1.0 / 6.0 + m * (1.0 / 24.0 + m * (1.0 / 120.0 + m * (1.0 / 720.0 + m / 5040.0))))),
+        false => m.exp() - 1.0 - m,
     }
 }
 

@@ -2,8 +2,11 @@
 
 /// Convolves rows of `width` values in place, as `Op::ShortConv` says. `state` holds the rows before them, the
 /// oldest first, and then the last of them.
-pub fn short_conv(rows: &mut [f32], width: usize, kernel: &[f32], bias: Option<&[f32]>, state: &mut [f32]) {
+pub fn short_conv(rows: &mut [f32], width: usize, kernel: Option<&[f32]>, bias: Option<&[f32]>, state: &mut [f32]) {
     let taps = state.len() / width;
+    let Some(kernel) = kernel else {
+        return delay(rows, width, bias, state);
+    };
     for row in rows.chunks_exact_mut(width) {
         for (channel, value) in row.iter_mut().enumerate() {
             let (past, own) = kernel[channel * (taps + 1)..][..taps + 1].split_at(taps);
@@ -15,6 +18,17 @@ pub fn short_conv(rows: &mut [f32], width: usize, kernel: &[f32], bias: Option<&
                 state[at] = if tap + 1 < taps { state[at + width] } else { newest };
             }
             *value = sum + own[0] * newest + bias.map_or(0.0, |bias| bias[channel]);
+        }
+    }
+}
+
+/// Puts the row of as many tokens before as `state` holds in place of each.
+fn delay(rows: &mut [f32], width: usize, bias: Option<&[f32]>, state: &mut [f32]) {
+    for row in rows.chunks_exact_mut(width) {
+        state[..width].swap_with_slice(row);
+        state.rotate_left(width);
+        if let Some(bias) = bias {
+            super::vector::add(row, bias);
         }
     }
 }
@@ -42,12 +56,17 @@ mod tests {
             for batch in [1, 2, 4, tokens] {
                 let (mut out, mut state) = (rows.clone(), vec![0.0; width * taps]);
                 for rows in out.chunks_mut(batch * width) {
-                    short_conv(rows, width, &kernel, Some(&bias), &mut state);
+                    short_conv(rows, width, Some(&kernel), Some(&bias), &mut state);
                 }
                 for (i, value) in out.iter().enumerate() {
                     let truth = truth(i / width, i % width);
                     assert!((truth - f64::from(*value)).abs() < 1e-5, "{taps} taps, batches of {batch}: {value}");
                 }
+                assert_eq!(state, rows[(tokens - taps) * width..], "the last inputs remain");
+                let (mut out, mut state) = (rows.clone(), vec![0.0; width * taps]);
+                out.chunks_mut(batch * width).for_each(|rows| short_conv(rows, width, None, None, &mut state));
+                assert_eq!(out[taps * width..], rows[..(tokens - taps) * width], "without a kernel they are delayed");
+                assert!(out[..taps * width].iter().all(|value| *value == 0.0));
                 assert_eq!(state, rows[(tokens - taps) * width..], "the last inputs remain");
             }
         }

@@ -15,6 +15,7 @@ mod lanes;
 pub mod matmul;
 mod memory;
 mod norm;
+mod recurrent;
 mod route;
 mod scan;
 #[cfg(feature = "selftest")]
@@ -23,6 +24,7 @@ mod sizes;
 pub mod team;
 pub mod vector;
 mod weights;
+mod wkv;
 
 use crate::error::Result;
 use crate::exec::Batch;
@@ -261,57 +263,20 @@ impl Cpu {
                 }
             }
             Op::ShortConv { state, slot, kernel, bias } => {
-                let kernel = self.weights.vector(program, kernel);
-                let bias = bias.map(|id| self.weights.vector(program, id));
+                let [kernel, bias] = [kernel, bias].map(|id| id.map(|id| self.weights.vector(program, id)));
                 for part in batch.spans() {
                     let lane = &mut self.lanes[part.lane];
                     let (state, _) = lane.fixed.of(state, part.positions.start);
                     conv::short_conv(&mut out[part.of(program[slot])], program[slot], kernel, bias, state);
                 }
             }
-            Op::Scan { state, input, step, key, query, bias, rate, skip, groups, .. } => {
-                let State::Recurrent { heads, rows, columns } = program[state] else {
-                    unreachable!("a scan moves a matrix on");
-                };
-                let scan = scan::Scan {
-                    heads,
-                    rows,
-                    columns,
-                    groups,
-                    bias: bias.map(|id| self.weights.vector(program, id)),
-                    rate: self.weights.vector(program, rate),
-                    skip: self.weights.vector(program, skip),
-                };
-                for part in batch.spans() {
-                    let read =
-                        |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)][part.of(program[slot])];
-                    let lane = &mut self.lanes[part.lane];
-                    let (state, scratch) = lane.fixed.of(state, part.positions.start);
-                    let out = &mut out[part.of(heads * rows)];
-                    scan.run([input, step, key, query].map(read), state, scratch, out);
-                }
-            }
-            Op::DeltaRule { state, query, key, value, decay, beta, bias, rate, groups, interleaved, .. } => {
-                let State::Recurrent { heads, rows, columns } = program[state] else {
-                    unreachable!("the delta rule moves a matrix on");
-                };
-                let rule = delta::DeltaRule {
-                    heads,
-                    rows,
-                    columns,
-                    groups,
-                    interleaved,
-                    bias: self.weights.vector(program, bias),
-                    rate: self.weights.vector(program, rate),
-                };
-                for part in batch.spans() {
-                    let read =
-                        |slot: Slot| &self.slots[slot.0 as usize][span(program, slot, batch)][part.of(program[slot])];
-                    let lane = &mut self.lanes[part.lane];
-                    let (state, scratch) = lane.fixed.of(state, part.positions.start);
-                    let out = &mut out[part.of(heads * rows)];
-                    rule.run([query, key, value, decay, beta].map(read), state, scratch, out);
-                }
+            Op::Scan { .. } => self.scan(program, op, batch, out),
+            Op::DeltaRule { .. } => self.delta_rule(program, op, batch, out),
+            Op::Wkv { .. } => self.wkv(program, op, batch, out),
+            Op::Echo { query, key, value, heads, .. } => {
+                let [query_values, key_values, values] =
+                    [query, key, value].map(|slot| self.values(program, slot, batch));
+                wkv::echo(query_values, key_values, values, program[key] / heads, program[value] / heads, out);
             }
         }
         if let Some(slot) = dst {

@@ -35,9 +35,14 @@ impl Normalise<'_> {
     /// The same where source and destination are one.
     pub fn in_place(&self, values: &mut [f32]) {
         for (run, row) in values.chunks_exact_mut(self.width).enumerate() {
-            if self.kind == Norm::Layer {
+            if self.kind != Norm::Rms {
                 let mean = row.iter().sum::<f32>() / row.len() as f32;
                 row.iter_mut().for_each(|v| *v -= mean);
+            }
+            if self.kind == Norm::Excess {
+                let least = self.epsilon * (super::vector::sum_squares(row) / (row.len() - 1).max(1) as f32).sqrt();
+                row.iter_mut().for_each(|v| *v = (*v - least).max(0.0));
+                continue;
             }
             let scale = scale(row, self.epsilon);
             row.iter_mut().for_each(|v| *v *= scale);
@@ -64,12 +69,21 @@ fn scale(row: &[f32], epsilon: f32) -> f32 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_exceeds_the_mean_by_more_is_left() {
+        // Mean 3, and 2 is the deviation of a sample.
+        let norm = Normalise { kind: Norm::Excess, weight: None, bias: None, width: 5, epsilon: 0.5 };
+        let mut values = [1.0, 1.0, 3.0, 5.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        norm.in_place(&mut values);
+        assert_eq!(values, [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
     /// Both norms by their definitions, in f64.
     fn naive(n: &Normalise, src: &[f32], run: usize) -> Vec<f64> {
         let row = src.iter().map(|v| f64::from(*v));
         let mean = match n.kind {
             Norm::Rms => 0.0,
-            Norm::Layer => row.clone().sum::<f64>() / src.len() as f64,
+            Norm::Layer | Norm::Excess => row.clone().sum::<f64>() / src.len() as f64,
         };
         let variance = row.clone().map(|v| (v - mean).powi(2)).sum::<f64>() / src.len() as f64;
         let of = |w: Option<&[f32]>, i: usize| w.map(|w| f64::from(w[(run * n.width + i) % w.len()]));

@@ -42,6 +42,10 @@ pub enum Kernel {
     Scan,
     /// The gated delta rule, which moves its state on.
     Delta,
+    /// What RWKV keeps, moved on.
+    Wkv,
+    /// What a token answers to itself.
+    Echo,
 }
 
 /// What the tiles of matrix·matrix are multiplied in. Sums are f32 always; weights that are floats in the
@@ -134,12 +138,12 @@ impl Kernel {
     /// Every kernel.
     pub fn all() -> impl Iterator<Item = Kernel> {
         use Kernel::*;
-        let plain =
-            [Prepare, Norm, AttentionReduce, Elementwise, Route, ExpertSum, Top, Sample, Copy, Conv, Scan, Delta];
+        let plain = [Prepare, Norm, AttentionReduce, Elementwise, Route, ExpertSum, Top, Sample, Copy];
+        let of_past = [Conv, Scan, Delta, Wkv, Echo];
         let of_matrices = Dtype::ALL.into_iter().flat_map(|d| [Embed(d), MatVec(d), MatMat(d)]);
         let of_cache =
             [KvFormat::F16, KvFormat::Q8_0].into_iter().flat_map(|f| [Rope(f), Attention(f), AttentionTiles(f)]);
-        of_matrices.chain(of_cache).chain(plain)
+        of_matrices.chain(of_cache).chain(plain).chain(of_past)
     }
 
     /// Its name, as statistics show it.
@@ -163,6 +167,8 @@ impl Kernel {
             Kernel::Conv => "conv".into(),
             Kernel::Scan => "scan".into(),
             Kernel::Delta => "delta".into(),
+            Kernel::Wkv => "wkv".into(),
+            Kernel::Echo => "echo".into(),
         }
     }
 
@@ -226,7 +232,7 @@ impl Kernel {
             Kernel::Rope(_) => texts.extend([shader!("shared/bytes"), shader!("shared/cache")]),
             Kernel::Prepare => texts.push(shader!("shared/prepare")),
             Kernel::Top | Kernel::Sample => texts.push(shader!("shared/candidates")),
-            Kernel::Scan | Kernel::Delta => texts.push(shader!("shared/recurrent")),
+            Kernel::Scan | Kernel::Delta | Kernel::Wkv => texts.push(shader!("shared/recurrent")),
             _ => {}
         }
         match self {
@@ -234,7 +240,7 @@ impl Kernel {
             Kernel::MatMat(_) => texts.extend([shader!("shared/matrix"), tile(arithmetic)]),
             _ => {}
         }
-        if matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope(_)) {
+        if matches!(self, Kernel::MatVec(_) | Kernel::Norm | Kernel::Rope(_) | Kernel::Echo) {
             texts.push(if subgroups { shader!("shared/sum_subgroups") } else { shader!("shared/sum") });
         }
         texts.push(match self {
@@ -257,6 +263,8 @@ impl Kernel {
             Kernel::Conv => shader!("conv"),
             Kernel::Scan => shader!("scan"),
             Kernel::Delta => shader!("delta"),
+            Kernel::Wkv => shader!("wkv"),
+            Kernel::Echo => shader!("echo"),
         });
         let kept = match self {
             Kernel::Rope(format) | Kernel::Attention(format) | Kernel::AttentionTiles(format) => Some(format),

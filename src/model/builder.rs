@@ -32,7 +32,7 @@ impl<'a> Builder<'a> {
             ids: HashMap::new(),
             scratch: HashMap::new(),
             caches: HashMap::new(),
-            program: Program::empty(config.embedding, config.vocabulary, config.layers.len()),
+            program: Program::empty(config.streams * config.embedding, config.vocabulary, config.layers.len()),
             group: 0,
         }
     }

@@ -35,6 +35,10 @@ pub struct Config {
     pub is_parallel: bool,
     /// Whether a bias of the logits is used, where a file has one.
     pub has_output_bias: bool,
+    /// After every so many layers the residual stream is halved; never where it is 0.
+    pub rescale_every: usize,
+    /// Streams of the model's width that pass from layer to layer side by side; of most models one.
+    pub streams: usize,
     /// Width of what each layer has of a token beside the residual stream.
     pub per_layer: usize,
     /// The name of the last norm.
@@ -62,7 +66,7 @@ pub const WIDTH_MAX: usize = 1 << 20;
 const CONTEXT_MAX: usize = 1 << 24;
 const EXPERTS_MAX: usize = 1024;
 pub const KERNEL_MAX: usize = 64;
-const STATE_MAX: usize = 1 << 12;
+pub const STATE_MAX: usize = 1 << 12;
 /// The table that has a row for each position, where positions are learned.
 pub const POSITIONS: &str = "position_embd.weight";
 /// Context kept when the caller does not say: enough for a chat, and its cache is small.
@@ -94,7 +98,7 @@ impl Config {
         };
         let epsilon = match architecture.norm {
             Norm::Rms => "attention.layer_norm_rms_epsilon",
-            Norm::Layer => "attention.layer_norm_epsilon",
+            Norm::Layer | Norm::Excess => "attention.layer_norm_epsilon",
         };
         let mut config = Config {
             architecture,
@@ -109,6 +113,8 @@ impl Config {
             final_softcap: None,
             is_parallel: false,
             has_output_bias: true,
+            rescale_every: 0,
+            streams: 1,
             per_layer: 0,
             output_norm: "output_norm",
             looks_ahead: false,
@@ -193,10 +199,10 @@ impl Config {
         Ok(())
     }
 
-    /// The last layers have no keys and values of their own, as many as the file says: they attend to those of the
+    /// The last layers have no keys and values of their own, as many as the file says, or so many `usually`: they attend to those of the
     /// last layer of their kind that has.
-    pub fn share_caches(&mut self, keys: &Keys) -> Result<()> {
-        let count = keys.size("attention.shared_kv_layers", 0, self.layers.len() - 1, Some(0))?;
+    pub fn share_caches(&mut self, keys: &Keys, usually: usize) -> Result<()> {
+        let count = keys.size("attention.shared_kv_layers", 0, self.layers.len() - 1, Some(usually))?;
         let own = self.layers.len() - count;
         for layer in own..self.layers.len() {
             let mask = self.layers[layer].mask;
@@ -360,6 +366,7 @@ fn shapes(
             rope: if heads > 0 { Some(rope(keys, style, key_length, context_length)?) } else { None },
             feed_forward: feed_forward[layer],
             xielu: [0.0; 3],
+            excess: None,
             experts: experts.clone(),
         })
     };

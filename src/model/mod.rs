@@ -19,7 +19,8 @@ pub use shape::{Experts, LayerShape, Mixer, Recurrence};
 
 use crate::error::{ChordError, Result};
 use crate::gguf::Header;
-use crate::program::{Epilogue, Op, Outputs, Program, RESIDUAL, RowView};
+use crate::program::{Epilogue, Op, Outputs, Program, RESIDUAL, RowView, Runs};
+use blocks::{copy_runs, first_stream};
 use builder::{Builder, Layer, Slots};
 
 /// Writes the program of the model in `header`.
@@ -40,19 +41,25 @@ pub fn compile(header: &Header, config: &Config) -> Result<Program> {
 /// The embedding, with what some files have beside its table.
 fn embed(b: &mut Builder) -> Result<RowView> {
     let config = b.config;
+    let dst = if config.streams > 1 { b.slot("embedded", config.embedding) } else { RESIDUAL };
     let table = b.matrix("token_embd.weight", config.vocabulary, config.embedding, 1)?;
-    b.push(Op::Embed { table: table.weight, dst: RESIDUAL, scale: config.embedding_scale });
+    b.push(Op::Embed { table: table.weight, dst, scale: config.embedding_scale });
     if b.has("token_types.weight") {
         // A text is of the first of the types.
         let types = b.matrix("token_types.weight", b.rows("token_types.weight")?, config.embedding, 1)?;
-        b.push(Op::EmbedRow { table: types.weight, row: 0, dst: RESIDUAL });
+        b.push(Op::EmbedRow { table: types.weight, row: 0, dst });
     }
     if b.has(config::POSITIONS) {
         let positions = b.matrix(config::POSITIONS, config.context_length, config.embedding, 1)?;
-        b.push(Op::EmbedPosition { table: positions.weight, dst: RESIDUAL });
+        b.push(Op::EmbedPosition { table: positions.weight, dst });
     }
     if config.output_norm != "token_embd_norm" && b.has("token_embd_norm.weight") {
-        b.norm("token_embd_norm", RESIDUAL, RESIDUAL)?;
+        b.norm("token_embd_norm", dst, dst)?;
+    }
+    if dst != RESIDUAL {
+        // Every stream begins with it.
+        let to = Runs { first: 0, step: config.embedding };
+        copy_runs(b, dst, Runs { first: 0, step: 0 }, RESIDUAL, to, config.embedding, config.streams);
     }
     Ok(table)
 }
@@ -103,7 +110,8 @@ fn head(b: &mut Builder, table: RowView) -> Result<Outputs> {
         return hidden_states(b);
     }
     let hidden = b.slot("normed", config.embedding);
-    b.norm(config.output_norm, RESIDUAL, hidden)?;
+    let last = first_stream(b);
+    b.norm(config.output_norm, last, hidden)?;
     let logits = b.slot("logits", config.vocabulary);
     if b.has("output.weight") {
         let epilogue = b.epilogue("output", config.vocabulary)?;

@@ -63,6 +63,8 @@ pub struct LayerShape {
     pub feed_forward: usize,
     /// Factors of xIELU, where that is its activation: of squares above zero, of the exponential below, and of all.
     pub xielu: [f32; 3],
+    /// Gates pass only what exceeds their mean by so many standard deviations.
+    pub excess: Option<f32>,
     /// The mixture of experts, if it has one.
     pub experts: Option<Experts>,
 }

@@ -31,6 +31,8 @@ pub enum Activation {
     Sigmoid,
     /// e^m − 1 − m, where m = min(x, 0): what an exponential is above its tangent, below zero.
     ExpBelow,
+    /// e^x, where x beyond −40 and 40 counts as that.
+    Exp,
     /// Of a gate only: g · sigmoid(1.702·g) · (u + 1), with g at most 7 and u within −7 and 7, as gpt-oss has it.
     SwigluLimited,
 }
@@ -42,6 +44,9 @@ pub enum Norm {
     Rms,
     /// To mean 0 and variance 1.
     Layer,
+    /// Not at all: what is left of each value is by how much it exceeds the mean and `epsilon` times the standard
+    /// deviation (of a sample) of its run, and 0 where it does not.
+    Excess,
 }
 
 /// Which positions a token attends to; its own is always among them.
@@ -188,7 +193,7 @@ pub enum Op {
         dst: Slot,
         /// The row's width, or the head's for a norm over heads; divides the row's.
         width: usize,
-        /// Added to the mean square, or to the variance, before the root is taken.
+        /// Added to the mean square, or to the variance, before the root is taken; of [`Norm::Excess`] the factor.
         epsilon: f32,
     },
     /// `dst[t]` = epilogue(W · `src[t]`)
@@ -373,8 +378,8 @@ pub enum Op {
         state: StateId,
         /// Values that are convolved, each for itself.
         slot: Slot,
-        /// `taps` + 1 F32 values for each of the slot's.
-        kernel: WeightId,
+        /// `taps` + 1 F32 values for each of the slot's. Without it the oldest takes the place of the token's own.
+        kernel: Option<WeightId>,
         /// One F32 value for each of the slot's.
         bias: Option<WeightId>,
     },
@@ -402,6 +407,39 @@ pub enum Op {
         skip: WeightId,
         /// Groups of heads that share keys and queries; divides the heads.
         groups: usize,
+    },
+    /// What RWKV keeps, <https://arxiv.org/abs/2503.14456>, over a matrix S of a row for each value and a column for each
+    /// key: S = S · e^decay − (S · u) ⊗ v + value ⊗ key, for `erase` of u and v and S as it was, and dst = S · query.
+    Wkv {
+        /// A [`State::Recurrent`](super::State::Recurrent), which has the number of heads, rows and columns.
+        state: StateId,
+        /// heads · columns wide, as `key` and `decay`.
+        query: Slot,
+        /// What values are kept under.
+        key: Slot,
+        /// heads · rows wide.
+        value: Slot,
+        /// A value for each key. Negative: S decays.
+        decay: Slot,
+        /// What is taken away first: each as wide as `key`.
+        erase: Option<[Slot; 2]>,
+        /// As wide as `value`.
+        dst: Slot,
+        /// Whether the query is answered by S as it was before the token.
+        early: bool,
+    },
+    /// What a token answers to itself: dst = (query · key) · value, for each head.
+    Echo {
+        /// As wide as `key`.
+        query: Slot,
+        /// One head after the other.
+        key: Slot,
+        /// As wide as `dst`.
+        value: Slot,
+        /// One head after the other.
+        dst: Slot,
+        /// Divides all widths.
+        heads: usize,
     },
     /// The gated delta rule, <https://arxiv.org/abs/2412.06464>, over a matrix S of a row for each value and a column
     /// for each key: S = S · e^g, then S += β · (v − S·k) ⊗ k, and dst = S · q. For each head,

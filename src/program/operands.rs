@@ -117,7 +117,7 @@ impl Op {
                 visit(Update(dst));
             }
             Op::ShortConv { state, slot, kernel, bias } => {
-                visit(Vector(kernel));
+                kernel.iter_mut().for_each(|id| visit(Vector(id)));
                 bias.iter_mut().for_each(|id| visit(Vector(id)));
                 visit(WriteState(state));
                 visit(Update(slot));
@@ -127,6 +127,16 @@ impl Op {
                 [rate, skip].into_iter().for_each(|id| visit(Vector(id)));
                 [input, step, key, query].into_iter().for_each(|slot| visit(Read(slot)));
                 visit(WriteState(state));
+                visit(Write(dst));
+            }
+            Op::Wkv { state, query, key, value, decay, erase, dst, early: _ } => {
+                [query, key, value, decay].into_iter().for_each(|slot| visit(Read(slot)));
+                erase.iter_mut().flatten().for_each(|slot| visit(Read(slot)));
+                visit(WriteState(state));
+                visit(Write(dst));
+            }
+            Op::Echo { query, key, value, dst, heads: _ } => {
+                [query, key, value].into_iter().for_each(|slot| visit(Read(slot)));
                 visit(Write(dst));
             }
             Op::DeltaRule { state, query, key, value, decay, beta, dst, bias, rate, groups: _, interleaved: _ } => {

@@ -71,6 +71,10 @@ const NAME: &str = "chat";
 const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n\
                       {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
+/// What a file means that has the name of RWKV's format in place of a template.
+const RWKV: &str = "{% for message in messages %}{{ message.role | capitalize }}: {{ message.content | trim }}\n\n\
+                    {% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
+
 /// A compiled chat template.
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -130,6 +134,7 @@ impl ChatTemplate {
     /// # Errors
     /// `TemplateFailed` if it is not valid Jinja. The model is usable without its template.
     pub fn new(source: &str) -> Result<ChatTemplate> {
+        let source = if source == "rwkv-world" { RWKV } else { source };
         if source.len() > SOURCE_BYTES_MAX {
             let message = format!("the chat template has {} bytes, more than {SOURCE_BYTES_MAX}", source.len());
             return Err(ChordError::new(ErrorCode::TemplateFailed, message));

@@ -163,6 +163,19 @@ fn chatml_for_models_without_template() {
 }
 
 #[test]
+fn the_name_of_rwkv_s_format_stands_for_a_template() {
+    let template = ChatTemplate::new("rwkv-world").unwrap();
+    let messages = json!([
+        {"role": "system", "content": "Be brief. "},
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "bye"},
+    ]);
+    let text = "System: Be brief.\n\nUser: hi\n\nAssistant: Hello.\n\nUser: bye\n\nAssistant:";
+    assert_eq!(render_with(&template, &[], &messages).unwrap().text, text);
+}
+
+#[test]
 fn control_tokens_in_messages_are_broken_and_the_scaffold_is_not() {
     let template = ChatTemplate::chatml().unwrap();
     let messages = json!([

@@ -5,6 +5,7 @@ use super::accents::Accents;
 use super::bpe::{Bpe, decode_alphabet};
 use super::charsmap::Charsmap;
 use super::end::{WellKnown, is_marker, well_known};
+use super::longest::{Longest, unescape};
 use super::merge::NO_TOKEN;
 use super::patterns::PreTokeniser;
 use super::special::Specials;
@@ -35,6 +36,8 @@ enum Writing {
     Unigram,
     /// As characters that stand for bytes.
     Bytes,
+    /// With escapes, cut by the longest token.
+    Escapes,
 }
 
 /// The tokens that files name by id.
@@ -71,6 +74,7 @@ impl Tokenizer {
             Writing::Spm => Model::Spm(Spm::new(scores.into_iter(), byte_tokens(&vocabulary))),
             Writing::WordPiece => Model::WordPiece(word_piece(metadata)?),
             Writing::Unigram => Model::Unigram(unigram(metadata, &vocabulary, scores)?),
+            Writing::Escapes => Model::Longest(Longest::new(&vocabulary)),
             Writing::Bytes => Model::Bpe(bpe(metadata, pre_tokeniser, &vocabulary, &mut warnings)?),
         };
         let mut tokenizer = assemble(vocabulary, model, ids, known);
@@ -152,6 +156,7 @@ fn writing(metadata: &Metadata, warnings: &mut Vec<String>) -> Result<Writing> {
         Some("gpt2") => Writing::Bytes,
         Some("bert") => Writing::WordPiece,
         Some("t5") => Writing::Unigram,
+        Some("rwkv") => Writing::Escapes,
         Some("none" | "no_vocab" | "test") | None => Writing::None,
         Some(other) => {
             warnings.push(format!("the tokeniser '{other}' is not supported: prompts must be token ids"));
@@ -291,6 +296,11 @@ fn vocabulary(writing: Writing, tokens: &StringArray, kinds: &[Kind]) -> Result<
                 }
                 (None, Writing::Spm | Writing::WordPiece, Kind::Normal) => decode_spaces(token, out),
                 (None, Writing::Unigram, Kind::Normal | Kind::Unused) => decode_spaces(token, out),
+                (None, Writing::Escapes, Kind::Normal) => {
+                    // Escapes are no shorter than what they stand for.
+                    unescape(token, out);
+                    true
+                }
                 (None, Writing::Bytes, Kind::Normal) => decode_alphabet(token, out),
                 _ => {
                     out.extend_from_slice(token);

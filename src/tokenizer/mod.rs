@@ -3,7 +3,8 @@
 //! Text is cut at special tokens (`special`), the rest goes through one of two ways of merging
 //! (`merge`): SentencePiece's by score (`spm`), or byte-level BPE by rank (`bpe`) within the words of
 //! a pre-tokeniser (`split`, `patterns`, `class`). Time is O(n log n) in the length of the text. Encoders
-//! have two ways more, which look for whole tokens: `wordpiece` takes the longest, `unigram` the likeliest.
+//! have two ways more, which look for whole tokens: `wordpiece` takes the longest, `unigram` the likeliest. RWKV takes the
+//! `longest` without words.
 
 mod accents;
 mod bpe;
@@ -12,6 +13,7 @@ mod class;
 mod end;
 mod index;
 mod load;
+mod longest;
 mod merge;
 mod patterns;
 mod special;
@@ -72,6 +74,7 @@ enum Model {
     Bpe(bpe::Bpe),
     WordPiece(wordpiece::WordPiece),
     Unigram(unigram::Unigram),
+    Longest(longest::Longest),
 }
 
 impl Tokenizer {
@@ -297,6 +300,7 @@ impl Tokenizer {
             Model::None => {}
             Model::Bpe(bpe) => bpe.encode(&self.vocabulary, text, self.unknown, merger, out),
             Model::WordPiece(words) => words.encode(&self.vocabulary, text, self.unknown, out),
+            Model::Longest(longest) => longest.encode(&self.vocabulary, text, self.unknown, out),
             Model::Unigram(unigram) => unigram.encode(&self.vocabulary, text, self.unknown, out),
             Model::Spm(spm) => {
                 let space = if prefix { " " } else { "" };

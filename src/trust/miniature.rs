@@ -205,7 +205,7 @@ impl<'a> Sketch<'a> {
             Op::Copy { .. } => {}
             Op::ShortConv { state, kernel, bias, .. } => {
                 *state = self.state(*state);
-                *kernel = self.whole(*kernel);
+                *kernel = kernel.map(|id| self.whole(id));
                 *bias = bias.map(|id| self.whole(id));
             }
             Op::Scan { state, bias, rate, skip, .. } => {
@@ -213,6 +213,8 @@ impl<'a> Sketch<'a> {
                 *bias = bias.map(|id| self.whole(id));
                 (*rate, *skip) = (self.whole(*rate), self.whole(*skip));
             }
+            Op::Wkv { state, .. } => *state = self.state(*state),
+            Op::Echo { .. } => {}
             Op::DeltaRule { state, bias, rate, .. } => {
                 *state = self.state(*state);
                 (*bias, *rate) = (self.whole(*bias), self.whole(*rate));
@@ -299,6 +301,7 @@ fn is_of_heads(large: &Program, slot: Slot, run: usize) -> bool {
         Op::Softcap { .. } | Op::Route { .. } | Op::ExpertMatMul { .. } | Op::ExpertSum { .. } => false,
         Op::Weigh { .. } | Op::Adapt { .. } => false,
         Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => false,
+        Op::Wkv { .. } | Op::Echo { .. } => false,
     })
 }
 
@@ -309,7 +312,12 @@ fn kept(large: &Program) -> Vec<bool> {
         let before = kept.clone();
         for op in large.all_ops() {
             let alike = match *op {
-                Op::Copy { .. } | Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => {
+                Op::Copy { .. }
+                | Op::ShortConv { .. }
+                | Op::Scan { .. }
+                | Op::DeltaRule { .. }
+                | Op::Wkv { .. }
+                | Op::Echo { .. } => {
                     let mut op = *op;
                     op.operands(&mut |operand| {
                         if let Operand::Read(slot) | Operand::Write(slot) | Operand::Update(slot) = operand {

@@ -2,12 +2,13 @@
 //!
 //! The pass in `pass.rs` asks for tensors by name; each is made at random when it is asked for first, and what was
 //! asked for is the file that the engine then opens. So a test needs no data, and an architecture is a row in
-//! `styles.rs` or `encoders.rs`.
+//! `styles.rs`, `further.rs` or `encoders.rs`.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod encoders;
+mod further;
 mod pass;
 mod styles;
 mod together;

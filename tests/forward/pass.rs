@@ -1,8 +1,12 @@
 //! The forward pass of a transformer in f64, token by token, written for reading. It asks for weights by the names
 //! that files have for them.
 
+#[path = "altup.rs"]
+mod altup;
 #[path = "mixers.rs"]
 mod mixers;
+#[path = "rwkv.rs"]
+mod rwkv;
 
 use crate::styles::*;
 use crate::weights::Weights;
@@ -18,15 +22,25 @@ pub fn answer(weights: &mut Weights, style: &Style, tokens: &[u32]) -> Row {
     let mut rows: Vec<Row> =
         tokens.iter().enumerate().map(|(position, token)| embedding(weights, style, *token, position)).collect();
     let mut caches = Vec::new();
+    if style.has_streams() {
+        let pass = &mut Pass { weights: &mut *weights, style, layer: 0, caches: Vec::new() };
+        rows.iter_mut().for_each(|row| *row = pass.spread(row));
+    }
     for layer in 0..LAYERS {
         let pass = &mut Pass { weights: &mut *weights, style, layer, caches: std::mem::take(&mut caches) };
-        pass.layer(&mut rows);
-        if style.own_inputs > 0 {
+        match style.has_streams() {
+            true => pass.altup_layer(&mut rows, tokens),
+            false => pass.layer(&mut rows),
+        }
+        if style.own_inputs > 0 && !style.has_streams() {
             pass.own_inputs(&mut rows, tokens);
         }
         caches = std::mem::take(&mut pass.caches);
     }
     let pass = &mut Pass { weights, style, layer: 0, caches };
+    if style.has_streams() {
+        rows.iter_mut().for_each(|row| *row = pass.merged(row));
+    }
     let (first, last) = (&rows[0], &rows[rows.len() - 1]);
     match style.output {
         Output::Logits => rows.iter().flat_map(|row| pass.head(row)).collect(),
@@ -91,6 +105,9 @@ impl Pass<'_> {
     fn layer(&mut self, rows: &mut [Row]) {
         if self.style.order == Order::Joined {
             return self.joined_layer(rows);
+        }
+        if let Some(form) = self.style.rwkv {
+            return self.rwkv_layer(rows, form);
         }
         let style = self.style;
         let [before_attention, before_feed] = style.names.map(|name| self.name(name));
@@ -162,19 +179,25 @@ impl Pass<'_> {
         }
     }
 
-    /// What a layer adds of a row that each token has in it alone, and a factor of all.
-    fn own_inputs(&mut self, rows: &mut [Row], tokens: &[u32]) {
+    /// A row that a token has in the layer alone.
+    fn own_input(&mut self, token: u32) -> Row {
         let width = self.style.own_inputs;
         let table = self.weights.get("per_layer_token_embd.weight", &[LAYERS * width, VOCABULARY], 0.0);
         let embeddings = self.weights.get("token_embd.weight", &[WIDTH, VOCABULARY], 0.0);
+        let embedded = scaled(&embeddings[token as usize * WIDTH..][..WIDTH], self.style.embedding_scale);
+        let projected = self.linear("per_layer_model_proj", &embedded, LAYERS * width, false);
+        let projected = scaled(&projected[self.layer * width..][..width], 1.0 / (WIDTH as f64).sqrt());
+        let projected = self.norm("per_layer_proj_norm", &projected);
+        let own = &table[(token as usize * LAYERS + self.layer) * width..][..width];
+        scaled(&sum(&projected, &scaled(own, (width as f64).sqrt())), 0.5f64.sqrt())
+    }
+
+    /// What a layer adds of such a row, and a factor of all.
+    fn own_inputs(&mut self, rows: &mut [Row], tokens: &[u32]) {
+        let width = self.style.own_inputs;
         let factor = self.weights.get(&self.name("layer_output_scale.weight"), &[1], 1.0)[0];
         for (row, token) in rows.iter_mut().zip(tokens) {
-            let embedded = scaled(&embeddings[*token as usize * WIDTH..][..WIDTH], self.style.embedding_scale);
-            let projected = self.linear("per_layer_model_proj", &embedded, LAYERS * width, false);
-            let projected = scaled(&projected[self.layer * width..][..width], 1.0 / (WIDTH as f64).sqrt());
-            let projected = self.norm("per_layer_proj_norm", &projected);
-            let own = &table[(*token as usize * LAYERS + self.layer) * width..][..width];
-            let own = scaled(&sum(&projected, &scaled(own, (width as f64).sqrt())), 0.5f64.sqrt());
+            let own = self.own_input(*token);
             let gate = self.linear(&self.name("inp_gate"), row, width, false);
             let made = self.linear(&self.name("proj"), &gated(Unit::Gelu, &gate, &own), WIDTH, false);
             *row = scaled(&sum(row, &self.norm(&self.name("post_norm"), &made)), factor);
@@ -352,7 +375,7 @@ impl Pass<'_> {
                 gated(style.unit, &gate, &self.linear(&up, input, width, bias))
             }
             (false, _) if style.unit == Unit::Xielu => {
-                let factors = xielu_factors(self.layer);
+                let factors = crate::further::xielu_factors(self.layer);
                 self.linear(&up, input, width, bias).iter().map(|v| xielu(factors, *v)).collect()
             }
             (false, _) => self.linear(&up, input, width, bias).iter().map(|v| activated(style.unit, *v)).collect(),

@@ -72,6 +72,13 @@ pub enum DeltaForm {
     OfGroups { fused: bool },
 }
 
+/// A layer of RWKV, or of its kin with the feed-forward of Qwen 2; of the older one with its shares in one tensor or not.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Rwkv {
+    Six { kin: bool, fused: bool },
+    Seven { kin: bool },
+}
+
 /// How rows are normalised.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Norm {
@@ -221,11 +228,16 @@ pub struct Style {
     /// What a layer has of mixers, whose outputs are added, and whether it has a feed-forward.
     pub mixers: fn(usize) -> &'static [Mixer],
     pub feeds: fn(usize) -> bool,
+    /// The whole layer, where it is RWKV's, and after how many the residual stream is halved.
+    pub rwkv: Option<Rwkv>,
+    pub halves_every: usize,
     /// Whether queries come with a gate of attention's output.
     pub query_gate: bool,
     pub output_norm: &'static str,
     /// Width of what each token has in each layer alone.
     pub own_inputs: usize,
+    /// Of Gemma 3n: by how many standard deviations gates have to exceed their mean in each layer; 0 where all pass.
+    pub excess: [f64; LAYERS],
     /// The layer whose keys and values a layer attends to, in place of its own.
     pub shares: fn(usize) -> Option<usize>,
     /// Whether values are normalised, and the scale of scores if it is not by the head's width.
@@ -269,7 +281,7 @@ pub const MIXTURE: Mixture = Mixture {
 };
 
 /// Llama.
-fn llama(name: &'static str) -> Style {
+pub fn llama(name: &'static str) -> Style {
     Style {
         name,
         norm: Norm::Rms,
@@ -297,9 +309,12 @@ fn llama(name: &'static str) -> Style {
         mixture: None,
         mixers: |_| &[Mixer::Attention],
         feeds: ALWAYS,
+        rwkv: None,
+        halves_every: 0,
         query_gate: false,
         output_norm: "output_norm",
         own_inputs: 0,
+        excess: [0.0; LAYERS],
         shares: |_| None,
         value_norm: false,
         score_scale: None,
@@ -333,7 +348,7 @@ pub fn classic(name: &'static str) -> Style {
     }
 }
 
-fn gemma(name: &'static str) -> Style {
+pub fn gemma(name: &'static str) -> Style {
     Style { unit: Unit::Gelu, tied: true, embedding_scale: (WIDTH as f64).sqrt(), ..halves(name) }
 }
 
@@ -342,7 +357,7 @@ pub fn experts(style: Style, mixture: Mixture) -> Style {
 }
 
 /// A value for each layer.
-fn by_layer(values: [usize; LAYERS]) -> Value {
+pub fn by_layer(values: [usize; LAYERS]) -> Value {
     Value::Array(Array::U32(values.map(|value| value as u32).to_vec()))
 }
 
@@ -418,54 +433,6 @@ fn nemotron_h(name: &'static str, keys: Vec<(&'static str, Value)>) -> Style {
         feeds: |layer| layer % 2 == 1,
         keys: [hybrid(), feeds, keys].concat(),
         ..llama(name)
-    }
-}
-
-/// How many pairs of a head turn by each part of a position in a picture; those of a text are all the same.
-fn sections() -> (&'static str, Value) {
-    ("rope.dimension_sections", by_layer([2, 1, 1, 0]))
-}
-
-/// The width of experts where it is the feed-forward's that the file tells.
-fn narrow() -> (&'static str, Value) {
-    ("feed_forward_length", Value::from(EXPERT_INNER as u32))
-}
-
-/// The factors of [`Unit::Xielu`] in a layer, before softplus: those above and below zero, and the linear one.
-pub fn xielu_factors(layer: usize) -> [f64; 3] {
-    [0.5 + 0.25 * layer as f64, -0.25 * layer as f64, 0.5]
-}
-
-fn xielu() -> Vec<(&'static str, Value)> {
-    let of = |factor: usize| Value::Array(Array::F32((0..LAYERS).map(|l| xielu_factors(l)[factor] as f32).collect()));
-    vec![
-        ("xielu.alpha_p", of(0)),
-        ("xielu.alpha_n", of(1)),
-        ("xielu.beta", of(2)),
-        ("xielu.eps", Value::from(-1e-6f32)),
-    ]
-}
-
-fn grok() -> Style {
-    let numbers = [
-        ("logit_scale", 0.25f32),
-        ("embedding_scale", 3.0),
-        ("attention.output_scale", 0.5),
-        ("attn_logit_softcapping", 2.0),
-        ("router_logit_softcapping", 1.0),
-        ("final_logit_softcapping", 2.0),
-    ];
-    Style {
-        order: Order::Around,
-        unit: Unit::Gelu,
-        names_after: ["attn_output_norm", "layer_output_norm"],
-        embedding_scale: 3.0,
-        logit_factor: 0.25,
-        score_scale: Some(0.5),
-        score_cap: Some(2.0),
-        softcap: Some(2.0),
-        keys: numbers.map(|(key, number)| (key, Value::from(number))).to_vec(),
-        ..halves("grok")
     }
 }
 
@@ -840,101 +807,8 @@ pub fn all() -> Vec<Style> {
             },
             Mixture { normalise: false, step: 2, ..MIXTURE },
         ),
-        Style { sub_norms: true, tied: true, ..halves("bitnet") },
-        Style {
-            sub_norms: true,
-            tied: true,
-            unit: Unit::ReluSquared,
-            keys: vec![("hidden_activation", Value::from("relu2"))],
-            ..halves("bitnet")
-        },
-        Style { head_norm: HeadNorm::Heads, unit: Unit::Xielu, gated: false, keys: xielu(), ..halves("apertus") },
-        experts(
-            Style { head_norm: HeadNorm::AfterRotation, keys: vec![narrow(), shared_key()], ..halves("hunyuan-moe") },
-            Mixture { shared: 20, ..MIXTURE },
-        ),
-        Style { head_norm: HeadNorm::AfterRotation, ..llama("maincoder") },
-        experts(
-            Style {
-                norm: Norm::Layer { bias: false },
-                fused: true,
-                clamp: Some(0.5),
-                names: ["attn_norm", "attn_output_norm"],
-                keys: vec![narrow(), ("attention.clamp_kqv", Value::from(0.5f32))],
-                ..halves("dbrx")
-            },
-            MIXTURE,
-        ),
-        experts(grok(), MIXTURE),
-        experts(grok(), Mixture { halves: true, ..MIXTURE }),
-        experts(Style { keys: vec![narrow()], ..llama("arctic") }, Mixture { apart: true, ..MIXTURE }),
-        Style {
-            norm: Norm::Bare,
-            clamp: Some(0.5),
-            keys: vec![("attention.clamp_kqv", Value::from(0.5f32))],
-            ..llama("olmo")
-        },
-        experts(
-            Style {
-                keys: vec![("expert_shared_count", Value::from(2u32)), ("expert_weights_norm", Value::from(true))],
-                ..llama("bailingmoe")
-            },
-            Mixture { shared: 2 * EXPERT_INNER, ..MIXTURE },
-        ),
-        halves("exaone"),
-        experts(
-            Style {
-                head_norm: HeadNorm::Heads,
-                slides: |layer| layer % 4 < 3,
-                rotates: |layer| layer % 4 < 3,
-                keys: [late(), window(4)].concat(),
-                ..halves("exaone-moe")
-            },
-            late_sigmoid,
-        ),
-        experts(
-            Style {
-                order: Order::Around,
-                head_norm: HeadNorm::Heads,
-                gate: true,
-                embedding_scale: (WIDTH as f64).sqrt(),
-                slides: |layer| layer % 4 < 3,
-                rotates: |layer| layer % 4 < 3,
-                keys: [late(), window(4)].concat(),
-                ..halves("afmoe")
-            },
-            late_sigmoid,
-        ),
-        Style { norm: Norm::Layer { bias: true }, ..halves("orion") },
-        Style { fused: true, ..classic("codeshell") },
-        Style { positions: Positions::Alibi(8.0), ..llama("refact") },
-        Style {
-            positions: Positions::Alibi(8.0),
-            gated: true,
-            unit: Unit::Silu,
-            fused: true,
-            score_scale: Some(1.0 / HEAD as f64),
-            keys: vec![("attention.max_alibi_bias", Value::from(8.0f32))],
-            ..classic("jais")
-        },
-        Style { order: Order::Parallel, ..halves("plamo") },
-        Style {
-            mixers: |layer| match layer {
-                1 => &[Mixer::Product],
-                2 => &[],
-                _ => &[Mixer::Attention],
-            },
-            keys: vec![
-                ("attention.head_count", by_layer([HEADS, HEADS, 0, HEADS])),
-                ("attention.head_count_kv", by_layer([KV_HEADS, 0, 0, KV_HEADS])),
-            ],
-            ..llama("deci")
-        },
-        experts(Style { head_norm: HeadNorm::Heads, keys: vec![sections()], ..halves("qwen3vlmoe") }, MIXTURE),
-        Style { qkv_bias: true, output_bias: true, ..halves("pangu-embedded") },
-        Style { keys: vec![sections()], ..halves("paddleocr") },
     ];
-    decoders.into_iter().chain(crate::encoders::all()).collect()
+    decoders.into_iter().chain(crate::further::all()).chain(crate::encoders::all()).collect()
 }
 
 impl Style {
@@ -959,10 +833,15 @@ impl Style {
         self.mixture.filter(|mixture| layer >= mixture.from && (layer + 1).is_multiple_of(mixture.step))
     }
 
+    /// Whether several streams pass from layer to layer.
+    pub fn has_streams(&self) -> bool {
+        self.name == "gemma3n"
+    }
+
     /// Whether some layer has a state that holds the whole past.
     pub fn recurs(&self) -> bool {
-        let attends = |mixer: &Mixer| matches!(mixer, Mixer::Attention | Mixer::Latent { .. });
-        (0..LAYERS).any(|layer| !(self.mixers)(layer).iter().all(attends))
+        let attends = |mixer: &Mixer| matches!(mixer, Mixer::Attention | Mixer::Latent { .. } | Mixer::Product);
+        self.rwkv.is_some() || (0..LAYERS).any(|layer| !(self.mixers)(layer).iter().all(attends))
     }
 
     /// The keys of its file, under the architecture's prefix.

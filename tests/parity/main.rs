@@ -37,7 +37,7 @@ macro_rules! tests_of_shaders {
 tests_of_shaders! {
     attention: attention, attention_reduce, attention_tiles;
     matrices: embed, matmat, matvec, prepare_half, prepare_integer;
-    recurrent: conv, copy, delta, scan;
+    recurrent: conv, copy, delta, echo, scan, wkv;
     sampling: sample, top;
     values: elementwise, expert_sum, norm, rope, route;
 }
@@ -52,11 +52,11 @@ fn error_max(shader: &str, kernel: Kernel, arithmetic: Arithmetic) -> f64 {
         // A product or two, each rounded to f32 once: 2^-24 of a value at most.
         ("embed", _) => 1e-13,
         // Sums of f32 in another order.
-        ("conv" | "expert_sum" | "norm" | "matvec", _) | ("matmat", Arithmetic::Single) => 1e-11,
+        ("conv" | "echo" | "expert_sum" | "norm" | "matvec", _) | ("matmat", Arithmetic::Single) => 1e-11,
         // exp, which WGSL lets differ by several units in the last place, more the larger its argument.
         ("elementwise" | "route" | "attention_reduce" | "attention" | "attention_tiles", _) => 1e-10,
         // The same in factors that are multiplied over the tokens of a batch.
-        ("delta" | "scan", _) => 1e-9,
+        ("delta" | "scan" | "wkv", _) => 1e-9,
         // Keys and values whose last bit of f16 falls otherwise, since sums do: 2^-20 of a value's square each.
         ("rope", _) => 1e-8,
         // 11 bits of each value, after division by the largest of its chunk.
@@ -193,6 +193,8 @@ fn every_test_notices_a_wrong_kernel() {
         ("conv", "past[tap] = past[tap + 1u]", "past[tap] = past[tap]"),
         ("copy", "number * op.from_step", "number * op.to_step"),
         ("delta", "+ missing * key", "- missing * key"),
+        ("echo", "answer * arena", "1.1 * answer * arena"),
+        ("wkv", "state -= erased", "state += erased"),
         ("embed", "c.scale.y * c.b[j]", "c.scale.x * c.a[j]"),
         ("expert_sum", "j < op.used", "j + 1u < op.used"),
         ("matmat", "finish(job, sums[t], row, scale)", "1.1 * finish(job, sums[t], row, scale)"),

@@ -41,7 +41,8 @@ pub fn conv(bench: &Bench) -> Result<(), String> {
     for (width, taps, has_bias) in [(4, 1, false), (36, 2, true), (64, 3, true), (1000, 3, false), (8, 8, true)] {
         let mut w = writer();
         let slot = w.project(RESIDUAL, width);
-        let kernel = w.vector(width * (taps + 1));
+        // One is without a kernel, which delays.
+        let kernel = (width != 36).then(|| w.vector(width * (taps + 1)));
         let bias = has_bias.then(|| w.vector(width));
         let state = w.program.push_state(State::Conv { width, taps });
         w.op(Op::ShortConv { state, slot, kernel, bias });
@@ -102,6 +103,48 @@ pub fn delta(bench: &Bench) -> Result<(), String> {
         w.multiply(dst, RESIDUAL);
         let name = if interleaved { " interleaved" } else { "" };
         bench.run(&format!("{heads} heads of {rows} × {columns}{name}"), w.head(), all(), bench.ways())?;
+    }
+    Ok(())
+}
+
+/// With what is erased and without, answered by the state after the token and before it.
+pub fn wkv(bench: &Bench) -> Result<(), String> {
+    for (heads, rows, columns, erases, early) in
+        [(4, 16, 16, true, false), (2, 64, 64, true, false), (3, 12, 8, false, true), (2, 70, 4, false, false)]
+    {
+        let mut w = writer();
+        let wide = heads * columns;
+        let [query, key, removed, added] = [(); 4].map(|()| w.project(RESIDUAL, wide));
+        for slot in [query, key, removed, added] {
+            let (weight, bias) = (None, None);
+            w.op(Op::Norm { kind: Norm::Rms, src: slot, weight, bias, dst: slot, width: columns, epsilon: 1e-6 });
+            w.op(Op::Scale { slot, factor: 0.5 / (columns as f32).sqrt() });
+        }
+        let (value, decay) = (w.project(RESIDUAL, heads * rows), w.project(RESIDUAL, wide));
+        w.op(Op::Activate { slot: decay, activation: Activation::Sigmoid });
+        w.op(Op::Scale { slot: decay, factor: -0.6 });
+        let dst = w.slot(heads * rows);
+        let state = w.program.push_state(State::Recurrent { heads, rows, columns });
+        let erase = erases.then_some([removed, added]);
+        w.op(Op::Wkv { state, query, key, value, decay, erase, dst, early });
+        w.multiply(dst, RESIDUAL);
+        bench.run(&format!("{heads} heads of {rows} × {columns}"), w.head(), all(), bench.ways())?;
+    }
+    Ok(())
+}
+
+/// Heads of a quad, of many, and one as wide as a row.
+pub fn echo(bench: &Bench) -> Result<(), String> {
+    for ways in bench.sums() {
+        for (heads, keys, values) in [(8, 4, 4), (3, 20, 12), (1, 1000, 1000)] {
+            let mut w = writer();
+            let [query, key] = [(); 2].map(|()| w.project(RESIDUAL, heads * keys));
+            let value = w.project(RESIDUAL, heads * values);
+            let dst = w.slot(heads * values);
+            w.op(Op::Echo { query, key, value, dst, heads });
+            w.multiply(dst, RESIDUAL);
+            bench.run(&format!("{heads} heads of {keys}"), w.head(), all(), ways)?;
+        }
     }
     Ok(())
 }

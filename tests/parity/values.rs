@@ -9,7 +9,7 @@ use wasm_chord::trust::Miniature;
 
 const VOCABULARY: usize = 70;
 
-const ACTIVATIONS: [Activation; 9] = [
+const ACTIVATIONS: [Activation; 10] = [
     Activation::Identity,
     Activation::Silu,
     Activation::Gelu,
@@ -19,6 +19,7 @@ const ACTIVATIONS: [Activation; 9] = [
     Activation::Sigmoid,
     Activation::SwigluLimited,
     Activation::ExpBelow,
+    Activation::Exp,
 ];
 
 /// Small values and large ones, whose exponentials overflow, in rows of no whole quad and of several workgroups.
@@ -79,6 +80,8 @@ pub fn norm(bench: &Bench) -> Result<(), String> {
                 }
                 let (weight, bias) = (None, None);
                 w.op(Op::Norm { kind: Norm::Layer, src: joined, weight, bias, dst: joined, width, epsilon: 1e-5 });
+                w.op(Op::Norm { kind: Norm::Excess, src: apart, weight, bias, dst: apart, width, epsilon: 0.3 });
+                w.op(Op::Add { src: apart, dst: joined });
                 let name = if ways.kernels.subgroups { " with subgroups" } else { "" };
                 let what = format!("{heads} × {width}{name}{}", if fuses { "" } else { " apart" });
                 bench.run(&what, w.head(), passes(0, VOCABULARY, &[1, 3, 9]), Ways { fuses, ..ways })?;

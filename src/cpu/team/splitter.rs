@@ -238,7 +238,8 @@ impl<'a> Splitter<'a> {
             // Parts of a row are put together of what every shard has. States that hold the whole past are moved on by
             // every shard for itself; see [`divides`].
             Op::Route { .. } | Op::Weigh { .. } | Op::Copy { .. } => self.by_all(op),
-            Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } => self.by_all(op),
+            Op::ShortConv { .. } | Op::Scan { .. } | Op::DeltaRule { .. } | Op::Wkv { .. } => self.by_all(op),
+            Op::Echo { .. } => self.by_all(op),
         }
     }
 
@@ -375,6 +376,8 @@ impl<'a> Splitter<'a> {
             | Op::ShortConv { .. }
             | Op::Scan { .. }
             | Op::DeltaRule { .. }
+            | Op::Wkv { .. }
+            | Op::Echo { .. }
             | Op::ExpertMatMul { .. } => unreachable!("not computed by slices"),
         }
         op.operands(&mut |operand| {

@@ -22,7 +22,7 @@ parameters! {
         quads: u32,
         /// Tokens before each that it sees.
         taps: u32,
-        /// Words: `taps` + 1 values for each channel.
+        /// Words: `taps` + 1 values for each channel, or `NONE`.
         kernel: u32,
         /// Words of a value for each channel, or `NONE`.
         bias: u32,

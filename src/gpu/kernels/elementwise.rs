@@ -44,6 +44,8 @@ pub mod activations {
         SWIGLU_LIMITED = 7;
         /// What an exponential is above its tangent, below zero.
         EXP_BELOW = 8;
+        /// exp(x).
+        EXP = 9;
     }
 }
 
@@ -87,5 +89,6 @@ pub fn activation_number(activation: Activation) -> u32 {
         Activation::Sigmoid => activations::SIGMOID,
         Activation::SwigluLimited => activations::SWIGLU_LIMITED,
         Activation::ExpBelow => activations::EXP_BELOW,
+        Activation::Exp => activations::EXP,
     }
 }

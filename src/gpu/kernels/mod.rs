@@ -23,6 +23,7 @@ mod rope;
 mod route;
 mod scan;
 mod step;
+mod wkv;
 
 pub use attention::{Attention, tile_rows};
 pub use candidates::{Candidates, SEGMENTS_MAX};
@@ -39,6 +40,7 @@ pub use rope::Rope;
 pub use route::Route;
 pub use scan::Scan;
 pub use step::Step;
+pub use wkv::{Echo, Wkv};
 
 pub(super) use route::scores_number;
 pub(super) use {elementwise::NUMBER_WORD, elementwise::activation_number, elementwise::kinds};
@@ -188,6 +190,8 @@ impl Kernel {
             Kernel::Conv => Conv::FIELDS,
             Kernel::Scan => Scan::FIELDS,
             Kernel::Delta => Delta::FIELDS,
+            Kernel::Wkv => Wkv::FIELDS,
+            Kernel::Echo => Echo::FIELDS,
         }
     }
 
@@ -206,7 +210,7 @@ impl Kernel {
             Kernel::Conv => vec![conv::bounds::ALL],
             Kernel::Embed(_) | Kernel::Norm | Kernel::Attention(_) => Vec::new(),
             Kernel::AttentionReduce | Kernel::ExpertSum => Vec::new(),
-            Kernel::Copy | Kernel::Scan | Kernel::Delta => Vec::new(),
+            Kernel::Copy | Kernel::Scan | Kernel::Delta | Kernel::Wkv | Kernel::Echo => Vec::new(),
         }
     }
 }

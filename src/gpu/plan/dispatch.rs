@@ -125,7 +125,11 @@ impl Planner<'_> {
             epsilon,
             add: added_to.is_some().into(),
             flag: self.flag(),
-            is_centred: (kind == Norm::Layer).into(),
+            is_centred: match kind {
+                Norm::Rms => 0,
+                Norm::Layer => 1,
+                Norm::Excess => 2,
+            },
             bias: self.vector(bias),
             step: if is_whole { width as u32 } else { 0 },
         };

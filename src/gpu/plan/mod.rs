@@ -213,7 +213,11 @@ fn check(program: &Program) -> Result<()> {
                 need((1..=TAPS_MAX as usize).contains(&taps), "a convolution over so many tokens")?;
                 need(program[slot].is_multiple_of(4), "a convolution of channels that are no multiple of four")?;
             }
-            Op::Scan { state, .. } | Op::DeltaRule { state, .. } => {
+            Op::Echo { key, value, heads, .. } => {
+                let is_whole = [key, value].iter().all(|slot| (program[*slot] / heads).is_multiple_of(4));
+                need(is_whole, "a head that is no multiple of four")?;
+            }
+            Op::Scan { state, .. } | Op::DeltaRule { state, .. } | Op::Wkv { state, .. } => {
                 let State::Recurrent { heads, rows, .. } = program[state] else {
                     return need(false, "a state of this kind");
                 };
@@ -235,7 +239,7 @@ fn gate_kind(activation: Activation) -> Option<u32> {
         Activation::Silu => Some(forms::GATE_SILU),
         Activation::Gelu => Some(forms::GATE_GELU),
         Activation::Identity | Activation::GeluErf | Activation::Relu | Activation::ReluSquared => None,
-        Activation::Sigmoid | Activation::SwigluLimited | Activation::ExpBelow => None,
+        Activation::Sigmoid | Activation::SwigluLimited | Activation::ExpBelow | Activation::Exp => None,
     }
 }
 
@@ -424,6 +428,8 @@ impl Planner<'_> {
             Op::ShortConv { .. } => self.short_conv(&ops[0]),
             Op::Scan { .. } => self.scan(&ops[0]),
             Op::DeltaRule { .. } => self.delta_rule(&ops[0]),
+            Op::Wkv { .. } => self.wkv(&ops[0]),
+            Op::Echo { .. } => self.echo(&ops[0]),
         }
         Ok(1)
     }

@@ -19,7 +19,7 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     c.slide(keys, 6)?;
     c.read_sliding_heads(keys)?;
     c.sliding().for_each(|shape| shape.has_rope_factors = false);
-    c.share_caches(keys)?;
+    c.share_caches(keys, 0)?;
     c.per_layer = keys.size("embedding_length_per_layer_input", 0, WIDTH_MAX, Some(0))?;
     Ok(())
 }
@@ -58,7 +58,7 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
 
 /// Queries, and where the layer has them keys and values, each normalised by the head. Values may be the keys before
 /// their norm.
-fn projections(b: &mut Builder, l: &Layer) -> Result<()> {
+pub fn projections(b: &mut Builder, l: &Layer) -> Result<()> {
     let (s, dim) = (l.slots, l.shape.key_length);
     let fused = l.name("attn_qkv");
     if l.shape.shares.is_some() {
@@ -83,7 +83,7 @@ fn projections(b: &mut Builder, l: &Layer) -> Result<()> {
 
 /// What a layer has of each token: a part of a row of a table, and a projection of the token's embedding. Both are made
 /// anew in each layer, since only the residual stream passes from one to the next.
-fn own_input(b: &mut Builder, l: &Layer) -> Result<Slot> {
+pub fn own_input(b: &mut Builder, l: &Layer) -> Result<Slot> {
     let (width, embedding, vocabulary) = (b.config.per_layer, b.config.embedding, b.config.vocabulary);
     let all = width.checked_mul(b.config.layers.len()).filter(|all| *all <= WIDTH_MAX);
     let all = all.ok_or_else(|| ChordError::model("the layers' own inputs are too wide"))?;

@@ -6,6 +6,7 @@ mod experts;
 mod feed_forward;
 mod latent;
 mod recurrent;
+mod rwkv;
 
 pub use ahead::attention_ahead;
 pub use attention::{attend, attention, norm_heads, project_qkv, rotate};
@@ -16,5 +17,7 @@ pub use experts::{
 pub use feed_forward::{FeedForward, Form, feed_forward};
 pub use latent::{Latent, latent_attention};
 pub use recurrent::{
-    DeltaNet, copy_runs, delta_net, mamba, mamba2, multiply, normalise_keys, short_conv, take_columns,
+    DeltaNet, copy_runs, delta_net, first_stream, mamba, mamba2, multiply, normalise_keys, put_stream, short_conv,
+    subtract, take_columns,
 };
+pub use rwkv::{channel_mix, time_mix_6, time_mix_7};

@@ -3,12 +3,38 @@
 use crate::error::ChordError;
 use crate::error::Result;
 use crate::model::builder::{Builder, Layer};
-use crate::program::{Activation, Op, Runs, Slot, State};
+use crate::program::{Activation, Op, RESIDUAL, Runs, Slot, State};
 
 /// dst = the values of `src` from `first` on.
 pub fn take_columns(b: &mut Builder, src: Slot, first: usize, dst: Slot) {
     let (run, from, to) = (b.width(dst), Runs { first, step: 0 }, Runs { first: 0, step: 0 });
     b.push(Op::Copy { src, dst, run, count: 1, from, to });
+}
+
+/// The first of the streams that pass from layer to layer.
+pub fn first_stream(b: &mut Builder) -> Slot {
+    if b.config.streams == 1 {
+        return RESIDUAL;
+    }
+    let first = b.slot("first stream", b.config.embedding);
+    take_columns(b, RESIDUAL, 0, first);
+    first
+}
+
+/// Puts `src` in the place of a stream, unless it is that.
+pub fn put_stream(b: &mut Builder, src: Slot, stream: usize) {
+    if src != RESIDUAL {
+        let width = b.config.embedding;
+        copy_runs(b, src, Runs { first: 0, step: 0 }, RESIDUAL, Runs { first: stream * width, step: 0 }, width, 1);
+    }
+}
+
+/// dst −= src
+pub fn subtract(b: &mut Builder, dst: Slot, src: Slot) {
+    let negative = b.slot("negative", b.width(src));
+    take_columns(b, src, 0, negative);
+    b.push(Op::Scale { slot: negative, factor: -1.0 });
+    b.push(Op::Add { src: negative, dst });
 }
 
 /// dst = dst · src
@@ -21,7 +47,7 @@ pub fn short_conv(b: &mut Builder, name: &str, kernel: usize, slot: Slot) -> Res
     let width = b.width(slot);
     let state = b.state(State::Conv { width, taps: kernel - 1 });
     let bias = b.optional(&format!("{name}.bias"), width)?;
-    let kernel = b.vector(&format!("{name}.weight"), width * kernel)?;
+    let kernel = Some(b.vector(&format!("{name}.weight"), width * kernel)?);
     b.push(Op::ShortConv { state, slot, kernel, bias });
     Ok(())
 }

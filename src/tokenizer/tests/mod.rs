@@ -3,6 +3,7 @@
 
 mod encoders;
 mod fuzz;
+mod longest;
 mod malformed;
 mod naive;
 mod pre_tokenisers;
