@@ -28,7 +28,32 @@ const CHROMIUMS = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
 
+/**
+ * Features of Chromium that tests do without. The pages of its own address bar come first: it loads two for each window,
+ * which cost more than most tests do. Of several such lists it takes the last only, so that the others are those that
+ * playwright-core switches off for steady tests.
+ */
+const FEATURES_OFF = [
+  'WebUIOmniboxAimPopup',
+  'WebUIOmniboxPopup',
+  'AvoidCorsURLLoaderRestartOnRedirect',
+  'AvoidUnnecessaryBeforeUnloadCheckSync',
+  'BlockOriginHeaderModificationOnRedirect',
+  'DestroyProfileOnBrowserClose',
+  'DialMediaRouteProvider',
+  'GlobalMediaControls',
+  'HttpsUpgrades',
+  'LensOverlay',
+  'MediaRouter',
+  'NetworkTimeServiceQuerying',
+  'OptimizationHints',
+  'PaintHolding',
+  'ThirdPartyStoragePartitioning',
+  'Translate',
+];
+
 export const FLAGS = [
+  `--disable-features=${FEATURES_OFF}`,
   '--no-sandbox',
   '--disable-quic',
   '--no-first-run',
@@ -36,8 +61,15 @@ export const FLAGS = [
   '--disable-component-update',
   '--disable-sync',
 ];
-/** WebGPU on the CPU. */
-const GPU_FLAGS = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+/**
+ * WebGPU on the CPU. There the instruction that workgroup memory begins as zeros is compiled to a store for each of its
+ * words, which takes longer than all else in a shader; without it Dawn writes the loop itself.
+ */
+const GPU_FLAGS = [
+  '--enable-unsafe-webgpu',
+  '--use-webgpu-adapter=swiftshader',
+  '--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+];
 
 const FIREFOXES = ['/usr/bin/firefox-esr', '/usr/bin/firefox', '/Applications/Firefox.app/Contents/MacOS/firefox'];
 
