@@ -1,15 +1,9 @@
 //! wasm-chord: language models in the browser.
 //!
 //! Data flows one way: URL → range → pages → header and layers → kernels → logits → token → text.
-//! Imports point one way too: `web → engine → trust, model, pager, gguf, template, tokenizer, sample → cpu |
-//! gpu → exec, state, answer, program, quant → error`.
-
-// Rust has not settled the names of vector instructions for 64-bit memory.
-#![cfg_attr(target_arch = "wasm64", feature(simd_wasm64))]
+//! Imports point one way too; ARCHITECTURE.md has the list.
 
 pub mod answer;
-#[cfg(target_family = "wasm")]
-mod arch;
 pub mod constrain;
 pub mod cpu;
 pub mod engine;
@@ -22,7 +16,6 @@ pub mod matcher;
 pub mod model;
 pub mod pager;
 pub mod program;
-pub mod quant;
 mod rope;
 pub mod sample;
 pub mod state;
@@ -33,4 +26,5 @@ pub mod trust;
 #[cfg(target_family = "wasm")]
 mod web;
 
+pub use chord_kernels::quant;
 pub use error::{ChordError, ErrorCode, Result};

@@ -12,7 +12,6 @@ mod exec;
 mod fixed;
 mod kv;
 mod lanes;
-pub mod matmul;
 mod memory;
 mod norm;
 mod recurrent;
@@ -22,7 +21,6 @@ mod scan;
 pub mod selftest;
 mod sizes;
 pub mod team;
-pub mod vector;
 mod weights;
 mod wkv;
 
@@ -31,6 +29,7 @@ use crate::exec::Batch;
 use crate::program::*;
 use crate::rope::Rotation;
 use attention::Attention;
+pub use chord_kernels::{matmul, vector};
 use matmul::{Activations, Input};
 use std::ops::Range;
 

@@ -7,7 +7,7 @@ use crate::quant::random::{Noise, random_rows, set_halves};
 use crate::quant::{Dtype, Scales};
 
 #[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
-pub use super::matmul::simd128::fours;
+pub use super::matmul::fours;
 
 /// Runs all comparisons; a sentence for each that fails.
 pub fn selftest() -> Vec<String> {

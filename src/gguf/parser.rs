@@ -318,7 +318,7 @@ impl Parser {
                 if left > 1 { State::Dimension(left - 1) } else { State::TensorType }
             }
             State::TensorType => {
-                tensor.dtype = Dtype::from_ggml(input.u32()?, &tensor.name)?;
+                tensor.dtype = dtype(input.u32()?, &tensor.name)?;
                 tensor.bytes = layout::tensor_bytes(tensor)?;
                 State::TensorOffset
             }
@@ -351,6 +351,19 @@ fn empty_tensor() -> TensorInfo {
 
 /// Refuses a file that does not begin with `GGUF`, saying what it may be instead. `rest` is what has
 /// arrived of the bytes after the first four.
+/// The type with this number of the tensor `name`.
+fn dtype(id: u32, name: &str) -> Result<Dtype> {
+    Dtype::from_ggml(id).map_err(|unsupported| {
+        let hint = match unsupported.is_removed {
+            true => "was removed from the format; a file in Q4_0 or IQ4_NL takes its place",
+            false => "is not supported",
+        };
+        let message = format!("tensor '{name}' has type {} ({id}), which {hint}", unsupported.name);
+        let error = ChordError::new(ErrorCode::UnsupportedTensorType, message);
+        error.with("tensor", name).with("type", unsupported.name).with("id", id)
+    })
+}
+
 fn check_magic(magic: [u8; 4], rest: &[u8]) -> Result<()> {
     if magic == *b"GGUF" {
         return Ok(());

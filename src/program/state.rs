@@ -1,5 +1,6 @@
 //! What a sequence leaves behind for the tokens after it.
 
+use chord_kernels::vector::q8_0;
 use serde::{Deserialize, Serialize};
 
 /// A state of [`super::Program::states`].
@@ -21,7 +22,7 @@ pub enum KvFormat {
 
 impl KvFormat {
     /// Values that share a scale, where there are scales.
-    pub const BLOCK: usize = 32;
+    pub const BLOCK: usize = q8_0::BLOCK;
 
     /// Its name, as options and kernels have it.
     pub fn name(self) -> &'static str {
@@ -36,7 +37,7 @@ impl KvFormat {
     pub const fn row_bytes(self, dim: usize) -> usize {
         match self {
             KvFormat::F16 => 2 * dim,
-            KvFormat::Q8_0 => dim + 4 * dim.div_ceil(2 * KvFormat::BLOCK),
+            KvFormat::Q8_0 => q8_0::row_bytes(dim),
         }
     }
 }

@@ -8,13 +8,15 @@ mod activations;
 mod layout;
 pub mod scalar;
 #[cfg(target_family = "wasm")]
-pub(super) mod simd128;
+mod simd128;
 #[cfg(test)]
 mod tests;
 
 pub use crate::quant::GROUP_ROWS;
 pub use activations::Activations;
 pub use layout::{interleave, repack, repack_unit};
+#[cfg(all(target_family = "wasm", target_feature = "relaxed-simd"))]
+pub use simd128::fours;
 
 use crate::quant::Dtype;
 use std::ops::Range;

@@ -56,7 +56,7 @@ pub struct Quants {
     pub decode: fn(&[u8], &mut DecodedBlock),
     /// Which values share a minimum or an offset; `None` without either.
     pub minimums: Option<Minimums>,
-    /// How rows alternate in memory for the format's own vector kernel in `cpu::matmul::simd128`. A format without
+    /// How rows alternate in memory for the format's own vector kernel in `matmul::simd128`. A format without
     /// one stays as it is in the file, and its blocks are decoded one after another.
     pub interleaving: Option<Interleaving>,
 }

@@ -8,7 +8,7 @@ mod formats;
 mod interleave;
 #[cfg(feature = "gpu")]
 mod planes;
-#[cfg(any(test, feature = "selftest", feature = "testing", feature = "gpu"))]
+#[cfg(any(test, feature = "random"))]
 pub mod random;
 mod six_bits;
 #[cfg(test)]
@@ -21,24 +21,22 @@ pub use interleave::{GROUP_ROWS, Interleaving};
 #[cfg(feature = "gpu")]
 pub use planes::{CHUNK, PLANES_MAX, Planes};
 
-use crate::error::{ChordError, ErrorCode, Result};
+/// A type that a file names and nothing here reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Its name in ggml, or `unknown`.
+    pub name: &'static str,
+    /// Whether files held it once, and no reader of today takes it.
+    pub is_removed: bool,
+}
 
 impl Dtype {
-    /// The type with this number in a GGUF file, for the tensor `tensor`.
-    pub fn from_ggml(id: u32, tensor: &str) -> Result<Dtype> {
-        Dtype::ALL.into_iter().find(|t| t.ggml_id() == id).ok_or_else(|| {
-            let name = UNSUPPORTED.iter().chain(REMOVED).find(|(n, _)| *n == id).map_or("unknown", |(_, name)| name);
-            let hint = match REMOVED.iter().any(|(n, _)| *n == id) {
-                true => "was removed from the format; a file in Q4_0 or IQ4_NL takes its place",
-                false => "is not supported",
-            };
-            ChordError::new(
-                ErrorCode::UnsupportedTensorType,
-                format!("tensor '{tensor}' has type {name} ({id}), which {hint}"),
-            )
-            .with("tensor", tensor)
-            .with("type", name)
-            .with("id", id)
+    /// The type with this number in a GGUF file.
+    pub fn from_ggml(id: u32) -> Result<Dtype, Unsupported> {
+        let named = |list: &[(u32, &'static str)]| list.iter().find(|(n, _)| *n == id).map(|(_, name)| *name);
+        Dtype::ALL.into_iter().find(|t| t.ggml_id() == id).ok_or_else(|| Unsupported {
+            name: named(UNSUPPORTED).or(named(REMOVED)).unwrap_or("unknown"),
+            is_removed: named(REMOVED).is_some(),
         })
     }
 

@@ -41,7 +41,7 @@ impl Planes {
 /// A file of `shaders/shared/`.
 macro_rules! wgsl {
     ($stem:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $stem, ".wgsl"))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../shaders/shared/", $stem, ".wgsl"))
     };
 }
 pub(super) use wgsl;

@@ -16,7 +16,7 @@ pub use scalar::*;
 pub use simd128::*;
 
 /// Sums run in this many lanes, so that additions need not wait for each other.
-pub(super) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// Whether no value is NaN or infinite: their difference to themselves is not zero.
 #[allow(clippy::eq_op)]

@@ -93,7 +93,7 @@ fn compile(workspace: &Workspace, tools: &Tools, variant: &Variant, flavour: Fla
     // after the other.
     let kept = workspace.state().join(format!("{step}.cargo.wasm"));
     let mut inputs = Inputs::default().word(&flags).word(&features).word(toolchain.version());
-    let sources: &[&str] = if variant.is_engine() { &["shaders", "src"] } else { &["constrain"] };
+    let sources: &[&str] = if variant.is_engine() { &["kernels", "shaders", "src"] } else { &["constrain"] };
     for source in ["Cargo.lock", "Cargo.toml"].iter().chain(sources) {
         inputs = inputs.path(&workspace.root.join(source))?;
     }

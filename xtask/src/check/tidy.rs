@@ -20,8 +20,8 @@ const LONG_FILES: [(&str, usize, &str); 3] = [
 ];
 
 /// Folders that hold sources of this project.
-const FOLDERS: [&str; 10] =
-    ["src", "constrain", "shaders", "www", "tests", "xtask", "fuzz", "models", "examples", ".ci"];
+const FOLDERS: [&str; 11] =
+    ["src", "kernels", "constrain", "shaders", "www", "tests", "xtask", "fuzz", "models", "examples", ".ci"];
 /// The documents at the root.
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
@@ -69,12 +69,13 @@ pub fn check(root: &Path) -> Result<()> {
     }
     let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).context("there is no ARCHITECTURE.md")?;
     let mut broken = Vec::new();
-    broken.extend(crate_imports(&sources, &layers(&architecture, "layers")?)?);
+    broken.extend(crate_imports(&sources, "src/", &layers(&architecture, "layers")?)?);
+    broken.extend(crate_imports(&sources, "kernels/src/", &layers(&architecture, "kernels")?)?);
     broken.extend(package_imports(&sources, &layers(&architecture, "threads")?)?);
     for source in &sources {
         broken.extend(long_file(source));
         broken.extend(outside_places(source));
-        if source.name.starts_with("src/") && source.is(&["rs"]) {
+        if ["src/", "kernels/src/"].iter().any(|folder| source.name.starts_with(folder)) && source.is(&["rs"]) {
             broken.extend(wildcard_arms(source)?);
         }
     }
@@ -119,11 +120,11 @@ fn upward(layers: &BTreeMap<String, usize>, file: &str, from: &str, to: &str) ->
     Ok(is_upward.then(|| format!("{file} imports {to}, which does not stand below {from} in ARCHITECTURE.md")))
 }
 
-/// Imports of the crate that go up.
-fn crate_imports(sources: &[Source], layers: &BTreeMap<String, usize>) -> Result<Vec<String>> {
+/// Imports of the crate in a folder that go up.
+fn crate_imports(sources: &[Source], folder: &str, layers: &BTreeMap<String, usize>) -> Result<Vec<String>> {
     let mut broken = Vec::new();
-    for source in sources.iter().filter(|source| source.name.starts_with("src/") && source.is(&["rs"])) {
-        let from = source.module("src/");
+    for source in sources.iter().filter(|source| source.name.starts_with(folder) && source.is(&["rs"])) {
+        let from = source.module(folder);
         // Tests may hold a module against any other.
         if from == "lib" || source.name.contains("test") {
             continue;
@@ -341,12 +342,12 @@ mod tests {
     #[test]
     fn an_import_that_goes_up_is_named() {
         let layers = layers("```layers\nweb — top\ncpu gpu\nerror\n```", "layers").unwrap();
-        let broken = |name, text| crate_imports(&[source(name, text)], &layers).unwrap().len();
+        let broken = |name, text| crate_imports(&[source(name, text)], "src/", &layers).unwrap().len();
         assert_eq!(broken("src/web.rs", "use crate::cpu::X; use crate::Result;"), 0);
         assert_eq!(broken("src/cpu/mod.rs", "use crate::cpu::X; use crate::error::Y;"), 0);
         assert_eq!(broken("src/cpu/mod.rs", "use crate::gpu::X;"), 1);
         assert_eq!(broken("src/error.rs", "use crate::web::X;"), 1);
-        assert!(crate_imports(&[source("src/new.rs", "use crate::cpu::X;")], &layers).is_err());
+        assert!(crate_imports(&[source("src/new.rs", "use crate::cpu::X;")], "src/", &layers).is_err());
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use super::super::Product;
 use super::super::layout::row_bytes;
 use crate::arch::*;
-use crate::cpu::vector::{half_constants, load_f16};
 use crate::quant::Dtype;
+use crate::vector::{half_constants, load_f16};
 use half::{bf16, f16};
 use std::ops::Range;
 

@@ -4,7 +4,7 @@
 use super::integers::Weights;
 use super::tile::{Phases, Rows, at_byte};
 use crate::arch::*;
-use crate::cpu::vector::{half_constants, load_f16};
+use crate::vector::{half_constants, load_f16};
 use std::hint::black_box;
 
 /// Constants of a tile. They are hidden from the compiler, which would build them anew in every turn of

@@ -10,14 +10,14 @@ pub use scalar::*;
 #[cfg(target_family = "wasm")]
 pub use simd128::*;
 
-use crate::program::KvFormat;
 use half::f16;
 
-const BLOCK: usize = KvFormat::BLOCK;
+/// Values that share a scale.
+pub const BLOCK: usize = 32;
 
-/// Bytes of a row.
-const fn row_bytes(width: usize) -> usize {
-    KvFormat::Q8_0.row_bytes(width)
+/// Bytes of a row of `width` values.
+pub const fn row_bytes(width: usize) -> usize {
+    width + 4 * width.div_ceil(2 * BLOCK)
 }
 
 /// The integers of a row of `width` values, and its scales.

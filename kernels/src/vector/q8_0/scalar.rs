@@ -1,7 +1,7 @@
 //! The truth, in the order of additions that the vector twins have.
 
 use super::{BLOCK, divisor, parts, scale};
-use crate::cpu::vector::scalar::maximum;
+use crate::vector::scalar::maximum;
 
 /// Values to a row, rounded to the nearest integer, and to the even of two.
 pub fn quantise(source: &[f32], row: &mut [u8]) {

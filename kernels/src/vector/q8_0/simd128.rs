@@ -2,7 +2,7 @@
 
 use super::{BLOCK, divisor, row_bytes};
 use crate::arch::*;
-use crate::cpu::vector::simd128::{load, store, sum_in_halves};
+use crate::vector::simd128::{load, store, sum_in_halves};
 use std::array::from_fn;
 
 /// Values to a row, rounded to the nearest integer, and to the even of two.
