@@ -17,6 +17,7 @@
  *                                        Content-Range says; Content-Length tells the true length
  * @property {number} [disconnectAfter]   cut the connection after so many bytes of the body
  * @property {number} [stallAfter]        send so many bytes of the body, then nothing, and keep the connection
+ * @property {number} [trickleAfter]      send so many bytes of the body, then a byte now and then, so that nobody loses patience
  * @property {string | null} [etag]       this ETag, such as 'W/"1"'; null: none
  * @property {boolean} [noLength]         no Content-Length: the body is chunked
  * @property {string} [redirect]          302 to this address; 'other': the same path on the other origin

@@ -18,6 +18,8 @@ import { Throttle } from './throttle.mjs';
 
 /** Bytes read from a file and written to a socket at a time. */
 const PIECE_BYTES = 64 * 1024;
+/** Between two bytes of an answer that trickles. */
+const TRICKLE_MS = 200;
 
 const TYPES = {
   '.css': 'text/css; charset=utf-8',
@@ -175,8 +177,10 @@ class TestServer {
         request.socket.destroy();
         return;
       }
-      const limit = Math.min(answer.length, fault.stallAfter ?? Infinity, fault.disconnectAfter ?? Infinity);
-      const length = Math.min(PIECE_BYTES, limit - position);
+      const trickles = position >= (fault.trickleAfter ?? Infinity);
+      if (trickles) await new Promise((done) => setTimeout(done, TRICKLE_MS));
+      const limit = Math.min(answer.length, ...[fault.stallAfter, fault.disconnectAfter, trickles ? undefined : fault.trickleAfter].filter((end) => end !== undefined));
+      const length = trickles ? 1 : Math.min(PIECE_BYTES, limit - position);
       await this.throttle.take(length);
       const piece = await answer.read(position, length);
       // A body of unknown length, or a file that became shorter, ends here.

@@ -101,6 +101,16 @@ test('connections that break or fall silent', async () => {
   assert.equal(received, 2000);
 });
 
+test('bodies of which little comes', async () => {
+  server.fault('/file', { trickleAfter: 1000 });
+  const abort = new AbortController();
+  const reader = (await get({}, { signal: abort.signal })).body.getReader();
+  const lengths = [];
+  while (lengths.reduce((sum, length) => sum + length, 0) < 1002) lengths.push((await reader.read()).value.length);
+  assert.deepEqual(lengths.slice(-2), [1, 1]);
+  abort.abort();
+});
+
 test('redirects, to signed addresses too', async () => {
   const log = server.log;
   server.fault('/file', () => (log.length === 1 ? { redirect: 'other' } : undefined));
