@@ -177,8 +177,8 @@ describe('streams', () => {
 });
 
 describe('concurrent calls', () => {
-  test('60 queue in order and give what they give alone', async () => {
-    const { together, alone, order } = await inPage(async () => {
+  test('60 queue in order where one runs at a time, and give what they give alone', async () => {
+    const { together, alone, order } = await withEngine(stage, { model: MODEL, maxSequences: 1 }, (page) => page.evaluate(async () => {
       const body = (index) => ({ prompt: 'hello '.repeat(index + 1), max_tokens: 10 + index, temperature: 0, ignore_eos: true });
       const finished = [];
       const calls = Array.from({ length: 8 }, (_, index) => engine.completions.create(body(index)).then((completion) => {
@@ -190,7 +190,7 @@ describe('concurrent calls', () => {
       const single = [];
       for (let index = 0; index < 8; index += 1) single.push((await engine.completions.create(body(index))).choices[0].text);
       return { together: texts, alone: single, order: finished, answered: statistics.device };
-    });
+    }));
     assert.deepEqual(together, alone);
     assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7]);
   });
