@@ -179,8 +179,8 @@ class TestServer {
       }
       const trickles = position >= (fault.trickleAfter ?? Infinity);
       if (trickles) await new Promise((done) => setTimeout(done, TRICKLE_MS));
-      const limit = Math.min(answer.length, ...[fault.stallAfter, fault.disconnectAfter, trickles ? undefined : fault.trickleAfter].filter((end) => end !== undefined));
-      const length = trickles ? 1 : Math.min(PIECE_BYTES, limit - position);
+      const ends = [answer.length, fault.stallAfter, fault.disconnectAfter, trickles ? position + 1 : fault.trickleAfter];
+      const length = Math.min(PIECE_BYTES, ...ends.map((end = Infinity) => end - position));
       await this.throttle.take(length);
       const piece = await answer.read(position, length);
       // A body of unknown length, or a file that became shorter, ends here.
