@@ -2,7 +2,8 @@
 //! all of them.
 
 use super::memory::grow;
-use super::{Cpu, Fixed, KvCache, slot_rows};
+use super::sizes::is_single;
+use super::{Cpu, Fixed, KvCache};
 use crate::error::Result;
 use crate::program::{Program, StateId};
 
@@ -22,7 +23,7 @@ impl Lane {
 impl Cpu {
     /// Bytes that another lane needs beside its cache: copies of its states, and a row of logits.
     pub fn lane_bytes(program: &Program) -> u64 {
-        let single = (1..program.slots.len()).filter(|slot| slot_rows(program, *slot, 2) == 1);
+        let single = (1..program.slots.len()).filter(|slot| is_single(program, *slot));
         Fixed::copies_bytes(program) + single.map(|slot| 4 * program.slots[slot] as u64).sum::<u64>()
     }
 
@@ -34,7 +35,7 @@ impl Cpu {
     /// Sees that there are so many lanes. What is computed stays.
     pub fn open_lanes(&mut self, program: &Program, count: usize) -> Result<()> {
         for slot in 1..self.slots.len() {
-            if slot_rows(program, slot, 2) == 1 {
+            if is_single(program, slot) {
                 grow(&mut self.slots[slot], program.slots[slot].saturating_mul(count))?;
             }
         }

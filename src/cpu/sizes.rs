@@ -32,9 +32,13 @@ pub fn experts_max(program: &Program) -> usize {
 /// Batch rows that a slot needs: the residual stream has room for a whole prompt, logits and what follows the hidden
 /// state on the way to them for one token.
 pub fn slot_rows(program: &Program, slot: usize, batch: usize) -> usize {
+    if is_single(program, slot) { 1 } else { batch }
+}
+
+/// Whether a slot has a row for one token of a sequence only.
+pub fn is_single(program: &Program, slot: usize) -> bool {
     let is_slot = |of: Slot| of.0 as usize == slot;
     let head = program.ops.len() - 1;
     let mut last = program.ops[head][program.ops_until_hidden(head)..].iter();
-    let is_single = is_slot(program.outputs.logits) || last.any(|op| op.destination().is_some_and(is_slot));
-    if is_single { 1 } else { batch }
+    is_slot(program.outputs.logits) || last.any(|op| op.destination().is_some_and(is_slot))
 }
