@@ -91,8 +91,12 @@ function firefoxPath() {
   return found;
 }
 
-/** Starts the browser that specs run in, headless. Firefox, as it is installed, is driven by WebDriver BiDi. */
+/**
+ * Starts the browser that specs run in, headless: Chromium's headless shell where CHROME_SHELL_PATH names one. Firefox, as
+ * it is installed, is driven by WebDriver BiDi.
+ */
 export async function launch({ gpu = false, args = [] } = {}) {
   if (isFirefox) return firefox.launch({ channel: 'moz-firefox', executablePath: firefoxPath() });
-  return chromium.launch({ executablePath: executablePath(), args: [...FLAGS, ...(gpu ? GPU_FLAGS : []), ...args] });
+  const program = process.env.CHROME_SHELL_PATH || executablePath();
+  return chromium.launch({ executablePath: program, args: [...FLAGS, ...(gpu ? GPU_FLAGS : []), ...args] });
 }

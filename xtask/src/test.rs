@@ -194,6 +194,7 @@ fn run_specs(
     command.env("CHORD_BROWSER", name);
     if let Some(browsers) = &tools.browsers {
         command.env("CHROME_PATH", &browsers.chromium).env("FIREFOX_PATH", &browsers.firefox);
+        command.envs(browsers.headless_shell.iter().map(|path| ("CHROME_SHELL_PATH", path)));
     }
     let ended = follow(name, &format!("{} spec files", specs.len()), &mut command, |_| true)?;
     if !ended.success {

@@ -43,6 +43,8 @@ pub struct Tools {
 pub struct Browsers {
     /// Or Chrome.
     pub chromium: PathBuf,
+    /// Where specs that need no window run, if there is one.
+    pub headless_shell: Option<PathBuf>,
     pub firefox: PathBuf,
 }
 
@@ -56,7 +58,11 @@ pub fn run(workspace: &Workspace, needs: Needs) -> Result<Tools> {
             if apt::is_here() {
                 apt::ensure(&VULKAN_PACKAGES)?;
             }
-            Some(Browsers { chromium: browser::chromium()?, firefox: browser::firefox()? })
+            Some(Browsers {
+                chromium: browser::chromium()?,
+                headless_shell: browser::headless_shell()?,
+                firefox: browser::firefox()?,
+            })
         }
     };
     let wasm32 = rust::ensure(workspace, "wasm32-unknown-unknown")?;
