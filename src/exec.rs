@@ -4,7 +4,7 @@
 use serde::Serialize;
 use std::ops::Range;
 
-/// Consecutive tokens of a sequence, or a token each of several sequences.
+/// Consecutive tokens of a sequence, or of several texts, or a token each of several sequences.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
     /// Their numbers in the vocabulary.
@@ -21,6 +21,9 @@ pub struct Batch<'a> {
     /// Whose tokens they are, where they are a token each of several sequences: `position`, `positions` and `lane` say
     /// nothing then.
     pub members: &'a [Member],
+    /// Where the lane has the texts that they are of, where those are several: each is a sequence of its own, and they lie
+    /// one behind the other.
+    pub texts: &'a [Range<usize>],
 }
 
 /// A sequence of which a batch computes one token.
@@ -37,6 +40,8 @@ pub struct Member {
 pub struct Span {
     /// Where its state is.
     pub lane: usize,
+    /// Positions of the lane before its first one.
+    pub first: usize,
     /// Which of the batch's tokens.
     pub tokens: Range<usize>,
     /// Positions from that of the first of them to the last one that has keys.
@@ -54,13 +59,20 @@ impl Batch<'_> {
     /// Its tokens by their sequences.
     pub fn spans(&self) -> impl Iterator<Item = Span> + Clone + '_ {
         let Batch { lane, position, positions, .. } = *self;
-        let whole = Span { lane, tokens: 0..self.tokens.len(), positions: position..positions };
+        let end = position + self.tokens.len();
+        let whole = Span { lane, first: 0, tokens: 0..self.tokens.len(), positions: position..positions };
         let one = |(token, member): (usize, &Member)| {
             let Member { lane, position } = *member;
-            Span { lane, tokens: token..token + 1, positions: position..position + 1 }
+            Span { lane, first: 0, tokens: token..token + 1, positions: position..position + 1 }
+        };
+        let of_text = move |text: &Range<usize>| {
+            let (first, from, to) = (text.start, text.start.max(position), text.end.min(end));
+            let positions = from - first..text.end.min(positions) - first;
+            Span { lane, first, tokens: from - position..to - position, positions }
         };
         let several = self.members.iter().enumerate().map(one);
-        self.members.is_empty().then_some(whole).into_iter().chain(several)
+        let is_one = self.members.is_empty() && self.texts.is_empty();
+        is_one.then_some(whole).into_iter().chain(several).chain(self.texts.iter().map(of_text))
     }
 }
 

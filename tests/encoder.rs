@@ -181,7 +181,7 @@ fn a_text_is_no_longer_than_the_positions_that_the_model_has() {
 }
 
 fn score(query: &str, document: &str) -> Json {
-    json!({"kind": "score", "query": query, "document": document})
+    json!({"kind": "score", "query": query, "documents": document})
 }
 
 #[test]
@@ -214,4 +214,74 @@ fn results_are_the_same_under_any_ceiling() {
             assert_eq!(ask(&mut engine, &file, body.clone()).expect("an answer"), expected);
         }
     }
+}
+
+/// Inputs of several lengths, more of them than one pass takes; one begins in a batch and ends in the next.
+fn inputs() -> Vec<Vec<u32>> {
+    let length = |number: u32| 1 + number * 17 % 47;
+    (0..8).map(|number| (0..length(number)).map(|at| 5 + (at * 11 + number) % 54).collect()).collect()
+}
+
+#[test]
+fn inputs_of_one_pass_have_the_results_that_they_have_alone() {
+    for pooling in [1, 3, 4] {
+        let file = model(pooling);
+        let kind = if pooling == 4 { "score" } else { "embedding" };
+        let body = |input: Json| json!({"kind": kind, "input": input});
+        let mut engine = opened(&file);
+        let alone = |input| ask(&mut engine, &file, body(json!(input))).expect("an answer");
+        let alone: Vec<Answer> = inputs().into_iter().map(alone).collect();
+        let body = body(json!(inputs()));
+        let least = OpenOptions { max_resident_bytes: Some(1), ..OpenOptions::default() };
+        let need = open(&file, &least).err().expect("refused").details["need"].as_u64().expect("what it needs");
+        let by_ring = OpenOptions { max_resident_bytes: Some(need), ..least };
+        for options in [OpenOptions::default(), by_ring, from_disk(least_from_disk(&file))] {
+            let answer =
+                ask(&mut open(&file, &options).expect("the model opens"), &file, body.clone()).expect("an answer");
+            assert!(answer.embeddings.iter().eq(alone.iter().map(|one| &one.embedding).filter(|one| !one.is_empty())));
+            assert!(answer.scores.iter().eq(alone.iter().filter_map(|one| one.score.as_ref())));
+            assert_eq!(answer.embeddings.len() + answer.scores.len(), inputs().len());
+        }
+        for threads in [2, 3] {
+            let mut team = support::team::Team::open(&file, threads, &OpenOptions::default()).expect("the model opens");
+            team.supply().expect("it is supplied");
+            let answer = team.ask(body.clone()).expect("an answer");
+            assert!(answer.embeddings.iter().eq(alone.iter().map(|one| &one.embedding).filter(|one| !one.is_empty())));
+            assert!(answer.scores.iter().eq(alone.iter().filter_map(|one| one.score.as_ref())));
+        }
+        // Nothing of them is taken for the beginning of another text.
+        ask(&mut engine, &file, body).expect("an answer");
+        let again = ask(&mut engine, &file, json!({"kind": kind, "input": inputs()[0]})).expect("an answer");
+        assert_eq!(again, alone[0]);
+    }
+}
+
+#[test]
+fn one_input_that_cannot_be_fails_them_all() {
+    let file = model(1);
+    let mut engine = opened(&file);
+    for (input, code) in [
+        (json!([[5, 6], []]), ErrorCode::InvalidParameter),
+        (json!([[5, 6], [1000]]), ErrorCode::InvalidParameter),
+        (json!([[5, 6], vec![5; CONTEXT as usize + 1]]), ErrorCode::ContextOverflow),
+        (json!([]), ErrorCode::InvalidParameter),
+        (json!([[5], 3]), ErrorCode::InvalidParameter),
+    ] {
+        let error = ask(&mut engine, &file, json!({"kind": "embedding", "input": input})).expect_err("refused");
+        assert_eq!(error.code, code, "{error}");
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn a_gpu_takes_several_inputs_too() {
+    let Some(device) = support::gpu::device(support::gpu::DEVICE) else { return };
+    let (file, body) = (model(1), json!({"kind": "embedding", "input": inputs()}));
+    let expected = ask(&mut opened(&file), &file, body.clone()).expect("an answer").embeddings;
+    let reader = read(std::slice::from_ref(&file)).expect("a header");
+    let mut engine = reader.open_on(device, &OpenOptions::default()).expect("the model opens");
+    supply(&mut engine, &file).expect("it is supplied");
+    let found = ask(&mut engine, &file, body).expect("an answer").embeddings;
+    assert!(engine.gpu().is_some() && found.len() == expected.len());
+    assert!(nmse(&expected.concat(), &found.concat()) < support::gpu::NMSE_MAX);
 }

@@ -52,8 +52,8 @@ impl Outcome {
             Event::Token { choice, text, logprobs, .. } | Event::Finish { choice, text, logprobs, .. } => {
                 (choice, text, logprobs)
             }
-            Event::Done { embedding, .. } => {
-                self.embedding = embedding.unwrap_or_default().into_iter().map(f32::to_bits).collect();
+            Event::Done { embeddings, .. } => {
+                self.embedding = embeddings.into_iter().flatten().map(f32::to_bits).collect();
                 return;
             }
             _ => return,

@@ -8,6 +8,8 @@ use std::ops::Range;
 /// What a call of [`attend`] computes; the fields of `Op::Attention`.
 pub struct Attention<'a> {
     pub state: StateId,
+    /// Where the cache has the sequence's first position.
+    pub first: usize,
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
@@ -103,9 +105,10 @@ fn tile(
     sums.clear();
     sums.extend(rows().map(|(_, (token, head))| token * value_width + head * a.value_dim));
     let blocks = || (first..end).step_by(BLOCK).map(|at| at..end.min(at + BLOCK));
+    let placed = |block: &Range<usize>| a.first + block.start..a.first + block.end;
 
     for block in blocks() {
-        let keys = cache.keys(a.state, kv_head, block.clone());
+        let keys = cache.keys(a.state, kv_head, placed(&block));
         keys.dots(a.head_dim, query, queries, a.scale, &mut scores[block.start - start..], span);
     }
     for (index, (token, head)) in rows() {
@@ -129,7 +132,7 @@ fn tile(
     }
     for block in blocks() {
         // What a token does not see has no weight.
-        let values = cache.values(a.state, kv_head, block.clone());
+        let values = cache.values(a.state, kv_head, placed(&block));
         values.add_weighted(a.value_dim, &scores[block.start - start..], span, dst, sums);
     }
 }
@@ -234,6 +237,7 @@ mod tests {
         ] {
             let a = Attention {
                 state: StateId(0),
+                first: 0,
                 heads,
                 kv_heads,
                 head_dim,
@@ -280,6 +284,7 @@ mod tests {
         for mask in [Mask::Causal, Mask::Window(7), Mask::Window(33), Mask::Chunked(9), Mask::Full, Mask::Around(6)] {
             let a = Attention {
                 state: StateId(0),
+                first: 0,
                 heads,
                 kv_heads,
                 head_dim: dim,

@@ -48,6 +48,8 @@ pub struct Groups {
     pub lane: usize,
     /// … or those of several sequences that have a token each in it.
     pub members: Vec<Member>,
+    /// Where the lane has the texts that the batch is of, where those are several.
+    pub texts: Vec<Range<usize>>,
 }
 
 /// The other shards, as one of them sees them. All shards come to the same exchanges in the same order.
@@ -81,8 +83,8 @@ struct Run {
 impl Groups {
     /// The batch that it is about.
     fn batch<'a>(&'a self, tokens: &'a [u32]) -> Batch<'a> {
-        let Groups { position, positions, lane, ref members, .. } = *self;
-        Batch { tokens, position, rows: self.rows.clone(), positions, lane, members }
+        let Groups { position, positions, lane, ref members, ref texts, .. } = *self;
+        Batch { tokens, position, rows: self.rows.clone(), positions, lane, members, texts }
     }
 }
 
@@ -294,7 +296,10 @@ impl Shard {
         let mut members = std::mem::take(&mut self.run.order.members);
         members.clear();
         members.extend_from_slice(batch.members);
-        let order = Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members };
+        let mut texts = std::mem::take(&mut self.run.order.texts);
+        texts.clear();
+        texts.extend_from_slice(batch.texts);
+        let order = Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members, texts };
         self.shown = 0;
         if let Some(peers) = &mut self.peers {
             peers.order(&Order::Run(order.clone()));

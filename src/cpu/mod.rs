@@ -213,16 +213,28 @@ impl Cpu {
                 for part in batch.spans() {
                     let (key, value) = (&key[part.of(key_width)], &value[part.of(value_width)]);
                     let lane = &mut self.lanes[part.lane];
-                    lane.cache.write(state, part.positions.start, key, value);
+                    lane.cache.write(state, part.first + part.positions.start, key, value);
                 }
             }
             Op::Attention { state, query, heads, kv_heads, head_dim, scale, mask, softcap, sinks, alibi, .. } => {
                 let value_dim = program[state].kv_widths().1 / kv_heads;
                 let sinks = sinks.map(|id| self.weights.vector(program, id));
-                let a = Attention { state, heads, kv_heads, head_dim, value_dim, scale, mask, softcap, sinks, alibi };
+                let a = Attention {
+                    state,
+                    first: 0,
+                    heads,
+                    kv_heads,
+                    head_dim,
+                    value_dim,
+                    scale,
+                    mask,
+                    softcap,
+                    sinks,
+                    alibi,
+                };
                 let query = &self.slots[query.0 as usize][span(program, query, batch)];
                 for part in batch.spans() {
-                    let cache = &self.lanes[part.lane].cache;
+                    let (a, cache) = (Attention { first: part.first, ..a }, &self.lanes[part.lane].cache);
                     let (query, out) = (&query[part.of(heads * head_dim)], &mut out[part.of(heads * value_dim)]);
                     attention::attend(&a, cache, query, out, part.positions, &mut self.scratch);
                 }

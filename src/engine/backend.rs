@@ -317,6 +317,11 @@ impl Backend {
         either!(self, _cpu => true, _gpu => false)
     }
 
+    /// Whether a pass of it may be of several texts.
+    pub fn takes_texts(&self) -> bool {
+        either!(self, _cpu => true, _gpu => false)
+    }
+
     /// Whether it chooses tokens itself.
     pub fn samples(&self) -> bool {
         either!(self, _cpu => false, gpu => gpu.ways().samples)

@@ -66,14 +66,14 @@ pub enum Event {
         usage: Usage,
         /// Tokens that were guessed, and those of them that were right.
         draft: Tally,
-        /// What an embedding came to.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(test, ts(optional))]
-        embedding: Option<Vec<f32>>,
-        /// What a document came to.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(test, ts(optional))]
-        score: Option<f32>,
+        /// What each input came to that was to be embedded.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(test, ts(optional, as = "Option<Vec<Vec<f32>>>"))]
+        embeddings: Vec<Vec<f32>>,
+        /// What each document came to.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(test, ts(optional, as = "Option<Vec<f32>>"))]
+        scores: Vec<f32>,
     },
 }
 

@@ -46,6 +46,8 @@ pub struct Forward {
     position: usize,
     /// Whose tokens they are, where they are a token each of several sequences.
     members: Vec<Member>,
+    /// Where its texts are, where it is of several: by their rows.
+    texts: Vec<Range<usize>>,
     /// Where its rows of the residual stream begin.
     pub(super) first_row: usize,
     output: Output,
@@ -68,6 +70,7 @@ impl Forward {
             tokens,
             position,
             members: Vec::new(),
+            texts: Vec::new(),
             first_row: 0,
             output,
             wanted,
@@ -82,6 +85,39 @@ impl Forward {
     /// A pass of a token each of several sequences.
     pub(super) fn joint(tokens: Vec<u32>, members: Vec<Member>) -> Forward {
         Forward { members, ..Forward::new(0, tokens, Output::Every, Wanted::Logits) }
+    }
+
+    /// The rows that the head is for, from the first of all to the last.
+    fn head_rows(&self) -> Range<usize> {
+        match (self.texts.first(), self.texts.last()) {
+            (Some(first), Some(last)) => self.rows_of(first).start..self.rows_of(last).end,
+            _ => self.output.rows(self.tokens.len()),
+        }
+    }
+
+    /// Those of a text.
+    fn rows_of(&self, text: &Range<usize>) -> Range<usize> {
+        let rows = self.output.rows(text.len());
+        text.start + rows.start..text.start + rows.end
+    }
+
+    /// The first of these rows that the head is for, as many as follow one another.
+    fn run_of(&self, rows: Range<usize>) -> Range<usize> {
+        if self.output == Output::Every {
+            return rows;
+        }
+        let text = self.texts.partition_point(|text| self.rows_of(text).end <= rows.start);
+        match self.texts.get(text).map(|text| self.rows_of(text)) {
+            Some(own) => rows.start.max(own.start)..rows.end.min(own.end),
+            None => rows,
+        }
+    }
+
+    /// Which texts some of its rows are of, where it is of several.
+    fn texts_of(&self, rows: &Range<usize>) -> Range<usize> {
+        let first = self.texts.partition_point(|text| text.end <= rows.start);
+        let end = self.texts.partition_point(|text| text.start < rows.end);
+        first..end
     }
 
     /// The lanes of those sequences.
@@ -151,14 +187,35 @@ impl Engine {
         output: Output,
         wanted: Wanted,
     ) -> Result<usize> {
+        let kept = self.begin_from(position);
+        self.start_after(kept, [&known[kept..], guesses].concat(), output, wanted)?;
+        Ok(kept)
+    }
+
+    /// Begins the pass of several texts, each a sequence of its own, which end at these rows. Nothing was computed of them.
+    pub(super) fn start_texts(
+        &mut self,
+        tokens: Vec<u32>,
+        ends: &[usize],
+        output: Output,
+        wanted: Wanted,
+    ) -> Result<usize> {
+        self.begin_from(0);
+        let starts = [0].iter().chain(ends);
+        let texts = starts.zip(ends).map(|(start, end)| *start..*end).collect();
+        self.start_pass(Forward { texts, ..Forward::new(0, tokens, output, wanted) })?;
+        Ok(0)
+    }
+
+    /// Goes back to a position, or as near as that can be, for another pass to begin there.
+    fn begin_from(&mut self, position: usize) -> usize {
         self.drop_saving();
         self.drop_restore();
         let kept = self.go_back(position);
         if self.sequence.forgets() {
             self.compute.backend.forget(&self.opened.layout, kept);
         }
-        self.start_after(kept, [&known[kept..], guesses].concat(), output, wanted)?;
-        Ok(kept)
+        kept
     }
 
     /// Lets the sequence go back to its first `to` tokens, or as near as its state can. How many it still holds.
@@ -180,11 +237,15 @@ impl Engine {
     }
 
     fn start_after(&mut self, position: usize, tokens: Vec<u32>, output: Output, wanted: Wanted) -> Result<()> {
+        self.start_pass(Forward::new(position, tokens, output, wanted))
+    }
+
+    fn start_pass(&mut self, pass: Forward) -> Result<()> {
         // What others compute now would be lost where their rows had to grow: then room is made when it is its turn.
         if !self.is_shared() {
-            self.compute.backend.reserve(tokens.len(), position + tokens.len())?;
+            self.compute.backend.reserve(pass.tokens.len(), pass.end())?;
         }
-        self.sequence.begin_pass(Forward::new(position, tokens, output, wanted));
+        self.sequence.begin_pass(pass);
         Ok(())
     }
 
@@ -248,7 +309,7 @@ impl Engine {
         let group = forward.group;
         let head = self.opened.program.is_head(group);
         let count = forward.tokens.len();
-        let all = if head { forward.output.rows(count) } else { 0..count };
+        let all = if head { forward.head_rows() } else { 0..count };
         let rows = match forward.awaited.clone() {
             Some(rows) => rows,
             None => {
@@ -315,7 +376,8 @@ impl Engine {
             false => backend.batch_max(),
         };
         let first = forward.done.max(all.start);
-        let mut rows = first..all.end.min(first + most);
+        let mut rows = if head { forward.run_of(first..all.end) } else { first..all.end };
+        rows.end = rows.end.min(rows.start + most);
         if let Some((copy, position)) = forward.copy().filter(|_| !head && program.fixed_values() > 0) {
             // The state is copied where a batch ends, before the next one moves it on.
             let at = position - forward.position;
@@ -332,6 +394,7 @@ impl Engine {
             positions: forward.position + if looks_ahead { forward.tokens.len() } else { rows.end },
             lane: backend.lane(),
             members: &forward.members,
+            texts: &forward.texts[forward.texts_of(&rows)],
         };
         if loading.embeds_ahead(forward.group) {
             loading.embed_ahead(program, backend, &batch);
@@ -382,7 +445,7 @@ impl Forward {
     pub(super) fn copy(&self) -> Option<(usize, usize)> {
         match self.output {
             Output::Drafted { .. } => Some((1, self.position)),
-            _ if self.members.is_empty() && self.tokens.len() > COPIED_MIN => {
+            _ if self.members.is_empty() && self.texts.is_empty() && self.tokens.len() > COPIED_MIN => {
                 Some((0, self.position + self.tokens.len() - 1))
             }
             _ => None,
@@ -410,6 +473,6 @@ impl Forward {
             output => (self.tokens.len(), output),
         };
         let tokens = known.iter().chain(&self.tokens[self.computed..end]).copied().collect();
-        Forward { observed: self.observed, ..Forward::new(0, tokens, output, self.wanted) }
+        Forward { observed: self.observed, texts: self.texts, ..Forward::new(0, tokens, output, self.wanted) }
     }
 }

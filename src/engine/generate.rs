@@ -7,11 +7,10 @@ use super::backend::Backend;
 use super::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use super::forward::{Output, Progress};
 use super::guide::{Guide, Held};
+use super::inputs::{Aim, Inputs};
 use super::overflow::{ContextOverflow, shift, shorten};
-use super::pooling::{Pooling, Ranking, normalised};
 use super::reading::Reading;
 use super::request::{Ask, ChatPrompt, Moment, Request};
-use super::sequence::Tally;
 use super::shelf::Exchange;
 use crate::answer::{Delta, Plan};
 use crate::constrain::Grammar;
@@ -27,9 +26,6 @@ pub struct Prepared {
     prompt: Vec<u32>,
     usage: Usage,
     purpose: Purpose,
-    output: Output,
-    /// Whether it may go on from what is computed already.
-    reuses: bool,
     /// How much of each adapter it wants.
     pub scales: Vec<f32>,
     /// Where it will run.
@@ -55,10 +51,8 @@ impl Generation {
 }
 
 enum Purpose {
-    /// The sum of hidden states so far, of those that count.
-    Embedding(Pooling, Vec<f32>),
-    /// The score, once it is there.
-    Score(Ranking, f32),
+    /// A result for each input.
+    Inputs(Inputs),
     Text(Box<Text>),
 }
 
@@ -161,60 +155,71 @@ impl Engine {
                 let text = self.text(params, moment.seed, &tokens, None, None)?;
                 (tokens, text)
             }
-            Ask::Score(pair) => {
-                let ranking = self.opened.ranking.clone()?;
-                let tokens = self.opened.pair_tokens(pair)?;
-                self.opened.check_length(&tokens, "documents", 0)?;
-                (tokens, Purpose::Score(ranking, 0.0))
+            Ask::Scores(pairs) => {
+                let aim = Aim::Score(self.opened.ranking.clone()?);
+                let texts = pairs.into_iter().map(|pair| self.opened.pair_tokens(pair)).collect::<Result<_>>()?;
+                (Vec::new(), self.inputs(aim, texts, "documents")?)
             }
-            Ask::Embedding(input) => {
-                let tokens = self.opened.prompt_tokens(input)?;
-                self.opened.check_length(&tokens, "input", 0)?;
+            Ask::Embeddings(inputs) => {
                 let pooling = self.opened.pooling.clone()?;
-                (tokens, Purpose::Embedding(pooling, vec![0.0; self.opened.program.slots[0]]))
+                let texts = inputs.into_iter().map(|input| self.opened.prompt_tokens(input)).collect::<Result<_>>()?;
+                (Vec::new(), self.inputs(Aim::Embedding(pooling), texts, "input")?)
             }
         };
         self.opened.check_tokens(&prompt)?;
         if self.runs_with_others(&scales) {
             return Ok(waits);
         }
-        let output = match &purpose {
-            Purpose::Embedding(pooling, _) => pooling.output(),
-            Purpose::Score(ranking, _) => ranking.output(),
-            Purpose::Text(_) => Output::Last,
+        let known = match &purpose {
+            Purpose::Inputs(inputs) => inputs.first(),
+            Purpose::Text(_) => &prompt,
         };
-        let reuses = output == Output::Last && !self.opened.looks_ahead;
-        let known = if reuses { &prompt[..] } else { &[] };
         let Some(lane) = self.lane_for(known, &scales) else { return Ok(waits) };
         self.select(lane);
         let exchange = self.shelf.exchange(&self.sequence, known, &scales);
-        self.prepared = Some(Prepared { prompt, usage, purpose, output, reuses, scales, lane });
+        self.prepared = Some(Prepared { prompt, usage, purpose, scales, lane });
         Ok(exchange)
     }
 
     /// Begins the request that was prepared; the lane that it is known by as long as it runs.
     pub fn start(&mut self) -> Result<usize> {
         let prepared = self.prepared.take().ok_or_else(|| ChordError::internal("no request is prepared"))?;
-        let Prepared { prompt, mut usage, mut purpose, output, reuses, scales, lane } = prepared;
+        let Prepared { prompt, mut usage, mut purpose, scales, lane } = prepared;
         self.select(lane);
         let is_alike = self.adapt(scales);
-        // What is in the cache already need not be computed again.
-        let position = if reuses && is_alike { self.sequence.common(&prompt).min(prompt.len() - 1) } else { 0 };
-        let wanted = match &mut purpose {
-            Purpose::Embedding(..) => Wanted::Hidden,
-            Purpose::Score(..) => Wanted::Logits,
-            // Choices that start from the same prompt need its logits.
-            Purpose::Text(text) if text.params.n > 1 => Wanted::Logits,
-            Purpose::Text(text) => text.wanted(&self.compute.backend),
+        let cached = match &mut purpose {
+            Purpose::Inputs(inputs) => {
+                usage.prompt_tokens = inputs.tokens();
+                self.begin_inputs(inputs, is_alike)?
+            }
+            Purpose::Text(text) => {
+                usage.prompt_tokens = prompt.len();
+                // What is in the cache already need not be computed again.
+                let position = if is_alike { self.sequence.common(&prompt).min(prompt.len() - 1) } else { 0 };
+                // Choices that start from the same prompt need its logits.
+                let is_shared = text.params.n > 1;
+                let wanted = if is_shared { Wanted::Logits } else { text.wanted(&self.compute.backend) };
+                self.start_forward(&prompt, &[], position, Output::Last, wanted)?
+            }
         };
-        let cached = self.start_forward(&prompt, &[], position, output, wanted)?;
-        self.sequence.goes_on = reuses && matches!(purpose, Purpose::Text(_));
+        self.sequence.goes_on = matches!(purpose, Purpose::Text(_));
         self.sequence.drafter.begin();
-        usage.prompt_tokens = prompt.len();
         usage.prompt_tokens_details.cached_tokens = cached;
         let since = self.next_number();
         self.generation = Some(Generation { prompt, usage, purpose, is_held: false, since });
         Ok(lane)
+    }
+
+    /// Inputs that a field of the request named.
+    fn inputs(&self, aim: Aim, texts: Vec<Vec<u32>>, field: &str) -> Result<Purpose> {
+        if texts.is_empty() {
+            return Err(ChordError::parameter(field, format!("'{field}' is empty")));
+        }
+        for text in &texts {
+            self.opened.check_length(text, field, 0)?;
+            self.opened.check_tokens(text)?;
+        }
+        Ok(Purpose::Inputs(Inputs::new(aim, texts, self.opened.looks_ahead)))
     }
 
     /// `calls`: what calls of tools are held to.
@@ -276,33 +281,7 @@ impl Engine {
     pub(super) fn generate(&mut self, generation: &mut Generation, is_ready: bool) -> Result<Event> {
         let Generation { prompt, usage, purpose, .. } = generation;
         match purpose {
-            Purpose::Embedding(_, sum) => {
-                let progress = self.advance(&mut |_, hidden| sum.iter_mut().zip(hidden).for_each(|(s, h)| *s += h))?;
-                Ok(match waiting(progress) {
-                    Some(event) => event,
-                    None => {
-                        usage.total_tokens = usage.prompt_tokens;
-                        Event::Done {
-                            usage: *usage,
-                            draft: Tally::default(),
-                            embedding: Some(normalised(sum)),
-                            score: None,
-                        }
-                    }
-                })
-            }
-            Purpose::Score(ranking, score) => {
-                let ranking = *ranking;
-                let progress = self.advance(&mut |_, scores| *score = ranking.score(scores))?;
-                Ok(match waiting(progress) {
-                    Some(event) => event,
-                    None => {
-                        usage.total_tokens = usage.prompt_tokens;
-                        let (draft, score) = (Tally::default(), Some(*score));
-                        Event::Done { usage: *usage, draft, embedding: None, score }
-                    }
-                })
-            }
+            Purpose::Inputs(inputs) => self.read_inputs(inputs, usage),
             Purpose::Text(text) if text.ended => {
                 self.sequence.pass = None;
                 self.drop_ahead();
@@ -310,7 +289,7 @@ impl Engine {
                 if text.choice == text.params.n as usize {
                     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
                     let draft = self.sequence.drafter.tally();
-                    return Ok(Event::Done { usage: *usage, draft, embedding: None, score: None });
+                    return Ok(Event::Done { usage: *usage, draft, embeddings: Vec::new(), scores: Vec::new() });
                 }
                 self.restart(text, prompt)?;
                 self.next_token(text, usage)

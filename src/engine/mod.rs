@@ -14,6 +14,7 @@ mod follower;
 mod forward;
 mod generate;
 mod guide;
+mod inputs;
 mod lanes;
 mod loading;
 mod memory;

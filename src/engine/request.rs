@@ -93,10 +93,10 @@ pub enum Ask {
     Chat(Chat, SamplingParams),
     /// A text or tokens, continued.
     Completion(Prompt, SamplingParams),
-    /// One vector for a text or tokens.
-    Embedding(Prompt),
-    /// How well a document answers a query.
-    Score(Pair),
+    /// A vector for each text, or run of tokens.
+    Embeddings(Vec<Prompt>),
+    /// How well each document answers a query.
+    Scores(Vec<Pair>),
 }
 
 /// A query and a document.
@@ -108,6 +108,17 @@ pub enum Pair {
     },
     /// With whatever the model wants around and between them.
     Tokens(Vec<u32>),
+}
+
+impl TryFrom<Prompt> for Pair {
+    type Error = ChordError;
+
+    fn try_from(prompt: Prompt) -> Result<Pair> {
+        match prompt {
+            Prompt::Tokens(tokens) => Ok(Pair::Tokens(tokens)),
+            Prompt::Text(_) => Err(ChordError::parameter("input", "'input' must be a list of token ids")),
+        }
+    }
 }
 
 /// A chat as the model reads it.
@@ -146,7 +157,7 @@ impl Request {
         match &self.ask {
             Ask::Chat(chat, params) => params.grammar.is_some() || chat.holds_calls(),
             Ask::Completion(_, params) => params.grammar.is_some(),
-            Ask::Embedding(_) | Ask::Score(_) => false,
+            Ask::Embeddings(_) | Ask::Scores(_) => false,
         }
     }
 
@@ -166,12 +177,17 @@ impl Request {
                 let prompt = prompt(take("prompt")?, "prompt")?;
                 Ask::Completion(prompt, SamplingParams::from_request(&body, RequestKind::Completion)?)
             }
-            Some("embedding") => Ask::Embedding(prompt(take("input")?, "input")?),
-            Some("score") => Ask::Score(match take("input").ok() {
-                Some(input) => Pair::Tokens(serde_json::from_value(input).map_err(|_| not_tokens("input"))?),
+            Some("embedding") => Ask::Embeddings(prompts(take("input")?, "input")?),
+            Some("score") => Ask::Scores(match take("input").ok() {
+                Some(input) => prompts(input, "input")?.into_iter().map(Pair::try_from).collect::<Result<_>>()?,
                 None => {
-                    let (query, document) = (take("query")?, take("document")?);
-                    Pair::Texts { query: string(query, "query")?, document: string(document, "document")? }
+                    let query = string(take("query")?, "query")?;
+                    let pair =
+                        |document| Ok(Pair::Texts { query: query.clone(), document: string(document, "documents")? });
+                    match take("documents")? {
+                        Json::Array(documents) => documents.into_iter().map(pair).collect::<Result<_>>()?,
+                        document => vec![pair(document)?],
+                    }
                 }
             }),
             _ => {
@@ -212,8 +228,12 @@ fn prompt(value: Json, name: &str) -> Result<Prompt> {
         .map_err(|_| ChordError::parameter(name, format!("'{name}' must be a string or a list of token ids")))
 }
 
-fn not_tokens(name: &str) -> ChordError {
-    ChordError::parameter(name, format!("'{name}' must be a list of token ids"))
+/// One prompt, or a list of them.
+fn prompts(value: Json, name: &str) -> Result<Vec<Prompt>> {
+    match value {
+        Json::Array(all) if !all.iter().all(Json::is_number) => all.into_iter().map(|one| prompt(one, name)).collect(),
+        one => Ok(vec![prompt(one, name)?]),
+    }
 }
 
 fn string(value: Json, name: &str) -> Result<String> {

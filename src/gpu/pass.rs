@@ -65,7 +65,8 @@ impl Gpu {
             return Ok(false);
         }
         // The number of the token is not known here: the sampler leaves it where the embedding reads it.
-        let batch = Batch { tokens: &[0], position, rows: 0..1, positions: position + 1, lane: 0, members: &[] };
+        let batch =
+            Batch { tokens: &[0], position, rows: 0..1, positions: position + 1, lane: 0, members: &[], texts: &[] };
         self.is_ahead = true;
         let result = (0..program.groups.len()).try_for_each(|g| self.run(program, g, &batch, Wanted::Token(draw)));
         self.is_ahead = false;

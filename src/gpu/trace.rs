@@ -32,7 +32,7 @@ impl Pass {
     pub fn batch(&self) -> Batch<'_> {
         let Pass { tokens, position, .. } = self;
         let (rows, positions) = (0..tokens.len(), position + tokens.len());
-        Batch { tokens, position: *position, rows, positions, lane: 0, members: &[] }
+        Batch { tokens, position: *position, rows, positions, lane: 0, members: &[], texts: &[] }
     }
 }
 

@@ -39,12 +39,14 @@ const ADAPT: f64 = 2.0;
 fn numbers_of(order: &Order) -> Vec<f64> {
     let truth = |is: bool| f64::from(u8::from(is));
     let numbers = match order {
-        Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members }) => {
+        Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members, texts }) => {
             let [first, end, from, to] = [groups.start, groups.end, rows.start, rows.end].map(|n| n as f64);
             let [lane, position, positions, pass_rows] = [*lane, *position, *positions, *pass_rows].map(|n| n as f64);
-            let all = [RUN, lane, first, end, position, from, to, positions, pass_rows, truth(*is_hidden)];
+            let several = members.len() as f64;
+            let all = [RUN, lane, first, end, position, from, to, positions, pass_rows, truth(*is_hidden), several];
             let members = members.iter().flat_map(|member| [member.lane, member.position]);
-            return all.into_iter().chain(members.map(|n| n as f64)).collect();
+            let texts = texts.iter().flat_map(|text| [text.start, text.end]);
+            return all.into_iter().chain(members.chain(texts).map(|n| n as f64)).collect();
         }
         Order::Move(Move { lane, state, positions, piece, is_out }) => {
             let [lane, positions, from, to] = [*lane, *positions, piece.start, piece.end].map(|n| n as f64);
@@ -66,13 +68,14 @@ fn order_of(numbers: &[f64]) -> Option<Order> {
             let (lane, state, positions) = (lane as usize, StateId(state as u16), positions as usize);
             Some(Order::Move(Move { lane, state, positions, piece: range(from, to), is_out: is_out != 0.0 }))
         }
-        [RUN, lane, first, end, position, from, to, positions, pass_rows, is_hidden, ref members @ ..] => {
+        [RUN, lane, first, end, position, from, to, positions, pass_rows, is_hidden, several, ref pairs @ ..] => {
             let [lane, position, positions, pass_rows] = [lane, position, positions, pass_rows].map(|n| n as usize);
             let (groups, rows, is_hidden) = (range(first, end), range(from, to), is_hidden != 0.0);
-            let (pairs, _) = members.as_chunks::<2>();
-            let members = pairs.iter().map(|pair| Member { lane: pair[0] as usize, position: pair[1] as usize });
-            let members = members.collect();
-            Some(Order::Run(Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members }))
+            let (members, texts) = pairs.as_chunks::<2>().0.split_at_checked(several as usize)?;
+            let members = members.iter().map(|pair| Member { lane: pair[0] as usize, position: pair[1] as usize });
+            let (members, texts) = (members.collect(), texts.iter().map(|pair| range(pair[0], pair[1])).collect());
+            let order = Groups { groups, position, rows, positions, pass_rows, is_hidden, lane, members, texts };
+            Some(Order::Run(order))
         }
         _ => None,
     }

@@ -96,7 +96,7 @@ fn pass(gpu: &mut Gpu, program: &Program, tokens: usize, position: usize, draw: 
             let rows = from..tokens.min(from + BATCH_MAX);
             let positions = position + rows.end;
             let tokens = &ids[rows.clone()];
-            let batch = Batch { tokens, position: position + from, rows, positions, lane: 0, members: &[] };
+            let batch = Batch { tokens, position: position + from, rows, positions, lane: 0, members: &[], texts: &[] };
             gpu.run(program, group, &batch, Wanted::Token(draw)).expect("it runs");
         }
     }

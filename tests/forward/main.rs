@@ -106,6 +106,24 @@ fn logits_are_the_same_on_any_number_of_threads() {
     }
 }
 
+/// Whatever a layer keeps, texts of one pass know nothing of one another.
+#[test]
+fn texts_of_one_pass_have_the_embeddings_that_they_have_alone() {
+    let is_mean = |style: &Style| matches!(style.output, styles::Output::Mean | styles::Output::Logits);
+    for style in styles::all().iter().filter(|style| is_mean(style) && (style.looks_ahead || style.recurs())) {
+        let tokens = style.tokens();
+        let mut weights = weights::Weights::default();
+        pass::answer(&mut weights, style, &tokens);
+        let file = weights.file(style);
+        let texts = [&tokens[..7], &tokens[7..10], &tokens[..], &tokens[3..4]];
+        let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+        let mut embed =
+            |input| ask(&mut engine, &file, json!({"kind": "embedding", "input": input})).expect("an answer");
+        let alone: Vec<Vec<f32>> = texts.iter().map(|text| embed(json!(text)).embedding).collect();
+        assert!(embed(json!(texts)).embeddings == alone, "{}", style.name);
+    }
+}
+
 #[cfg(feature = "gpu")]
 #[test]
 fn every_architecture_agrees_on_a_gpu() {

@@ -172,8 +172,12 @@ pub struct Answer {
     pub tokens: Vec<u32>,
     pub cached: usize,
     pub dropped: usize,
+    /// Of the first input, …
     pub embedding: Vec<f32>,
     pub score: Option<f32>,
+    /// … and of all.
+    pub embeddings: Vec<Vec<f32>>,
+    pub scores: Vec<f32>,
 }
 
 /// Begins a request given as JSON and steps to its end, supplying from `file` what is wanted on the way.
@@ -220,11 +224,12 @@ pub fn finish(
             Event::Finish { choice, text, finish_reason, logprobs, .. } => {
                 (choice, text, logprobs, Some(finish_reason))
             }
-            Event::Done { usage, embedding, score, .. } => {
+            Event::Done { usage, embeddings, scores, .. } => {
                 answer.cached = usage.prompt_tokens_details.cached_tokens;
                 answer.dropped = usage.dropped_tokens;
-                answer.embedding = embedding.unwrap_or_default();
-                answer.score = score;
+                answer.embedding = embeddings.first().cloned().unwrap_or_default();
+                answer.score = scores.first().copied();
+                (answer.embeddings, answer.scores) = (embeddings, scores);
                 return Ok(answer);
             }
         };

@@ -32,8 +32,8 @@ class Deferred<T> {
 
 /** What a request without a text comes to. */
 interface Result {
-  embedding?: number[];
-  score?: number;
+  embeddings?: number[][];
+  scores?: number[];
 }
 
 /** The name of a session. */
@@ -165,9 +165,9 @@ class WorkerEngine implements PlainEngine {
     this.#throwIfEnded();
     const { requests, shape } = prepareEmbeddings(body);
     const data: EmbeddingResponse<number[] | string>['data'] = [];
-    const usage = await this.#each(requests, options, ({ embedding }, index) => {
-      if (!embedding) throw new ChordError('Internal', 'the core gave no embedding');
-      data.push({ object: 'embedding', index, embedding: shape(embedding) });
+    const usage = await this.#each(requests, options, ({ embeddings }) => {
+      if (!embeddings) throw new ChordError('Internal', 'the core gave no embeddings');
+      for (const vector of embeddings) data.push({ object: 'embedding', index: data.length, embedding: shape(vector) });
     });
     return { object: 'list', data, model: this.model.name, usage };
   }
@@ -176,24 +176,27 @@ class WorkerEngine implements PlainEngine {
     this.#throwIfEnded();
     const { requests, texts, count } = prepareRerank(body);
     const results: RerankResponse['results'] = [];
-    const usage = await this.#each(requests, options, ({ score }, index) => {
-      if (score === undefined) throw new ChordError('Internal', 'the core gave no score');
-      const document = body.return_documents ? { document: { text: texts[index] ?? '' } } : {};
-      results.push({ index, relevance_score: score, ...document });
+    const usage = await this.#each(requests, options, ({ scores }) => {
+      if (!scores) throw new ChordError('Internal', 'the core gave no scores');
+      for (const score of scores) {
+        const index = results.length;
+        const document = body.return_documents ? { document: { text: texts[index] ?? '' } } : {};
+        results.push({ index, relevance_score: score, ...document });
+      }
     });
     // Sorting keeps the order of equal scores.
     results.sort((a, b) => b.relevance_score - a.relevance_score);
     return { object: 'list', model: this.model.name, results: results.slice(0, count), usage };
   }
 
-  /** Makes requests that have one result each, one after the other, and gives the tokens of all. */
-  async #each(requests: Prepared[], options: CallOptions, take: (result: Result, index: number) => void): Promise<EmbeddingResponse['usage']> {
+  /** Makes requests one after the other, takes what each came to, and gives the tokens of all. */
+  async #each(requests: Prepared[], options: CallOptions, take: (result: Result) => void): Promise<EmbeddingResponse['usage']> {
     checkFields('the options of a call', options);
     const usage = { prompt_tokens: 0, total_tokens: 0 };
-    for (const [index, prepared] of requests.entries()) {
+    for (const prepared of requests) {
       const event = await this.#queue.submit({ kind: 'request', request: prepared.json }, options.signal).next();
       if (event?.type !== 'done') throw new ChordError('Internal', 'the core gave no result');
-      take(event, index);
+      take(event);
       usage.prompt_tokens += event.usage.prompt_tokens;
       usage.total_tokens += event.usage.total_tokens;
       this.#throwIfEnded();

@@ -36,7 +36,10 @@ export function prepareCompletion(body: CompletionRequest): Prepared {
   return prepare('completion', fields);
 }
 
-/** One request for each input, and what is done to each vector. */
+/** Inputs of one request of the core, which computes as many of them at a time as it has room for. */
+const INPUTS_MAX = 128;
+
+/** Requests that have all inputs, in their order, and what is done to each vector. */
 export function prepareEmbeddings(body: EmbeddingRequest): { requests: Prepared[]; shape: (vector: number[]) => number[] | string } {
   const { input, encoding_format: format, dimensions, adapters } = checkBody('an embedding request', body);
   if (format !== undefined && format !== 'float' && format !== 'base64') {
@@ -49,12 +52,17 @@ export function prepareEmbeddings(body: EmbeddingRequest): { requests: Prepared[
   const inputs: unknown[] = single ? [input] : Array.isArray(input) ? input : [];
   const isSound = inputs.length > 0 && inputs.every((one) => typeof one === 'string' || isTokenIds(one));
   if (!isSound) throw invalidParameter('input', 'input must be a string, a list of token ids, or a list of those');
-  const requests = inputs.map((one) => prepare('embedding', { input: one, adapters }));
+  const requests = inTurns(inputs).map((several) => prepare('embedding', { input: several, adapters }));
   const shape = (vector: number[]): number[] | string => {
     const cut = shortened(vector, dimensions as number | undefined);
     return format === 'base64' ? base64(cut) : cut;
   };
   return { requests, shape };
+}
+
+/** As many of them for each request as one has. */
+function inTurns<Input>(inputs: Input[]): Input[][] {
+  return Array.from({ length: Math.ceil(inputs.length / INPUTS_MAX) }, (_, turn) => inputs.slice(turn * INPUTS_MAX, (turn + 1) * INPUTS_MAX));
 }
 
 /** The beginning of a vector, scaled to length 1 again. */
@@ -77,7 +85,7 @@ function base64(vector: number[]): string {
   return btoa(text);
 }
 
-/** One request for each document, the documents' texts, and how many results are wanted. */
+/** Requests that have all documents, in their order, the documents' texts, and how many results are wanted. */
 export function prepareRerank(body: RerankRequest): { requests: Prepared[]; texts: string[]; count: number } {
   const { query, documents, top_n: most, return_documents: returns, adapters } = checkBody('a rerank request', body);
   if (typeof query !== 'string') throw invalidParameter('query', 'query must be a string');
@@ -89,7 +97,7 @@ export function prepareRerank(body: RerankRequest): { requests: Prepared[]; text
     throw invalidParameter('top_n', 'top_n must be a whole number above 0');
   }
   if (typeof (returns ?? true) !== 'boolean') throw invalidParameter('return_documents', 'return_documents must be true or false');
-  const requests = texts.map((document) => prepare('score', { query, document, adapters }));
+  const requests = inTurns(texts).map((several) => prepare('score', { query, documents: several, adapters }));
   return { requests, texts, count: Math.min(texts.length, (most as number | undefined) ?? texts.length) };
 }
 

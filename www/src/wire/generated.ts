@@ -206,10 +206,10 @@ export type StepEvent = {
   usage: Usage;
   /** Tokens that were guessed, and those of them that were right. */
   draft: Tally;
-  /** What an embedding came to. */
-  embedding?: Array<number>;
-  /** What a document came to. */
-  score?: number;
+  /** What each input came to that was to be embedded. */
+  embeddings?: Array<Array<number>>;
+  /** What each document came to. */
+  scores?: Array<number>;
 };
 
 /** How keys and values are kept. */

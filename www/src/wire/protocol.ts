@@ -128,7 +128,7 @@ export type ReadMode = 'send' | 'peek' | 'keep';
 /** The events of a call that reach the page; the last one is `done`. */
 export type CallEvent =
   | Extract<StepEvent, { type: 'token' | 'finish' }>
-  | { type: 'done'; usage: Usage; embedding?: number[]; score?: number; timings: Timings }
+  | { type: 'done'; usage: Usage; embeddings?: number[][]; scores?: number[]; timings: Timings }
   /** What tasks of other kinds come to, as their last event. */
   | { type: 'session'; session: StoredSession }
   | { type: 'prefix'; prefix: Blob };
