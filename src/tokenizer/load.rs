@@ -8,6 +8,7 @@ use super::end::{WellKnown, is_marker, well_known};
 use super::longest::{Longest, unescape};
 use super::merge::NO_TOKEN;
 use super::patterns::PreTokeniser;
+use super::plamo::Plamo;
 use super::special::Specials;
 use super::spm::{Spm, byte_of_name, decode_spaces};
 use super::unigram::Unigram;
@@ -38,6 +39,8 @@ enum Writing {
     Bytes,
     /// With escapes, cut by the longest token.
     Escapes,
+    /// As text, cut by the likeliest token.
+    Plain,
 }
 
 /// The tokens that files name by id.
@@ -75,6 +78,7 @@ impl Tokenizer {
             Writing::WordPiece => Model::WordPiece(word_piece(metadata)?),
             Writing::Unigram => Model::Unigram(unigram(metadata, &vocabulary, scores)?),
             Writing::Escapes => Model::Longest(Longest::new(&vocabulary)),
+            Writing::Plain => Model::Plamo(Plamo::new(&vocabulary, &scores, byte_tokens(&vocabulary))),
             Writing::Bytes => Model::Bpe(bpe(metadata, pre_tokeniser, &vocabulary, &mut warnings)?),
         };
         let mut tokenizer = assemble(vocabulary, model, ids, known);
@@ -157,6 +161,7 @@ fn writing(metadata: &Metadata, warnings: &mut Vec<String>) -> Result<Writing> {
         Some("bert") => Writing::WordPiece,
         Some("t5") => Writing::Unigram,
         Some("rwkv") => Writing::Escapes,
+        Some("plamo2") => Writing::Plain,
         Some("none" | "no_vocab" | "test") | None => Writing::None,
         Some(other) => {
             warnings.push(format!("the tokeniser '{other}' is not supported: prompts must be token ids"));
@@ -184,7 +189,7 @@ fn pre_tokeniser(metadata: &Metadata, writing: Writing, warnings: &mut Vec<Strin
 /// the number that some files write for none.
 fn special_ids(metadata: &Metadata, writing: Writing, count: usize, warnings: &mut Vec<String>) -> Result<SpecialIds> {
     let of = |which: Writing, id: u32| (writing == which).then_some(id);
-    let spm = |id: u32| of(Writing::Spm, id);
+    let spm = |id: u32| of(Writing::Spm, id).or(of(Writing::Plain, id));
     let mut read = |name: &str, default: Option<u32>| {
         let key = format!("tokenizer.ggml.{name}_token_id");
         let inside = |id: &u32| (*id as usize) < count;
@@ -299,6 +304,10 @@ fn vocabulary(writing: Writing, tokens: &StringArray, kinds: &[Kind]) -> Result<
                 (None, Writing::Escapes, Kind::Normal) => {
                     // Escapes are no shorter than what they stand for.
                     unescape(token, out);
+                    true
+                }
+                (None, Writing::Plain, Kind::Normal) => {
+                    out.extend_from_slice(token);
                     true
                 }
                 (None, Writing::Bytes, Kind::Normal) => decode_alphabet(token, out),

@@ -4,7 +4,7 @@
 //! (`merge`): SentencePiece's by score (`spm`), or byte-level BPE by rank (`bpe`) within the words of
 //! a pre-tokeniser (`split`, `patterns`, `class`). Time is O(n log n) in the length of the text. Encoders
 //! have two ways more, which look for whole tokens: `wordpiece` takes the longest, `unigram` the likeliest. RWKV takes the
-//! `longest` without words.
+//! `longest` without words, and `plamo` the likeliest without normalising the text.
 
 mod accents;
 mod bpe;
@@ -16,6 +16,8 @@ mod load;
 mod longest;
 mod merge;
 mod patterns;
+mod plamo;
+mod prefixes;
 mod special;
 mod split;
 mod spm;
@@ -75,6 +77,7 @@ enum Model {
     WordPiece(wordpiece::WordPiece),
     Unigram(unigram::Unigram),
     Longest(longest::Longest),
+    Plamo(plamo::Plamo),
 }
 
 impl Tokenizer {
@@ -301,6 +304,7 @@ impl Tokenizer {
             Model::Bpe(bpe) => bpe.encode(&self.vocabulary, text, self.unknown, merger, out),
             Model::WordPiece(words) => words.encode(&self.vocabulary, text, self.unknown, out),
             Model::Longest(longest) => longest.encode(&self.vocabulary, text, self.unknown, out),
+            Model::Plamo(plamo) => plamo.encode(&self.vocabulary, text, self.unknown, out),
             Model::Unigram(unigram) => unigram.encode(&self.vocabulary, text, self.unknown, out),
             Model::Spm(spm) => {
                 let space = if prefix { " " } else { "" };

@@ -2,6 +2,7 @@
 //! <https://arxiv.org/abs/1808.06226>
 
 use super::charsmap::Charsmap;
+use super::prefixes::Prefixes;
 use super::spm::SPACE;
 use super::vocabulary::{Kind, Vocabulary};
 
@@ -14,10 +15,7 @@ pub struct Unigram {
     /// Log-probabilities.
     scores: Vec<f32>,
     unknown_score: f64,
-    /// Tokens that text can turn into, ordered by their bytes.
-    ordered: Vec<u32>,
-    /// Where in `ordered` those that start with a byte begin; one more than there are bytes.
-    starts: Box<[u32; 257]>,
+    prefixes: Prefixes,
     pub charsmap: Charsmap,
     /// Whether a space is put before a text.
     pub adds_space: bool,
@@ -40,22 +38,10 @@ impl Unigram {
         let ids = || 0..vocabulary.len() as u32;
         let worst = ids().filter(|id| vocabulary.kind(*id) == Kind::Normal).map(|id| scores[id as usize]);
         let worst = worst.fold(f32::MAX, f32::min);
-        let is_text = |id: &u32| {
-            matches!(vocabulary.kind(*id), Kind::Normal | Kind::UserDefined | Kind::Unused)
-                && !vocabulary.bytes(*id).is_empty()
-        };
-        let mut ordered: Vec<u32> = ids().filter(is_text).collect();
-        // Of equal tokens the last one is meant.
-        ordered.sort_unstable_by_key(|id| (vocabulary.bytes(*id), *id));
-        let mut starts = Box::new([0; 257]);
-        for byte in 0..=256 {
-            starts[byte] = ordered.partition_point(|id| usize::from(vocabulary.bytes(*id)[0]) < byte) as u32;
-        }
         Unigram {
             scores,
             unknown_score: f64::from(worst) - UNKNOWN_PENALTY,
-            ordered,
-            starts,
+            prefixes: Prefixes::new(vocabulary),
             charsmap: Charsmap::default(),
             adds_space: false,
             merges_spaces: false,
@@ -76,7 +62,7 @@ impl Unigram {
             };
             let next = start + character.len_utf8();
             let mut is_token = false;
-            self.tokens_at(vocabulary, &text.as_bytes()[start..], |id, length| {
+            self.prefixes.of(vocabulary, &text.as_bytes()[start..], |id, length| {
                 is_token |= start + length == next;
                 // What the model's maker defined comes before what was learnt.
                 let is_defined = vocabulary.kind(id) == Kind::UserDefined;
@@ -97,25 +83,6 @@ impl Unigram {
             (at, was_unknown) = (from, is_unknown);
         }
         out[before..].reverse();
-    }
-
-    /// Shows `visit` every token that `text` starts with, and its length, from the shortest on.
-    fn tokens_at(&self, vocabulary: &Vocabulary, text: &[u8], mut visit: impl FnMut(u32, usize)) {
-        let Some(&first) = text.first() else { return };
-        let of_first = self.starts[usize::from(first)] as usize..self.starts[usize::from(first) + 1] as usize;
-        let mut range = &self.ordered[of_first];
-        for depth in 1..=text.len() {
-            // Those that end here come first.
-            let ended = range.partition_point(|&id| vocabulary.bytes(id).len() == depth);
-            if let Some(&id) = range[..ended].last() {
-                visit(id, depth);
-            }
-            range = &range[ended..];
-            let Some(&byte) = text.get(depth).filter(|_| !range.is_empty()) else { return };
-            let start = range.partition_point(|&id| vocabulary.bytes(id)[depth] < byte);
-            let end = range.partition_point(|&id| vocabulary.bytes(id)[depth] <= byte);
-            range = &range[start..end];
-        }
     }
 
     /// The text as tokens have it, with spaces for U+2581.

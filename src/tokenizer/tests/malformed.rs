@@ -103,7 +103,7 @@ fn an_unknown_pre_tokeniser_is_the_default_with_a_warning() {
 
 #[test]
 fn vocabularies_without_text_take_ids() {
-    for (model, warned) in [("test", 0), ("none", 0), ("no_vocab", 0), ("plamo2", 1)] {
+    for (model, warned) in [("test", 0), ("none", 0), ("no_vocab", 0), ("unheard-of", 1)] {
         let (tokenizer, found) = warnings(metadata(model, &[token("tok_0", 0.0, NORMAL), token("tok_1", 0.0, NORMAL)]));
         assert_eq!((tokenizer.has_text(), tokenizer.vocabulary_size(), found.len()), (false, 2, warned));
         let error = tokenizer.encode("a", PLAIN).unwrap_err();

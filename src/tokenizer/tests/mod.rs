@@ -6,6 +6,7 @@ mod fuzz;
 mod longest;
 mod malformed;
 mod naive;
+mod plamo;
 mod pre_tokenisers;
 mod reference;
 mod special;

@@ -72,3 +72,23 @@ fn special_tokens_of_real_vocabularies() {
     assert_eq!(load_named("llama-spm").ends(), [2]);
     assert_eq!(load_named("phi-3").ends(), [2, 32000, 32007]);
 }
+
+/// The vocabularies of an optional folder, named by an environment variable, with texts and ids beside them in the form
+/// of the reference data.
+#[test]
+fn vocabularies_of_a_folder() {
+    let Some(folder) = std::env::var_os("CHORD_REFERENCE_VOCABULARIES").map(std::path::PathBuf::from) else {
+        return println!("skipped: CHORD_REFERENCE_VOCABULARIES names no folder");
+    };
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(name) = path.to_str().and_then(|path| path.strip_suffix(".gguf")) else { continue };
+        let name = Path::new(name).file_name().unwrap().to_str().unwrap();
+        let tokenizer = load(header(&path).metadata);
+        let cases = cases(&folder, name);
+        for (text, expected) in &cases {
+            assert_eq!(tokenizer.encode(text, PLAIN).unwrap(), *expected, "{name} {text:?}");
+        }
+        println!("{name}: {} texts", cases.len());
+    }
+}
