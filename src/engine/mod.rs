@@ -245,7 +245,7 @@ impl Engine {
     /// Begins to compute them.
     pub fn begin_logits(&mut self, tokens: &[u32]) -> Result<()> {
         self.cancel();
-        self.opened.check_writes()?;
+        self.opened.check_logits()?;
         self.opened.check_tokens(tokens)?;
         self.start_forward(tokens, &[], 0, forward::Output::Every, Wanted::Logits)?;
         Ok(())

@@ -36,8 +36,20 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// A model that is asked to go on with a text must make logits.
+    /// A model that is asked to go on with a text must make logits, each from the tokens before.
     pub fn check_writes(&self) -> Result<()> {
+        self.check_logits()?;
+        if !self.looks_ahead {
+            return Ok(());
+        }
+        let architecture = self.config.architecture.name;
+        let text =
+            format!("this model ({architecture}) writes by filling in a text as a whole, which is not supported");
+        Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text).with("architecture", architecture))
+    }
+
+    /// A model that is asked for logits must make them.
+    pub fn check_logits(&self) -> Result<()> {
         if self.program.makes_logits() {
             return Ok(());
         }

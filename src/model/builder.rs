@@ -248,7 +248,7 @@ impl<'a> Builder<'a> {
 
     /// The same for every `width` values of a row. The weight may have a part for each run of the row.
     pub fn norm_runs(&mut self, name: &str, src: Slot, dst: Slot, width: usize) -> Result<()> {
-        let (kind, epsilon) = (self.config.architecture.norm, self.config.epsilon);
+        let (kind, epsilon) = (self.config.norm, self.config.epsilon);
         if self.config.bare_norms {
             self.push(Op::Norm { kind, src, weight: None, bias: None, dst, width, epsilon });
             return Ok(());
@@ -269,7 +269,7 @@ impl<'a> Builder<'a> {
 
     /// dst = norm(src) with a weight and an optional bias that every layer may read.
     pub fn norm_of_first_group(&mut self, name: &str, src: Slot, dst: Slot) -> Result<()> {
-        let (kind, epsilon, width) = (self.config.architecture.norm, self.config.epsilon, self.width(src));
+        let (kind, epsilon, width) = (self.config.norm, self.config.epsilon, self.width(src));
         let [weight, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
         let weight = Some(self.in_first_group(|b| b.vector(&weight, width))?);
         let bias = self.in_first_group(|b| b.optional(&bias, width))?;

@@ -21,12 +21,16 @@ pub struct Config {
     pub context: usize,
     /// Width of the residual stream.
     pub embedding: usize,
+    /// How its rows are normalised.
+    pub norm: Norm,
     /// Added to the mean square or the variance in every norm.
     pub epsilon: f32,
     /// Factor of the embedding.
     pub embedding_scale: f32,
     /// Factor of what a block adds to the residual stream.
     pub residual_scale: f32,
+    /// Factor of what attention makes, where an architecture has one.
+    pub value_scale: f32,
     /// Factor of the logits.
     pub logit_scale: f32,
     /// c: logits x become c · tanh(x / c).
@@ -43,8 +47,10 @@ pub struct Config {
     pub per_layer: usize,
     /// The name of the last norm.
     pub output_norm: &'static str,
-    /// Whether tokens attend to those after them: then a text is computed as a whole, and there are no logits.
+    /// Whether tokens attend to those after them: then a text is computed as a whole.
     pub looks_ahead: bool,
+    /// Whether it makes logits all the same, because it writes by filling in a text as a whole.
+    pub fills_in: bool,
     /// Whether it ranks texts by scores.
     pub ranks: bool,
     /// Whether norms have no weights.
@@ -96,19 +102,17 @@ impl Config {
             Some(_) => context.min(context_length),
             None => context,
         };
-        let epsilon = match architecture.norm {
-            Norm::Rms => "attention.layer_norm_rms_epsilon",
-            Norm::Layer | Norm::Excess => "attention.layer_norm_epsilon",
-        };
         let mut config = Config {
             architecture,
             layers: shapes(&keys, architecture.rope, layers, embedding, context_length)?,
             context_length,
             context,
             embedding,
-            epsilon: keys.float(epsilon, 1e-5)?,
+            norm: architecture.norm,
+            epsilon: keys.float(epsilon_key(architecture.norm), 1e-5)?,
             embedding_scale: 1.0,
             residual_scale: 1.0,
+            value_scale: 1.0,
             logit_scale: 1.0,
             final_softcap: None,
             is_parallel: false,
@@ -118,6 +122,7 @@ impl Config {
             per_layer: 0,
             output_norm: "output_norm",
             looks_ahead: false,
+            fills_in: false,
             ranks: ranks(header, &keys)?,
             bare_norms: false,
             uses_silu: false,
@@ -148,6 +153,39 @@ impl Config {
         self.looks_ahead = true;
         self.context = self.context.min(self.context_length);
         self.layers.iter_mut().for_each(|shape| shape.mask = Mask::Full);
+    }
+
+    /// The same of a model that fills texts in.
+    pub fn fill_in(&mut self) {
+        self.look_ahead();
+        self.fills_in = true;
+    }
+
+    /// Norms are by the root of the mean square where the file has what is added to that.
+    pub fn norm_by_file(&mut self, keys: &Keys) -> Result<()> {
+        if let Some(epsilon) = keys.nonzero(epsilon_key(Norm::Rms))? {
+            (self.norm, self.epsilon) = (Norm::Rms, epsilon);
+        }
+        Ok(())
+    }
+
+    /// Queries are tempered by their position from `length` on, which nothing here does: the context has to end before.
+    pub fn end_before_tempering(&self, length: usize) -> Result<()> {
+        if self.context <= length {
+            return Ok(());
+        }
+        let name = self.architecture.name;
+        let text = format!("{name} beyond {length} tokens, where queries are tempered, is not supported");
+        Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text).with("architecture", name))
+    }
+
+    /// The same with what the file says of it, if it does.
+    pub fn end_where_tempered(&self, keys: &Keys) -> Result<()> {
+        if keys.nonzero("attention.temperature_scale")?.is_none() {
+            return Ok(());
+        }
+        let original = keys.size("rope.scaling.original_context_length", 1, CONTEXT_MAX, Some(self.context_length))?;
+        self.end_before_tempering(keys.size("attention.temperature_length", 1, CONTEXT_MAX, Some(original))?)
     }
 
     /// Lets layers slide over the file's window, if it has one: those that its pattern names, or where it has
@@ -260,7 +298,7 @@ impl Config {
         let normalise = keys.flag("expert_weights_norm", false)?;
         let groups = keys.size("expert_group_count", 0, EXPERTS_MAX, Some(0))?;
         if groups > 1 {
-            let text = format!("experts in {groups} groups are not supported");
+            let text = format!("{} with experts in {groups} groups is not supported", self.architecture.name);
             return Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text));
         }
         self.experts().for_each(|experts| (experts.scores, experts.normalise) = (scores, normalise));
@@ -323,6 +361,14 @@ impl Config {
     /// The mixtures of experts.
     pub fn experts(&mut self) -> impl Iterator<Item = &mut Experts> {
         self.layers.iter_mut().filter_map(|shape| shape.experts.as_mut())
+    }
+}
+
+/// The key of what is added in norms.
+fn epsilon_key(norm: Norm) -> &'static str {
+    match norm {
+        Norm::Rms => "attention.layer_norm_rms_epsilon",
+        Norm::Layer | Norm::Excess => "attention.layer_norm_epsilon",
     }
 }
 

@@ -106,7 +106,7 @@ fn hidden_states(b: &mut Builder) -> Result<Outputs> {
 /// The last norm and the logits, by a matrix of its own or the embedding's table.
 fn head(b: &mut Builder, table: RowView) -> Result<Outputs> {
     let config = b.config;
-    if config.looks_ahead || config.ranks {
+    if config.looks_ahead && !config.fills_in || config.ranks {
         return hidden_states(b);
     }
     let hidden = b.slot("normed", config.embedding);

@@ -88,6 +88,7 @@ pub fn all() -> Vec<Style> {
             ..reader("modern-bert", Output::Mean)
         },
         reader("eurobert", Output::Last),
+        Style { positions: Positions::Neighbours(HEAD), ..reader("llama-embed", Output::Last) },
         Style {
             positions: Positions::Neighbours(HEAD),
             fused: true,

@@ -2,13 +2,14 @@
 //!
 //! The pass in `pass.rs` asks for tensors by name; each is made at random when it is asked for first, and what was
 //! asked for is the file that the engine then opens. So a test needs no data, and an architecture is a row in
-//! `styles.rs`, `further.rs` or `encoders.rs`.
+//! `styles.rs`, `further.rs`, `kin.rs` or `encoders.rs`.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod encoders;
 mod further;
+mod kin;
 mod pass;
 mod styles;
 mod together;
@@ -21,6 +22,7 @@ use support::team::Team;
 use support::{Answer, ask, nmse, open};
 use wasm_chord::ErrorCode;
 use wasm_chord::engine::{Engine, OpenOptions};
+use wasm_chord::gguf::Value;
 use wasm_chord::model::REGISTRY;
 
 /// Sums of f32 against those of f64; keys and values are rounded to f16 in both, now and then to the other
@@ -167,6 +169,52 @@ fn a_table_of_positions_ends_the_context() {
         let error = ask(&mut engine, &file, completion(1)).expect_err("no position is left");
         assert_eq!(error.code, ErrorCode::ContextOverflow);
         engine.logits(&prompt).expect("a row for every position");
+    }
+}
+
+#[test]
+fn queries_that_would_be_tempered_end_the_context() {
+    let mut style = styles::all().into_iter().find(|style| style.name == "mistral3").expect("its row");
+    style.keys.push(("attention.temperature_scale", Value::from(0.1f32)));
+    style.keys.push(("rope.scaling.original_context_length", Value::from(100u32)));
+    let mut weights = weights::Weights::default();
+    pass::answer(&mut weights, &style, &style.tokens());
+    let file = weights.file(&style);
+    let of = |context| open(&file, &OpenOptions { context_length: Some(context), ..OpenOptions::default() });
+    of(100).expect("every position is before them");
+    let error = of(101).err().expect("the last position is one of them");
+    assert_eq!(error.code, ErrorCode::UnsupportedArchitecture);
+    assert!(error.message.contains("mistral3 beyond 100 tokens"), "{error}");
+}
+
+#[test]
+fn a_model_that_fills_texts_in_makes_logits_and_no_text() {
+    let style = styles::all().into_iter().find(|style| style.name == "dream").expect("its row");
+    let mut weights = weights::Weights::default();
+    pass::answer(&mut weights, &style, &style.tokens());
+    let file = weights.file(&style);
+    let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+    let request = json!({"kind": "completion", "prompt": [1, 2, 3], "max_tokens": 1});
+    let error = ask(&mut engine, &file, request).expect_err("nothing follows a text");
+    assert_eq!(error.code, ErrorCode::UnsupportedArchitecture);
+    assert!(error.message.contains("dream"), "{error}");
+    assert_eq!(engine.logits(&[1, 2, 3]).expect("logits").len(), 3 * styles::VOCABULARY);
+}
+
+#[test]
+fn other_architectures_are_errors_that_name_them() {
+    // All that llama.cpp knows beside those of the registry, of which some have tensors of the same names.
+    let names = "qwen4exp maple muse-glimmer deepseek32 deepseek4 glm-dsa t5 graniteswitch chameleon wavtokenizer-dec \
+                 bailingmoe3 dots3note laguna hy_v3 hy_v4 grovemoe minimax-01 hrm_text minimax-m3 cogvlm eagle3 dflash \
+                 step35 spark2_5 kimi-k3 talkie nanbeige qwen3tts pockettts gptj gemma4-assistant clip";
+    for name in names.split_whitespace().filter(|name| REGISTRY.iter().all(|row| row.name != *name)) {
+        let style = styles::llama(name);
+        let mut weights = weights::Weights::default();
+        pass::answer(&mut weights, &style, &[1]);
+        let error = open(&weights.file(&style), &OpenOptions::default()).err().expect("nothing computes it");
+        assert_eq!(error.code, ErrorCode::UnsupportedArchitecture, "{name}");
+        assert_eq!(error.details["architecture"], name);
+        assert!(error.message.contains(name), "{error}");
     }
 }
 

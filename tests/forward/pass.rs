@@ -262,7 +262,7 @@ impl Pass<'_> {
                 }
                 false => self.sub_norm("attn_sub_norm", row.clone()),
             };
-            self.linear(&name, &row, WIDTH, style.bias || style.output_bias)
+            scaled(&self.linear(&name, &row, WIDTH, style.bias || style.output_bias), style.mixed_scale)
         });
         outputs.collect()
     }
@@ -422,7 +422,8 @@ impl Pass<'_> {
                     }
                     false => 1.0,
                 };
-                sum(&output, &scaled(&shared, weight))
+                let both = sum(&output, &scaled(&shared, weight));
+                if mixture.shared_mean { scaled(&both, 0.5) } else { both }
             }
         }
     }

@@ -180,6 +180,8 @@ pub struct Mixture {
     pub choice_bias: bool,
     pub biases: bool,
     pub shared: usize,
+    /// Whether the output is the mean of those and of the chosen, in place of the sum.
+    pub shared_mean: bool,
     /// Whether those have a weight of their own, and whether gate and up of an expert are one tensor.
     pub shared_gate: bool,
     pub fused: bool,
@@ -216,6 +218,8 @@ pub struct Style {
     pub embedding_scale: f64,
     pub embedding_norm: bool,
     pub residual_scale: f64,
+    /// A factor of what attention makes.
+    pub mixed_scale: f64,
     pub logit_factor: f64,
     pub softcap: Option<f64>,
     pub score_cap: Option<f64>,
@@ -270,6 +274,7 @@ pub const MIXTURE: Mixture = Mixture {
     choice_bias: false,
     biases: false,
     shared: 0,
+    shared_mean: false,
     shared_gate: false,
     fused: false,
     early: false,
@@ -299,6 +304,7 @@ pub fn llama(name: &'static str) -> Style {
         embedding_scale: 1.0,
         embedding_norm: false,
         residual_scale: 1.0,
+        mixed_scale: 1.0,
         logit_factor: 1.0,
         softcap: None,
         score_cap: None,
@@ -350,6 +356,21 @@ pub fn classic(name: &'static str) -> Style {
 
 pub fn gemma(name: &'static str) -> Style {
     Style { unit: Unit::Gelu, tied: true, embedding_scale: (WIDTH as f64).sqrt(), ..halves(name) }
+}
+
+/// Granite, with factors of what goes in, through and out.
+pub fn scaled(name: &'static str) -> Style {
+    Style {
+        residual_scale: 0.5,
+        embedding_scale: 3.0,
+        logit_factor: 0.25,
+        keys: vec![
+            ("residual_scale", Value::from(0.5f32)),
+            ("embedding_scale", Value::from(3.0f32)),
+            ("logit_scale", Value::from(4.0f32)),
+        ],
+        ..llama(name)
+    }
 }
 
 pub fn experts(style: Style, mixture: Mixture) -> Style {
@@ -437,7 +458,7 @@ fn nemotron_h(name: &'static str, keys: Vec<(&'static str, Value)>) -> Style {
 }
 
 /// The keys of latent attention.
-fn latent(absorbed: bool) -> Vec<(&'static str, Value)> {
+pub fn latent(absorbed: bool) -> Vec<(&'static str, Value)> {
     let (key, value, heads) = match absorbed {
         true => (RANK + LATENT_ROTATED, RANK, 1),
         false => (LATENT_KEY, LATENT_VALUE, HEADS),
@@ -471,17 +492,6 @@ pub fn all() -> Vec<Style> {
         keys
     };
     let late_sigmoid = Mixture { shared: EXPERT_INNER, from: 1, ..sigmoid };
-    let scaled = |name| Style {
-        residual_scale: 0.5,
-        embedding_scale: 3.0,
-        logit_factor: 0.25,
-        keys: vec![
-            ("residual_scale", Value::from(0.5f32)),
-            ("embedding_scale", Value::from(3.0f32)),
-            ("logit_scale", Value::from(4.0f32)),
-        ],
-        ..llama(name)
-    };
     let shared_key = || ("expert_shared_feed_forward_length", Value::from(20u32));
     let decoders = vec![
         llama("llama"),
@@ -808,7 +818,7 @@ pub fn all() -> Vec<Style> {
             Mixture { normalise: false, step: 2, ..MIXTURE },
         ),
     ];
-    decoders.into_iter().chain(crate::further::all()).chain(crate::encoders::all()).collect()
+    decoders.into_iter().chain(crate::further::all()).chain(crate::kin::all()).chain(crate::encoders::all()).collect()
 }
 
 impl Style {

@@ -1,7 +1,7 @@
 //! DeepSeek 2 and 3 and their kin: latent attention, and after the first layers experts beside others that every token
 //! uses.
 
-use crate::error::{ChordError, ErrorCode, Result};
+use crate::error::Result;
 use crate::model::blocks::{FeedForward, experts, feed_forward, latent_attention, shared_experts};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
@@ -12,10 +12,7 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     c.lead_dense(keys)?;
     c.share_by_count(keys)?;
     c.read_routing(keys, 1)?;
-    if keys.nonzero("attention.temperature_scale")?.is_some() {
-        let text = "deepseek2 with queries that are tempered by the position is not supported";
-        return Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text));
-    }
+    c.end_where_tempered(keys)?;
     c.read_latent(keys)?;
     // Under YaRN scores grow with the context, by the file's factor, and rotations keep their length then.
     let by_log = keys.float("rope.scaling.yarn_log_multiplier", 0.0)? * 10.0;

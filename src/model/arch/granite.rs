@@ -12,8 +12,19 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     c.residual_scale = keys.nonzero("residual_scale")?.unwrap_or(1.0);
     c.logit_scale = 1.0 / keys.nonzero("logit_scale")?.unwrap_or(1.0);
     // Dense models and hybrids use this key to say that they do not rotate.
-    if c.architecture.name != "granitemoe" && !keys.flag("rope.scaling.finetuned", true)? {
+    if ["granite", "granitehybrid"].contains(&c.architecture.name) && !keys.flag("rope.scaling.finetuned", true)? {
         c.layers.iter_mut().for_each(|shape| shape.rope = None);
+    }
+    Ok(())
+}
+
+/// Of models with attention sinks, some of whose layers slide over a window, and not all of which rotate.
+pub fn configure_sliding(c: &mut Config, keys: &Keys) -> Result<()> {
+    configure(c, keys)?;
+    c.slide(keys, 1)?;
+    let rotates = keys.metadata.opt_bool_or_array(&keys.key("attention.rope_pattern"), c.layers.len())?;
+    for (shape, _) in c.layers.iter_mut().zip(rotates.into_iter().flatten()).filter(|(_, rotates)| !rotates) {
+        shape.rope = None;
     }
     Ok(())
 }

@@ -24,6 +24,17 @@ pub fn configure_experts(c: &mut Config, _: &Keys) -> Result<()> {
     Ok(())
 }
 
+/// Of the models that see: bases of rotations grow as the file says.
+pub fn configure_vision(c: &mut Config, keys: &Keys) -> Result<()> {
+    let Some(alpha) = keys.nonzero("rope.scaling.alpha")?.filter(|alpha| *alpha > 0.0) else { return Ok(()) };
+    for shape in &mut c.layers {
+        let dim = shape.key_length as f32;
+        let Some(rope) = shape.rope.as_mut().filter(|_| dim > 2.0) else { continue };
+        rope.base *= alpha.powf(dim / (dim - 2.0));
+    }
+    Ok(())
+}
+
 pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     let s = l.slots;
     b.norm(&l.name("attn_norm"), RESIDUAL, s.normed)?;

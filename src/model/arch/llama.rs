@@ -1,6 +1,6 @@
 //! Llama 2 and 3.x, Mistral, SmolLM2, TinyLlama and Mixtral.
 
-use crate::error::{ChordError, ErrorCode, Result};
+use crate::error::Result;
 use crate::model::blocks::{FeedForward, attention, experts, feed_forward};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
@@ -11,15 +11,13 @@ pub fn configure(_: &mut Config, _: &Keys) -> Result<()> {
     Ok(())
 }
 
-/// Of Mistral 3, whose scores may be tempered by the position, which is not supported.
-pub fn configure_tempered(_: &mut Config, keys: &Keys) -> Result<()> {
-    match keys.nonzero("attention.temperature_scale")? {
-        None => Ok(()),
-        Some(_) => {
-            let text = "scores that are tempered by the position are not supported";
-            Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text))
-        }
+/// Of Mistral 3. Under YaRN the file may say by how much rotations grow with the context, beside what they do anyway.
+pub fn configure_tempered(c: &mut Config, keys: &Keys) -> Result<()> {
+    let by_log = keys.float("rope.scaling.yarn_log_multiplier", 0.0)?;
+    for rope in c.layers.iter_mut().filter_map(|shape| shape.rope.as_mut()).filter(|rope| rope.extrapolation != 0.0) {
+        rope.attention_factor /= 1.0 + 0.1 * by_log * (1.0 / rope.frequency_scale).max(1.0).ln();
     }
+    c.end_where_tempered(keys)
 }
 
 pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Llama 4: attention in chunks but for every fourth layer, which does not rotate; norms over rotated heads; and
 //! experts whose input is weighed in place of their output.
 
-use crate::error::{ChordError, ErrorCode, Result};
+use crate::error::Result;
 use crate::model::blocks::{FeedForward, attend, feed_forward, project_qkv, rotate, shared_experts, weighed_experts};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
@@ -26,11 +26,10 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     for (layer, shape) in c.layers.iter_mut().enumerate() {
         shape.rope.take_if(|_| (layer + 1).is_multiple_of(step));
     }
-    if c.context > CHUNK && c.layers.iter().any(|shape| shape.rope.is_none()) {
-        let text = format!("llama4 beyond {CHUNK} tokens, where queries are tempered, is not supported");
-        return Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text));
+    match c.layers.iter().any(|shape| shape.rope.is_none()) {
+        true => c.end_before_tempering(CHUNK),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {

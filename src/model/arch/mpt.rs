@@ -30,7 +30,7 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     b.linear_add(&l.name("attn_output"), s.attended, RESIDUAL)?;
 
     if b.has(&l.name("ffn.act.scales")) || b.has(&l.name("ffn.act.weight")) {
-        let text = "scales of the activations are not supported";
+        let text = "mpt with scales of the activations is not supported";
         return Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text));
     }
     b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;

@@ -16,7 +16,7 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     c.read_recurrence(keys)?;
     c.recur_without_heads(keys)?;
     if keys.size("moe_latent_size", 0, usize::MAX, Some(0))? > 0 {
-        let text = "experts over a narrower row than the model's are not supported";
+        let text = "nemotron_h with experts over a narrower row than the model's is not supported";
         return Err(ChordError::new(ErrorCode::UnsupportedArchitecture, text));
     }
     let normalise = keys.flag("expert_weights_norm", false)?;
