@@ -19,8 +19,8 @@ export function models(folder) {
     .map((name) => `${folder}/${name.slice(0, -'.gguf'.length)}`);
 }
 
-/** Runs in the page: the errors of the models' logits. */
-export async function compare({ models, arithmetic, subgroups = false }) {
+/** Runs in the page: the errors of the models' logits, and the likeliest token of each row. */
+export async function compare({ models, arithmetic, subgroups = false, follow = false }) {
   if (subgroups) {
     // As the engine worker does.
     const { requestDevice } = GPUAdapter.prototype;
@@ -36,7 +36,7 @@ export async function compare({ models, arithmetic, subgroups = false }) {
     const device = await module.GpuDevice.open(true, arithmetic, subgroups);
     if (!device) return undefined;
     const file = new Uint8Array(await bytes(`/data/${model}.gguf`));
-    const { tokens } = await (await fetch(`/data/${model}.json`)).json();
+    const { tokens, greedy } = await (await fetch(`/data/${model}.json`)).json();
     const expected = new Float32Array(await bytes(`/data/${model}.logits.f32`));
     const reader = new module.HeaderReader(file.length);
     reader.feed(file);
@@ -47,24 +47,29 @@ export async function compare({ models, arithmetic, subgroups = false }) {
     }
     let wake;
     engine.setWake(() => wake?.());
-    engine.beginLogits(Uint32Array.from(tokens));
-    let actual;
+    const all = follow ? [...tokens, ...greedy.slice(0, -1)] : tokens;
+    engine.beginLogits(Uint32Array.from(all));
+    let logits;
     for (;;) {
       const woken = new Promise((resolve) => { wake = resolve; });
-      actual = engine.stepLogits();
-      if (actual) break;
+      logits = engine.stepLogits();
+      if (logits) break;
       // A group of a prompt wakes nobody: its successor can be sent at once.
       await Promise.race([woken, new Promise((resolve) => { setTimeout(resolve, 2); })]);
     }
     const { device: name, gpu } = JSON.parse(engine.stats());
     engine.free();
+    const width = logits.length / all.length;
+    const actual = logits.subarray(0, tokens.length * width);
+    const likeliest = all.map((_, row) => logits.subarray(row * width, (row + 1) * width).reduce(
+      (best, value, token, values) => (value > values[best] ? token : best), 0));
     let error = 0;
     let scale = 0;
     for (let index = 0; index < expected.length; index++) {
       error += (expected[index] - actual[index]) ** 2;
       scale += expected[index] ** 2;
     }
-    results.push({ model, name, arithmetic: gpu.arithmetic, subgroups: gpu.subgroups, disabled: gpu.disabledKernels, count: actual.length, expectedCount: expected.length, nmse: error / scale });
+    results.push({ model, name, arithmetic: gpu?.arithmetic, subgroups: gpu?.subgroups, disabled: gpu?.disabledKernels, count: actual.length, expectedCount: expected.length, nmse: error / scale, followed: likeliest.slice(tokens.length - 1) });
   }
   return results;
 }
