@@ -19,9 +19,10 @@ use std::process::ExitCode;
 fn target(name: &str) -> Option<Box<dyn Target>> {
     Some(match name {
         "gguf" => Box::new(gguf::Gguf::new()),
-        "model" => Box::new(model::Model),
+        "model" => Box::new(model::Model::new()),
         "template" => Box::new(template::Template::new()),
         "tokenizer" => Box::new(tokenizer::Tokenizers::new()),
+        "whole-tokens" => Box::new(tokenizer::Tokenizers::of_whole_tokens()),
         _ => return None,
     })
 }
@@ -57,6 +58,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
 /// Says how to call the program.
 fn usage(message: &str) -> ExitCode {
     eprintln!("{message}");
-    eprintln!("usage: fuzz gguf|model|template|tokenizer [--inputs N] [--seed N] [--threads N] [--first N] [--only N]");
+    let targets = "gguf|model|template|tokenizer|whole-tokens";
+    eprintln!("usage: fuzz {targets} [--inputs N] [--seed N] [--threads N] [--first N] [--only N]");
     ExitCode::from(2)
 }

@@ -93,6 +93,14 @@ impl Tokenizers {
         let spm = [true, false].map(|prefix| vocabulary(pieces(prefix), false));
         Tokenizers { vocabularies: bpe.into_iter().chain(spm).chain([vocabulary(few_pieces(), false)]).collect() }
     }
+
+    /// Those that look for whole tokens in place of merging. Each takes its share of the inputs.
+    pub fn of_whole_tokens() -> Tokenizers {
+        let exact = [(escapes(), true), (plain(), false), (likeliest(false), false), (likeliest(true), false)];
+        let words = [true, false].map(|lowercase| vocabulary(words(lowercase), false));
+        let exact = exact.map(|(writer, exact)| vocabulary(writer, exact));
+        Tokenizers { vocabularies: exact.into_iter().chain(words).collect() }
+    }
 }
 
 impl Target for Tokenizers {
@@ -265,4 +273,70 @@ fn few_pieces() -> Writer {
         .pair("tokenizer.ggml.tokens", Array::String(tokens.iter().collect()))
         .pair("tokenizer.ggml.scores", Array::F32(vec![0.0, 0.0, 0.0, -1.0, -2.0, -3.0, f32::NAN, 0.0]))
         .pair("tokenizer.ggml.token_type", Array::I32(vec![2, 3, 3, 1, 1, 1, 1, 4]))
+}
+
+/// Words of vocabularies that look for whole tokens, which share beginnings and ends.
+const WHOLE: [&str; 20] = [
+    "h", "e", "l", "o", "he", "hell", "hello", " hello", " world", "world", "or", "1", "123", "a", "aa", "aaaa", "é",
+    "漢", "漢字", "🙂",
+];
+
+/// RWKV's: a control token, every byte, and some words.
+fn escapes() -> Writer {
+    let bytes = (0..=255u8).map(|byte| format!("\\x{byte:02x}"));
+    let words = WHOLE.iter().filter(|word| word.len() > 1).map(|word| word.to_string());
+    let tokens: Vec<String> = ["<s>".to_string()].into_iter().chain(bytes).chain(words).collect();
+    let kinds = (0..tokens.len()).map(|id| if id == 0 { 3 } else { 1 }).collect();
+    Writer::new()
+        .pair("tokenizer.ggml.model", "rwkv")
+        .pair("tokenizer.ggml.tokens", Array::String(tokens.iter().collect()))
+        .pair("tokenizer.ggml.token_type", Array::I32(kinds))
+}
+
+/// PLaMo 2's: control tokens, every byte, and some words, one of which is never taken.
+fn plain() -> Writer {
+    let specials = ["<unk>", "<s>", "</s>"].map(String::from).into_iter();
+    let bytes = (0..=255u8).map(|byte| format!("<0x{byte:02X}>"));
+    let tokens: Vec<String> = specials.chain(bytes).chain(WHOLE.map(String::from)).collect();
+    let kinds = (0..tokens.len()).map(|id| [2, 3, 3, 6, 1][id.min(3) + usize::from(id >= 259)]).collect();
+    let score = |(id, token): (usize, &String)| if id == 270 { f32::NAN } else { -(token.len() as f32).sqrt() };
+    Writer::new()
+        .pair("tokenizer.ggml.model", "plamo2")
+        .pair("tokenizer.ggml.tokens", Array::String(tokens.iter().collect()))
+        .pair("tokenizer.ggml.scores", Array::F32(tokens.iter().enumerate().map(score).collect()))
+        .pair("tokenizer.ggml.token_type", Array::I32(kinds))
+}
+
+/// A unigram vocabulary, which merges spaces or keeps them.
+fn likeliest(merges: bool) -> Writer {
+    let specials = ["<unk>", "<s>", "</s>", "▁"].map(String::from).into_iter();
+    let words = WHOLE.iter().map(|word| word.replace(' ', "▁"));
+    let tokens: Vec<String> = specials.chain(words).chain(["<user>".to_string()]).collect();
+    let last = tokens.len() - 1;
+    let kinds = (0..tokens.len()).map(|id| [2, 3, 3, 1, 4][id.min(3) + usize::from(id == last)]).collect();
+    let scores = tokens.iter().map(|token| -(token.len() as f32).sqrt()).collect();
+    Writer::new()
+        .pair("tokenizer.ggml.model", "t5")
+        .pair("tokenizer.ggml.tokens", Array::String(tokens.iter().collect()))
+        .pair("tokenizer.ggml.scores", Array::F32(scores))
+        .pair("tokenizer.ggml.token_type", Array::I32(kinds))
+        .pair("tokenizer.ggml.unknown_token_id", 0u32)
+        .pair("tokenizer.ggml.add_space_prefix", merges)
+        .pair("tokenizer.ggml.remove_extra_whitespaces", merges)
+}
+
+/// BERT's: words, and what they go on with.
+fn words(lowercase: bool) -> Writer {
+    let specials = ["[UNK]", "[CLS]", "[SEP]"].map(String::from).into_iter();
+    let begun = WHOLE.iter().map(|word| format!("▁{}", word.trim()));
+    let tokens: Vec<String> = specials.chain(begun).chain(WHOLE.map(|word| word.trim().to_string())).collect();
+    let kinds = (0..tokens.len()).map(|id| [2, 3, 3, 1][id.min(3)]).collect();
+    Writer::new()
+        .pair("tokenizer.ggml.model", "bert")
+        .pair("tokenizer.ggml.tokens", Array::String(tokens.iter().collect()))
+        .pair("tokenizer.ggml.token_type", Array::I32(kinds))
+        .pair("tokenizer.ggml.unknown_token_id", 0u32)
+        .pair("tokenizer.ggml.bos_token_id", 1u32)
+        .pair("tokenizer.ggml.seperator_token_id", 2u32)
+        .pair("tokenizer.ggml.normalizer.lowercase", lowercase)
 }
