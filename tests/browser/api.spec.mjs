@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { caller, thinker } from '../support/talking-models.mjs';
 import { CONTROL, tinyModel } from '../support/tiny-gguf.mjs';
 import { withChord, withEngine } from './engine-page.mjs';
 import { openStage } from './support.mjs';
@@ -14,19 +15,11 @@ const toolTemplate = '{% for tool in tools or [] %}{{ tool.function.name }} {% e
 /** A model that thinks and calls tools, and one whose template begins the thought. */
 const CALLER = '/caller.gguf';
 const THINKER = '/thinker.gguf';
-const turn = (said, opening) => `{% for m in messages %}<|start|>{{ m.role }}\n${said}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n${opening}{% endif %}`;
-const reasoned = '{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content or "" }}';
-const called = '{% for c in m.tool_calls or [] %}<tool_call>\n{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}';
-const callerTemplate = `{% if enable_thinking is defined and not enable_thinking %}brief {% endif %}${turn(reasoned + called, '')}`;
-const callerSays = [
-  '<think>', '\nThey ask', ' of Zürich.', '\n</think>\n\n', 'I look', '.\n', ['<tool_call>'], '\n{"name": "look', 'up", "arg', 'uments": {"city": "Zü', 'rich"}}\n',
-  '</tool_call>\n<tool_call>\n{"name": "time", "arguments"', ': {}}', ['</tool_call>'],
-];
 const stage = await openStage({
   files: {
     [MODEL]: tinyModel({ context: CONTEXT }),
-    [CALLER]: tinyModel({ context: CONTEXT, says: callerSays, metadata: [['tokenizer.chat_template', 8, callerTemplate]] }),
-    [THINKER]: tinyModel({ context: CONTEXT, says: ['Well', ', well.', '\n</think>', '\n\nHel', 'lo.'], metadata: [['tokenizer.chat_template', 8, turn(reasoned, '<think>\n')]] }),
+    [CALLER]: caller(CONTEXT),
+    [THINKER]: thinker(CONTEXT),
     [TOOLS]: tinyModel({ context: CONTEXT, metadata: [['tokenizer.chat_template', 8, toolTemplate]] }),
   },
 });

@@ -3,42 +3,35 @@
  * send is answered in the page, and no request leaves it.
  */
 
-import type { ChordErrorCode } from './wire/errors.js';
+import { RequestError, described, statusOf } from './openai/failures.js';
+import { roleOf, type Fields } from './openai/input.js';
+import { Responses } from './openai/responses.js';
 import type { Engine } from './wire/types.js';
 
 /** One engine, which answers whatever model a request names, or several by the names that requests call them by. */
 export type Engines = Engine | Readonly<Record<string, Engine>>;
 
 /** Creates the answer to a request's body. */
-type Create = (body: Body, options: { signal: AbortSignal }) => Promise<object>;
-
-/** A request's JSON. The engine checks its fields. */
-type Body = Record<string, unknown>;
-
-/** Codes of errors that are the caller's, with their HTTP status. */
-const STATUS: Partial<Record<ChordErrorCode, number>> = {
-  InvalidParameter: 400, ContextOverflow: 400, TemplateFailed: 400, InvalidSource: 400, NotFound: 404, QueueFull: 429, Disposed: 503,
-};
-
-/** What OpenAI calls them, where programs look for that. */
-const CODES: Partial<Record<ChordErrorCode, string>> = { ContextOverflow: 'context_length_exceeded', QueueFull: 'rate_limit_exceeded' };
+type Create = (body: Fields, options: { signal: AbortSignal }) => Promise<object>;
 
 /** The end of an address, and what of it names a model. */
-const ROUTE = /\/(chat\/completions|completions|embeddings|rerank|models)(?:\/(.+?))?\/?$/;
+const ROUTE = /\/(chat\/completions|completions|responses|embeddings|rerank|models)(?:\/(.+?))?\/?$/;
 
 /**
- * A `fetch` that `engines` answer: `POST` of `chat/completions`, `completions`, `embeddings` and `rerank`, streams included,
- * and `GET` of `models` and of one of them, below any address. Failures are answers with OpenAI's `error` and a status; only
- * a cancelled request rejects, as that of any `fetch` does.
+ * A `fetch` that `engines` answer: `POST` of `chat/completions`, `responses`, `completions`, `embeddings` and `rerank`, streams
+ * included, and `GET` of `models` and of one of them, below any address. A message of the role `developer` is a system's.
+ * `previous_response_id` names one of the last 64 responses of the same `fetch`. Failures are answers with OpenAI's `error`
+ * and a status; only a cancelled request rejects, as that of any `fetch` does.
  *
  *     new OpenAI({ baseURL: 'http://page/v1', apiKey: 'none', dangerouslyAllowBrowser: true, fetch: createFetch(engine) })
  */
 export function createFetch(engines: Engines): typeof fetch {
+  const responses = new Responses();
   return async (input, init) => {
     const request = new Request(input, init);
     request.signal.throwIfAborted();
     try {
-      return await respond(request, engines);
+      return await respond(request, engines, responses);
     } catch (error) {
       request.signal.throwIfAborted();
       return Response.json({ error: described(error) }, { status: statusOf(error) });
@@ -46,14 +39,7 @@ export function createFetch(engines: Engines): typeof fetch {
   };
 }
 
-/** An error of this interface, rather than of an engine. */
-class RequestError extends Error {
-  constructor(readonly status: number, readonly code: string, message: string) {
-    super(message);
-  }
-}
-
-async function respond(request: Request, engines: Engines): Promise<Response> {
+async function respond(request: Request, engines: Engines, responses: Responses): Promise<Response> {
   const { pathname } = new URL(request.url);
   const [, route, model] = ROUTE.exec(pathname) ?? [];
   const isModels = route === 'models';
@@ -61,11 +47,12 @@ async function respond(request: Request, engines: Engines): Promise<Response> {
   const method = isModels ? 'GET' : 'POST';
   if (request.method !== method) throw new RequestError(405, 'method_not_allowed', `${pathname} takes ${method}`);
   if (isModels) return Response.json(model === undefined ? { object: 'list', data: modelsOf(engines) } : modelOf(engines, decodeURIComponent(model)));
-  const body = await parsed(request);
+  const body = withRoles(await parsed(request));
   const engine = chosen(engines, body['model']);
   const { chat, completions, embeddings, rerank } = engine;
   const creates: Record<string, unknown> = {
     'chat/completions': chat.completions.create, completions: completions.create, embeddings: embeddings.create, rerank: rerank.create,
+    responses: (given: Fields, options: { signal: AbortSignal }) => responses.create(engine, given, options),
   };
   const answer = await (creates[route] as Create)(body, { signal: request.signal });
   if (Symbol.asyncIterator in answer) {
@@ -75,11 +62,18 @@ async function respond(request: Request, engines: Engines): Promise<Response> {
   return Response.json(answer);
 }
 
-/** The request's JSON object. */
-async function parsed(request: Request): Promise<Body> {
+/** The request's JSON object. The engine checks its fields. */
+async function parsed(request: Request): Promise<Fields> {
   const body: unknown = await request.json().catch(() => undefined);
   if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new RequestError(400, 'invalid_json', 'the body is not a JSON object');
-  return body as Body;
+  return body as Fields;
+}
+
+/** The request with roles that chat templates have. */
+function withRoles(body: Fields): Fields {
+  const { messages } = body;
+  if (!Array.isArray(messages)) return body;
+  return { ...body, messages: messages.map((message: Fields) => ({ ...message, role: roleOf(message?.['role']) })) };
 }
 
 function isEngine(engines: Engines): engines is Engine {
@@ -109,13 +103,21 @@ function modelOf(engines: Engines, name: string): object {
 function eventStream(chunks: AsyncIterable<object>, signal: AbortSignal): ReadableStream<Uint8Array> {
   const iterator = chunks[Symbol.asyncIterator]();
   const encoder = new TextEncoder();
-  const event = (data: string): Uint8Array => encoder.encode(`data: ${data}\n\n`);
+  const event = (data: string, type?: unknown): Uint8Array => encoder.encode(`${typeof type === 'string' ? `event: ${type}\n` : ''}data: ${data}\n\n`);
+  let hasTypes = false;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
         const { done, value } = await iterator.next();
-        controller.enqueue(event(done ? '[DONE]' : JSON.stringify(value)));
-        if (done) controller.close();
+        if (!done) {
+          const { type } = value as { type?: unknown };
+          hasTypes ||= type !== undefined;
+          controller.enqueue(event(JSON.stringify(value), type));
+          return;
+        }
+        // Events with types of their own say themselves that they are the last.
+        if (!hasTypes) controller.enqueue(event('[DONE]'));
+        controller.close();
       } catch (error) {
         if (signal.aborted) return controller.error(signal.reason);
         // The status has been sent: clients look for an error among the chunks.
@@ -127,23 +129,4 @@ function eventStream(chunks: AsyncIterable<object>, signal: AbortSignal): Readab
       await iterator.return?.();
     },
   });
-}
-
-/** The engine's errors come from another bundle, so that their class is not ours: they are known by their fields. */
-interface Failure {
-  message: string;
-  code?: ChordErrorCode;
-  details?: { name?: unknown };
-}
-
-function statusOf(error: unknown): number {
-  if (error instanceof RequestError) return error.status;
-  return STATUS[(error as Failure).code ?? 'Internal'] ?? 500;
-}
-
-/** An error in OpenAI's fields. */
-function described(error: unknown): { message: string; type: string; param: string | null; code: string } {
-  const { message, code = 'Internal', details } = error as Failure;
-  const type = statusOf(error) < 500 ? 'invalid_request_error' : 'server_error';
-  return { message, type, param: typeof details?.name === 'string' ? details.name : null, code: CODES[code] ?? code };
 }
