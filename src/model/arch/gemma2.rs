@@ -26,18 +26,23 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     let s = l.slots;
     b.norm(&l.name("attn_norm"), RESIDUAL, s.normed)?;
     attention(b, l, s.normed)?;
-    behind_attention(b, l)
+    behind_attention(b, l, FeedForward::GEGLU)
 }
 
 /// The rest of a layer from its attention on, with a norm after each block.
-pub fn behind_attention(b: &mut Builder, l: &Layer) -> Result<()> {
+pub fn behind_attention(b: &mut Builder, l: &Layer, kind: FeedForward) -> Result<()> {
+    b.linear(&l.name("attn_output"), l.slots.attended, l.slots.output)?;
+    behind_output(b, l, kind)
+}
+
+/// The same from what the first block made on.
+pub fn behind_output(b: &mut Builder, l: &Layer, kind: FeedForward) -> Result<()> {
     let s = l.slots;
-    b.linear(&l.name("attn_output"), s.attended, s.output)?;
     b.norm(&l.name("post_attention_norm"), s.output, s.output)?;
     b.push(Op::Add { src: s.output, dst: RESIDUAL });
 
     b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
-    feed_forward(b, l, FeedForward::GEGLU, s.normed, s.output, false)?;
+    feed_forward(b, l, kind, s.normed, s.output, false)?;
     b.norm(&l.name("post_ffw_norm"), s.output, s.output)?;
     b.push(Op::Add { src: s.output, dst: RESIDUAL });
     Ok(())

@@ -3,7 +3,7 @@
 
 use super::gemma2;
 use crate::error::Result;
-use crate::model::blocks::{attend, norm_heads, project_qkv, rotate};
+use crate::model::blocks::{FeedForward, attend, norm_heads, project_qkv, rotate};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
 use crate::model::keys::Keys;
@@ -38,5 +38,5 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     norm_heads(b, l)?;
     rotate(b, l)?;
     attend(b, l)?;
-    gemma2::behind_attention(b, l)
+    gemma2::behind_attention(b, l, FeedForward::GEGLU)
 }

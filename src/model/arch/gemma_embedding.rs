@@ -2,7 +2,7 @@
 
 use super::{gemma2, gemma3};
 use crate::error::Result;
-use crate::model::blocks::attention_ahead;
+use crate::model::blocks::{FeedForward, attention_ahead};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
 use crate::model::keys::Keys;
@@ -16,5 +16,5 @@ pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
 
 pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     attention_ahead(b, l, Some("attn_norm"))?;
-    gemma2::behind_attention(b, l)
+    gemma2::behind_attention(b, l, FeedForward::GEGLU)
 }

@@ -1,11 +1,12 @@
 //! GLM 4: norms before and after each block, and rotation of a part of each head.
 
+use super::gemma2;
 use crate::error::Result;
-use crate::model::blocks::{FeedForward, attention, feed_forward};
+use crate::model::blocks::{FeedForward, attention};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
 use crate::model::keys::Keys;
-use crate::program::{Op, RESIDUAL, RopeStyle};
+use crate::program::{RESIDUAL, RopeStyle};
 
 pub fn configure(c: &mut Config, keys: &Keys) -> Result<()> {
     // Files of models that see have sections of the rotation, which then pairs halves.
@@ -20,13 +21,5 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
     let s = l.slots;
     b.norm(&l.name("attn_norm"), RESIDUAL, s.normed)?;
     attention(b, l, s.normed)?;
-    b.linear(&l.name("attn_output"), s.attended, s.output)?;
-    b.norm(&l.name("post_attention_norm"), s.output, s.output)?;
-    b.push(Op::Add { src: s.output, dst: RESIDUAL });
-
-    b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
-    feed_forward(b, l, FeedForward::SWIGLU, s.normed, s.output, false)?;
-    b.norm(&l.name("post_ffw_norm"), s.output, s.output)?;
-    b.push(Op::Add { src: s.output, dst: RESIDUAL });
-    Ok(())
+    gemma2::behind_attention(b, l, FeedForward::SWIGLU)
 }

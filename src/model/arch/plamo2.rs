@@ -1,7 +1,8 @@
 //! PLaMo 2: a scan with few heads, or attention, between two norms each.
 
+use super::gemma2;
 use crate::error::{ChordError, Result};
-use crate::model::blocks::{FeedForward, attend, copy_runs, feed_forward, norm_heads, rotate, short_conv};
+use crate::model::blocks::{FeedForward, attend, copy_runs, norm_heads, rotate, short_conv};
 use crate::model::builder::{Builder, Layer};
 use crate::model::config::Config;
 use crate::model::keys::Keys;
@@ -26,14 +27,7 @@ pub fn layer(b: &mut Builder, l: &Layer) -> Result<()> {
             b.linear(&l.name("attn_output"), s.attended, s.output)?;
         }
     }
-    b.norm(&l.name("post_attention_norm"), s.output, s.output)?;
-    b.push(Op::Add { src: s.output, dst: RESIDUAL });
-
-    b.norm(&l.name("ffn_norm"), RESIDUAL, s.normed)?;
-    feed_forward(b, l, FeedForward::SWIGLU, s.normed, s.output, false)?;
-    b.norm(&l.name("post_ffw_norm"), s.output, s.output)?;
-    b.push(Op::Add { src: s.output, dst: RESIDUAL });
-    Ok(())
+    gemma2::behind_output(b, l, FeedForward::SWIGLU)
 }
 
 /// output = the scan of what a projection has for each head: a gate, and its input.
