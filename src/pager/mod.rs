@@ -7,10 +7,12 @@
 
 mod intervals;
 mod pace;
+mod popular;
 mod ranges;
 
 pub use intervals::Intervals;
 pub use pace::{Pace, spread};
+pub use popular::Popular;
 pub use ranges::{RANGE_BYTES_MAX, SourceRange, group_ranges};
 
 use std::collections::VecDeque;
