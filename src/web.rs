@@ -11,7 +11,7 @@ use self::threads::{Follower, JsPeers};
 use crate::cpu::DiskReader;
 use crate::engine::{Engine as Core, HeaderReader as Reader, Moment, OpenOptions};
 use crate::error::ChordError;
-use crate::pager::{Pace, Placement, SourceRange};
+use crate::pager::{Pace, SourceRange};
 use crate::template::CivilTime;
 use crate::tokenizer::EncodeOptions;
 use js_sys::{Date, Float64Array, Math, Object, Reflect, Uint8Array};
@@ -250,7 +250,7 @@ impl Engine {
     pub fn want(&mut self) -> JsResult<Option<Float64Array>> {
         let range = self.core.want().map_err(thrown)?;
         Ok(range.map(|r| {
-            let on_disk = f64::from(u8::from(self.core.placement(r.group) == Placement::Disk));
+            let on_disk = f64::from(u8::from(self.core.placement(r.group).reads_disk()));
             Float64Array::from(
                 [f64::from(r.part), r.offset as f64, r.length as f64, r.group as f64, on_disk].as_slice(),
             )

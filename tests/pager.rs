@@ -40,10 +40,11 @@ impl World {
     fn new(seed: u64) -> World {
         let mut random = Random(seed);
         let groups = 3 + random.below(30) as usize;
-        let place = |group| match random.below(4) {
+        let place = |group| match random.below(5) {
             _ if group == 0 || group == groups - 1 => Placement::Pinned,
             0 => Placement::Pinned,
             1 => Placement::Disk,
+            2 => Placement::Mixture,
             _ => Placement::Ring,
         };
         let placements: Vec<Placement> = (0..groups).map(place).collect();
@@ -328,6 +329,9 @@ fn plan(layers: usize, slots: usize, ring: usize) -> MemoryPlan {
         pinned_layers: slots - ring,
         layers,
         passing_bytes: (layers + ring - slots) as u64,
+        rereads: false,
+        expert_bytes: 0,
+        expert_cache_bytes: 0,
         threads: 1,
         lanes: 1,
         lane_bytes: 0,

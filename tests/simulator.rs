@@ -8,6 +8,7 @@ mod support;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::rc::Rc;
+use support::random_mixture::Mixture;
 use support::random_model::{self, Shape};
 use support::{MOMENT, supply_piece};
 use wasm_chord::ErrorCode;
@@ -91,7 +92,10 @@ fn begin(engine: &mut Engine, body: &Value) {
 
 impl Model {
     fn new(shape: Shape) -> Model {
-        let file = random_model::file(shape);
+        Model::of(random_model::file(shape))
+    }
+
+    fn of(file: Vec<u8>) -> Model {
         let text = |extra: Value| {
             let mut body = json!({"kind": "completion", "prompt": "abab", "temperature": 0, "max_tokens": 4, "ignore_eos": true, "logprobs": 0});
             body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
@@ -235,7 +239,7 @@ impl<'a> World<'a> {
 
     fn send(&mut self, range: SourceRange, is_early: bool) {
         let due = self.now + 1 + self.random.below(self.weather.latency);
-        let is_kept = !is_early && self.engine.placement(range.group) == Placement::Disk;
+        let is_kept = !is_early && self.engine.placement(range.group).reads_disk();
         self.flights.push(Flight { position: range.offset, range, due, is_early, is_kept, attempt: self.attempt });
     }
 
@@ -452,12 +456,15 @@ fn ten_thousand_worlds_answer_as_a_quiet_one() {
                     Model::new(Shape { layers: 1, embedding: 1024, heads: 16, ..tiny }),
                     // States that hold the whole past, and cannot be cut.
                     Model::new(Shape { is_hybrid: true, ..tiny }),
+                    // Experts that are worth reading when they are used.
+                    Model::of(Mixture { layers: 3, context: 32, ..Mixture::default() }.file()),
                 ];
                 for seed in (thread..SEEDS).step_by(threads as usize) {
                     let model = match seed % 100 {
                         0 => &models[3],
                         1..5 => &models[2],
-                        5..30 => &models[4],
+                        5 => &models[5],
+                        6..30 => &models[4],
                         other => &models[usize::from(other % 2 == 0)],
                     };
                     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| live(model, seed)));

@@ -7,7 +7,7 @@ mod moves;
 mod slices;
 
 use super::team::{Gather, Split, Step};
-use super::{Cpu, DiskReader, KvCache, memory};
+use super::{Cpu, DiskReader, ExpertCounters, KvCache, memory};
 use crate::error::Result;
 use crate::exec::{Batch, Member, Poll, Wanted};
 use crate::pager::{Intervals, Placement};
@@ -193,6 +193,16 @@ impl Shard {
     /// Sets how many bytes are read from disk at once.
     pub fn set_read_bytes(&mut self, bytes: u64) {
         self.cpu.weights.set_read_bytes(bytes);
+    }
+
+    /// Makes room for experts of matrices on disk, in so many bytes at most.
+    pub fn make_room_for_experts(&mut self, bytes: u64) -> Result<()> {
+        self.cpu.weights.make_room_for_experts(&self.split.program, bytes)
+    }
+
+    /// How products with experts on disk found them.
+    pub fn expert_counters(&self) -> ExpertCounters {
+        self.cpu.weights.expert_counters()
     }
 
     /// Whether a product could not read a matrix since this was asked last.

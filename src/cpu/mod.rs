@@ -8,7 +8,10 @@ mod activation;
 mod attention;
 mod conv;
 mod delta;
+mod disk;
 mod exec;
+mod expert_cache;
+mod experts;
 mod fixed;
 mod kv;
 mod lanes;
@@ -35,11 +38,14 @@ use std::ops::Range;
 
 use lanes::Lane;
 
+pub use disk::{DISK_STAGE_BYTES, DiskReader, READ_BYTES};
 pub use exec::{Groups, Move, Order, Peers, Shard};
+pub use expert_cache::{ExpertCounters, expert_bytes, expert_cache_bytes};
+use experts::Chosen;
 use fixed::Fixed;
 pub use kv::KvCache;
 use sizes::{columns_max, experts_max, group_max, slot_rows};
-pub use weights::{DISK_STAGE_BYTES, DiskReader, READ_BYTES, Weights, vector_bytes};
+pub use weights::{Weights, held_bytes};
 
 /// Tokens that run through a group at once during prefill.
 pub const BATCH_MAX: usize = 64;
@@ -64,7 +70,9 @@ pub struct Cpu {
     /// A product, or a row of a table, on its way into the slot that it is added to.
     product: Vec<f32>,
     /// Rows of matrices that stay on disk.
-    stage: weights::Stage,
+    stage: disk::Stage,
+    /// Tokens of a batch by the experts that they chose.
+    chosen: Chosen,
     /// How much of each adapter there is in what is computed.
     scales: Vec<f32>,
 }
@@ -85,6 +93,7 @@ impl Cpu {
             + scores
             + product
             + Activations::bytes(columns_max(program), batch * experts_max(program)) as u64
+            + Chosen::bytes(program, batch)
     }
 
     /// Allocates everything but weights and the residual stream, for sequences of up to `context` tokens, and keys and
@@ -111,7 +120,8 @@ impl Cpu {
             quantised: None,
             scratch: attention::Scratch::new(group, context, batch)?,
             product: memory::zeroed(program.slots[0] * batch)?,
-            stage: weights::Stage::default(),
+            stage: disk::Stage::default(),
+            chosen: Chosen::new(program, batch)?,
             scales: vec![1.0; program.adapters],
         })
     }
@@ -258,9 +268,7 @@ impl Cpu {
                     route::route(logits, choice, used, &routing, bias);
                 }
             }
-            Op::ExpertMatMul { view, src, shared, choice, used, scale, bias, .. } => {
-                self.expert_matmul(program, view, src, shared, choice, used, [scale, bias], batch, out);
-            }
+            Op::ExpertMatMul { .. } => self.expert_matmul(program, op, batch, out),
             Op::ExpertSum { src, choice, used, .. } => {
                 let (src, choice) = (self.values(program, src, batch), self.values(program, choice, batch));
                 route::sum(src, choice, used, batch.rows.len(), out);
@@ -336,14 +344,14 @@ impl Cpu {
         let input = self.input(program, view, src, batch);
         let tokens = 0..batch.rows.len();
         if epilogue == (Epilogue { accumulate: true, ..Epilogue::default() }) {
-            self.multiply(program, view, input, tokens, out, true, &mut stage);
+            self.weights.multiply(program, view, input, tokens, out, true, &mut stage);
         } else if !epilogue.accumulate {
-            self.multiply(program, view, input, tokens, out, false, &mut stage);
+            self.weights.multiply(program, view, input, tokens, out, false, &mut stage);
             self.scale_and_bias(program, epilogue, view, out);
         } else {
             // What joins the destination is finished aside first.
             let result = &mut product[..out.len()];
-            self.multiply(program, view, input, tokens, result, false, &mut stage);
+            self.weights.multiply(program, view, input, tokens, result, false, &mut stage);
             self.scale_and_bias(program, epilogue, view, result);
             vector::add(out, result);
         }
@@ -356,28 +364,6 @@ impl Cpu {
             true => Input::Quantised(&self.activations),
             false => Input::F32(self.values(program, src, batch)),
         }
-    }
-
-    /// `out[t · view.rows + r]` = or += `W[r]` · `input[t]`, for the columns `tokens` of the input: all from the
-    /// first, or a single one.
-    #[allow(clippy::too_many_arguments)]
-    fn multiply(
-        &self,
-        program: &Program,
-        view: RowView,
-        input: Input,
-        tokens: Range<usize>,
-        out: &mut [f32],
-        add: bool,
-        stage: &mut weights::Stage,
-    ) {
-        let rows = view.first_row..view.first_row + view.rows;
-        // A single column, whatever its number, begins where `out` does.
-        let stride = if tokens.len() == 1 { 0 } else { view.rows };
-        self.weights.slices(program, view.weight, rows, stage, |matrix, first, count, done| {
-            let product = if add { matmul::matmul_add } else { matmul::matmul };
-            product(matrix, first, count, input, tokens.clone(), &mut out[done..], stride);
-        });
     }
 
     /// The rest of an epilogue, in its order.
@@ -397,44 +383,6 @@ impl Cpu {
         if epilogue.bias_first {
             scale(values);
         }
-    }
-
-    /// Each token's chosen experts on their own: `out[t][j]` = `(W_e·src)·scale[e]` + `bias[e]`.
-    #[allow(clippy::too_many_arguments)]
-    fn expert_matmul(
-        &mut self,
-        program: &Program,
-        view: RowView,
-        src: Slot,
-        shared: bool,
-        choice: Slot,
-        used: usize,
-        scale_and_bias: [Option<WeightId>; 2],
-        batch: &Batch,
-        out: &mut [f32],
-    ) {
-        let columns = program[view.weight].columns;
-        if matmul::wants_quantised(program[view.weight].dtype) {
-            self.quantise(program, src, columns, batch);
-        }
-        let mut stage = std::mem::take(&mut self.stage);
-        let [scale, bias] = scale_and_bias.map(|id| id.map(|id| self.weights.vector(program, id)));
-        let choice = self.values(program, choice, batch);
-        let input = self.input(program, view, src, batch);
-        for (index, out) in out.chunks_exact_mut(view.rows).enumerate() {
-            let (token, rank) = (index / used, index % used);
-            let expert = choice[token * 2 * used + rank] as usize;
-            let column = if shared { token } else { index };
-            let view = RowView { first_row: view.first_row + expert * view.rows, ..view };
-            self.multiply(program, view, input, column..column + 1, out, false, &mut stage);
-            if let Some(scale) = scale {
-                vector::scale(out, scale[expert]);
-            }
-            if let Some(bias) = bias {
-                vector::add(out, &bias[expert * view.rows..][..view.rows]);
-            }
-        }
-        self.stage = stage;
     }
 }
 

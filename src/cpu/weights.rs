@@ -1,28 +1,18 @@
 //! Weights: a group's tensors lie in one allocation, filled by pieces of the file in any order. Matrices
-//! of a group may also stay on disk; then products read them from there, a few rows at a time.
+//! of a group may also stay on disk; then products read them from there, a few rows at a time, but for experts that
+//! are in memory since they are used often.
 
-use super::matmul::{self, Matrix};
+use super::disk::{Disk, DiskReader, Stage};
+use super::expert_cache::{ExpertCache, ExpertCounters};
+use super::matmul::{self, Input, Matrix};
 use super::memory::AlignedBytes;
 use crate::error::Result;
 use crate::pager::{Intervals, Placement};
-use crate::program::{Program, WEIGHT_ALIGNMENT, Weight, WeightId};
-use std::cell::Cell;
+use crate::program::{Program, RowView, WEIGHT_ALIGNMENT, Weight, WeightId};
 use std::ops::Range;
-use std::rc::Rc;
 
 /// Bytes of rows that are repacked on the way to their place: they stay in the processor's cache.
 const STAGE_BYTES: usize = 256 << 10;
-
-/// Bytes that are read from disk at once, unless more are worth it, and those of them that are repacked and
-/// multiplied at once.
-pub const READ_BYTES: u64 = 512 << 10;
-const PACKED_BYTES: u64 = 64 << 10;
-
-/// Memory for products with matrices on disk at least, unless their rows are very long.
-pub const DISK_STAGE_BYTES: u64 = READ_BYTES + PACKED_BYTES;
-
-/// Reads bytes of a file part, from an offset on, into all of a slice. False if it cannot.
-pub type DiskReader = Rc<dyn Fn(u16, u64, &mut [u8]) -> bool>;
 
 /// One group's memory.
 struct Resident {
@@ -37,26 +27,18 @@ struct Resident {
     missing: u64,
 }
 
-/// Rows of a matrix that were read from disk.
-#[derive(Default)]
-pub struct Stage {
-    file: Vec<u8>,
-    packed: Vec<u8>,
-}
-
 /// The groups that can be computed with.
 pub struct Weights {
     groups: Vec<Option<Resident>>,
     /// Memory of groups that left, for those that come.
     spare: Vec<AlignedBytes>,
     scratch: Vec<u8>,
-    disk: Option<DiskReader>,
+    disk: Disk,
     /// Vectors that came before their group.
     early: Vec<(WeightId, Vec<f32>)>,
-    /// Bytes to read from it at once.
-    read_bytes: u64,
-    /// A product could not read a matrix.
-    failed: Cell<bool>,
+    /// Experts of matrices on disk.
+    experts: Option<ExpertCache>,
+    expert_counters: ExpertCounters,
 }
 
 impl Weights {
@@ -66,31 +48,37 @@ impl Weights {
             groups: program.groups.iter().map(|_| None).collect(),
             spare: Vec::new(),
             scratch: Vec::new(),
-            disk: None,
+            disk: Disk::new(),
             early: Vec::new(),
-            read_bytes: READ_BYTES,
-            failed: Cell::new(false),
+            experts: None,
+            expert_counters: ExpertCounters::default(),
         }
     }
 
     /// Sets what reads the matrices that stay on disk.
     pub fn set_disk(&mut self, reader: DiskReader) {
-        self.disk = Some(reader);
+        self.disk.reader = Some(reader);
     }
 
     /// Sets how many bytes are read from disk at once.
     pub fn set_read_bytes(&mut self, bytes: u64) {
-        self.read_bytes = bytes;
+        self.disk.read_bytes = bytes;
     }
 
-    /// Reads from disk.
-    fn read_disk(&self, part: u16, offset: u64, bytes: &mut [u8]) -> bool {
-        self.disk.as_ref().is_some_and(|read| read(part, offset, bytes))
+    /// Makes room for experts of matrices on disk, in so many bytes at most.
+    pub fn make_room_for_experts(&mut self, program: &Program, bytes: u64) -> Result<()> {
+        self.experts = Some(ExpertCache::new(program, bytes)?);
+        Ok(())
+    }
+
+    /// How products with experts on disk found them.
+    pub fn expert_counters(&self) -> ExpertCounters {
+        self.expert_counters
     }
 
     /// Whether a product could not read a matrix since this was asked last: its values mean nothing.
     pub fn take_failure(&self) -> bool {
-        self.failed.take()
+        self.disk.take_failure()
     }
 
     /// Gives a group memory, if it has none. Its bytes come by [`Weights::fill`].
@@ -99,10 +87,7 @@ impl Weights {
             return Ok(());
         }
         let weights = || program.groups[group].weights.iter().map(|id| &program[*id]);
-        let (offsets, bytes) = match placement {
-            Placement::Disk => vectors(weights()),
-            _ => (weights().map(|w| Some(w.group_offset)).collect(), program.groups[group].bytes),
-        };
+        let (offsets, bytes) = places(program, group, placement);
         // Memory that is too small is given back before more is taken.
         let spare = if placement == Placement::Ring { self.spare.pop() } else { None };
         let spare = spare.and_then(|mut memory| memory.reuse(bytes).then_some(memory));
@@ -134,7 +119,8 @@ impl Weights {
     /// Bytes allocated for weights.
     pub fn bytes(&self) -> u64 {
         let resident = self.groups.iter().flatten().map(|group| &group.memory);
-        resident.chain(&self.spare).map(|memory| memory.allocated() as u64).sum()
+        let groups: u64 = resident.chain(&self.spare).map(|memory| memory.allocated() as u64).sum();
+        groups + self.experts.as_ref().map_or(0, ExpertCache::bytes)
     }
 
     /// Brings `range` of a weight's bytes into place by calls of `copy(range of the weight, destination)`,
@@ -209,22 +195,60 @@ impl Weights {
         if let Some(bytes) = self.bytes_of(weight) {
             return visit(&matrix(weight, weight.rows, bytes), rows.start, rows.len(), 0);
         }
-        let row_bytes = weight.bytes / weight.rows;
-        // Whole groups of rows: many for a read, few for the processor's nearest cache.
-        let groups =
-            |bytes: u64| (bytes as usize / (matmul::GROUP_ROWS * row_bytes).max(1)).max(1) * matmul::GROUP_ROWS;
-        let aligned = rows.start / matmul::GROUP_ROWS * matmul::GROUP_ROWS;
-        let last = rows.end.next_multiple_of(matmul::GROUP_ROWS).min(weight.rows);
-        for read in (aligned..last).step_by(groups(self.read_bytes)) {
-            let read_end = last.min(read + groups(self.read_bytes));
-            stage.read(self, weight, read..read_end, row_bytes);
-            for start in (read..read_end).step_by(groups(PACKED_BYTES)) {
-                let end = read_end.min(start + groups(PACKED_BYTES));
-                let bytes = stage.repacked(weight, (start - read) * row_bytes..(end - read) * row_bytes);
-                let (from, to) = (start.max(rows.start), end.min(rows.end));
-                visit(&matrix(weight, end - start, bytes), from - start, to - from, from - rows.start);
-            }
+        if let Some(bytes) = self.expert(weight, id, &rows) {
+            return visit(&matrix(weight, rows.len(), bytes), 0, rows.len(), 0);
         }
+        stage.slices(&self.disk, weight, rows.clone(), |slice, bytes| {
+            let (from, to) = (slice.start.max(rows.start), slice.end.min(rows.end));
+            visit(&matrix(weight, slice.len(), bytes), from - slice.start, to - from, from - rows.start);
+        });
+    }
+
+    /// `out[t · view.rows + r]` = or += `W[r]` · `input[t]`, for the columns `tokens` of the input: all from the
+    /// first, or a single one.
+    #[allow(clippy::too_many_arguments)]
+    pub fn multiply(
+        &self,
+        program: &Program,
+        view: RowView,
+        input: Input,
+        tokens: Range<usize>,
+        out: &mut [f32],
+        add: bool,
+        stage: &mut Stage,
+    ) {
+        let rows = view.first_row..view.first_row + view.rows;
+        // A single column, whatever its number, begins where `out` does.
+        let stride = if tokens.len() == 1 { 0 } else { view.rows };
+        self.slices(program, view.weight, rows, stage, |matrix, first, count, done| {
+            let product = if add { matmul::matmul_add } else { matmul::matmul };
+            product(matrix, first, count, input, tokens.clone(), &mut out[done..], stride);
+        });
+    }
+
+    /// Whether an expert of a weight is in memory.
+    pub fn has_expert(&self, program: &Program, view: RowView, expert: usize) -> bool {
+        let first = view.first_row + expert * view.rows;
+        let weight = &program[view.weight];
+        self.bytes_of(weight).is_some() || self.expert(weight, view.weight, &(first..first + view.rows)).is_some()
+    }
+
+    /// An expert of a weight is about to be multiplied with so many columns. One on disk comes into memory if it is worth
+    /// that.
+    pub fn demand_expert(&mut self, program: &Program, id: WeightId, expert: usize, columns: usize, stage: &mut Stage) {
+        if self.bytes_of(&program[id]).is_some() {
+            return;
+        }
+        let Weights { experts, disk, expert_counters, .. } = self;
+        match experts.as_mut().is_some_and(|cache| cache.demand(program, id, expert, columns, disk, stage)) {
+            true => expert_counters.hits += 1,
+            false => expert_counters.reads += 1,
+        }
+    }
+
+    /// The rows of an expert of a weight on disk, if it is in memory.
+    fn expert(&self, weight: &Weight, id: WeightId, rows: &Range<usize>) -> Option<&[u8]> {
+        self.experts.as_ref()?.expert(id, rows, weight.bytes / weight.rows)
     }
 
     /// One row of a matrix, dequantised.
@@ -233,9 +257,8 @@ impl Weights {
         match self.bytes_of(weight) {
             Some(bytes) => matmul::row(&matrix(weight, weight.rows, bytes), row, out),
             None => {
-                let row_bytes = weight.bytes / weight.rows;
-                stage.read(self, weight, row..row + 1, row_bytes);
-                matmul::row(&matrix(weight, 1, &stage.file[..row_bytes]), 0, out);
+                let bytes = stage.row(&self.disk, weight, row);
+                matmul::row(&matrix(weight, 1, bytes), 0, out);
             }
         }
     }
@@ -267,51 +290,30 @@ impl Weights {
     }
 }
 
-impl Stage {
-    /// Reads rows from disk.
-    fn read(&mut self, weights: &Weights, weight: &Weight, rows: Range<usize>, row_bytes: usize) {
-        let bytes = rows.len() * row_bytes;
-        self.file.resize(self.file.len().max(bytes), 0);
-        let offset = weight.file_offset + (rows.start * row_bytes) as u64;
-        if !weights.read_disk(weight.part, offset, &mut self.file[..bytes]) {
-            weights.failed.set(true);
-        }
-    }
-
-    /// Bytes of whole rows that were read, repacked. The first row's number is a multiple of 8.
-    fn repacked(&mut self, weight: &Weight, bytes: Range<usize>) -> &[u8] {
-        let file = &self.file[bytes];
-        if !matmul::wants_quantised(weight.dtype) {
-            return file;
-        }
-        let unit = matmul::repack_unit(weight.dtype, weight.columns);
-        let whole = file.len() / unit * unit;
-        self.packed.resize(self.packed.len().max(file.len()), 0);
-        let packed = &mut self.packed[..file.len()];
-        matmul::interleave(weight.dtype, weight.columns, &file[..whole], &mut packed[..whole]);
-        packed[whole..].copy_from_slice(&file[whole..]);
-        packed
-    }
-}
-
 /// Some rows of a weight.
 fn matrix<'a>(weight: &Weight, rows: usize, bytes: &'a [u8]) -> Matrix<'a> {
     Matrix { dtype: weight.dtype, columns: weight.columns, rows, bytes }
 }
 
-/// Where vectors lie if only they are in memory, and how many bytes that takes.
-fn vectors<'a>(weights: impl Iterator<Item = &'a Weight>) -> (Vec<Option<usize>>, usize) {
+/// Where the weights of a group lie in its memory, none of those that stay on disk, and how many bytes that takes.
+fn places(program: &Program, group: usize, placement: Placement) -> (Vec<Option<usize>>, usize) {
+    let stays = |id: WeightId| match placement {
+        Placement::Pinned | Placement::Ring => false,
+        Placement::Disk => program[id].is_matrix,
+        Placement::Mixture => program.experts(group).any(|(expert, _)| expert == id),
+    };
     let mut bytes = 0;
-    let place = |weight: &Weight| {
-        (!weight.is_matrix).then(|| {
-            bytes += weight.bytes.next_multiple_of(WEIGHT_ALIGNMENT);
-            bytes - weight.bytes.next_multiple_of(WEIGHT_ALIGNMENT)
+    let place = |id: &WeightId| {
+        (!stays(*id)).then(|| {
+            let offset: usize = bytes;
+            bytes = offset.saturating_add(program[*id].bytes.next_multiple_of(WEIGHT_ALIGNMENT));
+            offset
         })
     };
-    (weights.map(place).collect(), bytes)
+    (program.groups[group].weights.iter().map(place).collect(), bytes)
 }
 
-/// Bytes that a group takes in memory if its matrices stay on disk.
-pub fn vector_bytes(program: &Program, group: usize) -> u64 {
-    vectors(program.groups[group].weights.iter().map(|id| &program[*id])).1 as u64
+/// Bytes that a group takes in memory.
+pub fn held_bytes(program: &Program, group: usize, placement: Placement) -> u64 {
+    places(program, group, placement).1 as u64
 }

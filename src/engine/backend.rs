@@ -1,7 +1,7 @@
 //! Where an engine computes: on the CPU, whose results are there at once, or on a GPU, whose come later.
 
 use crate::cpu::vector::all_finite;
-use crate::cpu::{self, DiskReader, Move, Peers, Shard};
+use crate::cpu::{self, DiskReader, ExpertCounters, Move, Peers, Shard};
 use crate::error::Result;
 use crate::exec::{Batch, Draw, Poll, Wanted};
 #[cfg(feature = "gpu")]
@@ -63,6 +63,11 @@ impl Backend {
     /// Whether weights could not be read from disk since this was asked last: what was computed means nothing.
     pub fn take_failure(&mut self) -> bool {
         either!(self, cpu => cpu.take_failure(), _gpu => false)
+    }
+
+    /// How products with experts on disk found them.
+    pub fn expert_counters(&self) -> ExpertCounters {
+        either!(self, cpu => cpu.expert_counters(), _gpu => ExpertCounters::default())
     }
 
     /// Frees a group.

@@ -4,10 +4,10 @@ use super::adapters::AdapterScale;
 use super::overflow::ContextOverflow;
 use super::sequence;
 use crate::cpu::team::{Split, divides};
-use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, Shard, vector_bytes};
+use crate::cpu::{Cpu, DISK_STAGE_BYTES, READ_BYTES, Shard, expert_bytes, expert_cache_bytes, held_bytes};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::pager::{Pace, Placement, spread};
-use crate::program::{KvFormat, Program};
+use crate::program::{KvFormat, Op, Program, RowView};
 use serde::{Deserialize, Serialize};
 
 /// What a model is opened with, as JavaScript names it; each option may be left out.
@@ -115,6 +115,13 @@ pub struct MemoryPlan {
     pub layers: usize,
     /// Bytes of the groups that pass through the ring, which every pass takes from the source again.
     pub passing_bytes: u64,
+    /// Whether every pass reads whole matrices from disk.
+    #[serde(skip)]
+    pub rereads: bool,
+    /// Bytes of experts that stay on disk, of which a token uses few.
+    pub expert_bytes: u64,
+    /// Memory for those of them that are used most.
+    pub expert_cache_bytes: u64,
     /// Threads that compute. Where a part of the model passes through memory, or stays on disk, there is one.
     pub threads: usize,
     /// Sequences that may be computed together.
@@ -208,6 +215,9 @@ impl MemoryPlan {
             ring: 0,
             pinned_layers: plan.layers,
             passing_bytes: 0,
+            rereads: false,
+            expert_bytes: 0,
+            expert_cache_bytes: 0,
             threads,
             lane_bytes: 0,
             ..plan.clone()
@@ -260,14 +270,17 @@ impl MemoryPlan {
             pinned_layers: layers,
             layers,
             passing_bytes: 0,
+            rereads: false,
+            expert_bytes: 0,
+            expert_cache_bytes: 0,
             threads: 1,
             lanes: 1,
             lane_bytes: program.state_bytes(context) + Cpu::lane_bytes(program),
         };
         let fixed = plan.kv_bytes + plan.scratch_bytes;
         plan.budget_bytes = fixed + plan.weight_bytes;
-        let vectors: Vec<u64> = (0..sizes.len()).map(|group| vector_bytes(program, group)).collect();
-        let from_disk = DISK_STAGE_BYTES + vectors.iter().sum::<u64>();
+        let vectors = (0..sizes.len()).map(|group| held_bytes(program, group, Placement::Disk));
+        let from_disk = DISK_STAGE_BYTES + vectors.sum::<u64>();
         let by_ring = ends(&sizes) + 2 * largest(&sizes);
         // For the smallest models a ring takes less than what reading from disk needs.
         let streams = options.from_disk && reads_disk && from_disk < by_ring;
@@ -277,7 +290,7 @@ impl MemoryPlan {
             (plan.budget_bytes, plan.bound) = (ceiling, bound);
             let read_bytes = options.read_bytes.unwrap_or(0).min(matrix_bytes_max(program));
             match streams {
-                true => plan.stream(&sizes, &vectors, fixed, read_bytes)?,
+                true => plan.stream(program, fixed, read_bytes)?,
                 false => plan.page(&sizes, fixed, options.prefetch_distance)?,
             }
         }
@@ -303,10 +316,11 @@ impl MemoryPlan {
         if ceiling <= most { (ceiling, bound) } else { (most, Bound::AddressSpace) }
     }
 
-    /// Keeps in memory what fits, layers first, and of the rest the vectors. Every byte of a matrix on disk
-    /// is read once a pass, but of an embedding that is not the head's matrix too only the tokens' rows. There
-    /// is no use in reading more than `read_bytes_max` at once.
-    fn stream(&mut self, sizes: &[u64], vectors: &[u64], fixed: u64, read_bytes_max: u64) -> Result<()> {
+    /// Keeps in memory what fits, layers first, and of the rest the vectors. Every byte of a matrix on disk is read once a
+    /// pass, but of an embedding that is not the head's matrix too only the tokens' rows, and of a mixture only the
+    /// experts in use: so these stay on disk, and memory that is left has those that are used most. There is no use in
+    /// reading more than `read_bytes_max` at once.
+    fn stream(&mut self, program: &Program, fixed: u64, read_bytes_max: u64) -> Result<()> {
         self.scratch_bytes += DISK_STAGE_BYTES;
         let need = self.least_bytes;
         if need > self.budget_bytes {
@@ -319,15 +333,29 @@ impl MemoryPlan {
         left -= more;
         self.placements.fill(Placement::Disk);
         self.pinned_layers = 0;
-        for group in (1..sizes.len()).chain([0]) {
-            let more = sizes[group] - vectors[group];
-            if more <= left {
-                left -= more;
-                self.placements[group] = Placement::Pinned;
-                self.pinned_layers += usize::from(group > 0 && group <= self.layers);
-            }
+        let embedding = if is_multiplied(program, 0) { Some(0) } else { None };
+        let multiplied = || (1..program.groups.len()).chain(embedding);
+        multiplied().for_each(|group| self.bring(program, group, &mut left));
+        self.rereads = multiplied().any(|group| self.placements[group] == Placement::Disk);
+        self.expert_bytes = expert_bytes(program);
+        self.expert_cache_bytes = expert_cache_bytes(program, left);
+        left -= self.expert_cache_bytes;
+        if embedding.is_none() {
+            self.bring(program, 0, &mut left);
         }
         Ok(())
+    }
+
+    /// Keeps a group that is on disk in memory if it fits what is `left`, but for experts.
+    fn bring(&mut self, program: &Program, group: usize, left: &mut u64) {
+        let has_experts = program.experts(group).next().is_some();
+        let placement = if has_experts { Placement::Mixture } else { Placement::Pinned };
+        let more = held_bytes(program, group, placement) - held_bytes(program, group, Placement::Disk);
+        if more <= *left {
+            *left -= more;
+            self.placements[group] = placement;
+            self.pinned_layers += usize::from(placement == Placement::Pinned && group > 0 && group <= self.layers);
+        }
     }
 
     fn too_small(&self, fixed: u64, parts: &str, need: u64) -> ChordError {
@@ -395,9 +423,15 @@ impl MemoryPlan {
     }
 }
 
-/// Bytes of the largest matrix.
+/// Bytes of the largest matrix of a product: of a mixture, an expert's.
 fn matrix_bytes_max(program: &Program) -> u64 {
-    program.weights.iter().filter(|w| w.is_matrix).map(|w| w.bytes as u64).max().unwrap_or(0)
+    let bytes = |view: RowView| (program[view.weight].bytes / program[view.weight].rows) as u64 * view.rows as u64;
+    program.all_ops().filter_map(Op::matrix).map(bytes).max().unwrap_or(0)
+}
+
+/// Whether some product is with a matrix of this group: else of its tables only rows are taken.
+fn is_multiplied(program: &Program, group: usize) -> bool {
+    program.all_ops().filter_map(Op::matrix).any(|view| program[view.weight].group == group)
 }
 
 /// Bytes of embedding and head, which every token reads.

@@ -149,7 +149,7 @@ impl Engine {
         self.loading.deliver(shard, Piece { part, offset, length })
     }
 
-    /// Sets what reads a part's bytes from disk, for groups of [`Placement::Disk`].
+    /// Sets what reads a part's bytes from disk, for groups of which a part stays there.
     pub fn set_disk(&mut self, reader: DiskReader) {
         self.loading.set_disk(reader, &mut self.compute.backend);
     }

@@ -312,6 +312,7 @@ pub fn on_cpu(program: &Program, context: usize, options: &OpenOptions) -> Resul
     let plan = MemoryPlan::on_threads(program, context, options)?;
     let mut cpu = Shard::new(program, context, 0, plan.threads, options.lanes_max())?;
     cpu.set_read_bytes(plan.read_bytes);
+    cpu.make_room_for_experts(plan.expert_cache_bytes)?;
     let deliveries = Deliveries::new(program, plan.threads);
     Ok(Opening { backend: Backend::Cpu(Box::new(cpu)), plan, deliveries })
 }

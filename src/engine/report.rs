@@ -6,6 +6,7 @@ mod typescript;
 
 use super::compute::Compute;
 use super::{Engine, MemoryPlan};
+use crate::cpu::ExpertCounters;
 use crate::exec::DeviceStats;
 use crate::pager::{Counters, Placement, State};
 use crate::program::KvFormat;
@@ -90,6 +91,10 @@ pub struct Stats {
     pub memory: MemoryStats,
     /// The layers and their visits.
     pub layers: LayerStats,
+    /// Experts that stay on disk, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub experts: Option<ExpertStats>,
     /// The GPU, where one is in use or was given up because its kernels were wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, ts(optional))]
@@ -158,9 +163,25 @@ pub struct LayerStats {
     pub evictions: u64,
 }
 
+/// Experts that stay on disk, and memory for those of them that are used most. What is counted are an expert's matrices,
+/// each once for a token, or for the tokens of a batch that chose it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ExpertStats {
+    /// Bytes of all experts.
+    pub bytes: u64,
+    /// Memory for some of them.
+    pub cache_bytes: u64,
+    /// Matrices that were in memory when they were needed.
+    pub hits: u64,
+    /// Matrices that were read.
+    pub reads: u64,
+}
+
 /// Where the bytes of a group of tensors are. `absent`: still to be fetched, or fetched again. `fetching`: on its way
-/// into memory, or to the disk from which it is computed. `stored`: not in memory, but all its bytes are on the
-/// person's disk. `ring`: in memory, passing through. `pinned`: in memory, to stay. `computing`: what is computed now,
+/// into memory, or to the disk from which it is computed. `stored`: not, or of a mixture not all, in memory, but all its
+/// bytes are on the person's disk. `ring`: in memory, passing through. `pinned`: in memory, to stay. `computing`: what is computed now,
 /// from memory or from disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -203,7 +224,7 @@ impl Engine {
             State::Resident => match self.placement(group) {
                 Placement::Ring => GroupState::Ring,
                 Placement::Pinned => GroupState::Pinned,
-                Placement::Disk => GroupState::Stored,
+                Placement::Disk | Placement::Mixture => GroupState::Stored,
             },
         })
     }
@@ -235,9 +256,16 @@ impl Engine {
                 prefetched,
                 evictions,
             },
+            experts: self.expert_stats(),
             gpu: self.device_stats(),
         };
         json(&stats)
+    }
+
+    fn expert_stats(&self) -> Option<ExpertStats> {
+        let MemoryPlan { expert_bytes: bytes, expert_cache_bytes: cache_bytes, .. } = self.loading.plan;
+        let ExpertCounters { hits, reads } = self.compute.backend.expert_counters();
+        (bytes > 0).then_some(ExpertStats { bytes, cache_bytes, hits, reads })
     }
 
     #[cfg(not(feature = "gpu"))]

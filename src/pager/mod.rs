@@ -37,6 +37,18 @@ pub enum Placement {
     Ring,
     /// Vectors in memory, matrices on disk.
     Disk,
+    /// Of a mixture: experts on disk, all else in memory.
+    Mixture,
+}
+
+impl Placement {
+    /// Whether a part of the group stays on disk and is read from there while it is used.
+    pub fn reads_disk(self) -> bool {
+        match self {
+            Placement::Disk | Placement::Mixture => true,
+            Placement::Pinned | Placement::Ring => false,
+        }
+    }
 }
 
 /// Counters of `EngineStats.layers`.
@@ -46,7 +58,8 @@ pub struct Counters {
     pub hits: u64,
     /// Visits that had to wait.
     pub sync_loads: u64,
-    /// Visits whose matrices are read from disk while they are multiplied: neither found nor waited for.
+    /// Visits whose matrices, or those of whose experts, are read from disk while they are multiplied: neither found nor
+    /// waited for.
     pub direct: u64,
     /// Groups whose bytes had all come before the visit.
     pub prefetched: u64,
@@ -222,9 +235,9 @@ impl Pager {
         self.position = group;
         if self.groups[group].state == State::Resident {
             if !std::mem::take(&mut self.groups[group].waited) {
-                match self.groups[group].placement {
-                    Placement::Disk => self.counters.direct += 1,
-                    _ => self.counters.hits += 1,
+                match self.groups[group].placement.reads_disk() {
+                    true => self.counters.direct += 1,
+                    false => self.counters.hits += 1,
                 }
             }
             return true;

@@ -137,6 +137,13 @@ impl Program {
         id
     }
 
+    /// The weights of a group in which the rows of experts lie one behind the other, with how many each has.
+    pub fn experts(&self, group: usize) -> impl Iterator<Item = (WeightId, usize)> + '_ {
+        let experts =
+            |op: &Op| if let Op::ExpertMatMul { view, .. } = *op { Some((view.weight, view.rows)) } else { None };
+        self.ops[group].iter().filter_map(experts)
+    }
+
     /// Whether a group is the head: the last one, which makes the outputs.
     pub fn is_head(&self, group: usize) -> bool {
         self.groups[group].role == Role::Head

@@ -7,13 +7,13 @@ pub mod gpu;
 pub mod json_schema;
 pub mod lora;
 pub mod program;
+pub mod random_mixture;
 pub mod random_model;
 pub mod team;
 
 use std::path::{Path, PathBuf};
 use wasm_chord::cpu::DiskReader;
 use wasm_chord::engine::{Engine, Event, HeaderReader, Moment, OpenOptions, Request};
-use wasm_chord::pager::Placement;
 use wasm_chord::quant::Dtype;
 use wasm_chord::template::CivilTime;
 
@@ -83,9 +83,9 @@ pub fn supply_all(engine: &mut Engine, files: &[impl AsRef<[u8]>]) -> wasm_chord
     while let Some(range) = engine.want()? {
         let file = files[usize::from(range.part)].as_ref();
         let bytes = &file[range.offset as usize..(range.offset + range.length) as usize];
-        match engine.placement(range.group) {
-            Placement::Disk => assert!(engine.supply_from_disk(&range), "the file can be read"),
-            _ => supply_part(engine, range.part, range.offset, bytes),
+        match engine.placement(range.group).reads_disk() {
+            true => assert!(engine.supply_from_disk(&range), "the file can be read"),
+            false => supply_part(engine, range.part, range.offset, bytes),
         }
     }
     Ok(())

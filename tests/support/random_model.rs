@@ -63,6 +63,17 @@ fn with_vocabulary(file: Writer, (tokens, kinds): (Vec<String>, Vec<i32>)) -> Wr
         .pair("tokenizer.ggml.token_type", Value::Array(Array::I32(kinds)))
 }
 
+/// The pairs of the tokenizer.
+pub fn with_tokenizer(file: Writer) -> Writer {
+    let file = file
+        .pair("tokenizer.ggml.model", "llama")
+        .pair("tokenizer.ggml.scores", Value::Array(Array::F32(vec![0.0; VOCABULARY as usize])))
+        .pair("tokenizer.ggml.bos_token_id", 1u32)
+        .pair("tokenizer.ggml.eos_token_id", 2u32)
+        .pair("tokenizer.chat_template", TEMPLATE);
+    with_vocabulary(file, vocabulary())
+}
+
 /// The model with other tokens in the place of some: id, text and kind of each.
 pub fn renamed(others: &[(usize, &str, i32)]) -> Writer {
     let (mut tokens, mut kinds) = vocabulary();
@@ -126,12 +137,7 @@ pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer
     let mut file = Writer::new()
         .pair("general.architecture", architecture)
         .pair("general.name", "random")
-        .pair(&format!("{architecture}.attention.layer_norm_rms_epsilon"), 1e-5f32)
-        .pair("tokenizer.ggml.model", "llama")
-        .pair("tokenizer.ggml.scores", Value::Array(Array::F32(vec![0.0; VOCABULARY as usize])))
-        .pair("tokenizer.ggml.bos_token_id", 1u32)
-        .pair("tokenizer.ggml.eos_token_id", 2u32)
-        .pair("tokenizer.chat_template", TEMPLATE);
+        .pair(&format!("{architecture}.attention.layer_norm_rms_epsilon"), 1e-5f32);
     for (key, value) in [
         ("block_count", layers),
         ("context_length", context),
@@ -159,7 +165,7 @@ pub fn writer(shape: Shape, mut patch: impl FnMut(&str, &mut Vec<u8>)) -> Writer
             file = file.pair(&format!("granitehybrid.ssm.{key}"), value);
         }
     }
-    file = with_vocabulary(file, vocabulary());
+    file = with_tokenizer(file);
     let (e, f) = (u64::from(embedding), u64::from(feed_forward));
     let kv = e / u64::from(heads) * u64::from(kv_heads);
     let mut tensors = vec![

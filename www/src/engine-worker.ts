@@ -4,7 +4,7 @@
  */
 
 import { grantsMemory64, hasMemory64, parsed, probeGpu, startCore, startCore64, usesGpu, type Core, type Engine, type HeaderReader } from './engine/core.js';
-import { deviceBytes, memoryReasons, trafficReason } from './engine/device-memory.js';
+import { deviceBytes, expertReasons, memoryReasons, trafficReason } from './engine/device-memory.js';
 import { join, tell } from './wire/colleague.js';
 import { ChordError, toChordError, toWire } from './wire/errors.js';
 import type { CoreOptions, DeviceStats } from './wire/generated.js';
@@ -276,7 +276,7 @@ async function plan(request: OpenRequest): Promise<void> {
   const { core, buildReason, io, headers, reader } = read;
   const options = coreOptions(request, read);
   const json = core.device && reader.planOn ? reader.planOn(core.device, options) : reader.plan(options);
-  const { memory: { passingBytes, threads, ...memory }, downloadBytes: tensorBytes, reason, unsuited, model: info } = parsed(json);
+  const { memory: { passingBytes, expertBytes, expertCacheBytes, threads, ...memory }, downloadBytes: tensorBytes, reason, unsuited, model: info } = parsed(json);
   const why = core.device ? unsuited : await whyNotGpu(request.device);
   const reasons = reason === undefined ? [] : [reason];
   const kept = io.facts.reduce((sum, { identity }, part) => sum + storedBytes(io.stored[part], identity.size ?? 0), 0);
@@ -295,7 +295,7 @@ async function plan(request: OpenRequest): Promise<void> {
     threads,
     fits: reasons.length === 0,
   };
-  reasons.push(...memoryReasons(plan, isFromDisk(io, headers)));
+  reasons.push(...memoryReasons(plan, isFromDisk(io, headers)), ...expertReasons(expertBytes, expertCacheBytes));
   const asked = core.device ? undefined : request.threads;
   if (asked !== undefined && threads < asked) reasons.push(`${asked} threads were asked for, and ${threads} computes: with so many, all of the model has to stay in memory`);
   if (plan.fetchedBytesPerToken > 0) reasons.push(trafficReason(passingBytes));
@@ -362,7 +362,7 @@ function ask(open: OpenModel, { name, ask: asked }: Query): Answer | Promise<Ans
 }
 
 function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
-  const { memory, layers, device, threads, sequences, gpu } = parsed(loader.engine.stats());
+  const { memory, layers, experts, device, threads, sequences, gpu } = parsed(loader.engine.stats());
   return {
     device,
     build: core.build,
@@ -370,6 +370,7 @@ function statistics({ core, io, loader, runner }: OpenModel): EngineStats {
     threads,
     memory: { ...memory, wasmBytes: core.memory.buffer.byteLength + (loader.team?.wasmBytes ?? 0) + runner.grammarBytes, gpuBytes: device === 'webgpu' ? memory.residentBytes : 0 },
     layers,
+    ...experts ? { experts } : {},
     ...gpu ? deviceStatistics(gpu) : {},
     source: { ...io.counters, storeBytes: io.counters.storeBytes + loader.engine.diskBytes() },
     sequences,

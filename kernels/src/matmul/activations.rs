@@ -104,6 +104,16 @@ impl Activations {
         }
     }
 
+    /// Replaces the batch by some columns of another.
+    pub fn gather(&mut self, from: &Activations, columns: impl ExactSizeIterator<Item = usize>) {
+        (self.length, self.columns) = (from.length, columns.len());
+        let pairs = self.length / PAIR;
+        assert!(pairs * self.columns <= self.pairs.len(), "the batch is no larger than announced");
+        for (number, column) in columns.enumerate() {
+            self.pairs[number * pairs..][..pairs].copy_from_slice(from.column(column));
+        }
+    }
+
     /// Values in a column.
     pub fn length(&self) -> usize {
         self.length

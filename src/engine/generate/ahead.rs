@@ -71,7 +71,7 @@ impl Engine {
     /// Guesses that a pass may take along, least and most, where there is room for `room`. They cost computation
     /// and save reading, so the default depends on where weights are read from.
     fn guesses(&self, asked: Option<u32>, room: usize) -> Range<usize> {
-        let (is_fetched, is_on_disk) = (self.loading.has(Placement::Ring), self.loading.has(Placement::Disk));
+        let (is_fetched, is_on_disk) = (self.loading.has(Placement::Ring), self.loading.plan.rereads);
         let (least, most) = match (asked, is_fetched, is_on_disk) {
             // Others are computed in the same pass.
             _ if self.is_shared() => (0, 0),

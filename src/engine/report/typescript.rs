@@ -1,6 +1,8 @@
 //! Writes `www/src/wire/generated.ts`: what TypeScript has to know of the core, from the core's own definitions.
 
-use super::{GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, SequenceStats, Stats};
+use super::{
+    ExpertStats, GroupState, LayerStats, MemoryStats, ModelDescription, ModelInfo, OpenPlan, SequenceStats, Stats,
+};
 use crate::answer::CallDelta;
 use crate::engine::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use crate::engine::{AdapterScale, Bound, ContextOverflow, MemoryPlan, OpenOptions, Tally};
@@ -47,6 +49,7 @@ fn the_types_of_the_scripts_are_those_of_the_core() {
         shape::<SequenceStats>(),
         shape::<MemoryStats>(),
         shape::<LayerStats>(),
+        shape::<ExpertStats>(),
         shape::<DeviceStats>(),
         shape::<Stats>(),
     ];

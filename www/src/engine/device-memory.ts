@@ -19,6 +19,12 @@ export function memoryReasons({ bound, budgetBytes, leastBytes, weightBytes }: O
   return [`it takes ${budgetBytes} bytes of memory, and ${about}: maxResidentBytes can be as low as ${leastBytes}`];
 }
 
+/** What becomes of the experts of a mixture that does not fit. */
+export function expertReasons(bytes: number, cacheBytes: number): string[] {
+  if (bytes === 0) return [];
+  return [`the experts, ${bytes} bytes, stay on the disk: each is read when a token uses it, and ${cacheBytes} bytes of memory keep those that are used most`];
+}
+
 /** What a ceiling without a store costs. */
 export function trafficReason(bytes: number): string {
   return `layers of ${bytes} bytes do not fit the ceiling and are not stored, so that they are fetched again for every token: store: 'opfs', where the browser has it, or a larger maxResidentBytes avoids that`;

@@ -91,8 +91,8 @@ export const LOST = 2;
 
 /**
  * Where the bytes of a group of tensors are. `absent`: still to be fetched, or fetched again. `fetching`: on its way
- * into memory, or to the disk from which it is computed. `stored`: not in memory, but all its bytes are on the
- * person's disk. `ring`: in memory, passing through. `pinned`: in memory, to stay. `computing`: what is computed now,
+ * into memory, or to the disk from which it is computed. `stored`: not, or of a mixture not all, in memory, but all its
+ * bytes are on the person's disk. `ring`: in memory, passing through. `pinned`: in memory, to stay. `computing`: what is computed now,
  * from memory or from disk.
  */
 export type GroupState = 'absent' | 'fetching' | 'ring' | 'pinned' | 'computing' | 'stored';
@@ -351,6 +351,10 @@ export type MemoryPlan = {
   layers: number;
   /** Bytes of the groups that pass through the ring, which every pass takes from the source again. */
   passingBytes: number;
+  /** Bytes of experts that stay on disk, of which a token uses few. */
+  expertBytes: number;
+  /** Memory for those of them that are used most. */
+  expertCacheBytes: number;
   /** Threads that compute. Where a part of the model passes through memory, or stays on disk, there is one. */
   threads: number;
 };
@@ -428,6 +432,21 @@ export type LayerStats = {
   evictions: number;
 };
 
+/**
+ * Experts that stay on disk, and memory for those of them that are used most. What is counted are an expert's matrices,
+ * each once for a token, or for the tokens of a batch that chose it.
+ */
+export type ExpertStats = {
+  /** Bytes of all experts. */
+  bytes: number;
+  /** Memory for some of them. */
+  cacheBytes: number;
+  /** Matrices that were in memory when they were needed. */
+  hits: number;
+  /** Matrices that were read. */
+  reads: number;
+};
+
 /** What a GPU is, what it was asked to do, and what it is not trusted with. One that was given up has figures of 0. */
 export type DeviceStats = {
   /** Its name, where it is in use. */
@@ -478,6 +497,8 @@ export type CoreStats = {
   memory: MemoryStats;
   /** The layers and their visits. */
   layers: LayerStats;
+  /** Experts that stay on disk, where there are some. */
+  experts?: ExpertStats;
   /** The GPU, where one is in use or was given up because its kernels were wrong. */
   gpu?: DeviceStats;
 };

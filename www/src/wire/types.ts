@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" />
 /** The types of the public interface: an engine, its options and figures. What it is asked is in `openai.ts`. */
 
-import type { Bound, GroupState, LayerStats, MemoryStats, ModelInfo, SequenceStats } from './generated.js';
+import type { Bound, ExpertStats, GroupState, LayerStats, MemoryStats, ModelInfo, SequenceStats } from './generated.js';
 import type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatMessage, Completion, CompletionChunk, CompletionRequest, EmbeddingRequest, EmbeddingResponse, RerankRequest, RerankResponse, TemplateOptions } from './openai.js';
 
 export type { AdapterScale, FinishReason, TokenLogprob, Usage } from './generated.js';
@@ -295,6 +295,8 @@ export interface EngineStats {
   };
   /** Where the layers are, and how often they were found there. */
   layers: LayerStats;
+  /** Experts of a mixture that stay on disk, and how often those that were used were in memory. */
+  experts?: ExpertStats;
   /** Requests to servers, the bytes that came of them, bytes that came from the store, and attempts that were repeated. */
   source: { requests: number; fetchedBytes: number; storeBytes: number; retries: number };
   /** What the GPU was asked for a token, and which of its kernels are not used, and why. */
