@@ -24,7 +24,7 @@ pub struct Grammar {
 
 /// Prepares grammars for the vocabulary of one model.
 pub trait Constrainer {
-    /// What holds the choices of one request to `grammar`.
+    /// What holds an answer to `grammar`.
     ///
     /// # Errors
     /// `InvalidParameter` that names the grammar's field, and in `details.keyword` the keyword of a schema that is not
@@ -32,8 +32,11 @@ pub trait Constrainer {
     fn compile(&mut self, grammar: &Grammar) -> Result<Box<dyn Constraint>>;
 }
 
-/// Holds one answer after the other to a grammar.
+/// Holds an answer to a grammar.
 pub trait Constraint {
+    /// What holds another answer to the same grammar, before its first token.
+    fn another(&self) -> Result<Box<dyn Constraint>>;
+
     /// Goes back to before the first token.
     fn restart(&mut self) -> Result<()>;
 

@@ -291,15 +291,22 @@ fn probabilities_change_no_answer() {
 #[test]
 fn each_choice_is_held_to_the_grammar() {
     let (mut engine, file) = model();
+    let options = OpenOptions { max_sequences: Some(3), ..OpenOptions::default() };
+    let mut together = open(&file, &options).expect("the model opens");
+    constrain::give(&mut together);
     for grammar in grammars() {
-        let (told, ..) = answer(&mut engine, &file, &with(&grammar, json!({"n": 3, "seed": 5, "max_tokens": 150})))
-            .expect("an answer");
-        for choice in 0..3 {
+        let several = with(&grammar, json!({"n": 4, "seed": 5, "max_tokens": 150}));
+        let told = [&mut engine, &mut together].map(|engine| answer(engine, &file, &several).expect("an answer").0);
+        for choice in 0..4 {
             let single = with(&grammar, json!({"seed": 5 + choice, "max_tokens": 150}));
             let (alone, ..) = answer(&mut engine, &file, &single).expect("an answer");
-            assert_eq!((&told.texts[choice], &told.reasons[choice]), (&alone.texts[0], &alone.reasons[0]), "{grammar}");
+            for told in &told {
+                let (text, reason) = (&told.texts[choice], &told.reasons[choice]);
+                assert_eq!((text, reason), (&alone.texts[0], &alone.reasons[0]), "{grammar}");
+            }
         }
     }
+    assert!(together.stats()["sequences"]["tokens"].as_u64() > Some(0), "some were computed together");
 }
 
 #[test]

@@ -142,6 +142,26 @@ fn requests_switch_and_share_nothing() {
 }
 
 #[test]
+fn choices_that_are_computed_together_are_of_their_request_s_scales() {
+    let files = files(shape(), &pair(shape()));
+    let several = json!({"n": 3, "temperature": 1.3, "seed": 4});
+    let others = [json!([{"name": "all"}]), json!([]), json!([{"name": "some", "scale": 2}]), json!([{"name": "all"}])];
+    let bodies = others.map(|named| {
+        let mut body = several.clone();
+        body["adapters"] = named;
+        body
+    });
+    let options = options(&[("all", 1.0), ("some", 0.0)]);
+    let mut together = open_all(&files, &OpenOptions { max_sequences: Some(3), ..options.clone() }).expect("it opens");
+    for body in bodies {
+        let alone = answer(&mut open_all(&files, &options).expect("it opens"), body.clone());
+        let found = answer(&mut together, body.clone());
+        assert_eq!((&found.tokens, &found.texts), (&alone.tokens, &alone.texts), "{body}");
+    }
+    assert!(together.stats()["sequences"]["tokens"].as_u64() > Some(60), "they were computed together");
+}
+
+#[test]
 fn a_saved_sequence_is_of_its_adapters() {
     let files = files(shape(), &pair(shape()));
     let open_with =

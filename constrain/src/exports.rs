@@ -14,6 +14,19 @@ struct State {
     mask: Vec<u32>,
 }
 
+impl State {
+    /// Keeps a constraint; its number.
+    fn keep(&mut self, constraint: Constraint) -> i32 {
+        let free = self.constraints.iter().position(Option::is_none);
+        let number = free.unwrap_or_else(|| {
+            self.constraints.push(None);
+            self.constraints.len() - 1
+        });
+        self.constraints[number] = Some(constraint);
+        number as i32
+    }
+}
+
 thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
@@ -33,8 +46,12 @@ fn within(act: impl FnOnce(&mut State) -> Result<i32, Refused>) -> i32 {
 fn with(number: usize, act: impl FnOnce(&mut Constraint, &mut Vec<u8>) -> Result<i32, Refused>) -> i32 {
     within(|state| match state.constraints.get_mut(number) {
         Some(Some(constraint)) => act(constraint, &mut state.buffer),
-        _ => Err(Refused::new("there is no such constraint")),
+        _ => Err(missing()),
     })
+}
+
+fn missing() -> Refused {
+    Refused::new("there is no such constraint")
 }
 
 /// Makes the buffer so long; where it begins.
@@ -98,14 +115,20 @@ extern "C" fn compile() -> i32 {
         let grammar: Grammar =
             serde_json::from_slice(&state.buffer).map_err(|error| Refused::new(format!("no grammar: {error}")))?;
         let constraint = vocabulary.compile(grammar)?;
-        let free = state.constraints.iter().position(Option::is_none);
-        let number = free.unwrap_or_else(|| {
-            state.constraints.push(None);
-            state.constraints.len() - 1
-        });
-        state.constraints[number] = Some(constraint);
         state.mask = vec![0; vocabulary.words()];
-        Ok(number as i32)
+        Ok(state.keep(constraint))
+    })
+}
+
+/// Another constraint of the same grammar, before its first token; its number.
+#[unsafe(no_mangle)]
+extern "C" fn another(number: usize) -> i32 {
+    within(|state| match state.constraints.get(number) {
+        Some(Some(constraint)) => {
+            let another = constraint.another();
+            Ok(state.keep(another))
+        }
+        _ => Err(missing()),
     })
 }
 
@@ -136,7 +159,7 @@ extern "C" fn mask(number: usize) -> i32 {
             constraint.mask(&mut state.mask)?;
             Ok(state.mask.as_ptr() as i32)
         }
-        _ => Err(Refused::new("there is no such constraint")),
+        _ => Err(missing()),
     })
 }
 

@@ -148,6 +148,18 @@ pub struct Constraint {
 }
 
 impl Constraint {
+    /// Another one of the same grammar, before its first token.
+    #[must_use]
+    pub fn another(&self) -> Constraint {
+        Constraint {
+            start: self.start.clone(),
+            matcher: self.start.clone(),
+            environment: self.environment.clone(),
+            twins: self.twins.clone(),
+            has_tokens: self.has_tokens,
+        }
+    }
+
     /// Goes back to before the first token.
     pub fn restart(&mut self) {
         self.matcher = self.start.clone();

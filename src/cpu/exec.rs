@@ -7,7 +7,7 @@ mod moves;
 mod slices;
 
 use super::team::{Gather, Split, Step};
-use super::{Cpu, DiskReader, ExpertCounters, KvCache, memory};
+use super::{Cpu, DiskReader, ExpertCounters, Fork, KvCache, memory};
 use crate::error::Result;
 use crate::exec::{Batch, Member, Poll, Wanted};
 use crate::pager::{Intervals, Placement};
@@ -25,6 +25,8 @@ pub enum Order {
     Run(Groups),
     /// To hand over a piece of a state, or to take one.
     Move(Move),
+    /// To let a lane have what another one keeps.
+    Fork(Fork),
     /// To compute with these scales of the adapters from now on.
     Adapt(Vec<f32>),
 }
@@ -329,6 +331,10 @@ impl Shard {
                 self.moving = Some(Moving::new(order.clone()));
                 return Ok(());
             }
+            Order::Fork(fork) => {
+                self.turn_to(fork.to)?;
+                return self.cpu.fork(*fork);
+            }
             Order::Adapt(scales) => {
                 self.set_scales(scales);
                 return Ok(());
@@ -368,7 +374,11 @@ impl Shard {
 
     /// Whether a run, or the move of a state, has not come to its end.
     pub fn is_running(&self) -> bool {
-        self.has_steps() || self.moving.as_ref().is_some_and(|moving| !moving.is_done(self.split.shards))
+        self.has_steps() || self.is_moving()
+    }
+
+    fn is_moving(&self) -> bool {
+        self.moving.as_ref().is_some_and(|moving| !moving.is_done(self.split.shards))
     }
 
     fn has_steps(&self) -> bool {

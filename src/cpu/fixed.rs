@@ -53,6 +53,12 @@ impl Fixed {
         bytemuck::cast_slice_mut(&mut self.states[state.0 as usize])
     }
 
+    /// Takes the states of another sequence of the same model, and their copies.
+    pub fn take_after(&mut self, other: &Fixed) {
+        let others = other.states.iter().chain(&other.copies);
+        self.states.iter_mut().chain(&mut self.copies).zip(others).for_each(|(own, other)| own.copy_from_slice(other));
+    }
+
     /// Copies a state as it is now.
     pub fn copy(&mut self, state: StateId, copy: usize) {
         let first = self.first(state);

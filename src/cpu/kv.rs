@@ -59,6 +59,13 @@ impl KvCache {
         Ok(())
     }
 
+    /// Takes the first positions of another cache of the same states.
+    pub fn copy(&mut self, other: &KvCache, positions: usize) -> Result<()> {
+        self.reserve(positions)?;
+        self.layers.iter_mut().zip(&other.layers).for_each(|(layer, other)| layer.copy(other, positions));
+        Ok(())
+    }
+
     /// Positions that a state has room for.
     pub fn room(&self, state: StateId) -> usize {
         self.layers[state.0 as usize].room
@@ -159,13 +166,19 @@ impl Layer {
     fn grow(&mut self, positions: usize, context: usize) -> Result<()> {
         let Some(kv) = self.kv.filter(|_| positions > self.room) else { return Ok(()) };
         let room = positions.next_power_of_two().min(context);
-        let mut grown = cells(kv, room)?;
-        let held = 0..self.room;
-        for (to, from) in spans(kv, room, held.clone()).zip(spans(kv, self.room, held)) {
-            grown[to.start / 2..to.end / 2].copy_from_slice(&self.cells[from.start / 2..from.end / 2]);
-        }
-        (self.cells, self.room) = (grown, room);
+        let mut grown = Layer { kv: self.kv, room, cells: cells(kv, room)? };
+        grown.copy(self, self.room);
+        *self = grown;
         Ok(())
+    }
+
+    /// Takes the rows of the first positions of another layer of the same kind; there is room for them.
+    fn copy(&mut self, other: &Layer, positions: usize) {
+        let Some(kv) = self.kv else { return };
+        let (to, from) = (spans(kv, self.room, 0..positions), spans(kv, other.room, 0..positions));
+        for (to, from) in to.zip(from) {
+            self.cells[to.start / 2..to.end / 2].copy_from_slice(&other.cells[from.start / 2..from.end / 2]);
+        }
     }
 }
 

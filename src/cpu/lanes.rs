@@ -7,6 +7,17 @@ use super::{Cpu, Fixed, KvCache};
 use crate::error::Result;
 use crate::program::{Program, StateId};
 
+/// A copy of what one lane keeps, for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The lane that has it.
+    pub from: usize,
+    /// The lane that gets it.
+    pub to: usize,
+    /// Of how many positions it is.
+    pub positions: usize,
+}
+
 /// What is kept of one sequence.
 pub struct Lane {
     pub cache: KvCache,
@@ -43,6 +54,15 @@ impl Cpu {
             let lane = Lane::new(program, self.context)?;
             self.lanes.push(lane);
         }
+        Ok(())
+    }
+
+    /// Lets a lane have what another one keeps of its first positions; there is one of either number.
+    pub fn fork(&mut self, fork: Fork) -> Result<()> {
+        let Fork { from, to, positions } = fork;
+        let Ok([from, to]) = self.lanes.get_disjoint_mut([from, to]) else { return Ok(()) };
+        to.cache.copy(&from.cache, positions)?;
+        to.fixed.take_after(&from.fixed);
         Ok(())
     }
 

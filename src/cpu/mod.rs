@@ -44,6 +44,7 @@ pub use expert_cache::{ExpertCounters, expert_bytes, expert_cache_bytes};
 use experts::Chosen;
 use fixed::Fixed;
 pub use kv::KvCache;
+pub use lanes::Fork;
 use sizes::{columns_max, experts_max, group_max, slot_rows};
 pub use weights::{Weights, held_bytes};
 

@@ -142,6 +142,14 @@ impl Backend {
         either!(self, cpu => cpu.select(lane), _gpu => debug_assert_eq!(lane, 0, "a GPU has one"))
     }
 
+    /// Lets the selected lane have what another one keeps of its first positions; false where that is not to be had now.
+    pub fn fork(&mut self, from: usize, positions: usize) -> bool {
+        either!(self, cpu => cpu.fork(from, positions), _gpu => {
+            let _ = (from, positions);
+            false
+        })
+    }
+
     /// The lane that is selected.
     pub fn lane(&self) -> usize {
         either!(self, cpu => cpu.lane(), _gpu => 0)

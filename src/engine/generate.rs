@@ -4,13 +4,16 @@ mod ahead;
 
 use super::Engine;
 use super::backend::Backend;
+use super::choices::Choices;
 use super::event::{Event, FinishReason, Logprob, TokenLogprob, Usage};
 use super::forward::{Output, Progress};
 use super::guide::{Guide, Held};
 use super::inputs::{Aim, Inputs};
+use super::jobs::Job;
 use super::overflow::{ContextOverflow, shift, shorten};
 use super::reading::Reading;
 use super::request::{Ask, ChatPrompt, Moment, Request};
+use super::sequence::Tally;
 use super::shelf::Exchange;
 use crate::answer::{Delta, Plan};
 use crate::constrain::Grammar;
@@ -19,74 +22,115 @@ use crate::exec::Wanted;
 use crate::sample::{Breakers, Sampler, SamplingParams, StopMatcher, top_logprobs};
 use crate::tokenizer::Detokenizer;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A request that was read, before it starts.
 pub struct Prepared {
-    prompt: Vec<u32>,
     usage: Usage,
-    purpose: Purpose,
+    work: Work,
     /// How much of each adapter it wants.
     pub scales: Vec<f32>,
     /// Where it will run.
     lane: usize,
 }
 
-/// A request under way.
+/// What a request asks for.
+enum Work {
+    Inputs(Inputs),
+    Choices(Box<Choices>),
+}
+
+impl Work {
+    /// The tokens that are computed first, as far as they may go on from what is there.
+    fn first(&self) -> &[u32] {
+        match self {
+            Work::Inputs(inputs) => inputs.first(),
+            Work::Choices(choices) => &choices.prompt,
+        }
+    }
+}
+
+/// What a lane is at work for.
 pub struct Generation {
-    prompt: Vec<u32>,
-    usage: Usage,
-    purpose: Purpose,
-    /// It is not to go on for now.
-    pub is_held: bool,
+    /// The number of the request.
+    pub job: usize,
+    pub purpose: Purpose,
     /// The number of its last pass that was its own, or of its begin.
     pub since: u64,
 }
 
 impl Generation {
+    /// Which choice of the request it is.
+    pub fn choice(&self) -> usize {
+        match &self.purpose {
+            Purpose::Inputs(_) => 0,
+            Purpose::Text(text) => text.choice,
+        }
+    }
+
+    /// Adds what a choice that has ended took.
+    pub fn count(&self, usage: &mut Usage) {
+        if let Purpose::Text(text) = &self.purpose {
+            usage.completion_tokens += text.chosen;
+            usage.dropped_tokens += text.dropped;
+        }
+    }
+
     /// Whether it writes a text.
     pub fn writes(&self) -> bool {
         matches!(self.purpose, Purpose::Text(_))
     }
 }
 
-enum Purpose {
+/// What a request is at work on in one lane.
+pub enum Purpose {
     /// A result for each input.
     Inputs(Inputs),
+    /// A choice.
     Text(Box<Text>),
 }
 
-/// The state of text generation.
-struct Text {
-    params: SamplingParams,
-    seed: u64,
-    choice: usize,
-    /// Logits after the prompt, kept when more than one choice starts from them.
-    first_logits: Vec<f32>,
-    sampler: Sampler,
-    stops: StopMatcher,
-    detokenizer: Detokenizer,
-    reading: Reading,
-    /// What the answer is held to.
-    guide: Option<Guide>,
-    /// Prompt and generated tokens of this choice, without those that a full context left out.
-    history: Vec<u32>,
-    /// How many were left out.
-    dropped: usize,
-    /// The sequence does not begin with `history` any more.
-    is_moved: bool,
+/// A choice that is being written.
+pub struct Text {
+    pub params: Rc<SamplingParams>,
+    /// Its number.
+    pub choice: usize,
+    /// The logits that it starts from, where they were not made for it.
+    pub logits: Option<Rc<[f32]>>,
+    pub sampler: Sampler,
+    pub stops: StopMatcher,
+    pub detokenizer: Detokenizer,
+    pub reading: Reading,
+    /// What it is held to.
+    pub guide: Option<Guide>,
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Those and the generated ones, without those that a full context left out.
+    pub history: Vec<u32>,
+    /// How many were left out, …
+    pub dropped: usize,
+    /// … and how many were generated, with the one that ends the choice.
+    pub chosen: usize,
+    /// The sequence may not begin with `history`.
+    pub is_moved: bool,
     /// Guesses at what follows the token that was chosen last.
-    guesses: Vec<u32>,
+    pub guesses: Vec<u32>,
     /// Log-probabilities of tokens whose text is held back, with the end of that text.
-    held: VecDeque<(usize, Logprob)>,
-    /// Bytes of text that tokens of this choice made, and those of them that were shown.
-    made: usize,
-    shown: usize,
-    /// The choice has ended; the next step begins another one or ends the request.
-    ended: bool,
+    pub held: VecDeque<(usize, Logprob)>,
+    /// Bytes of text that its tokens made, and those of them that were shown.
+    pub made: usize,
+    pub shown: usize,
+    /// It has ended, and with it, unless another one takes its place, the request.
+    pub ended: bool,
 }
 
 impl Text {
+    /// Tokens that it has, but for one that ends it.
+    fn generated(&self) -> usize {
+        self.history.len() + self.dropped - self.prompt
+    }
+
     /// What the next pass is for.
     fn wanted(&mut self, backend: &Backend) -> Wanted {
         // A draw takes a random number, so it is taken once: here, or by the sampler. A grammar allows some tokens only.
@@ -106,7 +150,7 @@ impl Text {
 }
 
 impl Engine {
-    /// Begins a request; the lane that it is known by as long as it runs.
+    /// Begins a request; the number that it is known by as long as it runs.
     pub fn begin(&mut self, request: Request, moment: Moment) -> Result<usize> {
         if self.prepare(request, moment)?.waits {
             return Err(ChordError::internal("a request is running already"));
@@ -126,7 +170,7 @@ impl Engine {
             Some(asked) => self.opened.adapters.scales(asked)?,
             None => self.opened.adapters.defaults(),
         };
-        let (prompt, purpose) = match request.ask {
+        let work = match request.ask {
             Ask::Chat(chat, params) => {
                 self.opened.check_writes()?;
                 params.validate(self.opened.program.vocabulary)?;
@@ -141,8 +185,7 @@ impl Engine {
                 let ChatPrompt { tokens, plan } = prompt;
                 self.opened.check_length(&tokens, "messages", 1)?;
                 let calls = self.opened.held_calls(&chat, plan.as_ref())?;
-                let text = self.text(params, moment.seed, &tokens, plan, calls)?;
-                (tokens, text)
+                self.choices(params, moment.seed, tokens, plan, calls)?
             }
             Ask::Completion(prompt, params) => {
                 self.opened.check_writes()?;
@@ -152,66 +195,69 @@ impl Engine {
                     usage.dropped_tokens = shorten(&mut tokens, self.opened.config.context, params.max_tokens);
                 }
                 self.opened.check_length(&tokens, "prompt", 1)?;
-                let text = self.text(params, moment.seed, &tokens, None, None)?;
-                (tokens, text)
+                self.choices(params, moment.seed, tokens, None, None)?
             }
             Ask::Scores(pairs) => {
                 let aim = Aim::Score(self.opened.ranking.clone()?);
                 let texts = pairs.into_iter().map(|pair| self.opened.pair_tokens(pair)).collect::<Result<_>>()?;
-                (Vec::new(), self.inputs(aim, texts, "documents")?)
+                self.inputs(aim, texts, "documents")?
             }
             Ask::Embeddings(inputs) => {
                 let pooling = self.opened.pooling.clone()?;
                 let texts = inputs.into_iter().map(|input| self.opened.prompt_tokens(input)).collect::<Result<_>>()?;
-                (Vec::new(), self.inputs(Aim::Embedding(pooling), texts, "input")?)
+                self.inputs(Aim::Embedding(pooling), texts, "input")?
             }
         };
-        self.opened.check_tokens(&prompt)?;
         if self.runs_with_others(&scales) {
             return Ok(waits);
         }
-        let known = match &purpose {
-            Purpose::Inputs(inputs) => inputs.first(),
-            Purpose::Text(_) => &prompt,
-        };
+        let known = work.first();
         let Some(lane) = self.lane_for(known, &scales) else { return Ok(waits) };
         self.select(lane);
-        let exchange = self.shelf.exchange(&self.sequence, known, &scales);
-        self.prepared = Some(Prepared { prompt, usage, purpose, scales, lane });
+        let other = self.holder(known, &scales).map(|lane| self.lane(lane).0);
+        let exchange = self.shelf.exchange(&self.sequence, other, known, &scales);
+        self.prepared = Some(Prepared { usage, work, scales, lane });
         Ok(exchange)
     }
 
-    /// Begins the request that was prepared; the lane that it is known by as long as it runs.
+    /// Begins the request that was prepared; the number that it is known by as long as it runs.
     pub fn start(&mut self) -> Result<usize> {
         let prepared = self.prepared.take().ok_or_else(|| ChordError::internal("no request is prepared"))?;
-        let Prepared { prompt, mut usage, mut purpose, scales, lane } = prepared;
+        let Prepared { mut usage, work, scales, lane } = prepared;
         self.select(lane);
+        self.share(work.first(), &scales);
         let is_alike = self.adapt(scales);
-        let cached = match &mut purpose {
-            Purpose::Inputs(inputs) => {
+        let (purpose, choices, cached) = match work {
+            Work::Inputs(mut inputs) => {
                 usage.prompt_tokens = inputs.tokens();
-                self.begin_inputs(inputs, is_alike)?
+                let cached = self.begin_inputs(&mut inputs, is_alike)?;
+                (Purpose::Inputs(inputs), None, cached)
             }
-            Purpose::Text(text) => {
+            Work::Choices(mut choices) => {
+                let mut text = choices.begin(&self.opened.tokenizer)?;
+                let prompt = &choices.prompt;
                 usage.prompt_tokens = prompt.len();
                 // What is in the cache already need not be computed again.
-                let position = if is_alike { self.sequence.common(&prompt).min(prompt.len() - 1) } else { 0 };
+                let position = if is_alike { self.sequence.common(prompt).min(prompt.len() - 1) } else { 0 };
                 // Choices that start from the same prompt need its logits.
-                let is_shared = text.params.n > 1;
+                let is_shared = choices.are_several();
                 let wanted = if is_shared { Wanted::Logits } else { text.wanted(&self.compute.backend) };
-                self.start_forward(&prompt, &[], position, Output::Last, wanted)?
+                let cached = self.start_forward(prompt, &[], position, Output::Last, wanted)?;
+                (Purpose::Text(text), Some(*choices), cached)
             }
         };
-        self.sequence.goes_on = matches!(purpose, Purpose::Text(_));
+        self.sequence.goes_on = choices.is_some();
         self.sequence.drafter.begin();
         usage.prompt_tokens_details.cached_tokens = cached;
         let since = self.next_number();
-        self.generation = Some(Generation { prompt, usage, purpose, is_held: false, since });
-        Ok(lane)
+        let number = since as usize;
+        self.lanes.jobs.push(Job { number, usage, draft: Tally::default(), is_held: false, choices });
+        self.generation = Some(Generation { job: number, purpose, since });
+        Ok(number)
     }
 
     /// Inputs that a field of the request named.
-    fn inputs(&self, aim: Aim, texts: Vec<Vec<u32>>, field: &str) -> Result<Purpose> {
+    fn inputs(&self, aim: Aim, texts: Vec<Vec<u32>>, field: &str) -> Result<Work> {
         if texts.is_empty() {
             return Err(ChordError::parameter(field, format!("'{field}' is empty")));
         }
@@ -219,18 +265,19 @@ impl Engine {
             self.opened.check_length(text, field, 0)?;
             self.opened.check_tokens(text)?;
         }
-        Ok(Purpose::Inputs(Inputs::new(aim, texts, self.opened.looks_ahead)))
+        Ok(Work::Inputs(Inputs::new(aim, texts, self.opened.looks_ahead)))
     }
 
     /// `calls`: what calls of tools are held to.
-    fn text(
+    fn choices(
         &mut self,
         params: SamplingParams,
         seed: u64,
-        prompt: &[u32],
+        prompt: Vec<u32>,
         plan: Option<Arc<Plan>>,
         calls: Option<(Grammar, Held)>,
-    ) -> Result<Purpose> {
+    ) -> Result<Work> {
+        self.opened.check_tokens(&prompt)?;
         let seed = params.seed.map_or(seed, |s| s as u64);
         if calls.is_some() && params.ignore_eos {
             let text = "ignore_eos goes on past the end, and calls that are held say where the end is: not both";
@@ -250,25 +297,9 @@ impl Engine {
             true => Breakers::new(&self.opened.tokenizer, &params.dry_sequence_breakers),
             false => Breakers::default(),
         };
-        Ok(Purpose::Text(Box::new(Text {
-            seed,
-            choice: 0,
-            first_logits: Vec::new(),
-            sampler: Sampler::new(params.clone(), seed).with_breakers(breakers),
-            stops: stop_matcher(&params),
-            detokenizer: self.opened.tokenizer.stream(),
-            reading: Reading::new(plan),
-            guide,
-            history: prompt.to_vec(),
-            dropped: 0,
-            is_moved: false,
-            guesses: Vec::new(),
-            held: VecDeque::new(),
-            made: 0,
-            shown: 0,
-            ended: false,
-            params,
-        })))
+        let (prompt, params) = (prompt.into(), Rc::new(params));
+        let choices = Choices { prompt, params, seed, breakers, plan, guide, logits: None, begun: 0 };
+        Ok(Work::Choices(Box::new(choices)))
     }
 
     /// Drops all requests, those that run and the one that was prepared. What the cache holds stays valid.
@@ -279,65 +310,49 @@ impl Engine {
 
     /// Goes on with the current lane's request. `is_ready`: a pass that others are a part of, too, has made its logits.
     pub(super) fn generate(&mut self, generation: &mut Generation, is_ready: bool) -> Result<Event> {
-        let Generation { prompt, usage, purpose, .. } = generation;
-        match purpose {
-            Purpose::Inputs(inputs) => self.read_inputs(inputs, usage),
-            Purpose::Text(text) if text.ended => {
-                self.sequence.pass = None;
-                self.drop_ahead();
-                text.choice += 1;
-                if text.choice == text.params.n as usize {
-                    usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-                    let draft = self.sequence.drafter.tally();
-                    return Ok(Event::Done { usage: *usage, draft, embeddings: Vec::new(), scores: Vec::new() });
-                }
-                self.restart(text, prompt)?;
-                self.next_token(text, usage)
-            }
-            Purpose::Text(text) => {
-                let progress = if is_ready { Progress::Done } else { self.advance(&mut |_, _| {})? };
-                if progress == Progress::Device {
-                    self.send_ahead(text, usage.prompt_tokens)?;
-                }
-                if let Some(event) = waiting(progress) {
-                    return Ok(event);
-                }
-                if text.params.n > 1 && text.choice == 0 && text.history.len() == prompt.len() {
-                    text.first_logits = self.compute.backend.logits().to_vec();
-                }
-                self.next_token(text, usage)
-            }
+        let text = match &mut generation.purpose {
+            Purpose::Inputs(inputs) => return self.read_inputs(inputs, generation.job),
+            Purpose::Text(text) => text,
+        };
+        if text.ended {
+            let Job { mut usage, draft, .. } = *self.running_job(generation.job)?;
+            usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
+            return Ok(Event::Done { usage, draft, embeddings: Vec::new(), scores: Vec::new() });
         }
-    }
-
-    /// Goes back to the end of the prompt for another choice.
-    fn restart(&mut self, text: &mut Text, prompt: &[u32]) -> Result<()> {
-        self.compute.backend.set_logits(&text.first_logits);
-        if std::mem::take(&mut text.dropped) > 0 {
-            text.history.clear();
-            text.history.extend_from_slice(prompt);
-            text.is_moved = true;
+        if let Some(logits) = text.logits.take() {
+            self.compute.backend.set_logits(&logits);
+            return self.next_token(text);
         }
-        text.history.truncate(prompt.len());
-        self.sequence.drafter.truncate(if text.is_moved { 0 } else { prompt.len() });
-        text.sampler.restart(text.seed.wrapping_add(text.choice as u64));
-        text.stops = stop_matcher(&text.params);
-        text.detokenizer = self.opened.tokenizer.stream();
-        text.reading.restart();
-        (text.made, text.shown, text.ended) = (0, 0, false);
-        text.guide.as_mut().map_or(Ok(()), |guide| guide.restart(&self.opened.tokenizer))
+        let progress = if is_ready { Progress::Done } else { self.advance(&mut |_, _| {})? };
+        if progress == Progress::Device {
+            self.send_ahead(text)?;
+        }
+        if let Some(event) = waiting(progress) {
+            return Ok(event);
+        }
+        let choices = self.job_mut(generation.job).and_then(|job| job.choices.as_mut());
+        if choices.is_some_and(|choices| choices.are_several() && choices.logits.is_none()) {
+            // The others begin before this one goes on: now the state is that of the prompt.
+            let logits: Rc<[f32]> = (&*self.compute.backend.logits()).into();
+            text.logits = Some(logits.clone());
+            if let Some(choices) = &mut self.running_job(generation.job)?.choices {
+                choices.logits = Some(logits);
+            }
+            return Ok(Event::Work);
+        }
+        self.next_token(text)
     }
 
     /// Chooses a token from the logits, and after it those that a grammar forces, and starts the next pass, or ends the
     /// choice.
-    fn next_token(&mut self, text: &mut Text, usage: &mut Usage) -> Result<Event> {
+    fn next_token(&mut self, text: &mut Text) -> Result<Event> {
         let mut delta = Delta::default();
         if text.params.max_tokens == Some(0) {
             return Ok(self.finish(text, delta, FinishReason::Length));
         }
         loop {
             let token = self.choose(text)?;
-            usage.completion_tokens += 1;
+            text.chosen += 1;
             let ends = self.opened.tokenizer.is_end(token);
             if ends && !text.params.ignore_eos {
                 return Ok(self.finish(text, delta, FinishReason::Stop));
@@ -367,9 +382,9 @@ impl Engine {
             if is_complete {
                 return Ok(self.finish(text, delta, FinishReason::Stop));
             }
-            let generated = text.history.len() + text.dropped - usage.prompt_tokens;
+            let generated = text.generated();
             let is_enough = text.params.max_tokens.is_some_and(|most| generated >= most as usize);
-            if is_enough || !self.has_room(text, generated, usage) {
+            if is_enough || !self.has_room(text, generated) {
                 return Ok(self.finish(text, delta, FinishReason::Length));
             }
             if !text.is_moved && self.continue_draft(token) {
@@ -392,7 +407,7 @@ impl Engine {
 
     /// Whether there is room for another token in the context, once what is old was left out where that is asked for. An
     /// answer without `max_tokens` ends when it is as long as the context.
-    fn has_room(&mut self, text: &mut Text, generated: usize, usage: &mut Usage) -> bool {
+    fn has_room(&mut self, text: &mut Text, generated: usize) -> bool {
         let context = self.opened.config.context;
         if text.history.len() < context {
             return true;
@@ -401,9 +416,8 @@ impl Engine {
         if !may_shift || (text.params.max_tokens.is_none() && generated >= context) {
             return false;
         }
-        let (kept, dropped) = shift(&mut text.history, usage.prompt_tokens);
+        let (kept, dropped) = shift(&mut text.history, text.prompt);
         text.dropped += dropped;
-        usage.dropped_tokens += dropped;
         text.is_moved = true;
         self.sequence.drafter.truncate(kept);
         dropped > 0
@@ -446,10 +460,6 @@ impl Engine {
         let top = top.into_iter().map(|(id, logprob)| describe(id, logprob)).collect::<Result<_>>()?;
         Ok(Logprob { chosen: describe(token, chosen)?, top })
     }
-}
-
-fn stop_matcher(params: &SamplingParams) -> StopMatcher {
-    StopMatcher::new(params.stop.iter().map(String::as_str))
 }
 
 /// The event for a pass that is not complete.

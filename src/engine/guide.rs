@@ -9,7 +9,7 @@ use crate::tokenizer::{Detokenizer, Tokenizer};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Holds the choices of a request to its grammar, one after the other.
+/// Holds a choice of a request to its grammar.
 ///
 /// A thought before the answer, or the header of an answer in frames, is not of the grammar: there everything is allowed
 /// but the end, and tokens that would write the beginning of the answer along with the mark before it. Where calls alone are
@@ -62,7 +62,7 @@ impl Free {
 }
 
 impl Guide {
-    /// Before the first token of the first choice. `plan` says how the answer is read, where there is more in it than content.
+    /// Before the first token. `plan` says how the answer is read, where there is more in it than content.
     pub fn new(constraint: Box<dyn Constraint>, held: Held, plan: Option<Arc<Plan>>, opened: &Opened) -> Guide {
         let mut guide = Guide {
             constraint,
@@ -79,11 +79,21 @@ impl Guide {
         guide
     }
 
-    /// Goes back to before the first token, for another choice.
-    pub fn restart(&mut self, tokenizer: &Tokenizer) -> Result<()> {
-        self.constraint.restart()?;
-        self.begin(tokenizer);
-        Ok(())
+    /// Another one, before the first token, for another choice.
+    pub fn another(&self, tokenizer: &Tokenizer) -> Result<Guide> {
+        let mut guide = Guide {
+            constraint: self.constraint.another()?,
+            plan: self.plan.clone(),
+            held: self.held,
+            free: None,
+            before: None,
+            opening: None,
+            allowed: self.allowed.clone(),
+            forced: VecDeque::new(),
+            is_known: false,
+        };
+        guide.begin(tokenizer);
+        Ok(guide)
     }
 
     fn begin(&mut self, tokenizer: &Tokenizer) {

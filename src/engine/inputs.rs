@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// Goes on with the inputs of the current lane's request.
-    pub(super) fn read_inputs(&mut self, inputs: &mut Inputs, usage: &mut Usage) -> Result<Event> {
+    pub(super) fn read_inputs(&mut self, inputs: &mut Inputs, job: usize) -> Result<Event> {
         let progress = self.advance(&mut |row, values| inputs.take(row, values))?;
         if let Some(event) = waiting(progress) {
             return Ok(event);
@@ -157,9 +157,11 @@ impl Engine {
             self.go_back(0);
         }
         if inputs.pass.end < inputs.texts.len() {
-            usage.prompt_tokens_details.cached_tokens += self.begin_inputs(inputs, true)?;
+            let cached = self.begin_inputs(inputs, true)?;
+            self.running_job(job)?.usage.prompt_tokens_details.cached_tokens += cached;
             return Ok(Event::Work);
         }
+        let usage = &mut self.running_job(job)?.usage;
         usage.total_tokens = usage.prompt_tokens;
         Ok(inputs.done(usage))
     }

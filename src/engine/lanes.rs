@@ -8,6 +8,7 @@ use super::Engine;
 use super::event::Event;
 use super::forward::{Forward, Progress};
 use super::generate::{Generation, waiting};
+use super::jobs::Job;
 use super::report::SequenceStats;
 use super::sequence::Sequence;
 use crate::cpu::BATCH_MAX;
@@ -22,23 +23,26 @@ const PROMPT_SHARE: usize = 4;
 /// Of the weights that a step of a single token may read, the part for a step of several.
 const STEP_SHARE: u64 = 2;
 
-/// The lanes of an engine.
+/// The lanes of an engine, and the requests that they are at work for.
 pub struct Lanes {
     /// By lane; that of the current one is empty.
-    parked: Vec<Parked>,
+    pub parked: Vec<Parked>,
+    pub jobs: Vec<Job>,
     current: usize,
     /// The pass of several sequences that is under way.
     joint: Option<Forward>,
     /// Lanes whose logits such a pass has made, and which token of it was theirs.
     ready: VecDeque<(usize, usize)>,
-    /// Requests that have failed together.
+    /// Requests that have failed, together or between two steps.
     failed: VecDeque<(usize, ChordError)>,
     /// Rows of prompts that may go through a group before the others go on.
     allowance: usize,
     /// Passes that were begun of one request alone, and requests.
     begun: u64,
-    /// Of which lane the last step was.
+    /// Of which request the last step was.
     stepped: usize,
+    /// A request waits for a lane.
+    pub is_awaited: bool,
     /// What was computed together.
     tally: Together,
 }
@@ -53,8 +57,8 @@ struct Together {
 
 /// A lane that is not the current one.
 #[derive(Default)]
-struct Parked {
-    sequence: Sequence,
+pub struct Parked {
+    pub sequence: Sequence,
     generation: Option<Generation>,
 }
 
@@ -76,6 +80,7 @@ impl Default for Lanes {
     fn default() -> Lanes {
         Lanes {
             parked: vec![Parked::default()],
+            jobs: Vec::new(),
             current: 0,
             joint: None,
             ready: VecDeque::new(),
@@ -83,16 +88,16 @@ impl Default for Lanes {
             allowance: 0,
             begun: 0,
             stepped: 0,
+            is_awaited: false,
             tally: Together::default(),
         }
     }
 }
 
 impl Lanes {
-    /// What was computed for a request is of no use any more.
+    /// What was computed for the request of a lane is of no use any more.
     fn forget(&mut self, lane: usize) {
         self.ready.retain(|(other, _)| *other != lane);
-        self.failed.retain(|(other, _)| *other != lane);
     }
 }
 
@@ -102,21 +107,16 @@ impl Engine {
         self.opened.lanes_max.min(self.loading.plan.lanes)
     }
 
-    /// Whether another request may be prepared.
-    pub fn can_begin(&self) -> bool {
-        self.lanes.parked.len() < self.requests_max() || self.free_lanes().next().is_some()
+    /// Whether another request may be prepared. If not, a lane that the next step frees is kept for it.
+    pub fn can_begin(&mut self) -> bool {
+        let can_begin = self.lanes.parked.len() < self.requests_max() || self.free_lanes().next().is_some();
+        self.lanes.is_awaited = !can_begin;
+        can_begin
     }
 
-    /// The lane of the request that the last step was of, where that came to something that is one request's.
+    /// The request that the last step was of, where that came to something that is one request's.
     pub fn stepped(&self) -> usize {
         self.lanes.stepped
-    }
-
-    /// Computes no more of a request until it is let go on, but for what others would have to wait for.
-    pub fn hold(&mut self, lane: usize, is_held: bool) {
-        if let Some(generation) = self.generation_mut(lane) {
-            generation.is_held = is_held;
-        }
     }
 
     /// Drops the request that was prepared.
@@ -124,15 +124,7 @@ impl Engine {
         self.prepared = None;
     }
 
-    /// Drops the request of a lane. What its sequence holds stays valid, and is what was computed last.
-    pub fn cancel_one(&mut self, lane: usize) {
-        if lane < self.lanes.parked.len() {
-            self.select(lane);
-            self.stop();
-        }
-    }
-
-    /// Drops the request of the current lane.
+    /// Ends what the current lane is at work for.
     pub(super) fn stop(&mut self) {
         self.generation = None;
         self.sequence.pass = None;
@@ -149,17 +141,19 @@ impl Engine {
     /// Does a bounded piece of what runs. An error ends one request, that of [`Engine::stepped`], and leaves the engine
     /// usable.
     pub fn step(&mut self) -> Result<Event> {
+        let event = self.take_turns();
+        self.lanes.is_awaited = false;
+        event
+    }
+
+    fn take_turns(&mut self) -> Result<Event> {
         loop {
             if self.running().next().is_none() {
                 return Err(ChordError::new(ErrorCode::Internal, "no request is running"));
             }
             match self.turn() {
                 Turn::Rest => return Ok(Event::Device),
-                Turn::Failed(lane, error) => {
-                    self.lanes.stepped = lane;
-                    self.cancel_one(lane);
-                    return Err(error);
-                }
+                Turn::Failed(request, error) => return self.fail(request, error),
                 Turn::Ready(lane, token) => {
                     self.select(lane);
                     self.compute.backend.show(token);
@@ -179,16 +173,25 @@ impl Engine {
                         }
                     }
                     Err((lanes, error)) => {
-                        self.lanes.failed.extend(lanes.into_iter().map(|lane| (lane, error.clone())));
+                        let requests = lanes.into_iter().filter_map(|lane| self.request_of(lane));
+                        let failed: Vec<(usize, ChordError)> =
+                            requests.map(|request| (request, error.clone())).collect();
+                        self.lanes.failed.extend(failed);
                     }
                 },
             }
         }
     }
 
+    /// Ends a request with an error.
+    fn fail(&mut self, request: usize, error: ChordError) -> Result<Event> {
+        self.lanes.stepped = request;
+        self.cancel_one(request);
+        Err(error)
+    }
+
     /// The current lane's request, in passes of its own.
     fn step_alone(&mut self) -> Result<Event> {
-        let lane = self.lanes.current;
         let is_shared = self.is_shared();
         if let Some(pass) = self.sequence.pass.as_mut().filter(|pass| !pass.is_begun()) {
             // The first rows are those of the others' next pass.
@@ -200,9 +203,10 @@ impl Engine {
                 generation.since = number;
             }
             if let Err(error) = self.compute.backend.reserve(rows, positions) {
-                self.lanes.stepped = lane;
-                self.stop();
-                return Err(error);
+                return match self.request_of(self.lanes.current) {
+                    Some(request) => self.fail(request, error),
+                    None => Err(error),
+                };
             }
         }
         if is_shared {
@@ -213,17 +217,31 @@ impl Engine {
     }
 
     fn step_lane(&mut self, is_ready: bool) -> Result<Event> {
-        self.lanes.stepped = self.lanes.current;
         let Some(mut generation) = self.generation.take() else {
             return Err(ChordError::internal("a lane without a request has no turn"));
         };
-        let event = self.generate(&mut generation, is_ready);
-        match event {
-            Ok(Event::Done { .. }) => {}
-            Ok(_) => self.generation = Some(generation),
-            Err(_) => self.stop(),
+        let request = generation.job;
+        self.lanes.stepped = request;
+        match self.generate(&mut generation, is_ready) {
+            Ok(event @ Event::Done { .. }) => {
+                self.lanes.jobs.retain(|job| job.number != request);
+                Ok(event)
+            }
+            Ok(event @ Event::Finish { .. }) => {
+                if let Err(error) = self.end_choice(generation) {
+                    self.lanes.failed.push_back((request, error));
+                }
+                Ok(event)
+            }
+            Ok(event) => {
+                self.generation = Some(generation);
+                Ok(event)
+            }
+            Err(error) => {
+                self.stop();
+                self.fail(request, error)
+            }
         }
-        event
     }
 
     /// Makes a lane the current one.
@@ -262,7 +280,7 @@ impl Engine {
         let shared = |lane: &usize| {
             let (sequence, _) = self.lane(*lane);
             let is_current = *lane == self.lanes.current;
-            (if sequence.scales == scales { sequence.common(prompt) } else { 0 }, is_current)
+            (sequence.holds(prompt, scales), is_current)
         };
         if let Some(lane) = self.free_lanes().max_by_key(shared) {
             return Some(lane);
@@ -295,8 +313,12 @@ impl Engine {
     /// Drops the requests of all lanes.
     pub(super) fn cancel_all(&mut self) {
         let current = self.lanes.current;
-        (0..self.lanes.parked.len()).for_each(|lane| self.cancel_one(lane));
+        for lane in 0..self.lanes.parked.len() {
+            self.select(lane);
+            self.stop();
+        }
         self.select(current);
+        self.lanes.jobs.clear();
         self.lanes.joint = None;
         self.lanes.ready.clear();
         self.lanes.failed.clear();
@@ -310,10 +332,10 @@ impl Engine {
     /// How many sequences there are, and what was computed of them together.
     pub(super) fn sequence_stats(&self) -> SequenceStats {
         let Together { last, passes, tokens } = self.lanes.tally;
-        SequenceStats { most: self.requests_max(), running: self.running().count(), together: last, passes, tokens }
+        SequenceStats { most: self.requests_max(), running: self.lanes.jobs.len(), together: last, passes, tokens }
     }
 
-    fn lane(&self, lane: usize) -> (&Sequence, Option<&Generation>) {
+    pub(super) fn lane(&self, lane: usize) -> (&Sequence, Option<&Generation>) {
         if lane == self.lanes.current {
             return (&self.sequence, self.generation.as_ref());
         }
@@ -321,15 +343,18 @@ impl Engine {
         (sequence, generation.as_ref())
     }
 
-    fn generation_mut(&mut self, lane: usize) -> Option<&mut Generation> {
-        if lane == self.lanes.current {
-            return self.generation.as_mut();
-        }
-        self.lanes.parked.get_mut(lane)?.generation.as_mut()
+    /// The request that a lane is at work for.
+    fn request_of(&self, lane: usize) -> Option<usize> {
+        self.lane(lane).1.map(|generation| generation.job)
     }
 
-    /// Lanes that have a request.
-    fn running(&self) -> impl Iterator<Item = usize> + '_ {
+    /// Lanes but the current one.
+    pub(super) fn other_lanes(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.lanes.parked.len()).filter(|lane| *lane != self.lanes.current)
+    }
+
+    /// Lanes that are at work.
+    pub(super) fn running(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.lanes.parked.len()).filter(|lane| self.lane(*lane).1.is_some())
     }
 
@@ -342,10 +367,15 @@ impl Engine {
 
     /// Who comes next.
     fn turn(&mut self) -> Turn {
-        while let Some((lane, error)) = self.lanes.failed.pop_front() {
-            if self.lane(lane).1.is_some() {
-                return Turn::Failed(lane, error);
+        while let Some((request, error)) = self.lanes.failed.pop_front() {
+            if self.job(request).is_some() {
+                return Turn::Failed(request, error);
             }
+        }
+        if !self.lanes.is_awaited
+            && let Err((request, error)) = self.begin_choices()
+        {
+            return Turn::Failed(request, error);
         }
         while let Some((lane, token)) = self.lanes.ready.pop_front() {
             if self.is_joining(lane) {
@@ -359,7 +389,7 @@ impl Engine {
             return Turn::Joint;
         }
         let begun = self.running().find(|lane| self.has_pass(*lane, Forward::is_begun));
-        let free = || self.running().filter(|lane| self.lane(*lane).1.is_some_and(|generation| !generation.is_held));
+        let free = || self.running().filter(|lane| !self.is_held(*lane));
         if self.running().count() == 1 {
             return free().next().map_or(Turn::Rest, Turn::Lane);
         }
@@ -385,6 +415,11 @@ impl Engine {
         self.lane(lane).0.pass.as_ref().is_some_and(is)
     }
 
+    /// Whether the request of a lane is not to go on for now.
+    fn is_held(&self, lane: usize) -> bool {
+        self.request_of(lane).and_then(|request| self.job(request)).is_some_and(|job| job.is_held)
+    }
+
     /// Whether the request of a lane goes on by one token, whose pass has not begun.
     fn is_joining(&self, lane: usize) -> bool {
         let (sequence, generation) = self.lane(lane);
@@ -395,13 +430,16 @@ impl Engine {
     fn begin_joint(&mut self) -> Turn {
         let (mut members, mut tokens) = (Vec::new(), Vec::new());
         for lane in 0..self.lanes.parked.len() {
-            let (sequence, generation) = self.lane(lane);
-            let is_held = generation.is_none_or(|generation| generation.is_held);
-            let Some(pass) = sequence.pass.as_ref().filter(|_| !is_held && self.is_joining(lane)) else { continue };
+            if self.is_held(lane) || !self.is_joining(lane) {
+                continue;
+            }
+            let Some(pass) = self.lane(lane).0.pass.as_ref() else { continue };
             let (token, position) = (pass.tokens()[0], pass.end() - 1);
             self.select(lane);
-            if let Err(error) = self.compute.backend.reserve(self.opened.lanes_max, position + 1) {
-                return Turn::Failed(lane, error);
+            if let Err(error) = self.compute.backend.reserve(self.opened.lanes_max, position + 1)
+                && let Some(request) = self.request_of(lane)
+            {
+                return Turn::Failed(request, error);
             }
             tokens.push(token);
             members.push(Member { lane, position });

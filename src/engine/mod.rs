@@ -6,6 +6,7 @@
 
 mod adapters;
 mod backend;
+mod choices;
 mod compute;
 mod continuation;
 mod early_rows;
@@ -15,6 +16,7 @@ mod forward;
 mod generate;
 mod guide;
 mod inputs;
+mod jobs;
 mod lanes;
 mod loading;
 mod memory;

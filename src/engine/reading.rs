@@ -5,21 +5,15 @@ use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use std::sync::Arc;
 
-/// Reads the choices of a request, one after the other. Without a plan all of them is content.
-pub(super) struct Reading {
-    plan: Option<Arc<Plan>>,
+/// Reads a choice of a request. Without a plan all of it is content.
+pub struct Reading {
     reader: Option<Reader>,
 }
 
 impl Reading {
-    /// Begins the first choice.
+    /// Before the first token.
     pub fn new(plan: Option<Arc<Plan>>) -> Reading {
-        Reading { reader: plan.clone().map(Reader::new), plan }
-    }
-
-    /// Begins another choice.
-    pub fn restart(&mut self) {
-        self.reader = self.plan.clone().map(Reader::new);
+        Reading { reader: plan.map(Reader::new) }
     }
 
     /// The name of a control token, where it is read as a mark. Such tokens have no text otherwise.

@@ -40,15 +40,16 @@ pub struct Exchange {
 
 impl Shelf {
     /// What to do before a request with this prompt, and with these scales of adapters, starts; one that goes on from
-    /// nothing has an empty prompt.
-    pub fn exchange(&self, held: &Sequence, prompt: &[u32], scales: &[f32]) -> Exchange {
+    /// nothing has an empty prompt. `other` is what it may go on from as well, which stays as it is.
+    pub fn exchange(&self, held: &Sequence, other: Option<&Sequence>, prompt: &[u32], scales: &[f32]) -> Exchange {
         let shared = if held.scales == scales { held.common(prompt) } else { 0 };
+        let at_hand = other.map_or(shared, |other| other.holds(prompt, scales).max(shared));
         let takes = self
             .kept
             .iter()
             .filter(|kept| kept.scales == scales)
             .map(|kept| (kept, kept.shares(prompt, held.rewinds_anywhere())))
-            .filter(|(_, tokens)| *tokens >= shared + TOKENS_MIN)
+            .filter(|(_, tokens)| *tokens >= at_hand + TOKENS_MIN)
             .max_by_key(|(_, tokens)| *tokens);
         let length = held.tokens().len();
         // Another answer to the same messages keeps most of a sequence; what is left is a conversation of its own.

@@ -93,14 +93,6 @@ impl Sampler {
         Sampler { breakers, ..self }
     }
 
-    /// Begins another text, with the seed of another choice.
-    pub fn restart(&mut self, seed: u64) {
-        self.random = fastrand::Rng::with_seed(seed);
-        self.reserved.clear();
-        self.sampled.clear();
-        self.surprise = [2.0 * f64::from(self.params.mirostat_tau); 2];
-    }
-
     /// A sampler that makes this draw next.
     #[cfg(feature = "gpu")]
     pub fn of(draw: Draw) -> Sampler {

@@ -17,6 +17,10 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn compile(this: &JsConstrainer, grammar: &str) -> JsResult<u32>;
 
+    /// The number of the same grammar for another answer.
+    #[wasm_bindgen(method, catch)]
+    fn another(this: &JsConstrainer, number: u32) -> JsResult<u32>;
+
     #[wasm_bindgen(method, catch)]
     fn restart(this: &JsConstrainer, number: u32) -> JsResult<()>;
 
@@ -61,11 +65,8 @@ impl Constrainer for JsConstrainer {
     fn compile(&mut self, grammar: &Grammar) -> Result<Box<dyn Constraint>> {
         let number =
             JsConstrainer::compile(self, &grammar.json.to_string()).map_err(|thrown| refused(grammar, &thrown))?;
-        Ok(Box::new(Held {
-            module: self.clone(),
-            number,
-            grammar: Grammar { field: grammar.field, json: serde_json::Value::Null },
-        }))
+        let grammar = Grammar { field: grammar.field, json: serde_json::Value::Null };
+        Ok(Box::new(Held { module: self.clone(), number, grammar }))
     }
 }
 
@@ -90,6 +91,11 @@ impl Drop for Held {
 }
 
 impl Constraint for Held {
+    fn another(&self) -> Result<Box<dyn Constraint>> {
+        let number = self.ask(self.module.another(self.number))?;
+        Ok(Box::new(Held { module: self.module.clone(), number, grammar: self.grammar.clone() }))
+    }
+
     fn restart(&mut self) -> Result<()> {
         self.ask(self.module.restart(self.number))
     }

@@ -12,9 +12,9 @@ impl Engine {
         self.core.requests_max()
     }
 
-    /// Whether another request may be prepared.
+    /// Whether another request may be prepared. If not, a lane that the next step frees is kept for it.
     #[wasm_bindgen(js_name = canBegin)]
-    pub fn can_begin(&self) -> bool {
+    pub fn can_begin(&mut self) -> bool {
         self.core.can_begin()
     }
 
@@ -27,7 +27,7 @@ impl Engine {
         Ok(told.into_iter().chain(exchange.takes).collect())
     }
 
-    /// Starts the request that was prepared; the lane that it is known by as long as it runs.
+    /// Starts the request that was prepared; the number that it is known by as long as it runs.
     pub fn start(&mut self) -> JsResult<usize> {
         self.core.start().map_err(thrown)
     }
@@ -38,20 +38,20 @@ impl Engine {
         Ok(serde_json::to_string(&event).expect("events are plain data"))
     }
 
-    /// The lane that the last step's text, end or error is of.
+    /// The request that the last step's text, end or error is of.
     pub fn stepped(&self) -> usize {
         self.core.stepped()
     }
 
     /// Computes no more of a request until it is let go on.
-    pub fn hold(&mut self, lane: usize, is_held: bool) {
-        self.core.hold(lane, is_held);
+    pub fn hold(&mut self, request: usize, is_held: bool) {
+        self.core.hold(request, is_held);
     }
 
-    /// Drops the request of a lane, or the one that was prepared if there is none.
-    pub fn cancel(&mut self, lane: Option<usize>) {
-        match lane {
-            Some(lane) => self.core.cancel_one(lane),
+    /// Drops a request, or the one that was prepared if there is none.
+    pub fn cancel(&mut self, request: Option<usize>) {
+        match request {
+            Some(request) => self.core.cancel_one(request),
             None => self.core.forget_prepared(),
         }
     }

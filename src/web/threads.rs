@@ -1,7 +1,7 @@
 //! Several threads on the CPU: how one reaches the others, and the shard of a model that a further one computes.
 
 use super::{JsResult, thrown};
-use crate::cpu::{Groups, Move, Order, Peers};
+use crate::cpu::{Fork, Groups, Move, Order, Peers};
 use crate::engine::Follower as CoreFollower;
 use crate::error::ChordError;
 use crate::exec::{Member, Poll};
@@ -34,6 +34,7 @@ fn poll_of(number: u32) -> Poll {
 const RUN: f64 = 0.0;
 const MOVE: f64 = 1.0;
 const ADAPT: f64 = 2.0;
+const FORK: f64 = 3.0;
 
 /// An order in numbers.
 fn numbers_of(order: &Order) -> Vec<f64> {
@@ -52,6 +53,10 @@ fn numbers_of(order: &Order) -> Vec<f64> {
             let [lane, positions, from, to] = [*lane, *positions, piece.start, piece.end].map(|n| n as f64);
             [MOVE, lane, f64::from(state.0), positions, from, to, truth(*is_out)]
         }
+        Order::Fork(Fork { from, to, positions }) => {
+            let [from, to, positions] = [*from, *to, *positions].map(|n| n as f64);
+            return vec![FORK, from, to, positions];
+        }
         Order::Adapt(scales) => return [ADAPT].into_iter().chain(scales.iter().copied().map(f64::from)).collect(),
     };
     numbers.to_vec()
@@ -67,6 +72,10 @@ fn order_of(numbers: &[f64]) -> Option<Order> {
         [MOVE, lane, state, positions, from, to, is_out] => {
             let (lane, state, positions) = (lane as usize, StateId(state as u16), positions as usize);
             Some(Order::Move(Move { lane, state, positions, piece: range(from, to), is_out: is_out != 0.0 }))
+        }
+        [FORK, from, to, positions] => {
+            let [from, to, positions] = [from, to, positions].map(|n| n as usize);
+            Some(Order::Fork(Fork { from, to, positions }))
         }
         [RUN, lane, first, end, position, from, to, positions, pass_rows, is_hidden, several, ref pairs @ ..] => {
             let [lane, position, positions, pass_rows] = [lane, position, positions, pass_rows].map(|n| n as usize);

@@ -233,6 +233,40 @@ describe('concurrent calls', () => {
       assert.equal(sequences.most, 8);
       assert.ok(sequences.tokens > 3 * sequences.passes, JSON.stringify(sequences));
     });
+
+    test(`60 are a call’s choices, computed together by ${threads} threads, and all end with it`, async () => {
+      const options = { model: MODEL, device: 'cpu', maxSequences: 3, threads };
+      const { streamed, whole, alone, order, sequences, code, running, usage } = await withEngine(stage, options, (page) => page.evaluate(async () => {
+        const body = { messages: [{ role: 'user', content: 'hello '.repeat(20) }], max_tokens: 30, temperature: 1.2, seed: 7, ignore_eos: true, n: 4 };
+        const streamed = ['', '', '', ''];
+        const order = [];
+        for await (const { choices: [choice] } of await engine.chat.completions.create({ ...body, stream: true })) {
+          streamed[choice.index] += choice.delta.content ?? '';
+          order.push(choice.index);
+        }
+        const { sequences } = await engine.stats();
+        const { choices, usage } = await engine.chat.completions.create({ ...body, stop: streamed[1].slice(8, 11) });
+        const alone = [];
+        for (let index = 0; index < 4; index += 1) alone.push((await engine.chat.completions.create({ ...body, n: 1, seed: 7 + index })).choices[0].message.content);
+        const abort = new AbortController();
+        let code;
+        try {
+          for await (const { choices: [choice] } of await engine.chat.completions.create({ ...body, stream: true }, { signal: abort.signal })) if (choice.index === 2) abort.abort();
+        } catch (error) {
+          ({ code } = error);
+        }
+        await engine.completions.create({ prompt: 'a', max_tokens: 1 });
+        const { running } = (await engine.stats()).sequences;
+        return { streamed, whole: choices.map(({ message, finish_reason: reason }) => [message.content, reason]), alone, order, sequences, code, running, usage };
+      }));
+      assert.deepEqual(streamed, alone);
+      assert.ok(order.indexOf(2) < order.lastIndexOf(0), `choices come in turns: ${order.join('')}`);
+      assert.ok(sequences.tokens > 2 * sequences.passes, JSON.stringify(sequences));
+      assert.equal(whole[1][1], 'stop');
+      for (const [index, [text]] of whole.entries()) assert.ok(alone[index].startsWith(text), `${index}: ${text}`);
+      assert.ok(usage.completion_tokens < 120);
+      assert.deepEqual([code, running], ['Aborted', 0]);
+    });
   }
 });
 

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod choices;
 mod encoders;
 mod further;
 mod kin;

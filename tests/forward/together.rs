@@ -29,10 +29,10 @@ fn body(number: usize) -> Value {
     body
 }
 
-/// The tokens of each, run at a time. `turns` is called with the number of each step.
+/// The tokens of each, of all its choices, run at a time. `turns` is called with the number of each step.
 fn together(team: &mut Team, mut turns: impl FnMut(&mut Team, usize)) -> Vec<Vec<u32>> {
-    let mut tokens = vec![Vec::new(); REQUESTS];
-    let mut lanes = [None; REQUESTS];
+    let mut tokens = vec![[Vec::new(), Vec::new()]; REQUESTS];
+    let mut numbers = [None; REQUESTS];
     let (mut begun, mut ended, mut all) = (0, 0, 0);
     for step in 0.. {
         if ended == REQUESTS {
@@ -42,23 +42,23 @@ fn together(team: &mut Team, mut turns: impl FnMut(&mut Team, usize)) -> Vec<Vec
         let is_due = begun < REQUESTS && (begun != LATE.0 || all >= LATE.1);
         if is_due && team.engine.can_begin() {
             let request = Request::from_json(&body(begun).to_string()).expect("a request");
-            lanes[begun] = Some(team.engine.begin(request, MOMENT).expect("it begins"));
+            numbers[begun] = Some(team.engine.begin(request, MOMENT).expect("it begins"));
             begun += 1;
         }
         let event = team.engine.step().expect("a step");
-        let number = lanes.iter().position(|lane| *lane == Some(team.engine.stepped()));
+        let number = numbers.iter().position(|number| *number == Some(team.engine.stepped()));
         match event {
-            Event::Token { logprobs, .. } | Event::Finish { logprobs, .. } => {
+            Event::Token { choice, logprobs, .. } | Event::Finish { choice, logprobs, .. } => {
                 let number = number.expect("it is of a request");
                 all += logprobs.len();
-                tokens[number].extend(logprobs.iter().map(|logprob| logprob.chosen.id));
-                if number == DROPPED.1 && tokens[number].len() == DROPPED.0 {
-                    team.engine.cancel_one(lanes[number].take().expect("it runs"));
+                tokens[number][choice].extend(logprobs.iter().map(|logprob| logprob.chosen.id));
+                if number == DROPPED.1 && tokens[number][choice].len() == DROPPED.0 {
+                    team.engine.cancel_one(numbers[number].take().expect("it runs"));
                     ended += 1;
                 }
             }
             Event::Done { .. } => {
-                lanes[number.expect("it is of a request")] = None;
+                numbers[number.expect("it is of a request")] = None;
                 ended += 1;
             }
             Event::Device => team.turn(),
@@ -67,22 +67,22 @@ fn together(team: &mut Team, mut turns: impl FnMut(&mut Team, usize)) -> Vec<Vec
             Event::Lost => team.engine.attach_cpu().expect("the CPU takes over"),
         }
     }
-    tokens
+    tokens.iter().map(|choices| choices.concat()).collect()
 }
 
-fn writes(style: &Style) -> bool {
+pub fn writes(style: &Style) -> bool {
     style.output == Output::Logits && !style.looks_ahead
 }
 
 /// A model of this style, on so many threads and with room for so many requests.
-fn open(file: &[u8], threads: usize, lanes: usize) -> Team {
+pub fn open(file: &[u8], threads: usize, lanes: usize) -> Team {
     let options = OpenOptions { max_sequences: Some(lanes), ..OpenOptions::default() };
     let mut team = Team::open(file, threads, &options).expect("the model opens");
     team.supply().expect("it is supplied");
     team
 }
 
-fn file(style: &Style) -> Vec<u8> {
+pub fn file(style: &Style) -> Vec<u8> {
     let mut plain = weights::Weights::default();
     pass::answer(&mut plain, style, &style.tokens());
     plain.file(style)
@@ -97,13 +97,13 @@ fn alone(file: &[u8]) -> Vec<Vec<u32>> {
     tokens
 }
 
-fn llama() -> Vec<u8> {
+pub fn llama() -> Vec<u8> {
     file(&styles::all().into_iter().find(|style| style.name == "llama").expect("a style"))
 }
 
 /// Styles that differ in what a sequence keeps, or in how its tokens are computed: keys and values of all positions and of a
 /// window, positions of a table, latent rows, states that hold the whole past, and a mixture of experts.
-const DIFFERENT: [&str; 9] =
+pub const DIFFERENT: [&str; 9] =
     ["llama", "gemma3", "gpt2", "deepseek2", "mamba2", "granitehybrid", "lfm2", "qwen3next", "gpt-oss"];
 
 #[test]
@@ -158,7 +158,7 @@ fn requests_that_are_dropped_at_any_step_leave_room_for_others() {
     for threads in [1, 3] {
         let mut team = open(&file, threads, 2);
         for at in 0..20 {
-            let lanes = [0, 3].map(|number| {
+            let numbers = [0, 3].map(|number| {
                 let request = Request::from_json(&body(number).to_string()).expect("a request");
                 team.engine.begin(request, MOMENT).expect("there is room")
             });
@@ -170,7 +170,7 @@ fn requests_that_are_dropped_at_any_step_leave_room_for_others() {
                     team.turn();
                 }
             }
-            lanes.into_iter().for_each(|lane| team.engine.cancel_one(lane));
+            numbers.into_iter().for_each(|number| team.engine.cancel_one(number));
         }
         assert_eq!(together(&mut team, |_, _| {}), expected, "on {threads} threads");
     }

@@ -30,6 +30,10 @@ impl constrain::Constrainer for Constrainer {
 }
 
 impl constrain::Constraint for Held {
+    fn another(&self) -> Result<Box<dyn constrain::Constraint>> {
+        Ok(Box::new(Held(self.0.another(), self.1.clone())))
+    }
+
     fn restart(&mut self) -> Result<()> {
         self.0.restart();
         Ok(())

@@ -203,6 +203,8 @@ pub fn finish(
     mut observe: impl FnMut(&mut Engine, &Event),
 ) -> wasm_chord::Result<Answer> {
     let mut answer = Answer::default();
+    // By choice: those that are computed together come in turns.
+    let mut tokens: Vec<Vec<u32>> = Vec::new();
     loop {
         let event = engine.step()?;
         observe(engine, &event);
@@ -230,13 +232,19 @@ pub fn finish(
                 answer.embedding = embeddings.first().cloned().unwrap_or_default();
                 answer.score = scores.first().copied();
                 (answer.embeddings, answer.scores) = (embeddings, scores);
+                answer.tokens = tokens.concat();
                 return Ok(answer);
             }
         };
-        answer.texts.resize(choice + 1, String::new());
+        let choices = answer.texts.len().max(choice + 1);
+        answer.texts.resize(choices, String::new());
+        answer.reasons.resize(choices, String::new());
+        tokens.resize(choices, Vec::new());
         answer.texts[choice].push_str(&text);
-        answer.tokens.extend(logprobs.iter().map(|l| l.chosen.id));
-        answer.reasons.extend(reason.map(|r| format!("{r:?}")));
+        tokens[choice].extend(logprobs.iter().map(|l| l.chosen.id));
+        if let Some(reason) = reason {
+            answer.reasons[choice] = format!("{reason:?}");
+        }
     }
 }
 

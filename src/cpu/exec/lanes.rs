@@ -1,6 +1,7 @@
 //! The lanes of a shard, and which of the tokens that were computed together is looked at.
 
-use super::Shard;
+use super::{Groups, Order, Shard};
+use crate::cpu::Fork;
 use crate::error::Result;
 use std::ops::Range;
 
@@ -18,6 +19,26 @@ impl Shard {
     /// From now on the states that are asked for, and batches of one sequence, are of this lane.
     pub fn select(&mut self, lane: usize) {
         self.cpu.select(lane);
+    }
+
+    /// Lets the selected lane have what another one keeps of its first positions, in all shards. False where there is no
+    /// memory for it, or where what is under way may still change either of them.
+    pub fn fork(&mut self, from: usize, positions: usize) -> bool {
+        let fork = Fork { from, to: self.lane(), positions };
+        if self.is_moving() || self.runs_in(fork.to) || self.cpu.fork(fork).is_err() {
+            return false;
+        }
+        if let Some(peers) = &mut self.peers {
+            peers.order(&Order::Fork(fork));
+        }
+        true
+    }
+
+    /// Whether a run is under way that has tokens of this lane. Of one that was dropped nobody waits for the end.
+    fn runs_in(&self, lane: usize) -> bool {
+        let Groups { members, lane: own, .. } = &self.run.order;
+        let has_lane = members.iter().any(|member| member.lane == lane) || members.is_empty() && *own == lane;
+        self.has_steps() && has_lane
     }
 
     /// The lane that is selected.

@@ -17,9 +17,9 @@ const GUESSES_ON_DISK: RangeInclusive<usize> = 1..=3;
 impl Engine {
     /// Sends off the next token's pass while the device chooses that token, if there will be such a pass. One
     /// that turns out not to be wanted is dropped: what it wrote to the cache lies beyond the sequence.
-    pub(super) fn send_ahead(&mut self, text: &mut Text, prompt_tokens: usize) -> Result<()> {
+    pub(super) fn send_ahead(&mut self, text: &mut Text) -> Result<()> {
         let position = text.history.len();
-        let chosen = position + 1 + text.dropped - prompt_tokens;
+        let chosen = text.generated() + 1;
         let goes_on = position + 1 < self.opened.config.context
             && text.params.max_tokens.is_none_or(|most| chosen < most as usize);
         if self.sequence.is_sent_ahead || !goes_on || !self.loading.is_complete() || !self.is_chosen_at(position) {
@@ -34,7 +34,7 @@ impl Engine {
     }
 
     /// Drops a pass that was sent ahead.
-    pub(super) fn drop_ahead(&mut self) {
+    pub(in crate::engine) fn drop_ahead(&mut self) {
         if std::mem::take(&mut self.sequence.is_sent_ahead) {
             self.compute.backend.cancel();
         }

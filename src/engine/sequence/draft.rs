@@ -8,7 +8,7 @@
 //! learned outlives the request.
 
 use serde::Serialize;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 /// Lengths of the runs whose followers are kept, longest first: a long one finds the place in a text that
 /// is said again, a short one what usually comes next.
@@ -51,6 +51,13 @@ pub struct Tally {
     pub drafted: usize,
     /// Those that were right.
     pub accepted: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.drafted += more.drafted;
+        self.accepted += more.accepted;
+    }
 }
 
 impl Drafter {

@@ -58,6 +58,30 @@ impl Sequence {
         self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count()
     }
 
+    /// How many of these tokens need not be computed again, with these scales of adapters, by what goes on from it.
+    pub fn holds(&self, tokens: &[u32], scales: &[f32]) -> usize {
+        match self.scales == scales {
+            true => self.rewind.kept(self.common(tokens), self.reached, self.copies),
+            false => 0,
+        }
+    }
+
+    /// How many of its tokens a copy of it needs that is to hold what it holds of a text, as long as `common`: a state that
+    /// goes back to copies of itself only is taken as it is.
+    pub fn copied_with(&self, common: usize) -> usize {
+        if self.rewinds_anywhere() { common } else { self.tokens.len() }
+    }
+
+    /// Becomes a copy of another sequence's first tokens ([`Sequence::copied_with`]), whose state is in place.
+    pub fn take_after(&mut self, other: &Sequence, tokens: usize) {
+        self.take_up(other.tokens[..tokens].iter().copied());
+        if !other.rewinds_anywhere() {
+            (self.reached, self.copies) = (other.reached, other.copies);
+        }
+        self.scales.clone_from(&other.scales);
+        self.goes_on = other.goes_on;
+    }
+
     /// Whether its state can go back to any position.
     pub fn rewinds_anywhere(&self) -> bool {
         self.rewind == Rewind::Anywhere
@@ -115,11 +139,11 @@ impl Sequence {
     }
 
     /// Another sequence, whose state is in place. How many tokens it has.
-    pub fn take_up(&mut self, tokens: Vec<u32>) -> usize {
+    pub fn take_up(&mut self, tokens: impl IntoIterator<Item = u32>) -> usize {
         self.rewind(0);
         self.copies = [None; COPIES];
-        self.reached = tokens.len();
         self.tokens.extend(tokens);
+        self.reached = self.tokens.len();
         self.reached
     }
 

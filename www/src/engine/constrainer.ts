@@ -13,6 +13,7 @@ interface Exports {
   length(): number;
   vocabulary(): number;
   compile(): number;
+  another(grammar: number): number;
   release(grammar: number): void;
   restart(grammar: number): number;
   mask(grammar: number): number;
@@ -48,6 +49,10 @@ export class Constrainer {
   compile(grammar: string): number {
     this.#write(new TextEncoder().encode(grammar));
     return this.#call(({ compile: prepare }) => prepare());
+  }
+
+  another(grammar: number): number {
+    return this.#call(({ another }) => another(grammar));
   }
 
   restart(grammar: number): void {

@@ -91,7 +91,7 @@ export interface Engine {
   setConstrainer(constrainer: Constrainer): void;
   /** How many requests may run at a time. */
   requestsMax(): number;
-  /** Whether another may be prepared now. */
+  /** Whether another may be prepared now. If not, what the next step frees is kept for it. */
   canBegin(): boolean;
   /**
    * Reads a request. 1 if it was not prepared and has to wait until one of those that run has ended; and what to do about
@@ -99,7 +99,7 @@ export interface Engine {
    * and the number of that one, if there is one.
    */
   prepare(requestJson: string): Uint32Array;
-  /** Starts the request that was prepared; the lane that it is known by as long as it runs. */
+  /** Starts the request that was prepared; the number that it is known by as long as it runs. */
   start(): number;
   /** The sequence that was saved last is kept: its number, and those of kept ones that it makes needless. */
   shelve(): Uint32Array;
@@ -107,12 +107,12 @@ export interface Engine {
   unshelve(number: number): void;
   /** Does a bounded piece of what runs. */
   step(): Json<StepEvent>;
-  /** The lane that the last step's text, end or error is of. */
+  /** The request that the last step's text, end or error is of. */
   stepped(): number;
   /** Computes no more of a request until it is let go on. */
-  hold(lane: number, isHeld: boolean): void;
-  /** Drops the request of a lane, whose sequence is then the one that is saved, or the one that was prepared. */
-  cancel(lane?: number): void;
+  hold(request: number, isHeld: boolean): void;
+  /** Drops a request, whose sequence is then the one that is saved, or the one that was prepared. */
+  cancel(request?: number): void;
   /** Whether a sequence can be saved between two steps of a request. */
   savesMidway(): boolean;
   /** Begins to save the sequence that was computed last; the number of its tokens. */

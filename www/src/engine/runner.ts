@@ -42,8 +42,8 @@ interface Run {
   cancelled: boolean;
   /** The page knows that it is not refused, or not yet. */
   isAccepted: boolean;
-  /** The lane of the request, while it runs. */
-  lane?: number;
+  /** What the core knows it by, while it runs. */
+  number?: number;
   /** What it came to, where nobody wants to hear what it writes. */
   silent?: { error?: ChordError };
   /** Under which name it is saved, when next, and what was written so far. */
@@ -55,7 +55,7 @@ export class Runner {
   last: EngineStats['last'];
   /** Calls whose turn has not come, in their order. */
   readonly #waiting: Run[] = [];
-  /** Requests by their lanes. */
+  /** Requests by what the core knows them by. */
   readonly #running = new Map<number, Run>();
   /** What runs by itself. */
   #alone: Run | undefined;
@@ -147,8 +147,8 @@ export class Runner {
         this.engine.cancel();
         throw cancellation();
       }
-      run.lane = this.engine.start();
-      this.#running.set(run.lane, run);
+      run.number = this.engine.start();
+      this.#running.set(run.number, run);
       this.#accept(run);
     } catch (thrown) {
       this.#fail(run, thrown);
@@ -166,7 +166,7 @@ export class Runner {
   #fail(run: Run, thrown: unknown): void {
     const found = toChordError(thrown);
     const error = found.code === 'StoreFailed' ? this.loader.diskFailed(found) : found;
-    if (run.lane !== undefined) this.#running.delete(run.lane);
+    if (run.number !== undefined) this.#running.delete(run.number);
     if (run.silent) run.silent.error = error;
     else this.events.failed(run.call, error);
   }
@@ -174,7 +174,7 @@ export class Runner {
   /** Drops a request that runs, and ends its call. */
   async #drop(run: Run, error: ChordError): Promise<void> {
     try {
-      this.engine.cancel(run.lane);
+      this.engine.cancel(run.number);
       if (run.session && run.cancelled) await this.#keep(run.session.name, run.session.answer);
       this.#fail(run, error);
     } catch (thrown) {
@@ -272,7 +272,7 @@ export class Runner {
     const run = this.#find(call);
     if (!run) return;
     run.unread -= count;
-    if (run.lane !== undefined && run.unread < EVENTS_UNREAD_MAX) this.engine.hold(run.lane, false);
+    if (run.number !== undefined && run.unread < EVENTS_UNREAD_MAX) this.engine.hold(run.number, false);
     this.wake();
   }
 
@@ -346,7 +346,7 @@ export class Runner {
       const timings = measure(run, event.usage, draft);
       if (event.usage.completion_tokens > 0) this.last = summary(event.usage, timings);
       if (run.session) await this.#keep(run.session.name, undefined);
-      if (run.lane !== undefined) this.#running.delete(run.lane);
+      if (run.number !== undefined) this.#running.delete(run.number);
       if (!run.silent) this.events.event(run.call, { ...done, timings });
       return;
     }
@@ -357,9 +357,10 @@ export class Runner {
     if (!run.silent && (event.type === 'finish' || event.text !== '' || event.reasoning || event.calls || (event.logprobs?.length ?? 0) > 0)) {
       run.unread += 1;
       this.events.event(run.call, event);
-      if (run.lane !== undefined && run.unread >= EVENTS_UNREAD_MAX) this.engine.hold(run.lane, true);
+      if (run.number !== undefined && run.unread >= EVENTS_UNREAD_MAX) this.engine.hold(run.number, true);
     }
-    if (run.session && event.choice === 0) run.session.answer += event.text;
+    if (!run.session || event.choice > 0) return;
+    run.session.answer += event.text;
     await this.#keepMeanwhile(run);
   }
 
