@@ -1,4 +1,4 @@
-// The hooks in a real React, in StrictMode.
+// The hooks in a real React, in StrictMode and among components that suspend.
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { bundled, openStage, root } from './support.mjs';
 
 const APP = `
-  import { createElement, StrictMode } from 'react';
+  import { createElement, lazy, StrictMode, Suspense, use, useState } from 'react';
   import { createRoot } from 'react-dom/client';
   import { useChat, useEngine } from 'wasm-chord/react';
 
@@ -25,7 +25,37 @@ const APP = `
     mounted = createRoot(document.body.appendChild(document.createElement('div')));
     mounted.render(inStrictMode(...all.map((options, key) => createElement(Chat, { key, options }))));
   };
-  window.unmount = () => mounted.unmount();`;
+  window.unmount = () => mounted.unmount();
+
+  const gates = new Map();
+  const gate = (name) => {
+    if (!gates.has(name)) gates.set(name, Promise.withResolvers());
+    return gates.get(name);
+  };
+  window.openGate = (name) => gate(name).resolve({ default: () => null });
+  const Waiting = ({ name }) => use(gate(name).promise) && null;
+  // It asks for the engine, and suspends before it was ever mounted.
+  function Suspending({ options, name }) {
+    useEngine(options);
+    use(gate(name).promise);
+    return createElement(Chat, { options });
+  }
+  const Lazy = lazy(() => gate('lazy').promise);
+  function Scene({ kind, options }) {
+    const [name, suspendOn] = useState('first');
+    window.suspendOn = suspendOn;
+    const chat = createElement(Chat, { options });
+    const children = {
+      sibling: [chat, createElement(Waiting, { name })],
+      lazy: [createElement(Lazy), chat],
+      itself: [createElement(Suspending, { options, name })],
+    }[kind];
+    return createElement(Suspense, { fallback: createElement('i', null, 'waits') }, ...children);
+  }
+  window.mountScene = (kind, options) => {
+    mounted = createRoot(document.body.appendChild(document.createElement('div')));
+    mounted.render(inStrictMode(createElement(Scene, { kind, options })));
+  };`;
 
 /** The package beside the app is the one that is served, and counts its engines. */
 const servedPackage = {
@@ -134,4 +164,68 @@ test('a failure is told, and no model is none', () => inApp(async (page) => {
   assert.deepEqual(await page.evaluate(() => [window.current.refusal.code, window.current.engine === undefined]), ['InvalidParameter', true]);
   await page.evaluate(() => { window.unmount(); window.mount(null); });
   await page.waitForFunction(() => window.current?.status === 'idle');
+}));
+
+/** Lets time pass for as long as an engine without users is kept, and longer. */
+const outliveGrace = () => new Promise((done) => setTimeout(done, 2_000));
+const waits = (page) => page.waitForSelector('i');
+const isAnswered = (page) => page.evaluate(async () => (await window.current.engine.completions.create({ prompt: 'Once', max_tokens: 2 })).usage.completion_tokens);
+
+for (const [kind, gate, what] of [['sibling', 'first', 'beside one'], ['lazy', 'lazy', 'beside a lazy one'], ['itself', 'first', 'that is one']]) {
+  test(`a component ${what} that suspends before it is mounted has one engine`, () => inApp(async (page) => {
+    await page.evaluate(([scene, options]) => window.mountScene(scene, options), [kind, OPTIONS]);
+    await waits(page);
+    // What React throws away has opened nothing.
+    assert.equal(await page.evaluate(() => window.opened.length), 0);
+    await page.evaluate((name) => window.openGate(name), gate);
+    await ready(page);
+    await outliveGrace();
+    assert.deepEqual([await page.evaluate(() => window.opened.length), await isAnswered(page)], [1, 2]);
+  }));
+}
+
+test('one that is thrown away for good leaves nothing behind', () => inApp(async (page) => {
+  await page.evaluate((options) => window.mountScene('itself', options), OPTIONS);
+  await waits(page);
+  await page.evaluate(() => window.unmount());
+  await outliveGrace();
+  assert.deepEqual([await page.evaluate(() => window.opened.length), page.workers().length], [0, 0]);
+}));
+
+test('a component that is hidden while another one suspends keeps its engine, and its answer goes on', () => inApp(async (page) => {
+  await page.evaluate((options) => { window.openGate('first'); window.mountScene('sibling', options); }, OPTIONS);
+  await ready(page);
+  await page.evaluate(() => {
+    window.sent = window.current.send('Tell me a story about a fox.');
+    window.suspendOn('second');
+  });
+  await waits(page);
+  await page.evaluate(() => window.sent);
+  await outliveGrace();
+  await page.evaluate(() => window.openGate('second'));
+  await page.waitForFunction(() => window.current.messages.length === 2 && !window.current.isRunning);
+  const [opened, answer, own] = await page.evaluate(async () => {
+    const { engine, messages } = window.current;
+    const told = await engine.chat.completions.create({ messages: messages.slice(0, 1), temperature: 0, max_tokens: 24 });
+    return [window.opened.length, messages[1].content, told.choices[0].message.content];
+  });
+  assert.deepEqual([opened, answer], [1, own]);
+}));
+
+test('a hundred mounts, some of which suspend, are of one engine, and the last one leaves nothing', () => inApp(async (page) => {
+  await page.evaluate(async (options) => {
+    window.openGate('first');
+    window.openGate('lazy');
+    for (let cycle = 0; cycle < 100; cycle += 1) {
+      if (cycle % 2 === 0) window.mount(options);
+      else window.mountScene(['sibling', 'lazy', 'itself'][cycle % 3], options);
+      await new Promise((done) => setTimeout(done, cycle % 7 * 5));
+      if (cycle % 5 === 0) window.suspendOn?.(`cycle ${cycle}`);
+      if (cycle < 99) window.unmount();
+    }
+  }, OPTIONS);
+  await ready(page);
+  assert.deepEqual([await page.evaluate(() => window.opened.length), await isAnswered(page)], [1, 2]);
+  await page.evaluate(() => window.unmount());
+  while (page.workers().length > 0) await new Promise((done) => setTimeout(done, 50));
 }));

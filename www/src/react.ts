@@ -151,8 +151,18 @@ export function useChat(engine: Engine | undefined, options: ChatOptions = {}): 
     running.current = undefined;
     setRunning(false);
   }, []);
-  // A component that is gone needs no answer.
-  useEffect(() => stop, [stop]);
+  // A component that is gone needs no answer. One whose effects begin again at once, in StrictMode or because its file was
+  // edited, goes on.
+  const isMounted = useRef(false);
+  useEffect(() => {
+    isMounted.current = true;
+    return () => {
+      isMounted.current = false;
+      queueMicrotask(() => {
+        if (!isMounted.current) stop();
+      });
+    };
+  }, [stop]);
 
   const send = useCallback(async (message: string | ChatMessage | readonly ChatMessage[]) => {
     const { engine: asked, options: { initialMessages: _, ...request } } = latest.current;
