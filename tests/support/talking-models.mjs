@@ -18,3 +18,25 @@ export const caller = (context) => tinyModel({ context, says: callerSays, metada
 export const thinker = (context) => tinyModel({
   context, says: ['Well', ', well.', '\n</think>', '\n\nHel', 'lo.'], metadata: [['tokenizer.chat_template', 8, turn(reasoned, '<think>\n')]],
 });
+
+/** A model that says this, in one piece; `said`: what its template makes of a message. */
+export const speaker = (text, context, said = reasoned + called) => tinyModel({
+  context, says: [text], metadata: [['tokenizer.chat_template', 8, turn(said, '')]],
+});
+
+/** JSON with the spaces that templates write. */
+function spaced(value) {
+  if (Array.isArray(value)) return `[${value.map(spaced).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  return `{${Object.entries(value).map(([name, field]) => `${JSON.stringify(name)}: ${spaced(field)}`).join(', ')}}`;
+}
+
+/** A model that calls a tool and, once it was told the result, says a text. */
+export const asker = (name, input, text, context) => {
+  const call = `\n${spaced({ name, arguments: input })}\n`;
+  // A prompt that ends with a result goes on behind the call's end.
+  const behind = '{% if messages[-1].role == "tool" %}<|im_end|>{% endif %}';
+  return tinyModel({
+    context, says: [['<tool_call>'], call, ['</tool_call>'], ['<|im_end|>'], text], metadata: [['tokenizer.chat_template', 8, turn(reasoned + called, behind)]],
+  });
+};
