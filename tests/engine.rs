@@ -368,3 +368,50 @@ fn reasoning_and_calls_are_told_apart_from_content() {
     let raw = ask(&mut engine, &file, completion).expect("an answer").texts.concat();
     assert!(raw.starts_with("\nThey ask.\n</think>"), "a completion is as it was written: {raw}");
 }
+
+#[test]
+fn tokens_of_thoughts_are_counted_with_their_marks() {
+    const OPENED: &str = "{% for m in messages %}{{ m.content }}{% endfor %}<think>{{ '\\n' }}";
+    const FRAMED: &str = "{% for m in messages %}<|start|>{{ m.role }}{% if m.role == 'assistant' %}<|channel|>final{% endif %}<|message|>\
+        {{ m.content }}{% endfor %}{{ '\\n' }}";
+    let tokens = [("<think>", 3), ("\nThey", 4), (" ask.", 4), ("\n</think>\n", 4), ("\nI look", 4), (".\n", 4)];
+    let texts = [("<th", 4), ("ink>", 4), ("hmm", 4), (" so", 4), ("</thi", 4), ("nk>", 4), ("\nyes", 4)];
+    let none = [("<th", 4), ("e mark>", 4), ("</think>", 3), ("yes", 4)];
+    let opened = [("hmm", 4), (" so", 4), ("</think>", 3), ("\n\nyes", 4), (" <think>", 4), ("no", 4)];
+    let framed = [
+        ("<|channel|>", 3),
+        ("analysis", 4),
+        ("<|message|>", 3),
+        ("hmm", 4),
+        (" so", 4),
+        ("<|end|><|start|>assistant", 4),
+        ("<|channel|>final", 4),
+        ("<|message|>yes", 4),
+        ("no", 4),
+    ];
+    for (template, pieces, more, expected) in [
+        (CALLER, &tokens[..], json!({}), 4),
+        (CALLER, &tokens, json!({"max_tokens": 3}), 3),
+        // Their texts are held back for a long while.
+        (CALLER, &tokens, json!({"stop": "a text that does not come, however long it is waited for"}), 4),
+        (CALLER, &tokens, json!({"n": 3}), 12),
+        (CALLER, &texts, json!({}), 6),
+        (CALLER, &texts, json!({"max_tokens": 1}), 0),
+        (CALLER, &none, json!({}), 0),
+        (OPENED, &opened, json!({}), 3),
+        (FRAMED, &framed, json!({}), 6),
+    ] {
+        let file = random_model::reciting(template, pieces);
+        let mut engine = open(&file, &OpenOptions::default()).expect("the model opens");
+        let mut body = json!({"kind": "chat", "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "max_tokens": 30});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let mut counted = None;
+        ask_with(&mut engine, &file, body, |_, event| {
+            if let Event::Done { usage, .. } = event {
+                counted = Some(usage.completion_tokens_details.reasoning_tokens);
+            }
+        })
+        .expect("an answer");
+        assert_eq!(counted, Some(expected), "{pieces:?}, {more}");
+    }
+}

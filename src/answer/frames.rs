@@ -51,6 +51,15 @@ impl Framed {
         matches!(self.state, State::Content)
     }
 
+    /// Whether what comes next is of a thought; none within a header.
+    pub fn is_thinking(&self) -> Option<bool> {
+        match self.state {
+            State::Header => None,
+            State::Reasoning => Some(true),
+            _ => Some(false),
+        }
+    }
+
     /// Calls that have ended.
     pub fn calls_ended(&self) -> usize {
         self.ended

@@ -190,6 +190,17 @@ impl Reader {
         }
     }
 
+    /// Whether what comes next is of a thought, as far as what was read tells. None where a thought may be what begins: before
+    /// the first text of an answer that may have one, and within a header.
+    pub fn is_thinking(&self) -> Option<bool> {
+        match &self.mode {
+            Mode::Start { may_think: true, .. } => None,
+            Mode::Framed(framed) => framed.is_thinking(),
+            Mode::Reasoning { .. } => Some(true),
+            Mode::Start { .. } | Mode::Content | Mode::Calls(_) => Some(false),
+        }
+    }
+
     /// Whether a control token of this name is to be given to [`push`](Self::push) as text. It is never shown.
     pub fn reads(&mut self, name: &str) -> bool {
         let reads = self.plan.style.knows(name);

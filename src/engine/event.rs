@@ -103,6 +103,9 @@ pub struct Usage {
     /// Prompt tokens whose keys and values were in the cache already.
     #[cfg_attr(test, ts(inline))]
     pub prompt_tokens_details: PromptDetails,
+    /// Tokens of all choices that are told apart from their answers.
+    #[cfg_attr(test, ts(inline))]
+    pub completion_tokens_details: CompletionDetails,
     /// Tokens of older messages, and of the text so far, that were left out because the context was full.
     #[serde(skip_serializing_if = "is_zero")]
     #[cfg_attr(test, ts(optional, as = "Option<usize>"))]
@@ -120,6 +123,14 @@ fn is_zero(count: &usize) -> bool {
 pub struct PromptDetails {
     /// How many they are.
     pub cached_tokens: usize,
+}
+
+/// Which of the answers' tokens are none of what was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct CompletionDetails {
+    /// How many are of thoughts, with the marks around them.
+    pub reasoning_tokens: usize,
 }
 
 /// A token and its natural log probability under the untempered softmax.

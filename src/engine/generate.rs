@@ -73,6 +73,7 @@ impl Generation {
     pub fn count(&self, usage: &mut Usage) {
         if let Purpose::Text(text) = &self.purpose {
             usage.completion_tokens += text.chosen;
+            usage.completion_tokens_details.reasoning_tokens += text.reading.thought_tokens();
             usage.dropped_tokens += text.dropped;
         }
     }
@@ -363,6 +364,7 @@ impl Engine {
                 fresh = text.detokenizer.push(&self.opened.tokenizer, token)?;
                 fresh.push_str(text.reading.mark(&self.opened.tokenizer, token)?);
             }
+            text.reading.hear(&fresh);
             text.made += fresh.len();
             if let Some(count) = text.params.logprobs {
                 let logprob = self.logprob(token, count as usize)?;

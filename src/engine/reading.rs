@@ -8,12 +8,49 @@ use std::sync::Arc;
 /// Reads a choice of a request. Without a plan all of it is content.
 pub struct Reading {
     reader: Option<Reader>,
+    thoughts: Option<Thoughts>,
+}
+
+/// Counts the tokens of thoughts, with the marks around them. It hears of each token as it comes, also where its text is held
+/// back.
+struct Thoughts {
+    reader: Reader,
+    /// Tokens that may turn out to be of a mark before a thought.
+    undecided: usize,
+    tokens: usize,
+}
+
+impl Thoughts {
+    fn count(&mut self, text: &str) {
+        let was_thinking = self.reader.is_thinking() == Some(true);
+        self.reader.push(text, &mut Delta::default());
+        let is_thinking = self.reader.is_thinking();
+        if was_thinking || is_thinking == Some(true) {
+            self.tokens += std::mem::take(&mut self.undecided) + 1;
+        } else {
+            self.undecided = if is_thinking.is_none() { self.undecided + 1 } else { 0 };
+        }
+    }
 }
 
 impl Reading {
     /// Before the first token.
     pub fn new(plan: Option<Arc<Plan>>) -> Reading {
-        Reading { reader: plan.map(Reader::new) }
+        let thoughts = plan.clone().filter(|plan| plan.style.thinks()).map(Reader::new);
+        let thoughts = thoughts.map(|reader| Thoughts { reader, undecided: 0, tokens: 0 });
+        Reading { reader: plan.map(Reader::new), thoughts }
+    }
+
+    /// A token has come that writes this text, or this mark.
+    pub fn hear(&mut self, text: &str) {
+        if let Some(thoughts) = &mut self.thoughts {
+            thoughts.count(text);
+        }
+    }
+
+    /// Tokens of thoughts so far, with the marks around them.
+    pub fn thought_tokens(&self) -> usize {
+        self.thoughts.as_ref().map_or(0, |thoughts| thoughts.tokens)
     }
 
     /// The name of a control token, where it is read as a mark. Such tokens have no text otherwise.
@@ -22,7 +59,11 @@ impl Reading {
             return Ok("");
         };
         let name = std::str::from_utf8(tokenizer.piece_special(token)?).unwrap_or_default();
-        Ok(if reader.reads(name) { name } else { "" })
+        let reads = reader.reads(name);
+        if let Some(thoughts) = &mut self.thoughts {
+            thoughts.reader.reads(name);
+        }
+        Ok(if reads { name } else { "" })
     }
 
     /// Reads text that was released; true if no more is wanted.

@@ -121,8 +121,8 @@ class Making {
 
   *#take({ choices, usage }: ChatCompletionChunk): Generator<ResponseEvent> {
     if (usage) {
-      const { prompt_tokens: input, completion_tokens: output, total_tokens: total, prompt_tokens_details: details } = usage;
-      this.#usage = { input_tokens: input, input_tokens_details: details, output_tokens: output, output_tokens_details: {}, total_tokens: total };
+      const { prompt_tokens: input, completion_tokens: output, total_tokens: total, prompt_tokens_details: inputs, completion_tokens_details: outputs } = usage;
+      this.#usage = { input_tokens: input, input_tokens_details: inputs, output_tokens: output, output_tokens_details: outputs, total_tokens: total };
     }
     for (const { delta, logprobs, finish_reason: finish } of choices) {
       if (delta.reasoning_content) yield* this.#add('reasoning', delta.reasoning_content);

@@ -113,6 +113,11 @@ export type Usage = {
     /** How many they are. */
     cached_tokens: number;
   };
+  /** Tokens of all choices that are told apart from their answers. */
+  completion_tokens_details: {
+    /** How many are of thoughts, with the marks around them. */
+    reasoning_tokens: number;
+  };
   /** Tokens of older messages, and of the text so far, that were left out because the context was full. */
   dropped_tokens?: number;
 };
