@@ -186,8 +186,33 @@ fn a_saved_sequence_is_of_its_adapters() {
     assert_eq!(answer(&mut engine, json!({})).tokens, first.tokens);
     // Without an adapter it is the model's own, whether there are adapters or not.
     take_up(&mut open(&files[0], &OpenOptions::default()).expect("it opens"), &base).expect("it is taken up");
-    let error = take_up(&mut open_with([0.5, 0.0]), &adapted).expect_err("refused");
-    assert_eq!((error.code, &error.details["reason"]), (ErrorCode::InvalidState, &json!("model")));
+    // One that a request's scales had a part in is found by that request, whatever the engine is opened with.
+    let asked = json!({"adapters": [{"name": "all", "scale": 0.7}, {"name": "some", "scale": -0.2}]});
+    let second = answer(&mut engine, asked.clone());
+    let mixed = saved(&mut engine);
+    for scales in [[1.0, 0.0], [0.5, 0.3], [0.7, -0.2]] {
+        let mut engine = open_with(scales);
+        take_up(&mut engine, &mixed).expect("it is taken up");
+        let found = answer(&mut engine, asked.clone());
+        assert!(found.cached > 0 && found.tokens == second.tokens, "{scales:?}");
+        assert_eq!(answer(&mut engine, json!({"adapters": [{"name": "all"}]})).cached, 0, "of other scales it is none");
+    }
+    // Others change nothing where they have no part in it.
+    let [all, some] = [&files[1], &files[2]];
+    let third = lora(shape(), 3, 8.0, 4, &["attn_q"]).file();
+    let more = [files[0].clone(), third.clone(), all.clone(), some.clone()];
+    let mut engine = open_all(&more, &options(&[("third", 0.0), ("all", 1.0), ("some", 1.0)])).expect("it opens");
+    take_up(&mut engine, &mixed).expect("it is taken up");
+    assert!(answer(&mut engine, asked).cached > 0);
+    for (files, named) in [
+        (vec![files[0].clone()], vec![]),
+        (vec![files[0].clone(), all.clone()], vec![("all", 1.0)]),
+        (vec![files[0].clone(), all.clone(), third], vec![("all", 0.7), ("some", -0.2)]),
+    ] {
+        let mut engine = open_all(&files, &options(&named)).expect("it opens");
+        let error = take_up(&mut engine, &mixed).expect_err("refused");
+        assert_eq!((error.code, &error.details["reason"]), (ErrorCode::InvalidState, &json!("model")), "{named:?}");
+    }
 }
 
 /// Begins a request as the owner of an engine does who keeps sequences: what was exchanged, and how much was cached.

@@ -255,6 +255,9 @@ fn refusal(engine: &mut Engine, bytes: &[u8]) -> (ErrorCode, Value) {
     (code, details.get("reason").cloned().unwrap_or_default())
 }
 
+/// Of a sequence without adapters.
+const HEADER_BYTES: usize = 44;
+
 #[test]
 fn damaged_sequences_are_refused_and_leave_none_in_part() {
     let file = random_model::file(Shape { layers: 2, ..Shape::default() });
@@ -262,11 +265,11 @@ fn damaged_sequences_are_refused_and_leave_none_in_part() {
     let mut engine = opened(&file);
     let (truth, _) = answer(&mut engine, &file, request(json!({})));
     // Until the header is whole, what was computed before is still there.
-    for length in 0..40 {
+    for length in 0..HEADER_BYTES {
         let reason = if length == 0 { json!("truncated") } else { refusal(&mut engine, &bytes[..length]).1 };
         assert_eq!(reason, json!("truncated"), "of {length} bytes");
     }
-    for at in 0..40 {
+    for at in 0..HEADER_BYTES {
         let mut other = bytes.clone();
         other[at] ^= 1 << (at % 8);
         let (code, reason) = refusal(&mut engine, &other);
@@ -281,13 +284,13 @@ fn damaged_sequences_are_refused_and_leave_none_in_part() {
         assert_eq!(again.tokens, truth.tokens);
         again.cached
     };
-    for length in (40..bytes.len()).step_by(97).chain(bytes.len() - 20..bytes.len()) {
+    for length in (HEADER_BYTES..bytes.len()).step_by(97).chain(bytes.len() - 20..bytes.len()) {
         assert_eq!(refusal(&mut engine, &bytes[..length]), (ErrorCode::InvalidState, json!("truncated")));
         if length % 10 == 0 {
             same_again(&mut engine);
         }
     }
-    for at in (40..bytes.len()).step_by(61).chain(bytes.len() - 20..bytes.len()) {
+    for at in (HEADER_BYTES..bytes.len()).step_by(61).chain(bytes.len() - 20..bytes.len()) {
         let mut other = bytes.clone();
         other[at] ^= 1 << (at % 8);
         assert_eq!(refusal(&mut engine, &other), (ErrorCode::InvalidState, json!("damaged")), "changed at {at}");

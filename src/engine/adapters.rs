@@ -1,7 +1,7 @@
 //! The adapters that an engine was opened with, and how much of each there is in what a request computes.
 
 use super::Engine;
-use super::sequence::{SEED, fold};
+use super::sequence::{SEED, Used, fold};
 use crate::error::{ChordError, Result};
 use crate::gguf::Header;
 use serde::Deserialize;
@@ -76,10 +76,26 @@ impl Adapters {
         Ok(self.0.iter().map(scale).collect())
     }
 
+    /// Which adapters change something under these scales, and how much.
+    pub fn used(&self, scales: &[f32]) -> Vec<Used> {
+        let all = self.0.iter().zip(scales).map(|(known, scale)| (known.hash, *scale));
+        all.filter(|(_, scale)| *scale != 0.0).collect()
+    }
+
+    /// The scales under which these adapters are used; none where one of them is not known.
+    pub fn scales_of(&self, used: &[Used]) -> Option<Vec<f32>> {
+        let mut scales = vec![0.0; self.0.len()];
+        for (hash, scale) in used {
+            let at = self.0.iter().position(|known| known.hash == *hash)?;
+            scales[at] = *scale;
+        }
+        Some(scales)
+    }
+
     /// Joins what of the adapters changes something under these scales to a hash.
     pub fn fold(&self, hash: u64, scales: &[f32]) -> u64 {
-        let in_use = self.0.iter().zip(scales).filter(|(_, scale)| **scale != 0.0);
-        in_use.fold(hash, |hash, (known, scale)| fold(fold(hash, &known.hash.to_le_bytes()), &scale.to_le_bytes()))
+        let join = |sum: u64, (hash, scale): Used| fold(fold(sum, &hash.to_le_bytes()), &scale.to_le_bytes());
+        self.used(scales).into_iter().fold(hash, join)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Saves the state of a sequence, and takes it up again: piece by piece, so that no second copy of it is in memory.
 
 use super::Engine;
-use super::sequence::{Restoring, Saving, Unit};
+use super::sequence::{Restoring, Saving, Unit, Used};
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Poll;
 
@@ -25,7 +25,9 @@ impl Engine {
         }
         self.drop_saving();
         let Engine { opened, sequence, .. } = self;
-        let saving = Saving::new(sequence.tokens(), opened.fingerprint(&sequence.scales), &opened.layout);
+        let scales = &sequence.scales;
+        let (fingerprint, used) = (opened.fingerprint(scales), opened.adapters.used(scales));
+        let saving = Saving::new(sequence.tokens(), fingerprint, &used, &opened.layout);
         let tokens = saving.tokens;
         sequence.saving = Some(saving);
         Ok(tokens)
@@ -98,7 +100,7 @@ impl Engine {
     }
 
     fn read_on(&mut self, restoring: &mut Restoring, mut bytes: &[u8]) -> Result<usize> {
-        let Engine { opened, compute, sequence, prepared, .. } = self;
+        let Engine { opened, compute, sequence, .. } = self;
         let (layout, most) = (&opened.layout, compute.backend.piece_bytes());
         let all = bytes.len();
         loop {
@@ -112,21 +114,16 @@ impl Engine {
                 Unit::End if bytes.is_empty() => return Ok(all),
                 Unit::End => return Err(super::sequence::damaged()),
                 Unit::Own => {
-                    // What the file does not say is tried: the scales of the request that waits for it, of what was computed
-                    // last, of the engine, and none.
-                    let asked = prepared.as_ref().map(|prepared| prepared.scales.clone());
-                    let none = vec![0.0; sequence.scales.len()];
-                    let known = [asked, Some(sequence.scales.clone()), Some(opened.adapters.defaults()), Some(none)];
                     let mut found = None;
-                    let knows = |fingerprint: u64| {
-                        let mut known = known.iter().flatten();
-                        found = known.find(|scales| opened.fingerprint(scales) == fingerprint);
+                    let knows = |fingerprint: u64, used: &[Used]| {
+                        let scales = opened.adapters.scales_of(used);
+                        found = scales.filter(|scales| opened.fingerprint(scales) == fingerprint);
                         found.is_some()
                     };
                     restoring.read_own(knows, layout, opened.program.vocabulary)?;
-                    if let Some(scales) = found.filter(|scales| **scales != sequence.scales) {
+                    if let Some(scales) = found.filter(|scales| *scales != sequence.scales) {
                         sequence.take_up(Vec::new());
-                        sequence.scales.clone_from(scales);
+                        sequence.scales = scales;
                     }
                     compute.backend.reserve(0, restoring.positions())?;
                 }

@@ -7,7 +7,7 @@ use super::forward::Forward;
 use crate::state::{COPIES, Rewind};
 
 pub use draft::{Drafter, TABLE_BYTES, Tally};
-pub use saved::{Restoring, SEED, Saving, Unit, damaged, fold};
+pub use saved::{Restoring, SEED, Saving, Unit, Used, damaged, fold};
 
 /// One sequence.
 #[derive(Default)]

@@ -8,6 +8,8 @@
 //! | 8 | fingerprint of the model, of the build that computed it, and of the format of keys and values |
 //! | 4 | number of tokens, n |
 //! | 8 | bytes of the states |
+//! | 4 | number of adapters that had a part in it, a |
+//! | 12 a | of each what tells it from others (8), and its scale |
 //! | 8 | checksum of all that |
 //! | 4 n | the tokens |
 //! | … | every state, as [`crate::state::Layout`] says, of n positions |
@@ -19,10 +21,16 @@ use crate::state::Layout;
 use std::ops::Range;
 
 const MAGIC: &[u8; 8] = b"CHORDSEQ";
-const VERSION: u32 = 2;
-/// Bytes before the tokens, and of a checksum.
-const HEADER_BYTES: usize = 40;
+const VERSION: u32 = 3;
+/// Bytes before the adapters, of one of these, and of a checksum.
+const HEADER_BYTES: usize = 36;
+const ADAPTER_BYTES: usize = 12;
 const CHECKSUM_BYTES: usize = 8;
+/// More adapters are in no engine.
+const ADAPTERS_MAX: usize = 1024;
+
+/// An adapter that had a part in a sequence: what tells it from others, and its scale.
+pub type Used = (u64, f32);
 
 /// A way through the bytes of all states, piece by piece.
 #[derive(Default)]
@@ -61,13 +69,18 @@ pub struct Saving {
 
 impl Saving {
     /// Begins with what comes before the states.
-    pub fn new(tokens: &[u32], fingerprint: u64, layout: &Layout) -> Saving {
-        let mut piece = Vec::with_capacity(HEADER_BYTES + 4 * tokens.len());
+    pub fn new(tokens: &[u32], fingerprint: u64, adapters: &[Used], layout: &Layout) -> Saving {
+        let mut piece = Vec::new();
         piece.extend_from_slice(MAGIC);
         piece.extend_from_slice(&VERSION.to_le_bytes());
         piece.extend_from_slice(&fingerprint.to_le_bytes());
         piece.extend_from_slice(&(tokens.len() as u32).to_le_bytes());
         piece.extend_from_slice(&(layout.bytes(tokens.len()) as u64).to_le_bytes());
+        piece.extend_from_slice(&(adapters.len() as u32).to_le_bytes());
+        for (hash, scale) in adapters {
+            piece.extend_from_slice(&hash.to_le_bytes());
+            piece.extend_from_slice(&scale.to_le_bytes());
+        }
         piece.extend_from_slice(&fold(SEED, &piece).to_le_bytes());
         tokens.iter().for_each(|token| piece.extend_from_slice(&token.to_le_bytes()));
         let (hash, walk) = (Hash::new(SEED), Walk::default());
@@ -98,9 +111,11 @@ impl Saving {
 /// A saved sequence that is being read: it takes the place of another one as soon as the model is known to be the same.
 pub struct Restoring {
     hash: Hash,
-    /// Bytes of the unit under way: the header, a token, a piece of a state, the checksum.
+    /// Bytes of the unit under way: a part of the header, a token, a piece of a state, the checksum.
     held: Vec<u8>,
-    /// Known with the header.
+    /// Known with the first part of the header.
+    header: Option<Header>,
+    /// Known with its second part.
     count: Option<usize>,
     tokens: Vec<u32>,
     walk: Walk,
@@ -124,6 +139,7 @@ impl Restoring {
         Restoring {
             hash: Hash::new(SEED),
             held: Vec::new(),
+            header: None,
             count: None,
             tokens: Vec::new(),
             walk: Walk::default(),
@@ -135,7 +151,10 @@ impl Restoring {
     /// What comes next, and of how many bytes it is. Pieces of states have at most `most`.
     pub fn next(&mut self, layout: &Layout, most: usize) -> (Unit, usize) {
         match self.count {
-            None => (Unit::Own, HEADER_BYTES),
+            None => match &self.header {
+                None => (Unit::Own, HEADER_BYTES),
+                Some(header) => (Unit::Own, header.adapters * ADAPTER_BYTES + CHECKSUM_BYTES),
+            },
             Some(count) if self.tokens.len() < count => (Unit::Own, 4),
             Some(_) if self.is_complete => (Unit::End, 0),
             Some(count) => match self.walk.next(layout, count, most) {
@@ -184,10 +203,20 @@ impl Restoring {
     }
 
     /// Reads a unit of its own, which is whole. Refused is what is damaged or was computed by another model or build.
-    /// `knows` says whether a fingerprint is that of this model and build.
-    pub fn read_own(&mut self, knows: impl FnOnce(u64) -> bool, layout: &Layout, vocabulary: usize) -> Result<()> {
+    /// `knows` says whether a fingerprint is that of this model and build with these adapters.
+    pub fn read_own(
+        &mut self,
+        knows: impl FnOnce(u64, &[Used]) -> bool,
+        layout: &Layout,
+        vocabulary: usize,
+    ) -> Result<()> {
+        let Some(header) = &self.header else {
+            self.header = Some(Header::read(&self.held)?);
+            self.pass_on();
+            return Ok(());
+        };
         let Some(count) = self.count else {
-            self.count = Some(count_of(&self.held, knows, layout)?);
+            self.count = Some(header.check(&self.held, knows, layout)?);
             self.pass_on();
             return Ok(());
         };
@@ -211,7 +240,7 @@ impl Restoring {
 
     /// Its tokens, once all of it was there.
     pub fn finish(self) -> Result<Vec<u32>> {
-        match (self.is_complete, self.count) {
+        match (self.is_complete, self.header) {
             (true, _) => Ok(self.tokens),
             (false, None) if !MAGIC.starts_with(&self.held[..self.held.len().min(MAGIC.len())]) => Err(foreign()),
             (false, _) => Err(refused("truncated", "the saved sequence ends early")),
@@ -219,35 +248,65 @@ impl Restoring {
     }
 }
 
-/// How many tokens follow a header.
-fn count_of(header: &[u8], knows: impl FnOnce(u64) -> bool, layout: &Layout) -> Result<usize> {
-    let (content, mut sum) = header.split_at(HEADER_BYTES - CHECKSUM_BYTES);
-    let mut rest = content;
-    if take::<8>(&mut rest) != *MAGIC {
-        return Err(foreign());
+/// What comes before the adapters.
+struct Header {
+    /// Its hash so far.
+    sum: Hash,
+    fingerprint: u64,
+    tokens: usize,
+    state_bytes: u64,
+    adapters: usize,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<Header> {
+        let mut rest = bytes;
+        if take::<8>(&mut rest) != *MAGIC {
+            return Err(foreign());
+        }
+        let version = u32::from_le_bytes(take(&mut rest));
+        if version != VERSION {
+            let text = format!("the saved sequence has version {version}; {VERSION} is understood");
+            return Err(refused("version", text));
+        }
+        let mut sum = Hash::new(SEED);
+        sum.push(bytes);
+        let fingerprint = u64::from_le_bytes(take(&mut rest));
+        let tokens = u32::from_le_bytes(take(&mut rest)) as usize;
+        let state_bytes = u64::from_le_bytes(take(&mut rest));
+        let adapters = u32::from_le_bytes(take(&mut rest)) as usize;
+        if adapters > ADAPTERS_MAX {
+            return Err(damaged());
+        }
+        Ok(Header { sum, fingerprint, tokens, state_bytes, adapters })
     }
-    let version = u32::from_le_bytes(take(&mut rest));
-    if version != VERSION {
-        let text = format!("the saved sequence has version {version}; {VERSION} is understood");
-        return Err(refused("version", text));
+
+    /// How many tokens follow it, once its second part, the adapters and the checksum, is there.
+    fn check(&self, rest: &[u8], knows: impl FnOnce(u64, &[Used]) -> bool, layout: &Layout) -> Result<usize> {
+        let (adapters, mut checksum) = rest.split_at(self.adapters * ADAPTER_BYTES);
+        let mut sum = self.sum.clone();
+        sum.push(adapters);
+        if u64::from_le_bytes(take(&mut checksum)) != sum.finish() {
+            return Err(damaged());
+        }
+        let used =
+            |mut adapter: &[u8]| (u64::from_le_bytes(take(&mut adapter)), f32::from_le_bytes(take(&mut adapter)));
+        let used: Vec<Used> = adapters.chunks_exact(ADAPTER_BYTES).map(used).collect();
+        if !knows(self.fingerprint, &used) {
+            let text =
+                "the saved sequence was computed by another model or build, or with another kvCache or other adapters";
+            return Err(refused("model", text));
+        }
+        let (count, have) = (self.tokens, layout.context);
+        if count > have {
+            let text = format!("{count} saved tokens do not fit the context of {have}");
+            return Err(ChordError::new(ErrorCode::ContextOverflow, text).with("need", count).with("have", have));
+        }
+        if self.state_bytes != layout.bytes(count) as u64 {
+            return Err(refused("model", "the saved sequence has a state of another shape"));
+        }
+        Ok(count)
     }
-    if u64::from_le_bytes(take(&mut sum)) != fold(SEED, content) {
-        return Err(damaged());
-    }
-    if !knows(u64::from_le_bytes(take(&mut rest))) {
-        let text =
-            "the saved sequence was computed by another model or build, or with another kvCache or other adapters";
-        return Err(refused("model", text));
-    }
-    let count = u32::from_le_bytes(take(&mut rest)) as usize;
-    if count > layout.context {
-        let text = format!("{count} saved tokens do not fit the context of {}", layout.context);
-        return Err(ChordError::new(ErrorCode::ContextOverflow, text).with("need", count).with("have", layout.context));
-    }
-    if u64::from_le_bytes(take(&mut rest)) != layout.bytes(count) as u64 {
-        return Err(refused("model", "the saved sequence has a state of another shape"));
-    }
-    Ok(count)
 }
 
 fn foreign() -> ChordError {
