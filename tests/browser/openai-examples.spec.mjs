@@ -209,6 +209,40 @@ test('tool-calls-stream, function-call-diy: calls put together from their deltas
   assert.deepEqual([calls, content], [[{ name: 'Fox' }], 'Read The Fox.']);
 });
 
+test('function-call, function-call-stream-raw: functions as they were before tools, called until the model answers', async () => {
+  const told = await inPage('books', async () => {
+    const functions = [{ name: 'search', description: 'Finds books', parameters: { type: 'object', properties: { name: { type: 'string' } } } }];
+    const joined = (message, delta) => {
+      const { function_call: call, ...rest } = delta;
+      const content = (message.content ?? '') + (rest.content ?? '');
+      const before = message.function_call;
+      const calls = call ? { function_call: { name: call.name ?? before?.name, arguments: (before?.arguments ?? '') + call.arguments } } : {};
+      return { ...message, ...rest, content, ...calls };
+    };
+    const all = [];
+    for (const stream of [false, true]) {
+      const history = [...messages];
+      for (;;) {
+        const request = { model: 'page', messages: history, functions, ...stream ? { stream, function_call: 'auto' } : {} };
+        const answer = await client.chat.completions.create(request);
+        let message = {};
+        let reason;
+        if (!stream) ({ message, finish_reason: reason } = answer.choices[0]);
+        else for await (const { choices: [choice] } of answer) [message, reason] = [joined(message, choice.delta), choice.finish_reason ?? reason];
+        history.push(message);
+        all.push([reason, message.function_call ? [message.function_call.name, JSON.parse(message.function_call.arguments).name] : message.content]);
+        if (!message.function_call) break;
+        history.push({ role: 'function', name: message.function_call.name, content: '[]' });
+      }
+    }
+    const forced = await client.chat.completions.create({ model: 'page', messages, functions, function_call: { name: 'search' } });
+    return [...all, forced.choices[0].message.function_call.name];
+  });
+  const called = ['function_call', ['search', 'Fox']];
+  const answered = ['stop', 'Read The Fox.'];
+  assert.deepEqual(told, [called, answered, called, answered, 'search']);
+});
+
 test('responses/stream, responses/manual-conversation-state: events, and a conversation that is kept by hand', async () => {
   const { deltas, final, again } = await inPage('thinker', async () => {
     let deltas = '';
@@ -249,14 +283,13 @@ test('errors, the README’s errors, pages, uploads and vision: what is not serv
       vision: () => client.responses.create({ model: 'page', input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] }] }),
       'vision in a chat': () => client.chat.completions.create({ model: 'page', messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'data:,' } }] }] }),
       background: () => client.responses.create({ model: 'page', input: 'a', background: true, stream: true }),
-      'functions, which tools have replaced': () => client.chat.completions.create({ model: 'page', messages, functions: [{ name: 'a' }] }),
     };
     const told = {};
     for (const [name, attempt] of Object.entries(tries)) told[name] = await attempt().then(() => 'answered', failure);
     return told;
   });
-  const { model, vision, 'vision in a chat': chat, background, 'functions, which tools have replaced': functions, ...others } = told;
+  const { model, vision, 'vision in a chat': chat, background, ...others } = told;
   assert.deepEqual(model, ['NotFoundError', 404, true, 'model_not_found']);
-  for (const refused of [vision, chat, background, functions]) assert.deepEqual(refused?.slice(0, 3), ['BadRequestError', 400, true]);
+  for (const refused of [vision, chat, background]) assert.deepEqual(refused?.slice(0, 3), ['BadRequestError', 400, true]);
   for (const [name, failure] of Object.entries(others)) assert.deepEqual(failure, ['NotFoundError', 404, true, 'not_found'], name);
 });

@@ -4,6 +4,7 @@
  */
 
 import { RequestError, described, statusOf } from './openai/failures.js';
+import { hasFunctions, withFunctionCall, withTools } from './openai/functions.js';
 import { roleOf, type Fields } from './openai/input.js';
 import { Responses } from './openai/responses.js';
 import type { Engine } from './wire/types.js';
@@ -20,7 +21,7 @@ const ROUTE = /\/(chat\/completions|completions|responses|embeddings|rerank|mode
 /**
  * A `fetch` that `engines` answer: `POST` of `chat/completions`, `responses`, `completions`, `embeddings` and `rerank`, streams
  * included, and `GET` of `models` and of one of them, below any address. A message of the role `developer` is a system's.
- * `previous_response_id` names one of the last 64 responses of the same `fetch`. Failures are answers with OpenAI's `error`
+ * `functions`, which tools have replaced, are called one at a time. `previous_response_id` names one of the last 64 responses of the same `fetch`. Failures are answers with OpenAI's `error`
  * and a status; only a cancelled request rejects, as that of any `fetch` does.
  *
  *     new OpenAI({ baseURL: 'http://page/v1', apiKey: 'none', dangerouslyAllowBrowser: true, fetch: createFetch(engine) })
@@ -47,7 +48,10 @@ async function respond(request: Request, engines: Engines, responses: Responses)
   const method = isModels ? 'GET' : 'POST';
   if (request.method !== method) throw new RequestError(405, 'method_not_allowed', `${pathname} takes ${method}`);
   if (isModels) return Response.json(model === undefined ? { object: 'list', data: modelsOf(engines) } : modelOf(engines, decodeURIComponent(model)));
-  const body = withRoles(await parsed(request));
+  const given = withRoles(await parsed(request));
+  const isOfFunctions = route === 'chat/completions' && hasFunctions(given);
+  const body = isOfFunctions ? withTools(given) : given;
+  const shape = isOfFunctions ? withFunctionCall : (answer: object) => answer;
   const engine = chosen(engines, body['model']);
   const { chat, completions, embeddings, rerank } = engine;
   const creates: Record<string, unknown> = {
@@ -56,10 +60,10 @@ async function respond(request: Request, engines: Engines, responses: Responses)
   };
   const answer = await (creates[route] as Create)(body, { signal: request.signal });
   if (Symbol.asyncIterator in answer) {
-    const events = eventStream(answer as AsyncIterable<object>, request.signal);
+    const events = eventStream(answer as AsyncIterable<object>, shape, request.signal);
     return new Response(events, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' } });
   }
-  return Response.json(answer);
+  return Response.json(shape(answer));
 }
 
 /** The request's JSON object. The engine checks its fields. */
@@ -99,8 +103,8 @@ function modelOf(engines: Engines, name: string): object {
   return { id: name, object: 'model', created: 0, owned_by: 'page' };
 }
 
-/** Chunks as server-sent events, one at a time as they are read. A reader that cancels ends the generation. */
-function eventStream(chunks: AsyncIterable<object>, signal: AbortSignal): ReadableStream<Uint8Array> {
+/** Chunks, each in its shape, as server-sent events, one at a time as they are read. A reader that cancels ends the generation. */
+function eventStream(chunks: AsyncIterable<object>, shape: (chunk: object) => object, signal: AbortSignal): ReadableStream<Uint8Array> {
   const iterator = chunks[Symbol.asyncIterator]();
   const encoder = new TextEncoder();
   const event = (data: string, type?: unknown): Uint8Array => encoder.encode(`${typeof type === 'string' ? `event: ${type}\n` : ''}data: ${data}\n\n`);
@@ -112,7 +116,7 @@ function eventStream(chunks: AsyncIterable<object>, signal: AbortSignal): Readab
         if (!done) {
           const { type } = value as { type?: unknown };
           hasTypes ||= type !== undefined;
-          controller.enqueue(event(JSON.stringify(value), type));
+          controller.enqueue(event(JSON.stringify(shape(value)), type));
           return;
         }
         // Events with types of their own say themselves that they are the last.
