@@ -89,7 +89,19 @@ pub trait Sums: Copy {
     /// `pair` points to a pair, and `at` is a multiple of 4 below 32.
     unsafe fn add(&mut self, operand: [v128; 2], pair: *const Pair, at: usize);
 
-    /// The sums of 4 rows in 32 bits, multiplied by the rows' scales: 16-bit integers, twice for each.
+    /// The integer scales of 4 rows in the form in which [`Sums::total`] takes them: as f32, unless an instance says
+    /// otherwise.
+    ///
+    /// # Safety
+    /// `scales` points to four.
+    #[inline(always)]
+    unsafe fn scales(scales: *const i16) -> v128 {
+        // SAFETY: by the caller's promise.
+        f32x4_convert_i32x4(unsafe { i32x4_load_extend_i16x4(scales) })
+    }
+
+    /// The sums of 4 rows as f32, multiplied by the rows' scales. With a scale that is an integer, too, they are below
+    /// 2^24, and so exact in whatever order they are multiplied and converted.
     fn total(self, scales: Option<v128>) -> v128;
 }
 
@@ -120,19 +132,11 @@ fn start(negative: v128, zero: v128) -> v128 {
     i16x8_mul(negative, zero)
 }
 
-/// The two sums of each row, scaled and added.
-#[inline(always)]
-fn add_pairs(sums: v128, scales: Option<v128>) -> v128 {
-    match scales {
-        Some(scales) => i32x4_dot_i16x8(sums, scales),
-        None => i32x4_extadd_pairwise_i16x8(sums),
-    }
-}
-
-/// The sum of each row, scaled.
+/// The sum of each row, scaled by a float.
 #[inline(always)]
 fn multiply(sums: v128, scales: Option<v128>) -> v128 {
-    scales.map_or(sums, |scales| i32x4_mul(sums, i32x4_shr(scales, 16)))
+    let sums = f32x4_convert_i32x4(sums);
+    scales.map_or(sums, |scales| f32x4_mul(sums, scales))
 }
 
 /// Four activations, once for each row. Weights go into the operand of seven bits: for them the result
@@ -189,9 +193,20 @@ impl Sums for Pairs {
         self.0 = i16x8_add(self.0, i16x8_mul(operand[1], activations[1]));
     }
 
+    /// 16-bit integers, twice for each row.
+    #[inline(always)]
+    unsafe fn scales(scales: *const i16) -> v128 {
+        // SAFETY: by the caller's promise.
+        let words = unsafe { v128_load64_zero(scales.cast()) };
+        i16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(words, words)
+    }
+
     #[inline(always)]
     fn total(self, scales: Option<v128>) -> v128 {
-        add_pairs(self.0, scales)
+        f32x4_convert_i32x4(match scales {
+            Some(scales) => i32x4_dot_i16x8(self.0, scales),
+            None => i32x4_extadd_pairwise_i16x8(self.0),
+        })
     }
 }
 

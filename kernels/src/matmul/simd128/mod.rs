@@ -3,6 +3,7 @@
 // Sums of a tile are in registers under constant numbers, and several arrays are walked in step.
 #![allow(clippy::needless_range_loop)]
 
+mod ahead;
 mod blocks32;
 mod codebook;
 mod decoded;
@@ -97,17 +98,17 @@ fn groups<F: Format, S: Sums>(product: &mut Product, activations: &Activations) 
     let groups = product.rows.start / GROUP_ROWS..end.div_ceil(GROUP_ROWS);
     if columns.len() < PANEL_COLUMNS {
         for group in groups {
-            let blocks = &product.matrix.bytes[group * group_bytes..][..group_bytes];
+            let bytes = &product.matrix.bytes[group * group_bytes..];
             for column in columns.clone() {
-                let sums = tile::column::<F, S>(blocks, activations.column(column));
+                let sums = tile::column::<F, S>(bytes, group_bytes, activations.column(column));
                 store(product, group, column, sums);
             }
         }
     } else {
         let mut panel = Panel::new();
         for group in groups {
-            let blocks = &product.matrix.bytes[group * group_bytes..][..group_bytes];
-            panel.multiply::<F, S>(blocks, activations, columns.clone(), |column, sums| {
+            let bytes = &product.matrix.bytes[group * group_bytes..];
+            panel.multiply::<F, S>(bytes, group_bytes, activations, columns.clone(), |column, sums| {
                 store(product, group, column, sums);
             });
         }

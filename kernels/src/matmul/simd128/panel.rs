@@ -3,6 +3,7 @@
 //! multiplies it knows no formats any more, only how they are scaled.
 
 use super::super::activations::{Activations, PAIR, Pair};
+use super::ahead::{Ahead, blocks_between, lines};
 use super::integers::Sums;
 use super::tile::{Each, Format, IntegerScales, Rows, Shape, at_byte, negative_sums, splat};
 use super::unpack::{Constants, floats};
@@ -23,7 +24,7 @@ const COLUMNS: usize = 4;
 pub struct Panel {
     /// For each group four units of two halves, of one vector or two each.
     weights: [v128; VALUES],
-    /// Integer scales for each group, as 16-bit integers, twice for each row.
+    /// Integer scales for each group, as the sums take them.
     scales: [Rows; VALUES / 16],
     /// Minimums for each pair or group.
     minimums: [Rows; VALUES / 16],
@@ -44,21 +45,28 @@ impl Panel {
         }
     }
 
-    /// Calls `store(column, sums)` for every column of the product with the rows of `blocks`.
+    /// Calls `store(column, sums)` for every column of the product with eight rows, the first `group_bytes` of `bytes`;
+    /// others may follow.
     pub fn multiply<F: Format, S: Sums>(
         &mut self,
-        blocks: &[u8],
+        bytes: &[u8],
+        group_bytes: usize,
         activations: &Activations,
         columns: Range<usize>,
         mut store: impl FnMut(usize, Rows),
     ) {
         let block_bytes = 8 * F::DTYPE.block_bytes();
-        let stretch = VALUES / F::DTYPE.block_values();
+        let stretch = VALUES / F::DTYPE.block_values() * block_bytes;
+        let mut ahead = Ahead::new(bytes);
         for first in columns.clone().step_by(STRIP) {
             let strip = first..columns.end.min(first + STRIP);
             self.sums.fill([f32x4_splat(0.0); 2]);
-            for (index, blocks) in blocks.chunks(stretch * block_bytes).enumerate() {
+            // While one stretch is multiplied, the next is read, in equal parts.
+            let calls = strip.len() / COLUMNS + strip.len() % COLUMNS;
+            for (index, blocks) in bytes[..group_bytes].chunks(stretch).enumerate() {
                 let count = blocks.len() / block_bytes;
+                let reads = calls * count.div_ceil(blocks_between(F::Shape::PAIRS));
+                ahead.begin(index * stretch + blocks.len(), lines(blocks.len()).div_ceil(reads));
                 // SAFETY: there are as many blocks, no more than fill the panel.
                 unsafe { self.fill::<F, S>(blocks.as_ptr(), count) };
                 let pairs =
@@ -71,10 +79,10 @@ impl Panel {
                     unsafe {
                         if strip.end - column >= COLUMNS {
                             let pairs = std::array::from_fn(|i| pairs(column + i).as_ptr());
-                            self.add::<F::Shape, S, COLUMNS>(count, zero, pairs, place);
+                            self.add::<F::Shape, S, COLUMNS>(count, zero, pairs, place, &mut ahead);
                             column += COLUMNS;
                         } else {
-                            self.add::<F::Shape, S, 1>(count, zero, [pairs(column).as_ptr()], place);
+                            self.add::<F::Shape, S, 1>(count, zero, [pairs(column).as_ptr()], place, &mut ahead);
                             column += 1;
                         }
                     }
@@ -101,7 +109,7 @@ impl Panel {
             unsafe {
                 let block = at_byte(blocks, index * 8 * F::DTYPE.block_bytes());
                 F::integer_scales(block, &mut table);
-                self.fill_scales::<F>(&k, block, index, &table);
+                self.fill_scales::<F, S>(&k, block, index, &table);
                 for section in 0..F::SECTIONS {
                     for group in 0..if F::PAIRED { 1 } else { 2 } {
                         for half in 0..2 {
@@ -134,7 +142,13 @@ impl Panel {
     /// # Safety
     /// `block` points to an interleaved block of the format.
     #[inline(always)]
-    unsafe fn fill_scales<F: Format>(&mut self, k: &Constants, block: *const u8, index: usize, table: &IntegerScales) {
+    unsafe fn fill_scales<F: Format, S: Sums>(
+        &mut self,
+        k: &Constants,
+        block: *const u8,
+        index: usize,
+        table: &IntegerScales,
+    ) {
         // SAFETY: by the caller's promise.
         self.factors[index] = unsafe {
             [
@@ -152,7 +166,7 @@ impl Panel {
                 _ => group / 2,
             };
             if F::Shape::SCALES.is_some() {
-                self.scales[place] = [table.scales(source, 0), table.scales(source, 1)];
+                self.scales[place] = [table.scales::<S>(source, 0), table.scales::<S>(source, 1)];
             }
             if F::Shape::MINIMUMS.is_some_and(|each| each != Each::Block) {
                 self.minimums[place] = floats(table.minimums[source]);
@@ -160,7 +174,8 @@ impl Panel {
         }
     }
 
-    /// Adds the products of the unpacked blocks with a few columns to their sums, from place `first` on.
+    /// Adds the products of the unpacked blocks with a few columns to their sums, from place `first` on, and reads
+    /// ahead.
     ///
     /// # Safety
     /// `columns` point to as many pairs as there are in `count` blocks, which were unpacked.
@@ -171,21 +186,27 @@ impl Panel {
         zero: v128,
         columns: [*const Pair; COLUMNS],
         first: usize,
+        ahead: &mut Ahead,
     ) {
         let mut sums: [Rows; COLUMNS] = std::array::from_fn(|column| self.sums[first + column]);
         for index in 0..count {
+            if index % blocks_between(H::PAIRS) == 0 {
+                ahead.read();
+            }
             // SAFETY: by the caller's promise.
             unsafe {
                 let columns = all_at(columns, index * H::PAIRS);
-                let mut products = [[f32x4_splat(0.0); 2]; COLUMNS];
-                self.add_groups::<H, S, 0, COLUMNS>(index, zero, columns, &mut products);
-                self.add_groups::<H, S, 1, COLUMNS>(index, zero, columns, &mut products);
+                let products = [
+                    self.groups::<H, S, 0, COLUMNS>(index, zero, columns),
+                    self.groups::<H, S, 1, COLUMNS>(index, zero, columns),
+                ];
                 let minimums = self.minimums::<H, COLUMNS>(index, columns);
                 let [scale, minimum] = *self.factors.get_unchecked(index);
                 for column in 0..COLUMNS {
                     for half in 0..2 {
                         let sum = &mut sums[column][half];
-                        *sum = f32x4_add(*sum, f32x4_mul(scale[half], products[column][half]));
+                        let product = f32x4_add(products[0][column][half], products[1][column][half]);
+                        *sum = f32x4_add(*sum, f32x4_mul(scale[half], product));
                         if H::MINIMUMS.is_some() {
                             *sum = f32x4_sub(*sum, f32x4_mul(minimum[half], minimums[column][half]));
                         }
@@ -196,18 +217,17 @@ impl Panel {
         self.sums[first..first + COLUMNS].copy_from_slice(&sums);
     }
 
-    /// Adds the products of group `GROUP` of every pair of a block.
+    /// The products of group `GROUP` of every pair of a block, added up.
     ///
     /// # Safety
     /// `columns` point to the block's pairs.
     #[inline(always)]
-    unsafe fn add_groups<H: Shape, S: Sums, const GROUP: usize, const COLUMNS: usize>(
+    unsafe fn groups<H: Shape, S: Sums, const GROUP: usize, const COLUMNS: usize>(
         &self,
         index: usize,
         zero: v128,
         columns: [*const Pair; COLUMNS],
-        products: &mut [Rows; COLUMNS],
-    ) {
+    ) -> [Rows; COLUMNS] {
         let mut chains = [[f32x4_splat(0.0); 2]; COLUMNS];
         for pair in 0..H::PAIRS {
             // SAFETY: the group was unpacked, and the columns have the pair.
@@ -221,35 +241,47 @@ impl Panel {
                     Some(_) => S::new(i16x8_splat(0), 0),
                     None => S::new_at(negative_sums(column, GROUP), zero),
                 };
-                let mut sums = [[S::new(i16x8_splat(0), 0); 2]; COLUMNS];
-                for column in 0..COLUMNS {
-                    sums[column] = [start(columns[column]); 2];
-                }
-                for unit in 0..4 {
-                    for column in 0..COLUMNS {
-                        for half in 0..2 {
-                            let at = width * (2 * unit + half);
-                            let operand = [*weights.add(at), *weights.add(at + width - 1)];
-                            sums[column][half].add(operand, columns[column], 16 * GROUP + 4 * unit);
+                let scales = at_byte(self.scales.as_ptr(), 32 * group);
+                let scales = H::SCALES.map(|_| *scales);
+                let operand = |unit: usize, half: usize| {
+                    let at = width * (2 * unit + half);
+                    [*weights.add(at), *weights.add(at + width - 1)]
+                };
+                if S::NARROW {
+                    // The weights stay in registers, and one column's sums at a time; a loop over the columns would
+                    // be left as one.
+                    let operands = [0, 1].map(|half| [0, 1, 2, 3].map(|unit| operand(unit, half)));
+                    let mut add = |column: usize| {
+                        add_column::<H, S, GROUP>(
+                            &operands,
+                            scales,
+                            start(columns[column]),
+                            columns[column],
+                            &mut chains[column],
+                        );
+                    };
+                    add(0);
+                    if COLUMNS > 1 {
+                        add(1);
+                        add(2);
+                        add(3);
+                    }
+                } else {
+                    let mut sums = columns.map(|column| [start(column); 2]);
+                    for unit in 0..4 {
+                        for column in 0..COLUMNS {
+                            for half in 0..2 {
+                                sums[column][half].add(operand(unit, half), columns[column], 16 * GROUP + 4 * unit);
+                            }
                         }
                     }
-                }
-                let scales = at_byte(self.scales.as_ptr(), 32 * group);
-                for column in 0..COLUMNS {
-                    let factor = splat(columns[column], offset_of!(Pair, scales) + 4 * GROUP);
-                    for half in 0..2 {
-                        let total = sums[column][half].total(H::SCALES.map(|_| (*scales)[half]));
-                        let chain = &mut chains[column][half];
-                        *chain = f32x4_add(*chain, f32x4_mul(factor, f32x4_convert_i32x4(total)));
+                    for column in 0..COLUMNS {
+                        add_totals::<H, S, GROUP>(scales, sums[column], columns[column], &mut chains[column]);
                     }
                 }
             }
         }
-        for column in 0..COLUMNS {
-            for half in 0..2 {
-                products[column][half] = f32x4_add(products[column][half], chains[column][half]);
-            }
-        }
+        chains
     }
 
     /// The minimums of a block's pairs times the sums of their activations.
@@ -290,6 +322,49 @@ impl Panel {
             }
         }
         minimums
+    }
+}
+
+/// Adds the products of a group with a column to its chains.
+///
+/// # Safety
+/// `pair` points to the column's pair.
+#[inline(always)]
+unsafe fn add_column<H: Shape, S: Sums, const GROUP: usize>(
+    operands: &[[[v128; 2]; 4]; 2],
+    scales: Option<Rows>,
+    start: S,
+    pair: *const Pair,
+    chains: &mut Rows,
+) {
+    let mut sums = [start; 2];
+    for unit in 0..4 {
+        for half in 0..2 {
+            // SAFETY: by the caller's promise.
+            unsafe { sums[half].add(operands[half][unit], pair, 16 * GROUP + 4 * unit) };
+        }
+    }
+    // SAFETY: as before.
+    unsafe { add_totals::<H, S, GROUP>(scales, sums, pair, chains) };
+}
+
+/// Adds the totals of a group to the chains of a column.
+///
+/// # Safety
+/// `pair` points to the column's pair.
+#[inline(always)]
+unsafe fn add_totals<H: Shape, S: Sums, const GROUP: usize>(
+    scales: Option<Rows>,
+    sums: [S; 2],
+    pair: *const Pair,
+    chains: &mut Rows,
+) {
+    // SAFETY: by the caller's promise.
+    let factor = unsafe { splat(pair, offset_of!(Pair, scales) + 4 * GROUP) };
+    for half in 0..2 {
+        let product = f32x4_mul(factor, sums[half].total(scales.map(|scales| scales[half])));
+        // Zero and the only product of a block are that product.
+        chains[half] = if H::PAIRS == 1 { product } else { f32x4_add(chains[half], product) };
     }
 }
 

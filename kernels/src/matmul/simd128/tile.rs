@@ -2,6 +2,7 @@
 //! block after block. Formats say how their weights and scales unpack, the loops are here and in `panel`.
 
 use super::super::activations::{PAIR, Pair};
+use super::ahead::{Ahead, lines};
 use super::integers::{Sums, Weights};
 use super::unpack::{Constants, nibble_mask};
 use crate::arch::*;
@@ -132,12 +133,11 @@ impl IntegerScales {
         IntegerScales { scales: [i16x8_splat(0); 16], minimums: [i16x8_splat(0); 16] }
     }
 
-    /// The scales of four rows, each twice.
+    /// The scales of four rows.
     #[inline(always)]
-    pub fn scales(&self, index: usize, half: usize) -> v128 {
+    pub fn scales<S: Sums>(&self, index: usize, half: usize) -> v128 {
         // SAFETY: four words of a vector.
-        let words = unsafe { v128_load64_zero((&raw const self.scales[index]).cast::<u64>().add(half)) };
-        i16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(words, words)
+        unsafe { S::scales((&raw const self.scales[index]).cast::<i16>().add(4 * half)) }
     }
 
     /// The minimums of four rows, as f32.
@@ -149,20 +149,29 @@ impl IntegerScales {
     }
 }
 
-/// The product of eight rows with a column.
+/// How far weights are read ahead of those that are multiplied, in bytes.
+const AHEAD: usize = 4096;
+
+/// The product of eight rows with a column. The rows are the first `group_bytes` of `bytes`; others may follow.
 #[inline(never)]
-pub fn column<F: Format, S: Sums>(blocks: &[u8], column: &[Pair]) -> Rows {
+pub fn column<F: Format, S: Sums>(bytes: &[u8], group_bytes: usize, column: &[Pair]) -> Rows {
     let block_bytes = GROUP_ROWS * F::DTYPE.block_bytes();
     assert_eq!(F::Shape::PAIRS * PAIR, F::DTYPE.block_values());
-    let count = blocks.len() / block_bytes;
+    let count = bytes[..group_bytes].len() / block_bytes;
     assert!(column.len() == count * F::Shape::PAIRS, "columns as long as the rows");
     let k = Constants::new(F::constants());
     let mut scales = IntegerScales::new();
     let mut sums = [f32x4_splat(0.0); 2];
+    let mut ahead = Ahead::new(bytes);
     for index in 0..count {
+        // Smaller blocks are read in order, and processors see that.
+        if F::Shape::PAIRS > 1 {
+            ahead.begin(AHEAD + index * block_bytes, lines(block_bytes));
+            ahead.read();
+        }
         // SAFETY: there are `count` blocks, and as many times the pairs of a block in the column.
         unsafe {
-            let block = at_byte(blocks.as_ptr(), index * block_bytes);
+            let block = at_byte(bytes.as_ptr(), index * block_bytes);
             let pairs = at_byte(column.as_ptr(), index * F::Shape::PAIRS * size_of::<Pair>());
             F::integer_scales(block, &mut scales);
             if F::PHASES > 2 {
@@ -254,11 +263,11 @@ unsafe fn sections<F: Format, S: Sums, const HALVES: usize, const GROUP: usize>(
                 for half in 0..HALVES {
                     let scale = match F::Shape::SCALES {
                         None | Some(Each::Block) => None,
-                        Some(Each::Pair) => Some(scales.scales(index, first + half)),
-                        Some(Each::Group) => Some(scales.scales(2 * index + group[phase], first + half)),
+                        Some(Each::Pair) => Some(scales.scales::<S>(index, first + half)),
+                        Some(Each::Group) => Some(scales.scales::<S>(2 * index + group[phase], first + half)),
                     };
                     let chain = &mut chains[group[phase]][half];
-                    let total = f32x4_convert_i32x4(sums[phase][half].total(scale));
+                    let total = sums[phase][half].total(scale);
                     *chain = f32x4_add(*chain, f32x4_mul(factor, total));
                 }
             }
