@@ -36,10 +36,11 @@ pub use self::chain::{STEPS, Step};
 pub use self::dry::Breakers;
 pub use self::logprobs::top_logprobs;
 pub use self::params::{RequestKind, SamplingParams};
-use self::select::{Candidate, among, largest, largest_among};
+use self::select::{Candidate, among, largest, largest_among, powers, sum_of_powers};
 pub use self::stop::StopMatcher;
 use crate::error::{ChordError, ErrorCode, Result};
 use crate::exec::Draw;
+use chord_kernels::vector;
 
 /// How many tokens back `repeat_penalty` looks.
 pub const REPEAT_WINDOW: usize = 64;
@@ -144,7 +145,7 @@ impl Sampler {
             _ if is_chain && !is_greedy => self.draw_chained(logits, history, allowed),
             _ if !is_greedy => self.draw(logits, allowed),
             Some(allowed) => greedy(among(logits, allowed)),
-            None => greedy(logits.iter().copied().enumerate()),
+            None => first_of(logits, vector::maximum(logits)),
         };
         for (at, before) in self.changed.drain(..).rev() {
             logits[at] = before;
@@ -326,10 +327,11 @@ impl Sampler {
         let inverse = 1.0 / f64::from(self.params.temperature);
         let mut total = 0.0;
         self.cumulative.clear();
-        self.cumulative.extend(self.candidates.iter().map(|candidate| {
-            total += ((f64::from(candidate.logit) - f64::from(best)) * inverse).exp();
-            total
-        }));
+        let exponent = |candidate: &Candidate| ((f64::from(candidate.logit) - f64::from(best)) * inverse) as f32;
+        powers(self.candidates.iter().map(exponent), |share| {
+            total += f64::from(share);
+            self.cumulative.push(total);
+        });
         let random = self.reserved.pop_front().unwrap_or_else(|| self.random.f64());
         let drawn = random * total;
         let at = self.cumulative.partition_point(|&sum| sum <= drawn);
@@ -344,9 +346,11 @@ impl Sampler {
     fn cut(&mut self, best: f32) {
         let probability = |candidate: &Candidate| (f64::from(candidate.logit) - f64::from(best)).exp();
         let (top_p, min_p) = (f64::from(self.params.top_p), f64::from(self.params.min_p));
-        let total: f64 = if top_p < 1.0 { self.candidates.iter().map(probability).sum() } else { 0.0 };
+        let logits = self.candidates.iter().map(|candidate| candidate.logit);
+        let total = if top_p < 1.0 { sum_of_powers(logits, best) } else { 0.0 };
         if min_p > 0.0 {
-            self.candidates.retain(|candidate| probability(candidate) >= min_p);
+            let least = min_p.ln();
+            self.candidates.retain(|candidate| f64::from(candidate.logit) - f64::from(best) >= least);
         }
         if top_p >= 1.0 {
             return;
@@ -373,6 +377,10 @@ impl Sampler {
 
 /// Refuses logits that are not numbers, before anything is added to them.
 fn check(logits: &[f32]) -> Result<()> {
+    // Which one it is matters only if there is one.
+    if !logits.is_empty() && vector::all_finite(logits) {
+        return Ok(());
+    }
     match logits.iter().position(|logit| !logit.is_finite()) {
         None if logits.is_empty() => Err(ChordError::new(ErrorCode::Internal, "there are no logits")),
         None => Ok(()),
@@ -397,4 +405,9 @@ fn change(logits: &mut [f32], changed: &mut Vec<(usize, f32)>, token: u32, by: i
 fn greedy(logits: impl Iterator<Item = (usize, f32)>) -> u32 {
     let best = logits.reduce(|best, other| if other.1 > best.1 { other } else { best });
     best.map_or(0, |(token, _)| token as u32)
+}
+
+/// The first token that has this logit.
+fn first_of(logits: &[f32], logit: f32) -> u32 {
+    logits.iter().position(|other| *other == logit).unwrap_or(0) as u32
 }

@@ -1,5 +1,6 @@
 //! The largest logits without sorting the vocabulary.
 
+use chord_kernels::vector;
 use std::cmp::Ordering;
 
 /// A token that may be drawn.
@@ -34,6 +35,33 @@ pub(super) fn among<'a>(logits: &'a [f32], allowed: &'a [u32]) -> impl Iterator<
             .filter(move |bit| word >> bit & 1 == 1)
             .filter_map(move |bit| Some((first + bit, *logits.get(first + bit)?)))
     })
+}
+
+/// Values whose powers are computed at once.
+const CHUNK: usize = 256;
+
+/// Calls `visit` with e to the power of each exponent, in order: with vectors, in f32, since whole vocabularies come here
+/// for every token.
+pub(super) fn powers(exponents: impl Iterator<Item = f32>, mut visit: impl FnMut(f32)) {
+    let (mut chunk, mut count) = ([0.0; CHUNK], 0);
+    for exponent in exponents {
+        chunk[count] = exponent;
+        count += 1;
+        if count == CHUNK {
+            vector::exp(&mut chunk);
+            chunk.iter().copied().for_each(&mut visit);
+            count = 0;
+        }
+    }
+    vector::exp(&mut chunk[..count]);
+    chunk[..count].iter().copied().for_each(visit);
+}
+
+/// Σ e^(logit − best)
+pub(super) fn sum_of_powers(logits: impl Iterator<Item = f32>, best: f32) -> f64 {
+    let mut sum = 0.0;
+    powers(logits.map(|logit| logit - best), |power| sum += f64::from(power));
+    sum
 }
 
 fn largest_of(logits: impl Iterator<Item = (usize, f32)>, count: usize, out: &mut Vec<Candidate>) {
