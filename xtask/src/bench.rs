@@ -23,12 +23,11 @@ pub struct Options {
 /// Brings the package up to date and runs one measurement on it.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.name == "gpu" {
-        let mut command = Command::new("cargo");
-        clean(&mut command).current_dir(&workspace.root);
-        command
-            .args(["run", "--profile", "bench", "--features", "gpu", "--example", "bench-gpu", "--"])
-            .args(&options.arguments);
-        return attach(&mut command);
+        return attach(example(workspace, "bench-gpu", &["--profile", "bench"]).args(&options.arguments));
+    }
+    if options.name == "mixture" {
+        // Its models are generated.
+        attach(example(workspace, "bench-mixture", &[]).arg(workspace.root.join("target/mixtures")))?;
     }
     let folder = workspace.root.join("tests/bench");
     let script = folder.join(&options.name).with_extension("mjs");
@@ -49,4 +48,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         command.env("CHROME_PATH", &browsers.chromium).env("FIREFOX_PATH", &browsers.firefox);
     }
     attach(&mut command)
+}
+
+/// Runs an example of the crate, natively.
+fn example(workspace: &Workspace, name: &str, profile: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    clean(&mut command).current_dir(&workspace.root);
+    command.arg("run").args(profile).args(["--features", "gpu", "--example", name, "--"]);
+    command
 }
