@@ -59,9 +59,9 @@ export async function install(address) {
         engine = await window.chord.open(options);
         const completion = await engine.completions.create({ prompt: 'hello', max_tokens: 6, temperature: 0, logprobs: 2 });
         await engine.loaded;
-        const { source, layers, build, threads } = await engine.stats();
+        const { source, layers, experts, memory, build, threads } = await engine.stats();
         const { token_ids: ids, token_logprobs: logprobs } = completion.choices[0].logprobs;
-        return { ids, logprobs, source, layers, build, threads };
+        return { ids, logprobs, source, layers, experts, memory, build, threads };
       } catch (error) {
         return window.chord.failure(error);
       } finally {

@@ -13,9 +13,10 @@ const TEMPLATE = "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<
  * The bytes of a model. With `parts` above 1: the files of the split model, the tensors spread evenly.
  * `metadata` adds or replaces entries `[name, type, value]`; undefined values remove them. `says`: pieces that the model
  * writes behind a line feed, one after the other, before it ends; each is a token of its own, a control token if it stands
- * in a list. `added`: what is added to tensors, as `tinyAdapter` gives it, and how often.
+ * in a list. `added`: what is added to tensors, as `tinyAdapter` gives it, and how often. With `experts` each layer has so
+ * many, of which a token uses two.
  */
-export function tinyModel({ layers = 2, width = 64, feedForward = 128, context = 256, parts = 1, seed = 1, metadata = [], says, added = [] } = {}) {
+export function tinyModel({ layers = 2, width = 64, feedForward = 128, experts = 0, context = 256, parts = 1, seed = 1, metadata = [], says, added = [] } = {}) {
   const tokens = [...vocabulary(), ...(says ?? []).map((piece) => (Array.isArray(piece) ? { text: piece[0], score: 0, type: 3 } : { text: piece, score: 0, type: 4 }))];
   const entries = new Map([
     ['general.architecture', TYPE.string, 'llama'],
@@ -24,6 +25,7 @@ export function tinyModel({ layers = 2, width = 64, feedForward = 128, context =
     ['llama.context_length', TYPE.u32, context],
     ['llama.embedding_length', TYPE.u32, width],
     ['llama.feed_forward_length', TYPE.u32, feedForward],
+    ...experts > 0 ? [['llama.expert_count', TYPE.u32, experts], ['llama.expert_used_count', TYPE.u32, 2]] : [],
     ['llama.attention.head_count', TYPE.u32, 4],
     ['llama.attention.head_count_kv', TYPE.u32, 2],
     ['llama.attention.layer_norm_rms_epsilon', TYPE.f32, 1e-5],
@@ -40,7 +42,7 @@ export function tinyModel({ layers = 2, width = 64, feedForward = 128, context =
     ...metadata,
   ].map(([name, ...value]) => [name, value]));
   for (const [name, [, value]] of entries) if (value === undefined) entries.delete(name);
-  const tensors = tensorList(layers, width, feedForward, tokens.length);
+  const tensors = tensorList(layers, width, feedForward, tokens.length, experts);
   if (says) recite(tensors, width, says.length);
   const random = generator(seed);
   for (const tensor of tensors) tensor.data = tensor.fill(random);
@@ -162,9 +164,20 @@ function recite(tensors, width, count) {
   }
 }
 
-function tensorList(layers, width, feedForward, vocabularySize) {
+function tensorList(layers, width, feedForward, vocabularySize, experts = 0) {
   const matrix = (name, columns, rows) => ({ name, shape: [columns, rows], fill: (random) => uniform(random, columns * rows, Math.sqrt(3 / columns)) });
+  const stack = (name, columns, rows) => ({ ...matrix(name, columns, rows * experts), shape: [columns, rows, experts] });
   const norm = (name) => ({ name, shape: [width], fill: () => new Float32Array(width).fill(1) });
+  const feed = (prefix) => (experts === 0 ? [
+    matrix(`${prefix}.ffn_gate.weight`, width, feedForward),
+    matrix(`${prefix}.ffn_up.weight`, width, feedForward),
+    matrix(`${prefix}.ffn_down.weight`, feedForward, width),
+  ] : [
+    matrix(`${prefix}.ffn_gate_inp.weight`, width, experts),
+    stack(`${prefix}.ffn_gate_exps.weight`, width, feedForward),
+    stack(`${prefix}.ffn_up_exps.weight`, width, feedForward),
+    stack(`${prefix}.ffn_down_exps.weight`, feedForward, width),
+  ]);
   const keyWidth = width / 2;
   const layer = (number) => {
     const prefix = `blk.${number}`;
@@ -175,9 +188,7 @@ function tensorList(layers, width, feedForward, vocabularySize) {
       matrix(`${prefix}.attn_v.weight`, width, keyWidth),
       matrix(`${prefix}.attn_output.weight`, width, width),
       norm(`${prefix}.ffn_norm.weight`),
-      matrix(`${prefix}.ffn_gate.weight`, width, feedForward),
-      matrix(`${prefix}.ffn_up.weight`, width, feedForward),
-      matrix(`${prefix}.ffn_down.weight`, feedForward, width),
+      ...feed(prefix),
     ];
   };
   return [
