@@ -36,7 +36,7 @@ async function measure({ model, ceiling, warm, tokens }) {
   const engine = await createEngine({ model, store: 'opfs', device: 'cpu', threads: 1, contextLength: warm + tokens + 128, ...(ceiling ? { maxResidentBytes: ceiling } : {}) });
   await engine.loaded;
   const prompt = Array.from({ length: 64 }, (_, index) => 3 + (index * 37) % 256);
-  const draws = { temperature: 3, top_k: 0, top_p: 1, min_p: 0, seed: 1, ignore_eos: true, logprobs: 0 };
+  const draws = { temperature: 2, top_k: 0, top_p: 1, min_p: 0, seed: 1, ignore_eos: true, logprobs: 0 };
   const stream = await engine.completions.create({ prompt, max_tokens: warm + tokens, stream: true, ...draws });
   const ids = [];
   let begun;

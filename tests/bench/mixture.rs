@@ -15,7 +15,8 @@ use std::io::BufWriter;
 use std::path::Path;
 use wasm_chord::quant::Dtype;
 
-/// How much the bias favours an expert over the next: such that uses fall with the rank as in Zipf's law.
+/// How much the bias favours an expert over the next, like the logarithm in Zipf's law: 87 of 100 uses are then of the fifth
+/// of the experts that is used most.
 const SKEW: f32 = 0.16;
 
 /// Attention has about a third of the bytes that a token uses.
@@ -31,6 +32,7 @@ const MIXTURE: Mixture = Mixture {
     context: 2048,
     dtype: Dtype::Q4_0,
     skew: 0.0,
+    embedded: Some(64.0),
 };
 
 fn main() -> std::io::Result<()> {

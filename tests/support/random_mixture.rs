@@ -27,6 +27,9 @@ pub struct Mixture {
     /// How much the bias of the choice favours some experts, in each layer others: the expert of rank r has a bias of
     /// −skew · ln r, beside scores between 0 and 1.
     pub skew: f32,
+    /// The size of embeddings, where they have to outweigh what the layers add, so that each token chooses experts of its
+    /// own. They, and the head's matrix, are F32 then.
+    pub embedded: Option<f32>,
 }
 
 impl Default for Mixture {
@@ -43,6 +46,7 @@ impl Default for Mixture {
             context: 128,
             dtype: Dtype::Q8_0,
             skew: 0.0,
+            embedded: None,
         }
     }
 }
@@ -62,6 +66,8 @@ enum Fill {
     Norm,
     /// A bias of the choice of experts.
     Choice,
+    /// Embeddings of some size.
+    Embedding(f32),
 }
 
 struct Tensor {
@@ -128,7 +134,8 @@ impl Mixture {
         let mut add = |name: String, dimensions: &[u64], fill| {
             tensors.push(Tensor { name, dimensions: dimensions.to_vec(), fill });
         };
-        add("token_embd.weight".into(), &[embedding, VOCABULARY], Fill::Matrix);
+        let embeddings = self.embedded.map_or(Fill::Matrix, Fill::Embedding);
+        add("token_embd.weight".into(), &[embedding, VOCABULARY], embeddings);
         for layer in 0..self.layers {
             let mut add = |name: &str, dimensions: &[u64], fill| add(format!("blk.{layer}.{name}"), dimensions, fill);
             add("attn_norm.weight", &[embedding], Fill::Norm);
@@ -186,7 +193,9 @@ impl Mixture {
         }
         let norm = if self.is_hybrid() { "token_embd_norm.weight" } else { "output_norm.weight" };
         add(norm.into(), &[embedding], Fill::Norm);
-        add("output.weight".into(), &[embedding, VOCABULARY], Fill::Matrix);
+        // Where tokens are to vary, logits are about 1.
+        let head = if self.embedded.is_some() { Fill::Small } else { Fill::Matrix };
+        add("output.weight".into(), &[embedding, VOCABULARY], head);
         tensors
     }
 
@@ -203,6 +212,7 @@ impl Mixture {
         let mut value = |index: usize| match tensor.fill {
             Fill::Norm => 1.0 + 0.1 * noise.normal(),
             Fill::Choice => -self.skew * (ranks[index] as f32).ln(),
+            Fill::Embedding(size) => size * noise.normal(),
             Fill::Small | Fill::Matrix => small * noise.normal(),
         };
         (0..values as usize).flat_map(|index| value(index).to_le_bytes()).collect()
