@@ -268,9 +268,9 @@ impl Engine {
         }
         let mut bytes = 0;
         loop {
-            bytes += self.sequence.pass.as_ref().map_or(0, |f| self.opened.program.groups[f.group].bytes as u64);
-            let single = self.sequence.pass.as_ref().is_some_and(|f| f.tokens.len() == 1)
-                && bytes < self.compute.backend.step_bytes_max();
+            let pass = self.sequence.pass.as_ref();
+            bytes += pass.map_or(0, |f| self.opened.program.bytes_read(f.group, f.tokens.len()));
+            let single = pass.is_some_and(|f| f.tokens.len() == 1) && bytes < self.compute.backend.step_bytes_max();
             let pauses = self.loading.pager.counters().pauses();
             match self.advance_group(observe)? {
                 Progress::More if single && self.loading.pager.counters().pauses() == pauses => continue,

@@ -455,7 +455,7 @@ impl Engine {
         let most = self.compute.backend.step_bytes_max() / STEP_SHARE;
         let mut bytes = 0;
         loop {
-            bytes += self.opened.program.groups[pass.group()].bytes as u64;
+            bytes += self.opened.program.bytes_read(pass.group(), pass.tokens().len());
             match self.advance_pass(&mut pass, &mut |_, _| {}) {
                 Err(error) => return Err((pass.lanes().collect(), error)),
                 Ok(Progress::More) if bytes < most => {}

@@ -137,8 +137,9 @@ pub struct MemoryStats {
     pub kv_cache: KvFormat,
 }
 
-/// Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory,
-/// `syncLoads` those that had to wait for it, and `direct` those of one on disk that was read while it was multiplied.
+/// Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory, or all of it
+/// but experts, `syncLoads` those that had to wait for it, and `direct` those of one on disk that was read while it was
+/// multiplied.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]

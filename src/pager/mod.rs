@@ -54,12 +54,11 @@ impl Placement {
 /// Counters of `EngineStats.layers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Visits that found their group in memory.
+    /// Visits that found their group in memory, of a mixture all but experts.
     pub hits: u64,
     /// Visits that had to wait.
     pub sync_loads: u64,
-    /// Visits whose matrices, or those of whose experts, are read from disk while they are multiplied: neither found nor
-    /// waited for.
+    /// Visits whose matrices are read from disk while they are multiplied: neither found nor waited for.
     pub direct: u64,
     /// Groups whose bytes had all come before the visit.
     pub prefetched: u64,
@@ -235,9 +234,9 @@ impl Pager {
         self.position = group;
         if self.groups[group].state == State::Resident {
             if !std::mem::take(&mut self.groups[group].waited) {
-                match self.groups[group].placement.reads_disk() {
-                    true => self.counters.direct += 1,
-                    false => self.counters.hits += 1,
+                match self.groups[group].placement {
+                    Placement::Disk => self.counters.direct += 1,
+                    _ => self.counters.hits += 1,
                 }
             }
             return true;

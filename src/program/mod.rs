@@ -144,6 +144,17 @@ impl Program {
         self.ops[group].iter().filter_map(experts)
     }
 
+    /// Bytes of a group's weights that a pass of so many tokens reads, at most: of experts only those that they choose.
+    pub fn bytes_read(&self, group: usize, tokens: usize) -> u64 {
+        let unread = |op: &Op| {
+            let Op::ExpertMatMul { view, used, .. } = *op else { return 0 };
+            let (weight, bytes) = (&self[view.weight], self[view.weight].bytes);
+            let experts = weight.rows / view.rows;
+            bytes - bytes / experts * experts.min(used.saturating_mul(tokens))
+        };
+        (self.groups[group].bytes - self.ops[group].iter().map(unread).sum::<usize>()) as u64
+    }
+
     /// Whether a group is the head: the last one, which makes the outputs.
     pub fn is_head(&self, group: usize) -> bool {
         self.groups[group].role == Role::Head

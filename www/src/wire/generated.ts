@@ -413,8 +413,9 @@ export type MemoryStats = {
 };
 
 /**
- * Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory,
- * `syncLoads` those that had to wait for it, and `direct` those of one on disk that was read while it was multiplied.
+ * Visits are those of the layers, of the embedding and of the head: `hits` are those that found it in memory, or all of it
+ * but experts, `syncLoads` those that had to wait for it, and `direct` those of one on disk that was read while it was
+ * multiplied.
  */
 export type LayerStats = {
   /** Layers of the model. */
