@@ -102,7 +102,6 @@ impl Format for Q8_0 {
     type Shape = Plain;
     const PHASES: usize = 1;
     const PAIRED: bool = false;
-    const SIGNED: bool = true;
 
     #[inline(always)]
     unsafe fn weights(_: &Constants, block: *const u8, _: usize, group: usize, half: usize, unit: usize) -> Phases {

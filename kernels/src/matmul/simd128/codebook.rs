@@ -19,7 +19,6 @@ pub struct IQ4_NL;
 impl Format for IQ4_NL {
     const DTYPE: Dtype = Dtype::IQ4_NL;
     type Shape = Plain;
-    const SIGNED: bool = true;
 
     fn constants() -> [v128; 4] {
         iq4_tables()
@@ -44,7 +43,6 @@ pub struct IQ4_XS;
 impl Format for IQ4_XS {
     const DTYPE: Dtype = Dtype::IQ4_XS;
     const SECTIONS: usize = 8;
-    const SIGNED: bool = true;
     type Shape = PairScales;
 
     fn constants() -> [v128; 4] {

@@ -265,7 +265,6 @@ impl Format for Q8_K {
     const SECTIONS: usize = 8;
     const PHASES: usize = 1;
     const PAIRED: bool = false;
-    const SIGNED: bool = true;
 
     #[inline(always)]
     unsafe fn weights(

@@ -17,7 +17,6 @@ mod tile;
 mod unpack;
 
 use super::activations::{GROUP, PAIR, Pair};
-use super::layout::row_bytes;
 use super::scalar::{self, MAXIMUM_MIN};
 use super::{Activations, Input, Product, f32_columns, quantised_columns};
 use crate::arch::*;
@@ -26,7 +25,7 @@ use crate::quant::{Dtype, GROUP_ROWS};
 use integers::Fours;
 use integers::{Pairs, Sums};
 use panel::Panel;
-use tile::{Format, Rows};
+use tile::{Format, Rows, Shape};
 
 /// Computes a product.
 pub(super) fn compute(mut product: Product, input: Input) {
@@ -47,22 +46,51 @@ pub(super) fn compute(mut product: Product, input: Input) {
     }
 }
 
+/// The kernels of a format, and what those that call them need to know of it: so these are compiled once for all formats.
+struct Kernels {
+    /// Bytes of a block of eight rows, and pairs of groups in it.
+    block_bytes: usize,
+    pairs: usize,
+    /// What small integers are too large by.
+    zero: i16,
+    column: fn(&[u8], usize, &[Pair]) -> Rows,
+    fill: panel::Fill,
+    add: panel::Add<1>,
+    add_several: panel::Add<{ panel::COLUMNS }>,
+}
+
+impl Kernels {
+    /// Those of a format, with a way to multiply its weights.
+    const fn of<F: Format, S: Sums>() -> Kernels {
+        assert!(F::Shape::PAIRS * PAIR == F::DTYPE.block_values());
+        Kernels {
+            block_bytes: GROUP_ROWS * F::DTYPE.block_bytes(),
+            pairs: F::Shape::PAIRS,
+            zero: F::ZERO,
+            column: tile::column::<F, S>,
+            fill: Panel::fill::<F, S>,
+            add: Panel::add::<F::Shape, S, 1>,
+            add_several: Panel::add::<F::Shape, S, { panel::COLUMNS }>,
+        }
+    }
+}
+
 fn quantised<S: Sums>(product: &mut Product, activations: &Activations) {
-    match product.matrix.dtype {
-        Dtype::Q4_0 => rows::<blocks32::Q4_0, S>(product, activations),
-        Dtype::Q4_1 => rows::<blocks32::Q4_1, S>(product, activations),
-        Dtype::Q5_0 => rows::<blocks32::Q5_0, S>(product, activations),
-        Dtype::Q5_1 => rows::<blocks32::Q5_1, S>(product, activations),
-        Dtype::Q8_0 => rows::<blocks32::Q8_0, S>(product, activations),
-        Dtype::Q2_K => rows::<k_quants::Q2_K, S>(product, activations),
-        Dtype::Q3_K => rows::<k_quants::Q3_K, S>(product, activations),
-        Dtype::Q4_K => rows::<k_quants::Q4_K, S>(product, activations),
-        Dtype::Q5_K => rows::<k_quants::Q5_K, S>(product, activations),
-        Dtype::Q6_K => rows::<k_quants::Q6_K, S>(product, activations),
-        Dtype::Q8_K => rows::<k_quants::Q8_K, S>(product, activations),
-        Dtype::IQ4_NL => rows::<codebook::IQ4_NL, S>(product, activations),
-        Dtype::IQ4_XS => rows::<codebook::IQ4_XS, S>(product, activations),
-        Dtype::MXFP4 => rows::<codebook::MXFP4, S>(product, activations),
+    let kernels = match product.matrix.dtype {
+        Dtype::Q4_0 => const { Kernels::of::<blocks32::Q4_0, S>() },
+        Dtype::Q4_1 => const { Kernels::of::<blocks32::Q4_1, S>() },
+        Dtype::Q5_0 => const { Kernels::of::<blocks32::Q5_0, S>() },
+        Dtype::Q5_1 => const { Kernels::of::<blocks32::Q5_1, S>() },
+        Dtype::Q8_0 => const { Kernels::of::<blocks32::Q8_0, S::Signed>() },
+        Dtype::Q2_K => const { Kernels::of::<k_quants::Q2_K, S>() },
+        Dtype::Q3_K => const { Kernels::of::<k_quants::Q3_K, S>() },
+        Dtype::Q4_K => const { Kernels::of::<k_quants::Q4_K, S>() },
+        Dtype::Q5_K => const { Kernels::of::<k_quants::Q5_K, S>() },
+        Dtype::Q6_K => const { Kernels::of::<k_quants::Q6_K, S>() },
+        Dtype::Q8_K => const { Kernels::of::<k_quants::Q8_K, S::Signed>() },
+        Dtype::IQ4_NL => const { Kernels::of::<codebook::IQ4_NL, S::Signed>() },
+        Dtype::IQ4_XS => const { Kernels::of::<codebook::IQ4_XS, S::Signed>() },
+        Dtype::MXFP4 => const { Kernels::of::<codebook::MXFP4, S>() },
         // Formats without a kernel of their own are decoded block by block.
         dtype => {
             assert!(decoded::takes(dtype), "a format that needs a kernel of its own");
@@ -71,17 +99,11 @@ fn quantised<S: Sums>(product: &mut Product, activations: &Activations) {
                     decoded::add_block(block, column, sum)
                 });
             }
+            return;
         }
-    }
-}
-
-/// Whole groups of rows by vectors, the rest of the matrix in scalar code: at most 7 rows.
-fn rows<F: Format, S: Sums>(product: &mut Product, activations: &Activations) {
-    if F::SIGNED {
-        groups::<F, S::Signed>(product, activations);
-    } else {
-        groups::<F, S>(product, activations);
-    }
+    };
+    groups(&kernels, product, activations);
+    // The rest of the matrix in scalar code: at most 7 rows.
     let whole = product.matrix.rows / GROUP_ROWS * GROUP_ROWS;
     for row in product.rows.start.max(whole)..product.rows.end {
         scalar::quantised_row(product, activations, row);
@@ -92,15 +114,15 @@ fn rows<F: Format, S: Sums>(product: &mut Product, activations: &Activations) {
 const PANEL_COLUMNS: usize = 3;
 
 /// The whole groups of rows.
-fn groups<F: Format, S: Sums>(product: &mut Product, activations: &Activations) {
-    let group_bytes = GROUP_ROWS * row_bytes(F::DTYPE, product.matrix.columns);
+fn groups(kernels: &Kernels, product: &mut Product, activations: &Activations) {
+    let group_bytes = product.matrix.columns / (kernels.pairs * PAIR) * kernels.block_bytes;
     let (columns, end) = (product.columns.clone(), product.rows.end.min(product.matrix.rows / GROUP_ROWS * GROUP_ROWS));
     let groups = product.rows.start / GROUP_ROWS..end.div_ceil(GROUP_ROWS);
     if columns.len() < PANEL_COLUMNS {
         for group in groups {
             let bytes = &product.matrix.bytes[group * group_bytes..];
             for column in columns.clone() {
-                let sums = tile::column::<F, S>(bytes, group_bytes, activations.column(column));
+                let sums = (kernels.column)(bytes, group_bytes, activations.column(column));
                 store(product, group, column, sums);
             }
         }
@@ -108,7 +130,7 @@ fn groups<F: Format, S: Sums>(product: &mut Product, activations: &Activations) 
         let mut panel = Panel::new();
         for group in groups {
             let bytes = &product.matrix.bytes[group * group_bytes..];
-            panel.multiply::<F, S>(bytes, group_bytes, activations, columns.clone(), |column, sums| {
+            panel.multiply(kernels, bytes, group_bytes, activations, columns.clone(), |column, sums| {
                 store(product, group, column, sums);
             });
         }

@@ -3,6 +3,7 @@
 //! multiplies it knows no formats any more, only how they are scaled.
 
 use super::super::activations::{Activations, PAIR, Pair};
+use super::Kernels;
 use super::ahead::{Ahead, blocks_between, lines};
 use super::integers::Sums;
 use super::tile::{Each, Format, IntegerScales, Rows, Shape, at_byte, negative_sums, splat};
@@ -18,7 +19,13 @@ const VALUES: usize = 1024;
 const STRIP: usize = 64;
 
 /// Columns that are multiplied at once.
-const COLUMNS: usize = 4;
+pub const COLUMNS: usize = 4;
+
+/// [`Panel::fill`] of a format.
+pub type Fill = unsafe fn(&mut Panel, *const u8, usize);
+
+/// [`Panel::add`] of a format, for so many columns.
+pub type Add<const COLUMNS: usize> = unsafe fn(&mut Panel, usize, v128, [*const Pair; COLUMNS], usize, &mut Ahead);
 
 /// A stretch of eight rows, unpacked, and the sums of the columns.
 pub struct Panel {
@@ -47,16 +54,18 @@ impl Panel {
 
     /// Calls `store(column, sums)` for every column of the product with eight rows, the first `group_bytes` of `bytes`;
     /// others may follow.
-    pub fn multiply<F: Format, S: Sums>(
+    pub fn multiply(
         &mut self,
+        kernels: &Kernels,
         bytes: &[u8],
         group_bytes: usize,
         activations: &Activations,
         columns: Range<usize>,
         mut store: impl FnMut(usize, Rows),
     ) {
-        let block_bytes = 8 * F::DTYPE.block_bytes();
-        let stretch = VALUES / F::DTYPE.block_values() * block_bytes;
+        let Kernels { block_bytes, pairs, zero, fill, add, add_several, .. } = *kernels;
+        let stretch = VALUES / (pairs * PAIR) * block_bytes;
+        let zero = i16x8_splat(zero);
         let mut ahead = Ahead::new(bytes);
         for first in columns.clone().step_by(STRIP) {
             let strip = first..columns.end.min(first + STRIP);
@@ -65,13 +74,11 @@ impl Panel {
             let calls = strip.len() / COLUMNS + strip.len() % COLUMNS;
             for (index, blocks) in bytes[..group_bytes].chunks(stretch).enumerate() {
                 let count = blocks.len() / block_bytes;
-                let reads = calls * count.div_ceil(blocks_between(F::Shape::PAIRS));
+                let reads = calls * count.div_ceil(blocks_between(pairs));
                 ahead.begin(index * stretch + blocks.len(), lines(blocks.len()).div_ceil(reads));
                 // SAFETY: there are as many blocks, no more than fill the panel.
-                unsafe { self.fill::<F, S>(blocks.as_ptr(), count) };
-                let pairs =
-                    |column: usize| &activations.column(column)[index * VALUES / PAIR..][..count * F::Shape::PAIRS];
-                let zero = i16x8_splat(F::ZERO);
+                unsafe { fill(self, blocks.as_ptr(), count) };
+                let pairs = |column: usize| &activations.column(column)[index * VALUES / PAIR..][..count * pairs];
                 let mut column = strip.start;
                 while column < strip.end {
                     let place = column - strip.start;
@@ -79,10 +86,10 @@ impl Panel {
                     unsafe {
                         if strip.end - column >= COLUMNS {
                             let pairs = std::array::from_fn(|i| pairs(column + i).as_ptr());
-                            self.add::<F::Shape, S, COLUMNS>(count, zero, pairs, place, &mut ahead);
+                            add_several(self, count, zero, pairs, place, &mut ahead);
                             column += COLUMNS;
                         } else {
-                            self.add::<F::Shape, S, 1>(count, zero, [pairs(column).as_ptr()], place, &mut ahead);
+                            add(self, count, zero, [pairs(column).as_ptr()], place, &mut ahead);
                             column += 1;
                         }
                     }
@@ -99,7 +106,7 @@ impl Panel {
     /// # Safety
     /// `blocks` points to `count` interleaved blocks of the format.
     #[inline(never)]
-    unsafe fn fill<F: Format, S: Sums>(&mut self, blocks: *const u8, count: usize) {
+    pub unsafe fn fill<F: Format, S: Sums>(&mut self, blocks: *const u8, count: usize) {
         assert!(count * F::DTYPE.block_values() <= VALUES, "blocks that fit the panel");
         let k = Constants::new(F::constants());
         let mut table = IntegerScales::new();
@@ -180,7 +187,7 @@ impl Panel {
     /// # Safety
     /// `columns` point to as many pairs as there are in `count` blocks, which were unpacked.
     #[inline(never)]
-    unsafe fn add<H: Shape, S: Sums, const COLUMNS: usize>(
+    pub unsafe fn add<H: Shape, S: Sums, const COLUMNS: usize>(
         &mut self,
         count: usize,
         zero: v128,

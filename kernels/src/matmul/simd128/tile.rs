@@ -1,7 +1,7 @@
 //! What a block format is to the kernels, and the product of an interleaved group of 8 rows with one column,
 //! block after block. Formats say how their weights and scales unpack, the loops are here and in `panel`.
 
-use super::super::activations::{PAIR, Pair};
+use super::super::activations::Pair;
 use super::ahead::{Ahead, lines};
 use super::integers::{Sums, Weights};
 use super::unpack::{Constants, nibble_mask};
@@ -26,8 +26,6 @@ pub trait Format {
     const PHASES: usize = 2;
     /// Whether these groups are a pair's two, rather than one of each of as many pairs.
     const PAIRED: bool = true;
-    /// Whether weights are signed bytes, rather than small integers from 0 on.
-    const SIGNED: bool = false;
     /// What small integers are too large by.
     const ZERO: i16 = 0;
 
@@ -156,7 +154,6 @@ const AHEAD: usize = 4096;
 #[inline(never)]
 pub fn column<F: Format, S: Sums>(bytes: &[u8], group_bytes: usize, column: &[Pair]) -> Rows {
     let block_bytes = GROUP_ROWS * F::DTYPE.block_bytes();
-    assert_eq!(F::Shape::PAIRS * PAIR, F::DTYPE.block_values());
     let count = bytes[..group_bytes].len() / block_bytes;
     assert!(column.len() == count * F::Shape::PAIRS, "columns as long as the rows");
     let k = Constants::new(F::constants());
