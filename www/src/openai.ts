@@ -21,8 +21,9 @@ const ROUTE = /\/(chat\/completions|completions|responses|embeddings|rerank|mode
 /**
  * A `fetch` that `engines` answer: `POST` of `chat/completions`, `responses`, `completions`, `embeddings` and `rerank`, streams
  * included, and `GET` of `models` and of one of them, below any address. A message of the role `developer` is a system's.
- * `functions`, which tools have replaced, are called one at a time. `previous_response_id` names one of the last 64 responses of the same `fetch`. Failures are answers with OpenAI's `error`
- * and a status; only a cancelled request rejects, as that of any `fetch` does.
+ * `functions`, which tools have replaced, are called one at a time. `previous_response_id` names one of the last 64 responses
+ * of the same `fetch`. Failures are answers with OpenAI's `error` and a status; only a cancelled request rejects, as that of
+ * any `fetch` does.
  *
  *     new OpenAI({ baseURL: 'http://page/v1', apiKey: 'none', dangerouslyAllowBrowser: true, fetch: createFetch(engine) })
  */
