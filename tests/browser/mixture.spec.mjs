@@ -32,10 +32,12 @@ describe('a mixture under a ceiling', { skip: isFirefox && 'stored files have on
         assert.deepEqual([result.ids, result.logprobs], [whole.ids, whole.logprobs], `${visit} visit at ${share}: ${result.message}`);
         const { experts, memory, layers } = result;
         assert.ok(memory.peakResidentBytes <= maxResidentBytes, `${memory.peakResidentBytes} of ${maxResidentBytes}`);
-        assert.ok(experts.reads > 0 && experts.cacheBytes < experts.bytes && layers.direct === 0, JSON.stringify(result));
+        assert.ok(experts.reads > 0 && experts.cacheBytes < experts.bytes, JSON.stringify(result));
         assert.ok(experts.cacheBytes >= cached, 'more memory has more experts');
         cached = experts.cacheBytes;
-        if (share > 0.5) assert.ok(experts.hits > 0 && experts.cacheBytes > 0.3 * experts.bytes, JSON.stringify(experts));
+        if (share <= 0.5) continue;
+        assert.ok(experts.hits > 0 && experts.cacheBytes > 0.3 * experts.bytes, JSON.stringify(result));
+        assert.ok(layers.hits > 2 * layers.direct, `beside experts only the embedding stays on disk: ${JSON.stringify(layers)}`);
       }
       const { reasons, fits } = await page.evaluate((given) => window.chord.planned(given), { ...options, maxResidentBytes });
       assert.equal(fits, true);
