@@ -37,6 +37,8 @@ export type SharedEngineOptions = Omit<EngineOptions, 'signal' | 'onProgress'>;
 interface Shared {
   readonly stop: AbortController;
   readonly listeners: Set<() => void>;
+  /** How many users have left. */
+  left: number;
   state: EngineState;
 }
 
@@ -71,7 +73,7 @@ export function useEngine(options: SharedEngineOptions | null): EngineState {
 
 function open(key: string, options: SharedEngineOptions): Shared {
   const stop = new AbortController();
-  const shared: Shared = { stop, listeners: new Set(), state: LOADING };
+  const shared: Shared = { stop, listeners: new Set(), state: LOADING, left: 0 };
   const tell = (state: EngineState): void => {
     shared.state = state;
     for (const listener of shared.listeners) listener();
@@ -90,11 +92,14 @@ function open(key: string, options: SharedEngineOptions): Shared {
 
 /** Closes an engine if it has no user and none comes within the grace. */
 async function closeUnused(key: string, shared: Shared): Promise<void> {
+  const left = shared.left += 1;
+  // One that came and left in the meantime has a grace of its own.
+  const isUsed = (): boolean => shared.listeners.size > 0 || shared.left !== left || all.get(key) !== shared;
   for (let turn = 0; turn < GRACE_TURNS; turn += 1) {
-    if (shared.listeners.size > 0 || all.get(key) !== shared) return;
+    if (isUsed()) return;
     await new Promise((done) => setTimeout(done, TURN_MS));
   }
-  if (shared.listeners.size > 0 || all.get(key) !== shared) return;
+  if (isUsed()) return;
   all.delete(key);
   shared.stop.abort();
   void shared.state.engine?.dispose();
